@@ -1,0 +1,127 @@
+//! Every bound of the data plane, unit last, and the memory they add up to. Uses nothing.
+
+/// Largest MQTT packet accepted, in bytes; announced to MQTT 5 clients. ThingsBoard's own payload bound is 65,536.
+pub const PACKET_BYTES_MAX: usize = 66_560;
+/// Largest payload of one PUBLISH, in bytes; what `getSessionLimits` reports.
+pub const PAYLOAD_BYTES_MAX: usize = 65_536;
+/// Unsettled receipts of one connection: a 3.1.1 connection is not read beyond them (DESIGN 8.1, 4), an MQTT 5 client is
+/// told this as its receive maximum.
+pub const RECEIPTS_PER_CONNECTION_MAX: usize = 64;
+/// Unacknowledged QoS 1 downlinks of one connection; further ones wait in the device's attributes, not in memory.
+pub const DOWNLINKS_IN_FLIGHT_MAX: usize = 16;
+/// Encoded bytes waiting for a peer that does not read; beyond it the connection is closed.
+pub const OUTBOX_BYTES_MAX: usize = 262_144;
+/// From accept to CONNECT, in milliseconds.
+pub const CONNECT_DEADLINE_MS: u64 = 10_000;
+/// Longest keep-alive granted, in seconds; a longer or absent one gets this (MQTT 5 clients are told).
+pub const KEEP_ALIVE_S_MAX: u16 = 3_600;
+/// Longest client id accepted, in bytes.
+pub const CLIENT_ID_BYTES_MAX: usize = 256;
+/// Longest access token accepted, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 256;
+
+/// Readings of one message.
+pub const READINGS_PER_MESSAGE_MAX: usize = 4_096;
+/// Entries (distinct ts) of one message.
+pub const ENTRIES_PER_MESSAGE_MAX: usize = 1_024;
+/// Longest key of a reading or attribute, in bytes.
+pub const KEY_BYTES_MAX: usize = 255;
+/// Keys of one device (DESIGN 8.5, 17).
+pub const KEYS_PER_DEVICE_MAX: usize = 1_024;
+/// How far ahead of the server a reading's ts may be, in milliseconds (DESIGN 8.5, 15).
+pub const TS_AHEAD_MS_MAX: i64 = 86_400_000;
+
+/// Connections of one shard.
+pub const CONNECTIONS_PER_SHARD_MAX: usize = 65_536;
+/// Read buffers in the pool of one shard: connections being served in one turn.
+pub const READ_BUFFERS_PER_SHARD: usize = 256;
+/// Bytes of one pooled read buffer; holds at least one whole packet.
+pub const READ_BUFFER_BYTES: usize = 131_072;
+/// Partial packets kept between turns, bytes of one shard together.
+pub const PARTIAL_BYTES_PER_SHARD_MAX: usize = 64 << 20;
+/// Connections served in one turn.
+pub const CONNECTIONS_PER_TURN_MAX: usize = 256;
+/// Mailbox events taken in one turn.
+pub const EVENTS_PER_TURN_MAX: usize = 256;
+/// Events waiting in a shard's mailbox.
+pub const MAILBOX_EVENTS_MAX: usize = 4_096;
+/// Connections in flight between one ordered pair of shards.
+pub const MESH_SLOTS: usize = 256;
+/// Messages waiting for their device's state to be loaded, connections of one shard.
+pub const PARKED_PER_SHARD_MAX: usize = 16_384;
+
+/// Resident state of one device, in bytes (DESIGN 8.5, 19).
+pub const DEVICE_STATE_BYTES_MAX: usize = 65_536;
+/// Resident device states of one shard, in bytes, before idle ones are evicted.
+pub const DEVICE_STATES_BYTES_PER_SHARD: usize = 256 << 20;
+/// Tombstones in one device's state record.
+pub const TOMBSTONES_PER_DEVICE_MAX: usize = 256;
+/// Rows after which a state record is rewritten (DESIGN 8.5, 16).
+pub const ROWS_PER_STATE_RECORD: u32 = 256;
+/// Default inactivity timeout, in milliseconds (ThingsBoard: 600 s).
+pub const INACTIVITY_TIMEOUT_MS: i64 = 600_000;
+
+/// A batch the store refuses is offered again for this long before the store generation ends (DESIGN 8.2, 5).
+pub const STORE_REFUSAL_MS_MAX: u64 = 10_000;
+/// Effects bytes that make one turn's batch; the turn stops evaluating beyond it.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Free space below which the store refuses writes, in bytes (DESIGN 8.2, 5).
+pub const DISK_RESERVE_BYTES: u64 = 64 << 20;
+/// Write buffers (memtables) of one shard's store, in bytes.
+pub const WRITE_BUFFER_BYTES_PER_SHARD: usize = 64 << 20;
+/// Block cache of the process, in bytes, shared by all shards' stores.
+pub const BLOCK_CACHE_BYTES: usize = 128 << 20;
+/// Jobs waiting for a shard's reader lane.
+pub const READER_JOBS_MAX: usize = 1_024;
+/// Rows one history query may visit.
+pub const QUERY_ROWS_MAX: usize = 5_000_000;
+/// Bytes one history query may hold.
+pub const QUERY_BYTES_MAX: usize = 64 << 20;
+/// Intervals of one aggregation query (ThingsBoard's DATABASE_TS_MAX_INTERVALS).
+pub const QUERY_INTERVALS_MAX: i64 = 700;
+
+/// Live watches of one shard.
+pub const WATCHES_PER_SHARD_MAX: usize = 65_536;
+/// Updates waiting for one watcher; a slower one is cut and starts again.
+pub const WATCH_UPDATES_MAX: usize = 1_024;
+
+/// One named term of the memory sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    pub name: &'static str,
+    pub bytes: usize,
+}
+
+/// What one shard may hold, term by term; printed at start and used by the capacity planner (DESIGN 8.2, 6).
+#[must_use]
+pub fn memory_per_shard(shards: usize) -> Vec<Term> {
+    let term = |name, bytes| Term { name, bytes };
+    vec![
+        term("connections", CONNECTIONS_PER_SHARD_MAX * CONNECTION_BYTES),
+        term("read buffers", READ_BUFFERS_PER_SHARD * READ_BUFFER_BYTES),
+        term("partial packets", PARTIAL_BYTES_PER_SHARD_MAX),
+        term("mailbox", MAILBOX_EVENTS_MAX * EVENT_BYTES),
+        term("mesh rings", shards.saturating_sub(1) * MESH_SLOTS * MESH_SLOT_BYTES),
+        term("device states", DEVICE_STATES_BYTES_PER_SHARD),
+        term("batch", BATCH_BYTES_MAX * 2),
+        // Two memtables per column family can exist while one is flushed.
+        term("write buffers", WRITE_BUFFER_BYTES_PER_SHARD * 2),
+        term("block cache share", BLOCK_CACHE_BYTES / shards.max(1)),
+        term("query", QUERY_BYTES_MAX),
+    ]
+}
+
+/// The sum of [`memory_per_shard`], in bytes.
+#[must_use]
+pub fn memory_per_shard_bytes(shards: usize) -> usize {
+    memory_per_shard(shards).iter().map(|term| term.bytes).sum()
+}
+
+/// User-space bytes of an idle connection: task, session and slab entry (measured: README).
+const CONNECTION_BYTES: usize = 2_048;
+const EVENT_BYTES: usize = 128;
+const MESH_SLOT_BYTES: usize = 16;
+
+const _: () = assert!(PAYLOAD_BYTES_MAX < PACKET_BYTES_MAX, "a payload must fit a packet with its topic");
+const _: () = assert!(PACKET_BYTES_MAX <= READ_BUFFER_BYTES, "a read buffer holds at least one whole packet");
+const _: () = assert!(ENTRIES_PER_MESSAGE_MAX <= READINGS_PER_MESSAGE_MAX, "an entry has at least one reading");

@@ -1,0 +1,75 @@
+//! Waist one: what a device (or an operator on its behalf) said, parsed once. Knows no protocol.
+
+use std::{borrow::Cow, ops::Range};
+
+pub use schemas::telemetry::{Scope, Value};
+use schemas::{
+    chain::MessageType,
+    id::{EntityId, TenantId},
+};
+
+use crate::clock::Timestamp;
+
+/// One value with its key. Borrows from the read buffer wherever the text needs no unescaping.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading<'a> {
+    pub key: Cow<'a, str>,
+    pub value: Value<'a>,
+}
+
+/// The readings of one ts. `None`: the device gave none, the server chooses (DESIGN 15).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub ts: Option<Timestamp>,
+    /// Into [`Readings::readings`].
+    pub range: Range<usize>,
+}
+
+/// All readings of one message, grouped by ts. Cleared and reused from message to message.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Readings<'a> {
+    pub entries: Vec<Entry>,
+    pub readings: Vec<Reading<'a>>,
+}
+
+impl<'a> Readings<'a> {
+    /// The readings of one entry.
+    #[must_use]
+    pub fn of(&self, entry: &Entry) -> &[Reading<'a>] {
+        self.readings.get(entry.range.clone()).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.readings.is_empty()
+    }
+}
+
+/// What was said, by kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body<'a> {
+    /// POST_TELEMETRY_REQUEST, TIMESERIES_UPDATED
+    Telemetry(Readings<'a>),
+    /// POST_ATTRIBUTES_REQUEST, ATTRIBUTES_UPDATED. One entry without ts.
+    Attributes { scope: Scope, readings: Readings<'a> },
+    /// ATTRIBUTES_DELETED, TIMESERIES_DELETED
+    Deleted { keys: Vec<Cow<'a, str>> },
+    /// TO_SERVER_RPC_REQUEST: the whole payload, JSON.
+    Rpc { request: &'a str },
+    /// CONNECT_EVENT, DISCONNECT_EVENT, ACTIVITY_EVENT, INACTIVITY_EVENT
+    Lifecycle,
+}
+
+/// A message as rules see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message<'a> {
+    pub kind: MessageType,
+    pub originator: EntityId,
+    pub tenant: TenantId,
+    /// ThingsBoard's metadata `deviceName` and `deviceType`; empty for entities that are no devices.
+    pub device_name: &'a str,
+    pub device_type: &'a str,
+    /// When the shard took it.
+    pub received: Timestamp,
+    pub body: Body<'a>,
+}

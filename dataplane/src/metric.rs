@@ -1,0 +1,108 @@
+//! Counters of one shard: named by an enum, written by their owner without read-modify-write, read by the scraper.
+//! Never a string at a call site, never a label per device.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($($variant:ident => $name:literal, $help:literal;)+) => {
+        /// What is counted, per shard.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Counter { $($variant,)+ }
+
+        impl Counter {
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The Prometheus name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            #[must_use]
+            pub fn help(self) -> &'static str {
+                match self { $(Self::$variant => $help,)+ }
+            }
+
+            /// A gauge goes down as well.
+            #[must_use]
+            pub fn is_gauge(self) -> bool {
+                !self.name().ends_with("_total")
+            }
+        }
+    };
+}
+
+counters! {
+    ConnectionsAccepted => "tidegate_connections_accepted_total", "TCP connections accepted";
+    ConnectionsOpen => "tidegate_connections_open", "TCP connections open";
+    ConnectionsHandedOver => "tidegate_connections_handed_over_total", "connections moved to the shard that owns their device";
+    ConnectionsRefused => "tidegate_connections_refused_total", "connections refused because the shard is full or draining";
+    SessionsAdmitted => "tidegate_sessions_admitted_total", "CONNECTs accepted";
+    SessionsRefused => "tidegate_sessions_refused_total", "CONNECTs refused for their credential";
+    SessionsTakenOver => "tidegate_sessions_taken_over_total", "sessions closed because their device connected again";
+    SessionsRevoked => "tidegate_sessions_revoked_total", "sessions closed because their device or credential was deleted";
+    KeepAliveExpired => "tidegate_keep_alive_expired_total", "connections closed after 1.5 keep-alive periods of silence";
+    ProtocolErrors => "tidegate_protocol_errors_total", "connections closed for bytes that are not the protocol";
+    MessagesReceived => "tidegate_messages_received_total", "messages of devices that reached evaluation";
+    MessagesDiscarded => "tidegate_messages_discarded_total", "messages refused for their payload";
+    TopicsUnknown => "tidegate_topics_unknown_total", "PUBLISHes to a topic that is not the device's";
+    TimestampsRefused => "tidegate_timestamps_refused_total", "messages with a ts outside the accepted range";
+    TimestampsShared => "tidegate_timestamps_shared_total", "messages that share a server ts (DESIGN 15)";
+    ReadingsStored => "tidegate_readings_stored_total", "readings written";
+    RowsStored => "tidegate_rows_stored_total", "telemetry rows written";
+    BatchesWritten => "tidegate_batches_written_total", "atomic batches written";
+    BatchesRefused => "tidegate_batches_refused_total", "batches the store refused for now";
+    Commits => "tidegate_commits_total", "group commits";
+    ReceiptsSettled => "tidegate_receipts_settled_total", "receipts settled after their durable ticket";
+    Downlinks => "tidegate_downlinks_total", "messages sent to devices";
+    StoreGenerationsEnded => "tidegate_store_generations_ended_total", "times the store was given up and reopened";
+    ChangesApplied => "tidegate_changes_applied_total", "configuration changes applied";
+    WatchesCut => "tidegate_watches_cut_total", "live watches cut because their reader was too slow";
+    NodesLogged => "tidegate_nodes_logged_total", "messages seen by log nodes";
+    StatesEvicted => "tidegate_states_evicted_total", "idle device states evicted";
+    StatesResident => "tidegate_states_resident", "device states in memory";
+    Turns => "tidegate_turns_total", "turns that did work";
+    ReadingPaused => "tidegate_reading_paused", "1 while sockets are not read because the store refuses";
+}
+
+const COUNTERS: usize = Counter::ALL.len();
+
+/// The counter block of one shard. Aligned so that no two shards share a cache line.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct ShardCounters([AtomicU64; COUNTERS]);
+
+impl ShardCounters {
+    #[must_use]
+    pub fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; COUNTERS])
+    }
+
+    /// Adds to a counter. Only the owning shard's thread calls this, hence load and store instead of a locked add.
+    pub fn add(&self, counter: Counter, amount: u64) {
+        let cell = &self.0[counter as usize];
+        cell.store(cell.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    pub fn increment(&self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Sets a gauge. Only the owning shard's thread calls this.
+    pub fn set(&self, counter: Counter, value: u64) {
+        self.0[counter as usize].store(value, Relaxed);
+    }
+
+    /// Read from anywhere.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize].load(Relaxed)
+    }
+}
+
+impl Default for ShardCounters {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,131 @@
+//! What may be asked of a shard from outside its sockets: reads, writes on behalf of operators, live watches.
+//! Values only. Whoever asks gets its answer through the reply it put in; nobody here waits.
+
+use schemas::{
+    id::{EntityId, TenantId},
+    telemetry::{Scope, Value},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Timestamp;
+
+/// Why a query was not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// The request itself is wrong; the text says what and the rule.
+    #[error("{0}")]
+    Invalid(String),
+    /// The answer exceeds the row or byte budget.
+    #[error("the answer is too large: {0}")]
+    TooLarge(String),
+    /// The store cannot serve now; the text says why.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// Where an answer goes. Dropping it unanswered is an error at the other end, never a hang.
+pub type Reply<T> = oneshot::Sender<Result<T, QueryError>>;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    pub ts: Timestamp,
+    pub value: Value<'static>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    pub key: String,
+    pub points: Vec<Point>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attribute {
+    pub scope: Scope,
+    pub key: String,
+    pub last_update: Timestamp,
+    pub value: Value<'static>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregation {
+    None,
+    Min,
+    Max,
+    Avg,
+    Sum,
+    Count,
+}
+
+/// A range read. `end` is exclusive; an aggregate's ts is start + interval/2 (DESIGN 28).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    pub keys: Vec<String>,
+    pub start: Timestamp,
+    pub end: Timestamp,
+    /// Points per key; applies to [`Aggregation::None`].
+    pub limit: usize,
+    pub ascending: bool,
+    pub aggregation: Aggregation,
+    /// 0 = one interval over the whole range.
+    pub interval_ms: i64,
+}
+
+/// Reads and writes of one entity. Empty `keys` means all, except in deletes.
+#[derive(Debug)]
+pub enum Query {
+    Keys { reply: Reply<Vec<String>> },
+    Latest { keys: Vec<String>, reply: Reply<Vec<Series>> },
+    History { history: History, reply: Reply<Vec<Series>> },
+    Attributes { scope: Option<Scope>, keys: Vec<String>, reply: Reply<Vec<Attribute>> },
+    /// `payload` is ThingsBoard telemetry JSON. Stored directly, raises TIMESERIES_UPDATED (DESIGN 28).
+    SaveTimeseries { payload: Vec<u8>, ttl_s: u32, reply: Reply<()> },
+    /// `payload` is a flat JSON object. Raises ATTRIBUTES_UPDATED; shared attributes go down to the device.
+    SaveAttributes { scope: Scope, payload: Vec<u8>, reply: Reply<()> },
+    /// `range` is [start, end); `None` deletes everything of the keys.
+    DeleteTimeseries { keys: Vec<String>, range: Option<(Timestamp, Timestamp)>, reply: Reply<()> },
+    DeleteAttributes { scope: Scope, keys: Vec<String>, reply: Reply<()> },
+    Watch(Watch),
+    Unwatch { watcher: WatcherId, watch: u32 },
+}
+
+/// The entity a query is about, and the tenant it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub entity: EntityId,
+    pub tenant: TenantId,
+}
+
+/// One stream of live updates; unique in the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WatcherId(pub u64);
+
+/// A live watch. Snapshot and position are taken in one mailbox event; updates start right after it (DESIGN 3).
+#[derive(Debug)]
+pub struct Watch {
+    pub watcher: WatcherId,
+    /// The watcher's own number for this watch.
+    pub watch: u32,
+    pub what: Watched,
+    pub keys: Vec<String>,
+    /// Bounded; a watcher whose channel is full is cut: its sender is dropped.
+    pub updates: mpsc::Sender<Update>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    Timeseries,
+    Attributes(Option<Scope>),
+}
+
+/// What a watcher receives. The first of a watch is its snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    pub watch: u32,
+    pub snapshot: bool,
+    pub series: Vec<Series>,
+    pub attributes: Vec<Attribute>,
+    /// Attribute keys that were deleted.
+    pub deleted: Vec<String>,
+    /// The watch was refused and does not exist.
+    pub error: Option<String>,
+}

@@ -1,0 +1,131 @@
+//! The only door into a shard: a bounded mailbox of a closed enum of events, and the doorbell that wakes its owner.
+//! Whoever posts never waits here; a full mailbox gives the event back.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::{
+    limits,
+    query::{Query, Target},
+    snapshot::ShardChange,
+    store::Ticket,
+};
+
+/// Everything that may reach a shard from outside its sockets and its mesh.
+pub enum Event {
+    /// Configuration; dropping `applied` tells the link that this shard has applied it.
+    Config { changes: Arc<Vec<ShardChange>>, applied: Applied },
+    /// A read, a write or a watch.
+    Query { target: Target, query: Query },
+    /// A lane finished reading: hand `release` out once `ticket` is durable (DESIGN 3).
+    Release { ticket: Ticket, release: Box<dyn FnOnce() + Send> },
+    /// A lane loaded what a parked device or query was waiting for; the shard knows which by `key`.
+    Loaded(Box<crate::device::Loaded>),
+    /// Stop accepting, tell MQTT 5 clients, commit, end.
+    Drain,
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Config { .. } => "Config",
+            Self::Query { .. } => "Query",
+            Self::Release { .. } => "Release",
+            Self::Loaded(_) => "Loaded",
+            Self::Drain => "Drain",
+        })
+    }
+}
+
+/// Counts the shards that have not yet applied a set of changes; the last one to drop it calls back.
+pub struct Applied(Arc<AppliedInner>);
+
+struct AppliedInner {
+    open: AtomicUsize,
+    done: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Applied {
+    /// `shards` handles of which the last one dropped calls `done`.
+    #[must_use]
+    pub fn new(shards: usize, done: impl Fn() + Send + Sync + 'static) -> Vec<Self> {
+        let inner = Arc::new(AppliedInner { open: AtomicUsize::new(shards), done: Box::new(done) });
+        (0..shards).map(|_| Self(Arc::clone(&inner))).collect()
+    }
+}
+
+impl Drop for Applied {
+    fn drop(&mut self) {
+        if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            (self.0.done)();
+        }
+    }
+}
+
+/// Wakes a shard; cheap to call when it is already awake.
+pub type Doorbell = Arc<dyn Fn() + Send + Sync>;
+
+/// The sending side of a shard's mailbox.
+#[derive(Clone)]
+pub struct Mailbox {
+    queue: Arc<ArrayQueue<Event>>,
+    doorbell: Doorbell,
+}
+
+impl Mailbox {
+    #[must_use]
+    pub fn new(doorbell: Doorbell) -> Self {
+        Self { queue: Arc::new(ArrayQueue::new(limits::MAILBOX_EVENTS_MAX)), doorbell }
+    }
+
+    /// Posts an event and wakes the shard.
+    ///
+    /// # Errors
+    /// The event itself when the mailbox is full: try again later, or refuse whoever caused it.
+    pub fn post(&self, event: Event) -> Result<(), Event> {
+        self.queue.push(event)?;
+        (self.doorbell)();
+        Ok(())
+    }
+
+    /// Posts an event, waiting while the mailbox is full. For the tokio side only.
+    pub async fn deliver(&self, mut event: Event) {
+        loop {
+            match self.post(event) {
+                Ok(()) => return,
+                Err(back) => event = back,
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
+    /// The next event, for the owning shard.
+    #[must_use]
+    pub fn take(&self) -> Option<Event> {
+        self.queue.pop()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").field("waiting", &self.queue.len()).finish()
+    }
+}
+
+impl fmt::Debug for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Applied({} open)", self.0.open.load(Ordering::Relaxed))
+    }
+}

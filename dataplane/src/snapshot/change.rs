@@ -1,0 +1,61 @@
+//! From a checked configuration change to what a shard applies: chains become plans. Never touches a shard.
+
+use std::sync::Arc;
+
+use schemas::{
+    config::{Change, ChangeBody, Device, Profile, Tenant},
+    id::{ChainId, DeviceId, Partition, ProfileId, TenantId},
+};
+
+use crate::rules::Plan;
+
+/// One difference, as a shard applies it in place between two turns.
+#[derive(Clone, Debug)]
+pub enum ShardChange {
+    Tenant(Tenant),
+    TenantDeleted(TenantId),
+    Profile(Profile),
+    ProfileDeleted(ProfileId),
+    Device(Device),
+    DeviceDeleted(DeviceId),
+    Chain { id: ChainId, tenant: TenantId, root: bool, plan: Arc<Plan> },
+    ChainDeleted(ChainId),
+    /// A credential is gone: a session admitted with it is closed.
+    CredentialRevoked { device: DeviceId, credential: schemas::id::CredentialId },
+    /// The begin of a full state: whatever is not repeated before [`ShardChange::Sweep`] is forgotten then.
+    Mark,
+    Sweep,
+}
+
+impl ShardChange {
+    /// The partition whose owner alone needs this change; `None`: every shard does.
+    #[must_use]
+    pub fn partition(&self) -> Option<Partition> {
+        match self {
+            Self::Device(device) => Some(Partition::of(device.id.into())),
+            Self::DeviceDeleted(id) | Self::CredentialRevoked { device: id, .. } => Some(Partition::of((*id).into())),
+            _ => None,
+        }
+    }
+}
+
+/// What a checked change means for shards. Credentials are `None`: they belong to the directory alone.
+#[must_use]
+pub fn compile(change: &Change) -> Option<ShardChange> {
+    Some(match &change.body {
+        ChangeBody::Tenant(tenant) => ShardChange::Tenant(tenant.clone()),
+        ChangeBody::TenantDeleted(id) => ShardChange::TenantDeleted(*id),
+        ChangeBody::Profile(profile) => ShardChange::Profile(profile.clone()),
+        ChangeBody::ProfileDeleted(id) => ShardChange::ProfileDeleted(*id),
+        ChangeBody::Device(device) => ShardChange::Device(device.clone()),
+        ChangeBody::DeviceDeleted(id) => ShardChange::DeviceDeleted(*id),
+        ChangeBody::Chain(chain) => ShardChange::Chain {
+            id: chain.id,
+            tenant: chain.tenant,
+            root: chain.root,
+            plan: Arc::new(Plan::compile(&chain.chain)),
+        },
+        ChangeBody::ChainDeleted(id) => ShardChange::ChainDeleted(*id),
+        ChangeBody::Credential(_) | ChangeBody::CredentialDeleted(_) => return None,
+    })
+}

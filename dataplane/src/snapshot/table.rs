@@ -1,0 +1,128 @@
+//! One shard's copy of tenants, profiles, chains and its own devices. Its owner is its only writer, so a change is
+//! applied in place between two turns, without a lock. Never asks anybody.
+
+use std::{collections::HashMap, sync::Arc};
+
+use schemas::{
+    config::{Device, Profile},
+    id::{ChainId, DeviceId, ProfileId, TenantId},
+};
+
+use super::change::ShardChange;
+use crate::rules::Plan;
+
+/// What evaluation needs to know of a device.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceFacts<'t> {
+    pub tenant: TenantId,
+    pub name: &'t str,
+    pub kind: &'t str,
+}
+
+#[derive(Debug)]
+struct Row<T> {
+    value: T,
+    marked: bool,
+}
+
+#[derive(Debug)]
+struct ChainRow {
+    tenant: TenantId,
+    root: bool,
+    plan: Arc<Plan>,
+}
+
+/// The table. Rows not repeated between `Mark` and `Sweep` are forgotten (DESIGN 25).
+#[derive(Debug, Default)]
+pub struct Table {
+    tenants: HashMap<TenantId, Row<()>>,
+    profiles: HashMap<ProfileId, Row<Profile>>,
+    devices: HashMap<DeviceId, Row<Device>>,
+    chains: HashMap<ChainId, Row<ChainRow>>,
+    roots: HashMap<TenantId, ChainId>,
+    mark: bool,
+}
+
+impl Table {
+    /// Applies one change. Returns devices that are gone: their sessions are closed and their data deleted.
+    pub fn apply(&mut self, change: &ShardChange) -> Vec<DeviceId> {
+        let marked = self.mark;
+        match change {
+            ShardChange::Tenant(tenant) => {
+                self.tenants.insert(tenant.id, Row { value: (), marked });
+            }
+            ShardChange::TenantDeleted(id) => {
+                self.tenants.remove(id);
+            }
+            ShardChange::Profile(profile) => {
+                self.profiles.insert(profile.id, Row { value: profile.clone(), marked });
+            }
+            ShardChange::ProfileDeleted(id) => {
+                self.profiles.remove(id);
+            }
+            ShardChange::Device(device) => {
+                self.devices.insert(device.id, Row { value: device.clone(), marked });
+            }
+            ShardChange::DeviceDeleted(id) => return self.devices.remove(id).map(|_| *id).into_iter().collect(),
+            ShardChange::Chain { id, tenant, root, plan } => {
+                let value = ChainRow { tenant: *tenant, root: *root, plan: Arc::clone(plan) };
+                self.chains.insert(*id, Row { value, marked });
+                self.find_roots();
+            }
+            ShardChange::ChainDeleted(id) => {
+                self.chains.remove(id);
+                self.find_roots();
+            }
+            // Sessions know their credential; the table does not.
+            ShardChange::CredentialRevoked { .. } => {}
+            ShardChange::Mark => self.mark = !self.mark,
+            ShardChange::Sweep => return self.sweep(),
+        }
+        Vec::new()
+    }
+
+    #[must_use]
+    pub fn device(&self, id: DeviceId) -> Option<DeviceFacts<'_>> {
+        let device = &self.devices.get(&id)?.value;
+        Some(DeviceFacts { tenant: device.tenant, name: &device.name, kind: &device.kind })
+    }
+
+    /// The plan that evaluates this device's messages: its profile's chain, else its tenant's root chain.
+    #[must_use]
+    pub fn plan_of_device(&self, id: DeviceId) -> Option<&Arc<Plan>> {
+        let device = &self.devices.get(&id)?.value;
+        let own = self.profiles.get(&device.profile).and_then(|row| row.value.chain);
+        match own.and_then(|chain| self.chains.get(&chain)) {
+            Some(row) => Some(&row.value.plan),
+            None => self.plan_of_tenant(device.tenant),
+        }
+    }
+
+    /// The tenant's root chain, for entities that are no devices.
+    #[must_use]
+    pub fn plan_of_tenant(&self, tenant: TenantId) -> Option<&Arc<Plan>> {
+        self.chains.get(self.roots.get(&tenant)?).map(|row| &row.value.plan)
+    }
+
+    #[must_use]
+    pub fn devices(&self) -> usize {
+        self.devices.len()
+    }
+
+    fn find_roots(&mut self) {
+        self.roots = self.chains.iter().filter(|(_, row)| row.value.root).map(|(id, row)| (row.value.tenant, *id)).collect();
+    }
+
+    fn sweep(&mut self) -> Vec<DeviceId> {
+        let mark = self.mark;
+        self.tenants.retain(|_, row| row.marked == mark);
+        self.profiles.retain(|_, row| row.marked == mark);
+        self.chains.retain(|_, row| row.marked == mark);
+        self.find_roots();
+        let gone: Vec<DeviceId> = self.devices.iter().filter(|(_, row)| row.marked != mark).map(|(id, _)| *id).collect();
+        for id in &gone {
+            self.devices.remove(id);
+        }
+        gone
+    }
+}

@@ -1,0 +1,59 @@
+//! A rule chain as data: parsed from ThingsBoard's RuleChainMetaData JSON and checked, with all errors at once, by the
+//! one piece of code that both planes use. Never evaluates anything.
+
+mod check;
+mod node;
+mod parse;
+
+pub use node::{MessageType, NodeKind, SaveAttributes, SaveTimeseries, label};
+
+use uuid::Uuid;
+
+/// A checked chain: every index is in range, there is no cycle, every node's configuration is valid.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Chain {
+    /// Index of the node a message enters; `None` for an empty chain, which does nothing.
+    pub first: Option<usize>,
+    pub nodes: Vec<Node>,
+    pub edges: Vec<Edge>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub id: Option<Uuid>,
+    pub name: String,
+    pub kind: NodeKind,
+}
+
+/// `from --label--> to`, node indices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    pub from: usize,
+    pub to: usize,
+    pub label: String,
+}
+
+/// Everything that is wrong with a chain, at least one entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct InvalidChain(pub Vec<Problem>);
+
+/// One thing that is wrong: where (a JSON path such as `nodes[2].type`), and the rule it breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {rule}")]
+pub struct Problem {
+    pub path: String,
+    pub rule: String,
+}
+
+impl Chain {
+    /// Parses and checks RuleChainMetaData JSON.
+    ///
+    /// # Errors
+    /// [`InvalidChain`] with every problem found.
+    pub fn parse(metadata: &str) -> Result<Self, InvalidChain> {
+        let chain = parse::parse(metadata)?;
+        check::check(&chain)?;
+        Ok(chain)
+    }
+}

@@ -1,0 +1,20 @@
+//! Checked-in output of the schema compilers. Nobody edits it: `tests/generated.rs` regenerates and compares.
+#![allow(
+    clippy::all,
+    clippy::pedantic,
+    unsafe_code,
+    unreachable_pub,
+    unused_qualifications,
+    missing_debug_implementations,
+    elided_lifetimes_in_paths,
+    reason = "generated code is judged by its compiler"
+)]
+
+#[path = "generated/tidegate.config.v1.rs"]
+pub mod config;
+#[path = "generated/tidegate.query.v1.rs"]
+pub mod query;
+#[path = "generated/record_generated.rs"]
+pub mod record_generated;
+
+pub use record_generated::tidegate::record;

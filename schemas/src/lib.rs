@@ -1,0 +1,10 @@
+//! What crosses a wire or lies on disk. Both planes meet here and nowhere else.
+//!
+//! Wire messages (`generated`) are not domain values: `config` and `telemetry` convert them once, at the border,
+//! and name what was wrong. Nothing here does IO, asks the time or knows a store.
+
+pub mod chain;
+pub mod config;
+pub mod generated;
+pub mod id;
+pub mod telemetry;
