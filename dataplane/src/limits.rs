@@ -33,14 +33,12 @@ pub const TS_AHEAD_MS_MAX: i64 = 86_400_000;
 
 /// Connections of one shard.
 pub const CONNECTIONS_PER_SHARD_MAX: usize = 65_536;
-/// Read buffers in the pool of one shard: connections being served in one turn.
-pub const READ_BUFFERS_PER_SHARD: usize = 256;
+/// Read buffers of one shard: connections are served one after the other, so one is enough.
+pub const READ_BUFFERS_PER_SHARD: usize = 1;
 /// Bytes of one pooled read buffer; holds at least one whole packet.
 pub const READ_BUFFER_BYTES: usize = 131_072;
 /// Partial packets kept between turns, bytes of one shard together.
 pub const PARTIAL_BYTES_PER_SHARD_MAX: usize = 64 << 20;
-/// Connections served in one turn.
-pub const CONNECTIONS_PER_TURN_MAX: usize = 256;
 /// Mailbox events taken in one turn.
 pub const EVENTS_PER_TURN_MAX: usize = 256;
 /// Events waiting in a shard's mailbox.
@@ -84,6 +82,17 @@ pub const QUERY_INTERVALS_MAX: i64 = 700;
 pub const WATCHES_PER_SHARD_MAX: usize = 65_536;
 /// Updates waiting for one watcher; a slower one is cut and starts again.
 pub const WATCH_UPDATES_MAX: usize = 1_024;
+
+/// How long a closed connection may take to read our last words, in milliseconds.
+pub const LINGER_MS: u64 = 2_000;
+/// Between two looks at the deadlines of all sessions, in milliseconds.
+pub const EXPIRY_MS: u64 = 500;
+/// Between two ticks of a shard, in milliseconds.
+pub const TICK_MS: u64 = 100;
+/// How long a start waits for the first configuration before it serves what its cache holds, in milliseconds.
+pub const FIRST_CONFIGURATION_MS: u64 = 10_000;
+/// How long a drain may take before the process ends anyway, in milliseconds.
+pub const DRAIN_MS: u64 = 10_000;
 
 /// One named term of the memory sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
