@@ -23,7 +23,7 @@ pub const DATAPLANE: &[Row] = &[
     ("effect", &["message", "limits"]),
     ("codec", &["limits"]),
     ("query", &["clock"]),
-    ("payload", &["message", "limits"]),
+    ("payload", &["message", "limits", "clock"]),
     ("transport", &["limits", "metric", "clock"]),
     ("session", &["codec", "message", "effect", "limits", "clock"]),
     ("rules", &["message", "effect", "limits", "clock"]),
