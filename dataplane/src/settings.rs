@@ -135,7 +135,11 @@ fn check_memory(loaded: &Loaded, shards: u16, problems: &mut Vec<Problem>) {
 
 fn needed<T>(value: Option<T>, path: &str, problems: &mut Vec<Problem>) -> Option<T> {
     if value.is_none() {
-        problems.push(Problem { path: path.to_owned(), value: "(not set)".to_owned(), rule: "needed by the data plane".to_owned() });
+        problems.push(Problem {
+            path: path.to_owned(),
+            value: "(not set)".to_owned(),
+            rule: "needed by the data plane".to_owned(),
+        });
     }
     value
 }
@@ -169,7 +173,8 @@ mod tests {
 
     #[test]
     fn choices_reach_their_types() {
-        let settings = check(&[("TIDEGATE_DRIVER", "epoll"), ("TIDEGATE_DURABILITY", "buffered"), ("TIDEGATE_SHARDS", "3")]).unwrap();
+        let settings =
+            check(&[("TIDEGATE_DRIVER", "epoll"), ("TIDEGATE_DURABILITY", "buffered"), ("TIDEGATE_SHARDS", "3")]).unwrap();
         assert_eq!((settings.driver, settings.durability, settings.shards), (Driver::Epoll, Durability::Buffered, 3));
     }
 

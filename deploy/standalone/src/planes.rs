@@ -46,7 +46,11 @@ impl Planes {
         }
         let mut problems = Vec::new();
         if demo && !role.has_control_plane() {
-            problems.push(Problem::new("--demo", "true", "only for a process with a control plane, which holds users and devices"));
+            problems.push(Problem::new(
+                "--demo",
+                "true",
+                "only for a process with a control plane, which holds users and devices",
+            ));
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let dataplane = role.has_data_plane().then(|| dataplane::settings::Settings::new(&loaded, cores));
@@ -123,7 +127,8 @@ mod tests {
     fn the_full_example_names_every_key_with_its_default() {
         // `#key = value` is a commented setting, `# text` a comment.
         let text = EXAMPLES[0].2;
-        let uncommented: Vec<&str> = text.lines().map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line)).collect();
+        let uncommented: Vec<&str> =
+            text.lines().map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line)).collect();
         let loaded = check(Role::Standalone, &uncommented.join("\n"), &[], false).unwrap().loaded;
         for (entry, key) in loaded.entries().iter().zip(KEYS) {
             assert_eq!(entry.source, Source::File, "deploy/settings/tidegate.toml lacks {}", key.path());
@@ -153,8 +158,7 @@ mod tests {
 
     #[test]
     fn problems_of_all_planes_come_together() {
-        let refusal =
-            check(Role::Standalone, "memory_max = 1\n[log]\nfilter = \"a=b=c\"\n", &[], false).unwrap_err();
+        let refusal = check(Role::Standalone, "memory_max = 1\n[log]\nfilter = \"a=b=c\"\n", &[], false).unwrap_err();
         assert!(refusal.contains("memory_max") && refusal.contains("log.filter"), "{refusal}");
     }
 }

@@ -35,11 +35,8 @@ pub fn any(bytes: &[u8]) {
 }
 
 fn reads_back(loaded: &Loaded) {
-    let environment: BTreeMap<String, String> = loaded
-        .entries()
-        .iter()
-        .filter_map(|entry| Some((entry.key.variable(), entry.value.as_ref()?.to_string())))
-        .collect();
+    let environment: BTreeMap<String, String> =
+        loaded.entries().iter().filter_map(|entry| Some((entry.key.variable(), entry.value.as_ref()?.to_string()))).collect();
     let again = load(&Input { role: loaded.role(), file: None, environment: &environment, arguments: &[] })
         .expect("effective values obey their own rules");
     for (first, second) in loaded.entries().iter().zip(again.entries()) {

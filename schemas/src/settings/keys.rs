@@ -39,13 +39,7 @@ impl Key {
     }
 }
 
-const fn key(
-    section: &'static str,
-    name: &'static str,
-    rule: Rule,
-    default: Option<&'static str>,
-    help: &'static str,
-) -> Key {
+const fn key(section: &'static str, name: &'static str, rule: Rule, default: Option<&'static str>, help: &'static str) -> Key {
     Key { section, name, rule, default, help, secret: false }
 }
 
@@ -84,7 +78,12 @@ pub const KEYS: &[Key] = &[
     key("grpc", "listen", Rule::Address, Some("127.0.0.1:7070"), "where data planes subscribe to the control plane"),
     key("grpc", "tls_cert", Rule::Path, None, "PEM certificate chain of grpc.listen"),
     key("grpc", "tls_key", Rule::Path, None, "PEM private key of grpc.listen"),
-    secret("grpc", "join_token", Rule::Secret { min: 16, max: 256 }, "what the planes show each other; standalone: random per start"),
+    secret(
+        "grpc",
+        "join_token",
+        Rule::Secret { min: 16, max: 256 },
+        "what the planes show each other; standalone: random per start",
+    ),
     key("query", "listen", Rule::Address, Some("127.0.0.1:7071"), "where the control plane asks this data plane"),
     key("query", "advertise", Rule::Url, None, "URL under which the control plane reaches query.listen"),
     key("query", "tls_cert", Rule::Path, None, "PEM certificate chain of query.listen"),
@@ -108,7 +107,13 @@ pub const KEYS: &[Key] = &[
         Some("604800"),
         "life of a REST refresh token, in seconds",
     ),
-    key("log", "filter", Rule::Text { max: 1_024 }, Some("info"), "what is logged to stderr: a tracing filter such as info,tidegate=debug"),
+    key(
+        "log",
+        "filter",
+        Rule::Text { max: 1_024 },
+        Some("info"),
+        "what is logged to stderr: a tracing filter such as info,tidegate=debug",
+    ),
 ];
 
 /// Whether some key lies in this section.

@@ -31,7 +31,8 @@ fn certificate(loaded: &Loaded, section: &str, problems: &mut Vec<Problem>) {
     }
     let Some(listen) = loaded.address(&path("listen")) else { return };
     if !listen.ip().is_loopback() && !given("tls_cert") {
-        let rule = format!("a loopback address such as 127.0.0.1:{}, or {} and {}", listen.port(), path("tls_cert"), path("tls_key"));
+        let rule =
+            format!("a loopback address such as 127.0.0.1:{}, or {} and {}", listen.port(), path("tls_cert"), path("tls_key"));
         problems.push(Problem::new(path("listen"), &listen.to_string(), rule));
     }
 }

@@ -89,7 +89,9 @@ impl Rule {
             Self::Path => kept(is_line(text, PATH_BYTES_MAX)),
             Self::Name => kept(is_line(text, NAME_BYTES_MAX) && text.chars().all(is_name_character)),
             Self::Text { max } => kept(is_line(text, max)),
-            Self::Secret { min, max } => kept((min..=max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())),
+            Self::Secret { min, max } => {
+                kept((min..=max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()))
+            }
             Self::Choice(choices) => kept(choices.contains(&text)),
             Self::Integer { min, max } => integer(text, min, max),
             Self::AutoOrInteger { .. } | Self::AutoOrBytes if text == "auto" => Some(Value::Auto),
@@ -97,7 +99,9 @@ impl Rule {
             Self::AutoOrBytes => bytes(text).map(Value::Number),
             Self::Address => text.parse().ok().map(Value::Address),
             Self::Url => kept(is_url(text)),
-            Self::Database => kept(is_line(text, URL_BYTES_MAX) && DATABASE_SCHEMES.iter().any(|scheme| text.starts_with(scheme))),
+            Self::Database => {
+                kept(is_line(text, URL_BYTES_MAX) && DATABASE_SCHEMES.iter().any(|scheme| text.starts_with(scheme)))
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{InvalidSettings, Input, KEYS, Loaded, Role, Source, harness, load};
+use super::{Input, InvalidSettings, KEYS, Loaded, Role, Source, harness, load};
 
 fn loaded(role: Role, file: &str, environment: &[(&str, &str)]) -> Result<Loaded, InvalidSettings> {
     let environment: BTreeMap<String, String> =
@@ -114,7 +114,12 @@ fn bytes_that_are_not_text_are_refused() {
 #[test]
 fn listeners_that_others_reach_need_tls() {
     let open = "[grpc]\nlisten = \"0.0.0.0:7070\"\n";
-    check(Role::Standalone, open, &[], &["grpc.listen = \"0.0.0.0:7070\": a loopback address such as 127.0.0.1:7070, or grpc.tls_cert"]);
+    check(
+        Role::Standalone,
+        open,
+        &[],
+        &["grpc.listen = \"0.0.0.0:7070\": a loopback address such as 127.0.0.1:7070, or grpc.tls_cert"],
+    );
     check(Role::Dataplane, open, &[TOKEN], &[]);
     let half = "[grpc]\nlisten = \"0.0.0.0:7070\"\ntls_cert = \"c.pem\"\n";
     check(Role::Controlplane, half, &[TOKEN], &["grpc.tls_key = (not set): needed, because grpc.tls_cert"]);
