@@ -329,3 +329,14 @@ impl Instance {
         assert!(status.success(), "SIGTERM drains and exits 0, not {status}");
     }
 }
+
+/// The drivers this kernel can run; a missing one is said.
+#[must_use]
+pub fn drivers() -> Vec<&'static str> {
+    let probe = Command::new("python3").arg(super::python::script("io_uring_probe.py")).output().expect("python3 is installed");
+    if probe.status.success() {
+        return vec!["epoll", "io_uring"];
+    }
+    println!("skipped for io_uring: {}", String::from_utf8_lossy(&probe.stdout).trim());
+    vec!["epoll"]
+}
