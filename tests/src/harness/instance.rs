@@ -115,7 +115,7 @@ impl Setup {
         if self.demo {
             command.arg("--demo");
         }
-        command.env_remove("TIDEGATE_DRIVER").envs(&self.environment).current_dir(&self.home).process_group(0);
+        without_settings(&mut command).envs(&self.environment).current_dir(&self.home).process_group(0);
         command
     }
 
@@ -136,6 +136,16 @@ impl Setup {
     pub fn start(&self) -> Instance {
         self.launch().ready()
     }
+}
+
+/// Keeps the caller's own settings from a process under test.
+pub fn without_settings(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDEGATE_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// `<target>/release/tidegate`, beside the directory of the test executable.

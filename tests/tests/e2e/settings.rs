@@ -1,7 +1,7 @@
 //! Settings are refused all at once, with path, value and rule, before anything is bound. Never starts a server that runs.
 
 use std::process::Command;
-use tests::harness::instance::{Home, Setup, binary};
+use tests::harness::instance::{Home, Setup, binary, without_settings};
 
 /// EX_USAGE.
 const USAGE: i32 = 64;
@@ -10,7 +10,11 @@ fn check_settings(home: &Home, text: &str, environment: &[(&str, &str)]) -> (i32
     let file = home.path().join("settings.toml");
     std::fs::write(&file, text).expect("the test's directory is writable");
     let mut command = Command::new(binary());
-    command.args(["check-settings", "--settings"]).arg(&file).envs(environment.iter().copied()).current_dir(home.path());
+    without_settings(&mut command)
+        .args(["check-settings", "--settings"])
+        .arg(&file)
+        .envs(environment.iter().copied())
+        .current_dir(home.path());
     let output = command.output().expect("the binary runs");
     let said = [output.stdout, output.stderr].concat();
     (output.status.code().expect("an exit code"), String::from_utf8_lossy(&said).into_owned())
@@ -51,7 +55,10 @@ fn a_malformed_file_and_a_missing_one_are_said() {
     assert_eq!(code, USAGE, "{said}");
     assert!(said.contains("settings.toml"), "{said}");
     let mut command = Command::new(binary());
-    let output = command.args(["check-settings", "--settings", "no-such-file.toml"]).current_dir(home.path()).output();
+    let output = without_settings(&mut command)
+        .args(["check-settings", "--settings", "no-such-file.toml"])
+        .current_dir(home.path())
+        .output();
     let output = output.expect("the binary runs");
     assert_eq!(output.status.code(), Some(USAGE));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-file.toml"));
