@@ -1,6 +1,6 @@
 /*
- * A power-cut recorder, loaded with LD_PRELOAD: keeps in TIDEGATE_RECORDER_SHADOW a copy of every file under
- * TIDEGATE_RECORDER_DATA as of its last fsync or fdatasync. Killing the process and putting the shadow in the place of the
+ * A power-cut recorder, loaded with LD_PRELOAD: keeps in POWERCUT_SHADOW a copy of every file under
+ * POWERCUT_DATA as of its last fsync or fdatasync. Killing the process and putting the shadow in the place of the
  * data directory is what a power cut does to a disk that keeps exactly what it was asked to keep.
  *
  * Contents: strict. A file holds the bytes it had when the last sync of it began; what was written later, or never synced, is lost.
@@ -35,8 +35,8 @@ static const char *data_root, *shadow_root;
 
 __attribute__((constructor)) static void begin(void)
 {
-    data_root = getenv("TIDEGATE_RECORDER_DATA");
-    shadow_root = getenv("TIDEGATE_RECORDER_SHADOW");
+    data_root = getenv("POWERCUT_DATA");
+    shadow_root = getenv("POWERCUT_SHADOW");
 }
 
 static void fail(const char *what, const char *path)

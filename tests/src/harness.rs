@@ -50,12 +50,12 @@ pub fn now_ms() -> i64 {
 pub struct Dice(u64);
 
 impl Dice {
-    /// Seeded by `TIDEGATE_TEST_SEED` or by the clock.
+    /// Seeded by `E2E_SEED` or by the clock.
     #[must_use]
     pub fn cast(what: &str) -> Self {
-        let given = std::env::var("TIDEGATE_TEST_SEED").ok().and_then(|text| text.parse().ok());
+        let given = std::env::var("E2E_SEED").ok().and_then(|text| text.parse().ok());
         let seed: u64 = given.unwrap_or_else(|| now_ms().unsigned_abs());
-        println!("{what}: TIDEGATE_TEST_SEED={seed}");
+        println!("{what}: E2E_SEED={seed}");
         Self(seed | 1)
     }
 

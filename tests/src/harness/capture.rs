@@ -29,7 +29,8 @@ impl Capture {
     /// Everything printed so far.
     #[must_use]
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.path).expect("the capture exists until its directory is dropped")).into_owned()
+        String::from_utf8_lossy(&std::fs::read(&self.path).expect("the capture exists until its directory is dropped"))
+            .into_owned()
     }
 
     /// The next complete line, if there is one.

@@ -115,7 +115,7 @@ impl Setup {
         if self.demo {
             command.arg("--demo");
         }
-        command.env_remove("TIDEGATE_DRIVER").envs(&self.environment).current_dir(&self.home).process_group(0);
+        without_settings(&mut command).envs(&self.environment).current_dir(&self.home).process_group(0);
         command
     }
 
@@ -136,6 +136,16 @@ impl Setup {
     pub fn start(&self) -> Instance {
         self.launch().ready()
     }
+}
+
+/// Keeps the caller's own settings from a process under test.
+pub fn without_settings(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDEGATE_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// `<target>/release/tidegate`, beside the directory of the test executable.
@@ -328,4 +338,15 @@ impl Instance {
         let status = self.wait();
         assert!(status.success(), "SIGTERM drains and exits 0, not {status}");
     }
+}
+
+/// The drivers this kernel can run; a missing one is said.
+#[must_use]
+pub fn drivers() -> Vec<&'static str> {
+    let probe = Command::new("python3").arg(super::python::script("io_uring_probe.py")).output().expect("python3 is installed");
+    if probe.status.success() {
+        return vec!["epoll", "io_uring"];
+    }
+    println!("skipped for io_uring: {}", String::from_utf8_lossy(&probe.stdout).trim());
+    vec!["epoll"]
 }

@@ -32,6 +32,12 @@ impl Ledger {
         Self { device, version, sent: 0, acknowledged: BTreeSet::new() }
     }
 
+    /// How many messages were acknowledged.
+    #[must_use]
+    pub fn acknowledged(&self) -> usize {
+        self.acknowledged.len()
+    }
+
     /// The greatest value whose overwrite was acknowledged.
     #[must_use]
     pub fn last_acknowledged(&self) -> Option<u64> {

@@ -35,8 +35,8 @@ impl Recorder {
         // The recorder compares the paths of open files, which have no symbolic links in them.
         std::fs::create_dir_all(setup.data()).expect("the data directory can be made");
         let data = setup.data().canonicalize().expect("the data directory was made");
-        let setup = setup.clone().with("LD_PRELOAD", self.library.display()).with("TIDEGATE_RECORDER_DATA", data.display());
-        setup.with("TIDEGATE_RECORDER_SHADOW", self.shadow.display()).data_in(&data)
+        let setup = setup.clone().with("LD_PRELOAD", self.library.display()).with("POWERCUT_DATA", data.display());
+        setup.with("POWERCUT_SHADOW", self.shadow.display()).data_in(&data)
     }
 
     /// Puts what was synced in the place of the data directory. The process must be dead.

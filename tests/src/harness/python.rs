@@ -82,7 +82,11 @@ impl Client {
     #[must_use]
     pub fn sdk(home: &Home, broker: SocketAddr, token: &str) -> Self {
         let mut command = Command::new(sdk_python());
-        command.arg("-u").arg(script("sdk_client.py")).args([broker.ip().to_string(), broker.port().to_string(), token.to_owned()]);
+        command.arg("-u").arg(script("sdk_client.py")).args([
+            broker.ip().to_string(),
+            broker.port().to_string(),
+            token.to_owned(),
+        ]);
         Self::spawn(home, "sdk", &mut command)
     }
 
@@ -167,7 +171,16 @@ pub struct Publication<'a> {
 pub fn mosquitto_pub(broker: SocketAddr, publication: Publication<'_>) -> (bool, String) {
     let mut command = Command::new("mosquitto_pub");
     command.args(["-d", "-h", &broker.ip().to_string(), "-p", &broker.port().to_string(), "-V", publication.version]);
-    command.args(["-q", &publication.qos.to_string(), "-u", publication.token, "-t", publication.topic, "-m", publication.payload]);
+    command.args([
+        "-q",
+        &publication.qos.to_string(),
+        "-u",
+        publication.token,
+        "-t",
+        publication.topic,
+        "-m",
+        publication.payload,
+    ]);
     let output = command.output().unwrap_or_else(|error| panic!("mosquitto_pub: {error}: install mosquitto-clients"));
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())

@@ -40,12 +40,12 @@ impl Live {
     ///
     /// # Panics
     /// When none comes in time.
-    pub fn next(&mut self) -> Value {
-        self.next_within(super::PATIENCE).expect("an update comes in time")
+    pub fn update(&mut self) -> Value {
+        self.update_within(super::PATIENCE).expect("an update comes in time")
     }
 
     /// The next text frame, if one comes in time and the socket stays open.
-    pub fn next_within(&mut self, patience: Duration) -> Option<Value> {
+    pub fn update_within(&mut self, patience: Duration) -> Option<Value> {
         let socket = &mut self.socket;
         let text = self.runtime.block_on(async {
             let text = async {
@@ -63,9 +63,9 @@ impl Live {
     }
 
     /// The next update of one subscription.
-    pub fn next_of(&mut self, subscription: i64) -> Value {
+    pub fn update_of(&mut self, subscription: i64) -> Value {
         loop {
-            let update = self.next();
+            let update = self.update();
             if update["subscriptionId"] == subscription {
                 return update;
             }
@@ -76,7 +76,7 @@ impl Live {
     pub fn values_until(&mut self, key: &str, wanted: &str) -> Vec<String> {
         let mut seen = Vec::new();
         while seen.last().is_none_or(|last| last != wanted) {
-            let update = self.next();
+            let update = self.update();
             assert_eq!(update["errorCode"], 0, "{update}");
             let points = update["data"][key].as_array().cloned().unwrap_or_default();
             seen.extend(points.iter().map(|point| point[1].as_str().map_or_else(|| point[1].to_string(), str::to_owned)));
