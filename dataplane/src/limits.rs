@@ -24,6 +24,10 @@ pub const TOKEN_BYTES_MAX: usize = 256;
 pub const READINGS_PER_MESSAGE_MAX: usize = 4_096;
 /// Entries (distinct ts) of one message.
 pub const ENTRIES_PER_MESSAGE_MAX: usize = 1_024;
+/// Levels of objects and arrays inside one JSON value of a reading.
+pub const JSON_DEPTH_MAX: u32 = 64;
+/// Steps of a plan executed for one message; the check of a chain promises fewer.
+pub const STEPS_PER_MESSAGE_MAX: u32 = 1_000;
 /// Longest key of a reading or attribute, in bytes.
 pub const KEY_BYTES_MAX: usize = 255;
 /// Keys of one device (DESIGN 8.5, 17).
