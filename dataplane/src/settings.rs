@@ -1,1 +1,187 @@
-//! settings: being written.
+//! What this data plane was told locally, as typed values. Parsing and single rules are `schemas::settings`; here is what
+//! needs this machine: cores and memory. Never reads a file or the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemas::settings::{InvalidSettings, Loaded, Problem};
+
+use crate::limits;
+
+/// Most shards of one process; the rule of `shards` says the same.
+const SHARDS_MAX: u16 = 64;
+
+/// How shards ask the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring where the kernel and its seccomp profile allow it, else epoll.
+    Auto,
+    IoUring,
+    Epoll,
+}
+
+/// What an acknowledgement survives (DESIGN 3.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut.
+    Synced,
+    /// kill -9, but not a power cut within the last second.
+    Buffered,
+}
+
+/// Where a PEM certificate chain and its private key lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The data plane's settings, all checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub shards: u16,
+    pub driver: Driver,
+    pub durability: Durability,
+    /// `None`: the memory sum is printed, not checked.
+    pub memory_max_bytes: Option<u64>,
+    pub mqtt_listen: SocketAddr,
+    pub query_listen: SocketAddr,
+    pub query_advertise: Option<String>,
+    pub query_tls: Option<Tls>,
+    pub admin_listen: SocketAddr,
+    /// URL of the control plane's gRPC.
+    pub control_plane: String,
+    pub link_tls_ca: Option<PathBuf>,
+    pub join_token: String,
+    pub instance_id: Option<String>,
+}
+
+impl Settings {
+    /// Types the data plane's part of `loaded`. `cores` stands for `shards = "auto"`.
+    ///
+    /// # Errors
+    /// All problems together: what is missing, and a memory sum beyond `memory_max` (DESIGN 8.2, 6).
+    pub fn new(loaded: &Loaded, cores: usize) -> Result<Self, InvalidSettings> {
+        let mut problems = Vec::new();
+        let shards = shards(loaded, cores);
+        check_memory(loaded, shards, &mut problems);
+        let mut text = |path: &str| needed(loaded.text(path).map(ToOwned::to_owned), path, &mut problems);
+        let (data_dir, control_plane) = (text("data_dir"), text("link.control_plane"));
+        let join_token = text("grpc.join_token");
+        let mut address = |path: &str| needed(loaded.address(path), path, &mut problems);
+        let (mqtt, query, admin) = (address("mqtt.listen"), address("query.listen"), address("admin.listen"));
+        let (Some(data_dir), Some(control_plane), Some(join_token)) = (data_dir, control_plane, join_token) else {
+            return Err(InvalidSettings { problems });
+        };
+        let (Some(mqtt_listen), Some(query_listen), Some(admin_listen), true) = (mqtt, query, admin, problems.is_empty()) else {
+            return Err(InvalidSettings { problems });
+        };
+        Ok(Self {
+            data_dir: data_dir.into(),
+            shards,
+            driver: driver(loaded),
+            durability: if loaded.text("durability") == Some("buffered") { Durability::Buffered } else { Durability::Synced },
+            memory_max_bytes: loaded.number("memory_max"),
+            mqtt_listen,
+            query_listen,
+            query_advertise: loaded.text("query.advertise").map(ToOwned::to_owned),
+            query_tls: tls(loaded),
+            admin_listen,
+            control_plane,
+            link_tls_ca: loaded.path("link.tls_ca"),
+            join_token,
+            instance_id: loaded.text("instance_id").map(ToOwned::to_owned),
+        })
+    }
+
+    /// What all shards may hold together, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        memory_bytes(self.shards)
+    }
+}
+
+fn shards(loaded: &Loaded, cores: usize) -> u16 {
+    let cores = u16::try_from(cores).unwrap_or(SHARDS_MAX).clamp(1, SHARDS_MAX);
+    loaded.number("shards").and_then(|shards| u16::try_from(shards).ok()).unwrap_or(cores)
+}
+
+fn driver(loaded: &Loaded) -> Driver {
+    match loaded.text("driver") {
+        Some("io_uring") => Driver::IoUring,
+        Some("epoll") => Driver::Epoll,
+        _ => Driver::Auto,
+    }
+}
+
+fn tls(loaded: &Loaded) -> Option<Tls> {
+    Some(Tls { cert: loaded.path("query.tls_cert")?, key: loaded.path("query.tls_key")? })
+}
+
+fn memory_bytes(shards: u16) -> u64 {
+    let bytes = limits::memory_per_shard_bytes(usize::from(shards)).saturating_mul(usize::from(shards));
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+fn check_memory(loaded: &Loaded, shards: u16, problems: &mut Vec<Problem>) {
+    let Some(memory_max) = loaded.number("memory_max") else { return };
+    let sum = memory_bytes(shards);
+    if sum > memory_max {
+        let rule = format!("at least {sum} bytes, the memory sum of {shards} shards; raise it or lower shards");
+        problems.push(Problem::new("memory_max", &memory_max.to_string(), rule));
+    }
+}
+
+fn needed<T>(value: Option<T>, path: &str, problems: &mut Vec<Problem>) -> Option<T> {
+    if value.is_none() {
+        problems.push(Problem {
+            path: path.to_owned(),
+            value: "(not set)".to_owned(),
+            rule: "needed by the data plane".to_owned(),
+        });
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use schemas::settings::{Input, Role, load};
+
+    use super::*;
+
+    /// Loads with the given variables and four cores, and hands back the settings or the lines of the refusal.
+    fn check(variables: &[(&str, &str)]) -> Result<Settings, String> {
+        let mut environment = BTreeMap::from([("TIDEGATE_GRPC_JOIN_TOKEN".to_owned(), "0123456789abcdef".to_owned())]);
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let loaded = load(&Input { role: Role::Dataplane, file: None, environment: &environment, arguments: &[] }).unwrap();
+        Settings::new(&loaded, 4).map_err(|invalid| invalid.to_string())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let settings = check(&[]).unwrap();
+        assert_eq!(settings.shards, 4);
+        assert_eq!(settings.driver, Driver::Auto);
+        assert_eq!(settings.durability, Durability::Synced);
+        assert_eq!(settings.memory_max_bytes, None);
+        assert_eq!(settings.mqtt_listen, "0.0.0.0:1883".parse().unwrap());
+        assert_eq!(settings.control_plane, "http://127.0.0.1:7070");
+    }
+
+    #[test]
+    fn choices_reach_their_types() {
+        let settings =
+            check(&[("TIDEGATE_DRIVER", "epoll"), ("TIDEGATE_DURABILITY", "buffered"), ("TIDEGATE_SHARDS", "3")]).unwrap();
+        assert_eq!((settings.driver, settings.durability, settings.shards), (Driver::Epoll, Durability::Buffered, 3));
+    }
+
+    #[test]
+    fn a_memory_sum_beyond_memory_max_is_refused_with_the_sum() {
+        let refusal = check(&[("TIDEGATE_MEMORY_MAX", "1M"), ("TIDEGATE_SHARDS", "2")]).unwrap_err();
+        assert!(refusal.contains("memory_max = \"1048576\": at least") && refusal.contains("of 2 shards"), "{refusal}");
+        assert!(check(&[("TIDEGATE_MEMORY_MAX", "64G"), ("TIDEGATE_SHARDS", "2")]).is_ok());
+    }
+}

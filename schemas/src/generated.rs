@@ -1,4 +1,4 @@
-//! Checked-in output of the schema compilers. Nobody edits it: `tests/generated.rs` regenerates and compares.
+//! Checked-in output of the schema compilers. Nobody edits it: `schemas/codegen` writes it and checks it.
 #![allow(
     clippy::all,
     clippy::pedantic,
@@ -10,10 +10,13 @@
     reason = "generated code is judged by its compiler"
 )]
 
+#[rustfmt::skip]
 #[path = "generated/tidegate.config.v1.rs"]
 pub mod config;
+#[rustfmt::skip]
 #[path = "generated/tidegate.query.v1.rs"]
 pub mod query;
+#[rustfmt::skip]
 #[path = "generated/record_generated.rs"]
 pub mod record_generated;
 

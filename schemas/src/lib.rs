@@ -7,4 +7,5 @@ pub mod chain;
 pub mod config;
 pub mod generated;
 pub mod id;
+pub mod settings;
 pub mod telemetry;

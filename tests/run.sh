@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs all of them. Assumes a Debian machine with rustup's cargo. Goes on after a failed
+# check, so that one run says everything; ends with a summary and is successful only if every step was.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/tidegate"
+packages=(build-essential clang libclang-dev cmake mosquitto-clients curl jq python3 python3-venv e2fsprogs)
+deny_version=0.20.2
+names=() states=() seconds=()
+failed=0
+
+# Settings of the caller's shell would reach the processes under test. The driver alone may be chosen from outside.
+for variable in "${!TIDEGATE_@}"; do
+    [[ $variable == TIDEGATE_DRIVER ]] || unset "$variable"
+done
+
+say() { printf '\n=== %s\n' "$*"; }
+
+# step NAME COMMAND...: runs, times and remembers it; false if it failed.
+step() {
+    local name=$1 start=$SECONDS state=ok
+    shift
+    say "$name"
+    "$@" || { state=FAILED failed=1; }
+    names+=("$name") states+=("$state") seconds+=("$((SECONDS - start))")
+    [[ $state == ok ]]
+}
+
+skip() {
+    names+=("$1") states+=(skipped) seconds+=(0)
+}
+
+as_root() {
+    if [[ $EUID -eq 0 ]]; then "$@"; else sudo "$@"; fi
+}
+
+install_packages() {
+    local missing=() package
+    for package in "${packages[@]}"; do
+        [[ $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+    done
+    if [[ ${#missing[@]} -eq 0 ]]; then
+        echo "Debian packages: all there"
+        return
+    fi
+    echo "Debian packages: installing ${missing[*]}"
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+
+install_toolchain() {
+    [[ -r $HOME/.cargo/env ]] && source "$HOME/.cargo/env"
+    command -v cargo >/dev/null || { echo "cargo is missing: install it from https://rustup.rs" >&2; return 1; }
+    cargo fmt --version && cargo clippy --version && return
+    rustup component add rustfmt clippy
+}
+
+# python_environment NAME PACKAGE...: made once; the marker is written last, so that a half-made one is made again.
+python_environment() {
+    local directory="$cache/$1"
+    shift
+    [[ -e $directory/tidegate-complete ]] && return
+    mkdir -p "$cache"
+    rm -rf "$directory"
+    python3 -m venv "$directory" &&
+        "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "$@" &&
+        touch "$directory/tidegate-complete"
+}
+
+install_clients() {
+    # tb-mqtt-client brings its own fork of paho under the same import name, hence two environments.
+    python_environment venv-paho 'paho-mqtt>=2,<3' websocket-client && python_environment venv-tb 'tb-mqtt-client==1.13.14'
+}
+
+install_deny() {
+    [[ $("$cache/tools/bin/cargo-deny" --version 2>/dev/null) == "cargo-deny $deny_version" ]] && return
+    # Its own build directory: other features of shared dependencies would compile ours again.
+    CARGO_TARGET_DIR="$cache/target-tools" cargo install --locked --root "$cache/tools" "cargo-deny@$deny_version" &&
+        rm -rf "$cache/target-tools"
+}
+
+check_supply_chain() {
+    # The policy looks at all platforms' crates; after this nothing needs the network.
+    install_deny && cargo fetch --locked --quiet &&
+        "$cache/tools/bin/cargo-deny" --offline --log-level error check bans licenses sources
+}
+
+summary() {
+    local index
+    say "summary"
+    for index in "${!names[@]}"; do
+        printf '%-14s %-8s %5d s\n' "${names[index]}" "${states[index]}" "${seconds[index]}"
+    done
+    printf '%-14s %-8s %5d s\n' total "$([[ $failed -eq 0 ]] && echo ok || echo FAILED)" "$SECONDS"
+}
+
+# The connection test opens thousands of sockets.
+ulimit -n "$(ulimit -Hn)"
+trap summary EXIT
+
+step packages install_packages || exit 1
+step toolchain install_toolchain || exit 1
+[[ -r $HOME/.cargo/env ]] && source "$HOME/.cargo/env"
+step clients install_clients || true
+step format cargo fmt --all --check || true
+step lint cargo clippy --release --workspace --all-targets --locked -- -D warnings || true
+step deny check_supply_chain || true
+if step build cargo build --release --workspace --all-targets --locked; then
+    step test cargo test --release --workspace --locked --no-fail-fast || true
+else
+    skip test
+fi
+exit "$failed"

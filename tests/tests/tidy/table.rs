@@ -1,0 +1,177 @@
+//! Who may use whom, and what may appear where, as data.
+
+/// One module and the modules of its crate that it may use, besides itself.
+pub type Row = (&'static str, &'static [&'static str]);
+
+/// A crate whose modules are held to a table.
+#[derive(Debug)]
+pub struct Table {
+    pub folder: &'static str,
+    pub rows: &'static [Row],
+}
+
+pub const TABLES: [Table; 2] =
+    [Table { folder: "dataplane/src/", rows: DATAPLANE }, Table { folder: "controlplane/src/", rows: CONTROLPLANE }];
+
+/// From the bottom up: a row uses only rows above it.
+pub const DATAPLANE: &[Row] = &[
+    ("limits", &[]),
+    ("clock", &[]),
+    ("metric", &["limits"]),
+    ("settings", &["limits"]),
+    ("message", &["limits", "clock"]),
+    ("effect", &["message", "limits"]),
+    ("codec", &["limits"]),
+    ("query", &["clock"]),
+    ("payload", &["message", "limits", "clock"]),
+    ("transport", &["limits", "metric", "clock"]),
+    ("session", &["codec", "message", "effect", "limits", "clock"]),
+    ("rules", &["message", "effect", "limits", "clock"]),
+    ("store", &["message", "effect", "limits", "clock", "metric", "query"]),
+    ("device", &["message", "effect", "limits", "clock", "store", "query"]),
+    ("snapshot", &["rules", "limits"]),
+    ("auth", &["snapshot", "limits", "clock"]),
+    (
+        "shard",
+        &[
+            "limits",
+            "clock",
+            "metric",
+            "message",
+            "effect",
+            "codec",
+            "query",
+            "payload",
+            "transport",
+            "session",
+            "rules",
+            "store",
+            "device",
+            "snapshot",
+            "auth",
+        ],
+    ),
+    ("link", &["snapshot", "shard", "query", "store", "limits", "clock", "metric"]),
+    ("admin", &["metric", "clock", "link", "shard", "limits"]),
+    (
+        "start",
+        &[
+            "limits",
+            "clock",
+            "metric",
+            "settings",
+            "message",
+            "effect",
+            "codec",
+            "query",
+            "payload",
+            "transport",
+            "session",
+            "rules",
+            "store",
+            "device",
+            "snapshot",
+            "auth",
+            "shard",
+            "link",
+            "admin",
+        ],
+    ),
+];
+
+/// domain → entity → {access, feed} → {telemetry, push} → app → {rest, ws} → start (DESIGN 4, 8.8).
+pub const CONTROLPLANE: &[Row] = &[
+    ("clock", &[]),
+    ("settings", &[]),
+    ("domain", &[]),
+    ("error", &["domain"]),
+    ("migration", &[]),
+    ("entity", &["domain", "error", "clock", "migration"]),
+    ("access", &["domain", "entity", "error", "clock"]),
+    ("feed", &["domain", "entity", "error", "clock"]),
+    ("telemetry", &["domain", "error", "clock"]),
+    ("push", &["domain", "feed", "telemetry", "error", "clock"]),
+    ("app", &["domain", "entity", "access", "feed", "telemetry", "push", "error", "clock"]),
+    ("rest", &["app", "domain", "entity", "access", "telemetry", "error", "clock"]),
+    ("ws", &["app", "domain", "access", "telemetry", "error", "clock"]),
+    (
+        "start",
+        &[
+            "settings",
+            "domain",
+            "entity",
+            "migration",
+            "access",
+            "feed",
+            "telemetry",
+            "push",
+            "app",
+            "rest",
+            "ws",
+            "error",
+            "clock",
+        ],
+    ),
+];
+
+/// Outside crates and the only places that may name them: `(crate, within, places)`.
+pub const CRATES: &[(&str, &str, &[&str])] = &[
+    ("rocksdb", "", &["dataplane/src/store/rocks.rs", "dataplane/src/store/rocks/"]),
+    ("monoio", "dataplane/", &["dataplane/src/transport", "dataplane/src/shard", "dataplane/src/start"]),
+    ("axum", "dataplane/", &["dataplane/src/admin"]),
+    ("tonic", "dataplane/", &["dataplane/src/link"]),
+    ("sea_orm", "controlplane/", &["controlplane/src/entity", "controlplane/src/migration", "controlplane/src/feed"]),
+    (
+        "axum",
+        "controlplane/",
+        &["controlplane/src/rest", "controlplane/src/ws", "controlplane/src/error", "controlplane/src/start"],
+    ),
+    ("serde", "controlplane/src/domain", &[]),
+    ("controlplane", "", &["deploy/standalone/"]),
+    ("dataplane", "", &["deploy/standalone/", "bench/", "dataplane/"]),
+];
+
+/// Modules of the data plane that may wait (DESIGN 3.2).
+pub const ASYNC: &[&str] = &["transport", "shard", "link", "admin"];
+
+/// The files that may hold `unsafe`, each block with its SAFETY.
+pub const UNSAFE: &[&str] = &["dataplane/src/transport/socket.rs"];
+
+/// The files that read the operating system's clock for their plane.
+pub const CLOCKS: &[&str] = &["dataplane/src/clock.rs", "controlplane/src/clock.rs"];
+
+/// Names that say nothing (model-codebases 11).
+pub const NAMES_BANNED: &[&str] = &[
+    "util", "utils", "common", "helper", "helpers", "misc", "types", "manager", "managers", "context", "contexts", "service",
+    "services",
+];
+
+/// What lies at the root of the repository (DESIGN 2).
+pub const TOP_LEVEL: &[&str] = &[
+    "Cargo.toml",
+    "README.md",
+    "schemas",
+    "dataplane",
+    "controlplane",
+    "bench",
+    "tests",
+    "deploy",
+    "Cargo.lock",
+    "LICENSE",
+    ".ci",
+    ".cargo",
+    ".clippy.toml",
+    ".rustfmt.toml",
+    ".deny.toml",
+    ".gitignore",
+];
+
+/// Our own crates that a crate may depend on: `(manifest, crates)`.
+pub const DEPENDENCIES: &[(&str, &[&str])] = &[
+    ("schemas/Cargo.toml", &[]),
+    ("dataplane/Cargo.toml", &["schemas"]),
+    ("controlplane/Cargo.toml", &["schemas"]),
+    ("bench/Cargo.toml", &["schemas", "dataplane"]),
+    ("tests/Cargo.toml", &[]),
+    ("deploy/standalone/Cargo.toml", &["schemas", "dataplane", "controlplane"]),
+];
