@@ -40,7 +40,7 @@ const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(5);
 /// [`LinkError`] when a listener beyond loopback has no TLS (DESIGN 27), a file cannot be read, or the socket fails.
 pub async fn serve_queries(
     listener: TcpListener,
-    join_token: &str,
+    join_token: String,
     tls: Option<(PathBuf, PathBuf)>,
     shards: Shards,
     shutdown: stop::Receiver<bool>,
@@ -61,7 +61,7 @@ pub async fn serve_queries(
     let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
     let queries = query_server::QueryServer::new(Queries { shards, shutdown: shutdown.clone() })
         .max_decoding_message_size(limits::QUERY_REQUEST_BYTES_MAX);
-    let guarded = InterceptedService::new(queries, Bearer::new(join_token)?);
+    let guarded = InterceptedService::new(queries, Bearer::new(&join_token)?);
     let mut end = shutdown;
     server
         .add_service(guarded)
