@@ -24,6 +24,10 @@ pub const TOKEN_BYTES_MAX: usize = 256;
 pub const READINGS_PER_MESSAGE_MAX: usize = 4_096;
 /// Entries (distinct ts) of one message.
 pub const ENTRIES_PER_MESSAGE_MAX: usize = 1_024;
+/// Levels of objects and arrays inside one JSON value of a reading.
+pub const JSON_DEPTH_MAX: u32 = 64;
+/// Steps of a plan executed for one message; the check of a chain promises fewer.
+pub const STEPS_PER_MESSAGE_MAX: u32 = 1_000;
 /// Longest key of a reading or attribute, in bytes.
 pub const KEY_BYTES_MAX: usize = 255;
 /// Keys of one device (DESIGN 8.5, 17).
@@ -33,14 +37,12 @@ pub const TS_AHEAD_MS_MAX: i64 = 86_400_000;
 
 /// Connections of one shard.
 pub const CONNECTIONS_PER_SHARD_MAX: usize = 65_536;
-/// Read buffers in the pool of one shard: connections being served in one turn.
-pub const READ_BUFFERS_PER_SHARD: usize = 256;
+/// Read buffers of one shard: connections are served one after the other, so one is enough.
+pub const READ_BUFFERS_PER_SHARD: usize = 1;
 /// Bytes of one pooled read buffer; holds at least one whole packet.
 pub const READ_BUFFER_BYTES: usize = 131_072;
 /// Partial packets kept between turns, bytes of one shard together.
 pub const PARTIAL_BYTES_PER_SHARD_MAX: usize = 64 << 20;
-/// Connections served in one turn.
-pub const CONNECTIONS_PER_TURN_MAX: usize = 256;
 /// Mailbox events taken in one turn.
 pub const EVENTS_PER_TURN_MAX: usize = 256;
 /// Events waiting in a shard's mailbox.
@@ -84,6 +86,53 @@ pub const QUERY_INTERVALS_MAX: i64 = 700;
 pub const WATCHES_PER_SHARD_MAX: usize = 65_536;
 /// Updates waiting for one watcher; a slower one is cut and starts again.
 pub const WATCH_UPDATES_MAX: usize = 1_024;
+
+/// How long a closed connection may take to read our last words, in milliseconds.
+pub const LINGER_MS: u64 = 2_000;
+/// Between two looks at the deadlines of all sessions, in milliseconds.
+pub const EXPIRY_MS: u64 = 500;
+/// Between two ticks of a shard, in milliseconds.
+pub const TICK_MS: u64 = 100;
+/// How long a start waits for the first configuration before it serves what its cache holds, in milliseconds.
+pub const FIRST_CONFIGURATION_MS: u64 = 10_000;
+/// How long a drain may take before the process ends anyway, in milliseconds.
+pub const DRAIN_MS: u64 = 10_000;
+/// Largest frame accepted from the control plane, and largest record of the configuration cache, in bytes.
+pub const FEED_FRAME_BYTES_MAX: usize = 16 << 20;
+/// Reports to the control plane waiting to be sent.
+pub const FEED_REPORTS_MAX: usize = 16;
+/// Longest epoch a control plane may announce, in bytes.
+pub const EPOCH_BYTES_MAX: usize = 256;
+/// Configuration changes of one mailbox event.
+pub const CHANGES_PER_EVENT_MAX: usize = 512;
+/// Longest reason reported for a refused change, in bytes.
+pub const REFUSAL_REASON_BYTES_MAX: usize = 512;
+/// First pause before the control plane is called again, in milliseconds; it doubles up to the next constant.
+pub const RECONNECT_MS_MIN: u64 = 100;
+/// Longest pause before the control plane is called again, in milliseconds.
+pub const RECONNECT_MS_MAX: u64 = 10_000;
+/// A connection that lasted this long makes the next pause the first one again, in milliseconds.
+pub const RECONNECT_HEALTHY_MS: u64 = 60_000;
+
+/// Largest request of the Query service, in bytes.
+pub const QUERY_REQUEST_BYTES_MAX: usize = 4 << 20;
+/// Calls open on one connection of the Query service; a live watch is one of them.
+pub const QUERY_STREAMS_MAX: u32 = 16_384;
+/// How long a query waits for room in a full mailbox, in milliseconds.
+pub const MAILBOX_WAIT_MS_MAX: u64 = 1_000;
+/// From a query's arrival to its answer, in milliseconds.
+pub const QUERY_DEADLINE_MS: u64 = 30_000;
+/// Points of one chunk of a history answer.
+pub const HISTORY_CHUNK_POINTS_MAX: usize = 10_000;
+/// Bytes of text of one chunk of a history answer; one value more may exceed it.
+pub const HISTORY_CHUNK_BYTES_MAX: usize = 1 << 20;
+/// Live watches of one stream (one WebSocket session).
+pub const WATCHES_PER_STREAM_MAX: usize = 1_024;
+/// Encoded updates of one stream waiting for the network, besides [`WATCH_UPDATES_MAX`].
+pub const WATCH_FRAMES_MAX: usize = 16;
+
+/// A shard whose loop has not come round for this long is taken for dead, in milliseconds.
+pub const HEARTBEAT_MS_MAX: u64 = 5_000;
 
 /// One named term of the memory sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

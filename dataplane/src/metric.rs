@@ -1,7 +1,12 @@
 //! Counters of one shard: named by an enum, written by their owner without read-modify-write, read by the scraper.
 //! Never a string at a call site, never a label per device.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use arc_swap::ArcSwapOption;
 
 macro_rules! counters {
     ($($variant:ident => $name:literal, $help:literal;)+) => {
@@ -105,4 +110,47 @@ impl Default for ShardCounters {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether a shard lives and whether it may be sent devices. Written by its shard, read by the admin side.
+#[derive(Debug)]
+pub struct ShardHealth {
+    /// When the shard's loop last came round, in milliseconds of its clock's instant; idle shards come round too.
+    pub heartbeat_ms: AtomicU64,
+    /// Why the shard is not ready; `None` is ready.
+    pub reason: ArcSwapOption<String>,
+}
+
+impl ShardHealth {
+    /// Not ready: a shard is ready once it says so.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { heartbeat_ms: AtomicU64::new(0), reason: ArcSwapOption::from_pointee(String::from("starting")) }
+    }
+
+    /// The shard's loop came round.
+    pub fn beat(&self, now_ms: u64) {
+        self.heartbeat_ms.store(now_ms, Relaxed);
+    }
+
+    pub fn ready(&self) {
+        self.reason.store(None);
+    }
+
+    pub fn not_ready(&self, reason: impl Into<String>) {
+        self.reason.store(Some(Arc::new(reason.into())));
+    }
+}
+
+impl Default for ShardHealth {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What the admin side sees of one shard.
+#[derive(Clone, Debug)]
+pub struct ShardReport {
+    pub counters: Arc<ShardCounters>,
+    pub health: Arc<ShardHealth>,
 }

@@ -1,7 +1,21 @@
 //! One per core; owns everything above it in the import table, and is the only place that knows the order of things.
 
+pub mod bell;
 pub mod event;
+pub mod mesh;
 pub mod placement;
+pub mod run;
+
+mod asking;
+mod connection;
+mod ledger;
+mod residents;
+mod serve;
+mod slab;
+mod turn;
+mod upkeep;
+mod watching;
+mod work;
 
 pub use event::{Applied, Doorbell, Event, Mailbox};
 pub use placement::{Placement, Shards};

@@ -1,1 +1,341 @@
-//! start: being written.
+//! Starts and drains a data plane: sockets are bound first, stores opened, shards started on their cores, then the last
+//! good configuration, then the line to the control plane. Knows the order of starting and nothing else.
+
+use std::{
+    fs::File,
+    io,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use crate::admin;
+use crate::clock::Clock;
+use crate::limits;
+use crate::link::{Link, LinkError, LinkSettings, Status, serve_queries};
+use crate::metric::ShardReport;
+use crate::settings::{self, Settings};
+use crate::shard::bell;
+use crate::shard::event::{Event, Mailbox};
+use crate::shard::mesh;
+use crate::shard::run::{Driver, Parts, ShardError, run};
+use crate::shard::{Placement, Shards};
+use crate::snapshot::Directory;
+use crate::snapshot::directory::DirectoryWriter;
+use crate::store::{Durability, Placed, StoreError, Stores};
+use crate::transport;
+
+/// Why a data plane did not start; nothing of it runs then.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{what} {address}: {source}")]
+    Bind { what: &'static str, address: SocketAddr, source: io::Error },
+    #[error("{path}: {source}")]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("{0}: another process uses this data directory")]
+    InUse(PathBuf),
+    #[error("driver io_uring: this kernel or its seccomp profile does not allow it; use driver = \"epoll\" or \"auto\"")]
+    IoUringForbidden,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("shard {index}: {why}")]
+    Shard { index: u16, why: String },
+    #[error("a thread or runtime could not be made: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// A shard ended with an error while draining.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct DrainError(Vec<String>);
+
+/// A running data plane.
+#[derive(Debug)]
+pub struct Running {
+    pub mqtt: SocketAddr,
+    pub query: SocketAddr,
+    pub admin: SocketAddr,
+    pub driver: &'static str,
+    pub shards: u16,
+    mailboxes: Shards,
+    threads: Vec<(u16, JoinHandle<Result<(), ShardError>>)>,
+    stop: watch::Sender<bool>,
+    runtime: tokio::runtime::Runtime,
+    /// Held for as long as the process may write: two processes on one directory would destroy it.
+    _lock: File,
+}
+
+/// The sockets of a data plane, bound before anything is served.
+struct Sockets {
+    mqtt: transport::Bound,
+    query: TcpListener,
+    admin: TcpListener,
+}
+
+/// Starts a data plane and returns when it serves.
+///
+/// # Errors
+/// [`StartError`], with nothing left running.
+pub fn start(settings: &Settings) -> Result<Running, StartError> {
+    let driver = choose(settings.driver)?;
+    let directory = settings.data_dir.join("dataplane");
+    let lock = lock(&directory)?;
+    let sockets = bind(settings)?;
+    let placement = Placement::new(settings.shards);
+    let placed = Stores::new(&directory, settings.shards).and_then(|stores| stores.open(&mut say_progress))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("link")
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    let clock = Clock::start();
+    let shared = Directory::new();
+    let built = build(settings, driver, placement, clock, (sockets.mqtt.listeners, placed, Arc::clone(&shared)))?;
+    let Built { parts, reports, mailboxes } = built;
+    let threads = spawn(parts)?;
+    let (stop, stopped) = watch::channel(false);
+    let address = |listener: &TcpListener, what| {
+        listener.local_addr().map_err(|source| StartError::Bind { what, address: settings.query_listen, source })
+    };
+    let (query, admin) = (address(&sockets.query, "query.listen")?, address(&sockets.admin, "admin.listen")?);
+    let status = Status::new();
+    let link = link(settings, &directory, query, &mailboxes, shared, &status)?;
+    let tls = settings.query_tls.as_ref().map(|tls| (tls.cert.clone(), tls.key.clone()));
+    let token = settings.join_token.clone();
+    let queries = serve_queries(sockets.query, token, tls, mailboxes.clone(), stopped.clone());
+    runtime.block_on(async {
+        tokio::spawn(async move {
+            if let Err(error) = queries.await {
+                tracing::error!(%error, "the query server ended");
+            }
+        });
+        tokio::spawn(admin::serve(sockets.admin, clock, reports, Arc::clone(&status), stopped.clone()));
+        connect(link, &status, stopped).await;
+    });
+    Ok(Running {
+        mqtt: sockets.mqtt.address,
+        query,
+        admin,
+        driver: driver.name(),
+        shards: settings.shards,
+        mailboxes,
+        threads,
+        stop,
+        runtime,
+        _lock: lock,
+    })
+}
+
+impl Running {
+    /// Stops accepting, tells MQTT 5 clients, commits, ends every thread.
+    ///
+    /// # Errors
+    /// What kept a shard from its last commit; everything acknowledged is durable all the same.
+    pub fn drain(self) -> Result<(), DrainError> {
+        let mut errors = Vec::new();
+        self.runtime.block_on(async {
+            for mailbox in self.mailboxes.all() {
+                mailbox.deliver(Event::Drain).await;
+            }
+        });
+        for (index, thread) in self.threads {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => errors.push(format!("shard {index}: {error}")),
+                Err(_) => errors.push(format!("shard {index}: its thread panicked")),
+            }
+        }
+        // Nobody listens any more when the last task has gone; that is what stopping means.
+        let _told = self.stop.send(true);
+        self.runtime.shutdown_timeout(Duration::from_millis(limits::DRAIN_MS));
+        if errors.is_empty() { Ok(()) } else { Err(DrainError(errors)) }
+    }
+}
+
+fn choose(wanted: settings::Driver) -> Result<Driver, StartError> {
+    match (wanted, Driver::io_uring_works()) {
+        (settings::Driver::Epoll, _) | (settings::Driver::Auto, false) => Ok(Driver::Epoll),
+        (_, true) => Ok(Driver::IoUring),
+        (settings::Driver::IoUring, false) => Err(StartError::IoUringForbidden),
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, StartError> {
+    let failed = |source| StartError::Directory { path: directory.to_owned(), source };
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    let file = File::create(directory.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(directory.to_owned())),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+fn bind(settings: &Settings) -> Result<Sockets, StartError> {
+    let failed = |what, address| move |source| StartError::Bind { what, address, source };
+    let plain = |what, address| TcpListener::bind(address).map_err(failed(what, address));
+    Ok(Sockets {
+        mqtt: transport::bind(settings.mqtt_listen, settings.shards).map_err(failed("mqtt.listen", settings.mqtt_listen))?,
+        query: plain("query.listen", settings.query_listen)?,
+        admin: plain("admin.listen", settings.admin_listen)?,
+    })
+}
+
+/// All shards, not yet running.
+struct Built {
+    parts: Vec<Parts>,
+    reports: Vec<ShardReport>,
+    mailboxes: Shards,
+}
+
+fn build(
+    settings: &Settings,
+    driver: Driver,
+    placement: Placement,
+    clock: Clock,
+    (listeners, placed, directory): (Vec<TcpListener>, Placed, Arc<Directory>),
+) -> Result<Built, StartError> {
+    let mut doorbells = Vec::new();
+    let mut ears = Vec::new();
+    for _ in 0..settings.shards {
+        let (doorbell, heard) = bell::doorbell().map_err(StartError::Thread)?;
+        doorbells.push(doorbell);
+        ears.push(heard);
+    }
+    let mailboxes: Vec<Mailbox> = doorbells.iter().cloned().map(Mailbox::new).collect();
+    let meshes = mesh::full_mesh(&doorbells);
+    let durability = match settings.durability {
+        settings::Durability::Synced => Durability::Synced,
+        settings::Durability::Buffered => Durability::Buffered,
+    };
+    let Placed { engines, epoch, stores } = placed;
+    let mut parts = Vec::new();
+    let mut reports = Vec::new();
+    let pieces = listeners.into_iter().zip(ears).zip(meshes).zip(engines).zip(doorbells).zip(&mailboxes);
+    for (index, (((((listener, heard), mesh), engine), doorbell), mailbox)) in (0..).zip(pieces) {
+        let report = ShardReport { counters: Arc::default(), health: Arc::default() };
+        reports.push(report.clone());
+        let stores = stores.clone();
+        parts.push(Parts {
+            index,
+            placement,
+            driver,
+            durability,
+            clock,
+            listener,
+            heard,
+            doorbell,
+            mailbox: mailbox.clone(),
+            mesh,
+            directory: Arc::clone(&directory),
+            report,
+            engine,
+            reopen: Box::new(move || stores.reopen(index)),
+            epoch,
+        });
+    }
+    Ok(Built { parts, reports, mailboxes: Shards::new(placement, mailboxes) })
+}
+
+/// Starts every shard's thread and waits until all of them serve.
+fn spawn(parts: Vec<Parts>) -> Result<Vec<(u16, JoinHandle<Result<(), ShardError>>)>, StartError> {
+    let mut threads = Vec::new();
+    let (serving, served) = mpsc::channel();
+    let count = parts.len();
+    for part in parts {
+        let index = part.index;
+        let serving = serving.clone();
+        let failed = serving.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("shard-{index}"))
+            .spawn(move || {
+                let guard = AbortOnPanic;
+                // The starter waits for one word of every shard and for no second one.
+                let ran = run(part, move || drop(serving.send(Ok(()))));
+                if let Err(error) = &ran {
+                    drop(failed.send(Err(StartError::Shard { index, why: error.to_string() })));
+                }
+                std::mem::forget(guard);
+                ran
+            })
+            .map_err(StartError::Thread)?;
+        threads.push((index, thread));
+    }
+    drop(serving);
+    for word in served.iter().take(count) {
+        word?;
+    }
+    Ok(threads)
+}
+
+/// A broken invariant on a shard ends the process: half a shard would acknowledge what it cannot keep (DESIGN 8.2, 7).
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
+fn link(
+    settings: &Settings,
+    directory: &Path,
+    query: SocketAddr,
+    shards: &Shards,
+    shared: Arc<Directory>,
+    status: &Arc<Status>,
+) -> Result<Link, StartError> {
+    let scheme = if settings.query_tls.is_some() { "https" } else { "http" };
+    let link_settings = LinkSettings {
+        endpoint: settings.control_plane.clone(),
+        join_token: settings.join_token.clone(),
+        tls_ca: settings.link_tls_ca.clone(),
+        instance_id: instance_id(settings, directory)?,
+        query_endpoint: settings.query_advertise.clone().unwrap_or_else(|| format!("{scheme}://{query}")),
+        cache: directory.join("config.cache"),
+        shards: settings.shards,
+    };
+    Ok(Link::new(link_settings, shards.clone(), DirectoryWriter::new(shared), Arc::clone(status))?)
+}
+
+/// The name under which the control plane knows this instance; the same after every restart.
+fn instance_id(settings: &Settings, directory: &Path) -> Result<String, StartError> {
+    if let Some(id) = &settings.instance_id {
+        return Ok(id.clone());
+    }
+    let path = directory.join("instance-id");
+    if let Ok(id) = std::fs::read_to_string(&path)
+        && !id.trim().is_empty()
+    {
+        return Ok(id.trim().to_owned());
+    }
+    let id = uuid::Uuid::new_v4().to_string();
+    std::fs::write(&path, &id).map_err(|source| StartError::Directory { path, source })?;
+    Ok(id)
+}
+
+/// The last good configuration first; if there is none, the first one of the control plane, for a while.
+async fn connect(mut link: Link, status: &Arc<Status>, stopped: watch::Receiver<bool>) {
+    link.load_cache().await;
+    drop(link.follow(stopped));
+    let step = Duration::from_millis(limits::TICK_MS / 10);
+    let mut waited = Duration::ZERO;
+    while !status.configured() && waited < Duration::from_millis(limits::FIRST_CONFIGURATION_MS) {
+        tokio::time::sleep(step).await;
+        waited += step;
+    }
+    if !status.configured() {
+        tracing::warn!("no configuration yet: devices are refused until the control plane has sent one");
+    }
+}
+
+fn say_progress(progress: crate::store::placement::Progress) {
+    tracing::info!(%progress, "moving partitions to the new number of shards");
+}

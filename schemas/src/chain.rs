@@ -4,12 +4,18 @@
 mod check;
 mod node;
 mod parse;
+mod root;
+#[cfg(test)]
+mod tests;
 
+pub use check::{EDGES_MAX, EXECUTIONS_MAX, NODES_MAX};
 pub use node::{MessageType, NodeKind, SaveAttributes, SaveTimeseries, label};
+pub use root::default_root_chain;
 
 use uuid::Uuid;
 
-/// A checked chain: every index is in range, there is no cycle, every node's configuration is valid.
+/// A checked chain: every index is in range, there is no cycle, every node's configuration is valid, and one message executes
+/// at most [`EXECUTIONS_MAX`] nodes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chain {
     /// Index of the node a message enters; `None` for an empty chain, which does nothing.
@@ -52,8 +58,9 @@ impl Chain {
     /// # Errors
     /// [`InvalidChain`] with every problem found.
     pub fn parse(metadata: &str) -> Result<Self, InvalidChain> {
-        let chain = parse::parse(metadata)?;
-        check::check(&chain)?;
-        Ok(chain)
+        let mut problems = parse::Problems::default();
+        let chain = parse::parse(metadata, &mut problems).and_then(|draft| check::check(draft, &mut problems));
+        // No chain without a problem: a draft that is complete and free of problems is a chain.
+        chain.ok_or(InvalidChain(problems.0))
     }
 }

@@ -1,4 +1,4 @@
-//! Checked-in output of the schema compilers. Nobody edits it: `tests/generated.rs` regenerates and compares.
+//! Checked-in output of the schema compilers. Nobody edits it: `schemas/codegen` writes it and checks it.
 #![allow(
     clippy::all,
     clippy::pedantic,

@@ -55,6 +55,12 @@ impl Shards {
         self.of(Partition::of(entity))
     }
 
+    /// The number of the shard that owns this partition.
+    #[must_use]
+    pub fn shard_of(&self, partition: Partition) -> u16 {
+        self.placement.shard_of(partition)
+    }
+
     #[must_use]
     pub fn of(&self, partition: Partition) -> &Mailbox {
         &self.mailboxes[usize::from(self.placement.shard_of(partition))]

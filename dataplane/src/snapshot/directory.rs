@@ -3,10 +3,14 @@
 //! Readers never wait: each of 4,096 buckets is a sorted, immutable array behind an `ArcSwap`, replaced as a whole by
 //! the single writer (the link). Read once per connection, never per message. Knows tokens only by their SHA-256.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use schemas::id::{CredentialId, DeviceId};
+use uuid::Uuid;
 
 const BUCKETS: usize = 4_096;
 
@@ -58,12 +62,13 @@ impl Directory {
 pub struct DirectoryWriter {
     directory: Arc<Directory>,
     by_credential: HashMap<CredentialId, (TokenHash, DeviceId)>,
+    by_device: BTreeSet<(DeviceId, CredentialId)>,
 }
 
 impl DirectoryWriter {
     #[must_use]
     pub fn new(directory: Arc<Directory>) -> Self {
-        Self { directory, by_credential: HashMap::new() }
+        Self { directory, by_credential: HashMap::new(), by_device: BTreeSet::new() }
     }
 
     /// Inserts or replaces a credential. Returns the device whose old token stopped working, if it changed.
@@ -74,6 +79,7 @@ impl DirectoryWriter {
         }
         let revoked = self.remove(credential);
         self.by_credential.insert(credential, (token, device));
+        self.by_device.insert((device, credential));
         self.directory.update(&token, |entries| {
             let entry = Entry { token, device, credential };
             match entries.binary_search_by(|other| other.token.cmp(&token)) {
@@ -87,8 +93,22 @@ impl DirectoryWriter {
     /// Removes a credential. Returns its device, whose sessions must be closed.
     pub fn remove(&mut self, credential: CredentialId) -> Option<DeviceId> {
         let (token, device) = self.by_credential.remove(&credential)?;
+        self.by_device.remove(&(device, credential));
         self.directory.update(&token, |entries| entries.retain(|entry| entry.token != token || entry.credential != credential));
         Some(device)
+    }
+
+    /// Whether inserting this would end a token that works now: the credential is known with another token or device.
+    #[must_use]
+    pub fn replaces(&self, credential: CredentialId, device: DeviceId, token_sha256: &[u8; 32]) -> bool {
+        self.by_credential.get(&credential).is_some_and(|known| *known != (shorten(token_sha256), device))
+    }
+
+    /// The credentials of one device.
+    #[must_use]
+    pub fn of_device(&self, device: DeviceId) -> Vec<CredentialId> {
+        let all = (device, CredentialId(Uuid::nil()))..=(device, CredentialId(Uuid::max()));
+        self.by_device.range(all).map(|(_, credential)| *credential).collect()
     }
 
     /// Every credential known, for the sweep that ends a full state.
@@ -119,8 +139,6 @@ fn bucket(token: &TokenHash) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     fn credential(n: u128) -> CredentialId {
@@ -157,5 +175,20 @@ mod tests {
         assert_eq!(writer.insert(credential(1), device(1), &[2; 32]), Some(device(1)));
         assert_eq!(directory.find(&[1; 32]), None);
         assert!(directory.find(&[2; 32]).is_some());
+    }
+
+    #[test]
+    fn knows_the_credentials_of_a_device_and_what_an_insertion_would_replace() {
+        let mut writer = DirectoryWriter::new(Directory::new());
+        for n in 1..=3 {
+            writer.insert(credential(n), device(n % 2), &[u8::try_from(n).unwrap(); 32]);
+        }
+        assert_eq!(writer.of_device(device(1)), [credential(1), credential(3)]);
+        assert!(!writer.replaces(credential(1), device(1), &[1; 32]), "the same");
+        assert!(writer.replaces(credential(1), device(1), &[9; 32]), "another token");
+        assert!(writer.replaces(credential(1), device(0), &[1; 32]), "another device");
+        assert!(!writer.replaces(credential(9), device(1), &[9; 32]), "a new credential");
+        writer.remove(credential(1));
+        assert_eq!(writer.of_device(device(1)), [credential(3)]);
     }
 }

@@ -22,7 +22,8 @@ pub struct DeviceFacts<'t> {
 #[derive(Debug)]
 struct Row<T> {
     value: T,
-    marked: bool,
+    /// The full state that repeated it last.
+    marked: u32,
 }
 
 #[derive(Debug)]
@@ -40,7 +41,8 @@ pub struct Table {
     devices: HashMap<DeviceId, Row<Device>>,
     chains: HashMap<ChainId, Row<ChainRow>>,
     roots: HashMap<TenantId, ChainId>,
-    mark: bool,
+    /// Counts full states. A bit would not do: rows of a full state that broke off would look repeated in the next.
+    mark: u32,
 }
 
 impl Table {
@@ -75,7 +77,7 @@ impl Table {
             }
             // Sessions know their credential; the table does not.
             ShardChange::CredentialRevoked { .. } => {}
-            ShardChange::Mark => self.mark = !self.mark,
+            ShardChange::Mark => self.mark = self.mark.wrapping_add(1),
             ShardChange::Sweep => return self.sweep(),
         }
         Vec::new()

@@ -1,0 +1,168 @@
+//! The application: everything a handler may ask for, as methods that take the [`Caller`] and check what it may do. Each
+//! write is one transaction (entity, change log, audit), then wakes the feed and waits for the data planes (DESIGN 26).
+//! Never speaks HTTP or gRPC shapes.
+
+mod chain;
+mod customer;
+mod device;
+mod login;
+mod owner;
+mod profile;
+mod seed;
+mod tenant;
+#[cfg(test)]
+mod tests;
+mod user;
+
+use std::{sync::Arc, time::Duration};
+
+use sea_orm::DatabaseConnection;
+use uuid::Uuid;
+
+pub use crate::access::{Caller, TokenPair};
+pub use crate::app::owner::Use;
+pub use crate::app::seed::Seeded;
+use crate::{
+    access::{Operation, Passwords, Resource, Scope, Throttle, Tokens, allowed},
+    clock,
+    domain::EntityKind,
+    entity::{Author, Store, Write},
+    error::Error,
+    feed::{Feed, Instance, Registry},
+    settings::Settings,
+    start::StartError,
+    telemetry,
+};
+
+/// How long a write waits for the data planes (DESIGN 26).
+const APPLIED_WAIT: Duration = Duration::from_secs(2);
+
+/// What a write made, and whether every connected instance runs with it already. `applied: false` is the REST header
+/// `Tidegate-Applied: false` (DESIGN 26); it is also false when no instance is connected.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written<T> {
+    pub value: T,
+    pub applied: bool,
+}
+
+impl<T> Written<T> {
+    pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Written<U> {
+        Written { value: convert(self.value), applied: self.applied }
+    }
+}
+
+/// The control plane's state, shared by every request.
+#[derive(Debug)]
+pub struct App {
+    store: Store,
+    feed: Feed,
+    registry: Registry,
+    tokens: Tokens,
+    passwords: Passwords,
+    throttle: Throttle,
+    pool: telemetry::Pool,
+}
+
+impl App {
+    /// Opens and migrates the entity store. Seeds nothing: see [`App::seed`].
+    ///
+    /// # Errors
+    /// [`StartError`] naming the file or setting that cannot be used.
+    pub async fn open(settings: &Settings) -> Result<Arc<Self>, StartError> {
+        let store = Store::open(settings).await?;
+        let tokens = Tokens::new(store.jwt_key(), settings.access_token_s, settings.refresh_token_s);
+        let feed = Feed::new(store.clone()).await?;
+        let ca = match &settings.query_tls_ca {
+            None => None,
+            Some(path) => Some(
+                tokio::fs::read(path)
+                    .await
+                    .map_err(|source| StartError::File { what: "query_tls_ca", path: path.clone(), source })?,
+            ),
+        };
+        let pool =
+            telemetry::Pool::new(&settings.join_token, ca.as_deref()).map_err(|error| StartError::Line(error.to_string()))?;
+        Ok(Arc::new(Self {
+            store,
+            feed,
+            registry: Registry::new(),
+            tokens,
+            passwords: Passwords::new(),
+            throttle: Throttle::new(),
+            pool,
+        }))
+    }
+
+    /// The change log as a stream, for `push`.
+    #[must_use]
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Who is connected and what they applied, for `push`.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Every instance seen since start, connected or not, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] unless the caller is a system administrator.
+    pub fn instances(&self, caller: &Caller) -> Result<Vec<Instance>, Error> {
+        permit(caller, Resource::Instance, Operation::Read)?;
+        Ok(self.registry.instances())
+    }
+
+    /// The line to the data plane that owns an entity. Authorize the entity first: [`App::authorize_entity`].
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when no instance is connected.
+    pub async fn data_plane(&self) -> Result<telemetry::Client, Error> {
+        let endpoints: Vec<String> =
+            self.registry.instances().into_iter().filter(|one| one.connected).map(|one| one.query_endpoint).collect();
+        Ok(self.pool.owner(&endpoints).await?)
+    }
+
+    fn reader(&self) -> &DatabaseConnection {
+        self.store.reader()
+    }
+
+    async fn begin(&self, caller: &Caller) -> Result<Write, Error> {
+        let author = Author { user: Some(caller.user), name: caller.email.clone() };
+        Ok(self.store.write(author, clock::now_ms()).await?)
+    }
+
+    /// Commits, wakes the feed and waits until the data planes run with it. A write they do not need is applied at once.
+    async fn finish<T>(&self, write: Write, value: T) -> Result<Written<T>, Error> {
+        let Some(revision) = write.commit().await? else {
+            return Ok(Written { value, applied: true });
+        };
+        self.feed.wake(revision);
+        let applied = self.registry.applied(self.store.epoch(), revision, APPLIED_WAIT).await;
+        Ok(Written { value, applied })
+    }
+}
+
+fn permit(caller: &Caller, resource: Resource, operation: Operation) -> Result<(), Error> {
+    if allowed(caller.authority, resource, operation) { Ok(()) } else { Err(Error::Forbidden) }
+}
+
+/// Permission and the wall around what the caller can see: the tenant, and within it the customer.
+fn permit_within(caller: &Caller, resource: Resource, operation: Operation) -> Result<Scope, Error> {
+    permit(caller, resource, operation)?;
+    caller.scope().ok_or(Error::Forbidden)
+}
+
+/// Optimistic locking: a client that sends the version it read must have read the stored one.
+fn same_version(kind: EntityKind, sent: Option<i64>, stored: i64) -> Result<(), Error> {
+    match sent {
+        Some(sent) if sent != stored => Err(Error::Conflict { kind, sent, stored }),
+        _ => Ok(()),
+    }
+}
+
+/// UUIDv7: time-ordered like ThingsBoard's version 1, which lists and indexes profit from.
+fn new_id() -> Uuid {
+    Uuid::now_v7()
+}

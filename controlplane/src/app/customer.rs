@@ -1,0 +1,84 @@
+//! Customers of the caller's tenant.
+
+use uuid::Uuid;
+
+use crate::{
+    access::{Caller, Operation, Resource},
+    app::{App, Written, new_id, permit_within, same_version},
+    clock,
+    domain::{Customer, CustomerDraft, EntityKind, Page, PageLink},
+    entity::{audit::Action, cascade, customer},
+    error::Error,
+};
+
+impl App {
+    /// Creates or replaces a customer of the caller's tenant.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::Duplicate`], [`Error::NotFound`], [`Error::Conflict`].
+    pub async fn save_customer(&self, caller: &Caller, draft: CustomerDraft) -> Result<Written<Customer>, Error> {
+        let draft = draft.checked()?;
+        let operation = if draft.id.is_some() { Operation::Write } else { Operation::Create };
+        let tenant = permit_within(caller, Resource::Customer, operation)?.tenant;
+        let mut write = self.begin(caller).await?;
+        let saved = match draft.id {
+            None => {
+                let saved = made(draft, tenant, new_id(), clock::now_ms(), 1);
+                customer::insert(&mut write, &saved).await?;
+                write.audit(Action::Added, EntityKind::Customer, saved.id, Some(tenant)).await?;
+                saved
+            }
+            Some(id) => {
+                let stored = customer::find(write.db(), tenant, id).await?;
+                let stored = stored.ok_or(Error::not_found(EntityKind::Customer, id))?;
+                same_version(EntityKind::Customer, draft.version, stored.version)?;
+                let saved = made(draft, tenant, id, stored.created_ms, stored.version + 1);
+                customer::update(&mut write, &saved).await?;
+                write.audit(Action::Updated, EntityKind::Customer, id, Some(tenant)).await?;
+                saved
+            }
+        };
+        self.finish(write, saved).await
+    }
+
+    /// # Errors
+    /// [`Error::NotFound`], also for another tenant's customer and for a customer user who asks for another customer.
+    pub async fn customer(&self, caller: &Caller, id: Uuid) -> Result<Customer, Error> {
+        let scope = permit_within(caller, Resource::Customer, Operation::Read)?;
+        let missing = Error::not_found(EntityKind::Customer, id);
+        if scope.customer.is_some_and(|own| own != id) {
+            return Err(missing);
+        }
+        customer::find(self.reader(), scope.tenant, id).await?.ok_or(missing)
+    }
+
+    /// The tenant's customers; sorted by `createdTime` or `title`.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::Invalid`] for an unknown sort property.
+    pub async fn customers(&self, caller: &Caller, link: &PageLink) -> Result<Page<Customer>, Error> {
+        let scope = permit_within(caller, Resource::Customer, Operation::Read)?;
+        if scope.customer.is_some() {
+            return Err(Error::Forbidden);
+        }
+        Ok(customer::page(self.reader(), scope.tenant, link).await?)
+    }
+
+    /// Removes the customer and its users; its devices stay with the tenant, unassigned.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn delete_customer(&self, caller: &Caller, id: Uuid) -> Result<Written<()>, Error> {
+        let tenant = permit_within(caller, Resource::Customer, Operation::Delete)?.tenant;
+        let mut write = self.begin(caller).await?;
+        customer::find(write.db(), tenant, id).await?.ok_or(Error::not_found(EntityKind::Customer, id))?;
+        cascade::delete_customer(&mut write, tenant, id).await?;
+        write.audit(Action::Deleted, EntityKind::Customer, id, Some(tenant)).await?;
+        self.finish(write, ()).await
+    }
+}
+
+pub(super) fn made(draft: CustomerDraft, tenant: Uuid, id: Uuid, created_ms: i64, version: i64) -> Customer {
+    let CustomerDraft { title, contact, additional_info, .. } = draft;
+    Customer { id, created_ms, version, tenant, title, contact, additional_info }
+}

@@ -1,0 +1,41 @@
+//! A rule chain as an entity: its name and place. What it does is its metadata, which `schemas::chain` checks.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::domain::{Invalid, name};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleChain {
+    pub id: Uuid,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: i64,
+    pub version: i64,
+    pub tenant: Uuid,
+    pub name: String,
+    /// Where messages enter when the profile names no chain. Exactly one per tenant.
+    pub root: bool,
+    pub debug_mode: bool,
+    /// The node a message enters, as saved with the metadata.
+    pub first_node: Option<Uuid>,
+    pub additional_info: Value,
+}
+
+/// What a client sends to create (`id: None`) or rename a chain. Root is set by its own call.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RuleChainDraft {
+    pub id: Option<Uuid>,
+    /// The version the client read; `None` overwrites whatever is there.
+    pub version: Option<i64>,
+    pub name: String,
+    pub debug_mode: bool,
+    pub additional_info: Value,
+}
+
+impl RuleChainDraft {
+    /// # Errors
+    /// [`Invalid`] naming the first field that breaks a rule.
+    pub fn checked(self) -> Result<Self, Invalid> {
+        Ok(Self { name: name("name", &self.name)?, ..self })
+    }
+}

@@ -1,0 +1,162 @@
+//! Rule chains over HTTP: shapes and handlers. What a chain does is its metadata, checked by `schemas::chain`.
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use crate::{
+    domain::{EntityKind, Invalid, RuleChain, RuleChainDraft},
+    error::Error,
+    rest::{
+        Web,
+        answer::{Applied, Paging},
+        extract::{Body, Params, Segment, Signed},
+        shape::{IdShape, PageShape, given},
+    },
+};
+
+/// A rule chain as shown.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RuleChain)]
+pub(in crate::rest) struct ChainShape {
+    id: IdShape,
+    /// Milliseconds since the Unix epoch.
+    created_time: i64,
+    tenant_id: IdShape,
+    name: String,
+    /// Always `CORE`.
+    r#type: &'static str,
+    first_rule_node_id: Option<IdShape>,
+    /// Where messages enter when the profile names no chain.
+    root: bool,
+    debug_mode: bool,
+    configuration: Option<Value>,
+    external_id: Option<IdShape>,
+    version: i64,
+    additional_info: Value,
+}
+
+impl From<RuleChain> for ChainShape {
+    fn from(chain: RuleChain) -> Self {
+        Self {
+            id: IdShape::new(EntityKind::RuleChain, chain.id),
+            created_time: chain.created_ms,
+            tenant_id: IdShape::new(EntityKind::Tenant, chain.tenant),
+            name: chain.name,
+            r#type: CORE,
+            first_rule_node_id: chain.first_node.map(|id| IdShape { entity_type: "RULE_NODE".to_owned(), id }),
+            root: chain.root,
+            debug_mode: chain.debug_mode,
+            configuration: None,
+            external_id: None,
+            version: chain.version,
+            additional_info: chain.additional_info,
+        }
+    }
+}
+
+const CORE: &str = "CORE";
+
+/// A rule chain to create (no id) or rename.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RuleChainForm)]
+pub(in crate::rest) struct ChainForm {
+    id: Option<IdShape>,
+    #[schema(example = "Alarms")]
+    name: String,
+    #[schema(example = "CORE")]
+    r#type: Option<String>,
+    #[serde(default)]
+    debug_mode: bool,
+    #[serde(default)]
+    additional_info: Value,
+    version: Option<i64>,
+}
+
+impl TryFrom<ChainForm> for RuleChainDraft {
+    type Error = Invalid;
+
+    fn try_from(form: ChainForm) -> Result<Self, Invalid> {
+        core_only(form.r#type.as_deref())?;
+        Ok(Self {
+            id: given(form.id),
+            version: form.version,
+            name: form.name,
+            debug_mode: form.debug_mode,
+            additional_info: form.additional_info,
+        })
+    }
+}
+
+fn core_only(kind: Option<&str>) -> Result<(), Invalid> {
+    match kind {
+        None | Some(CORE) => Ok(()),
+        Some(other) => Err(Invalid::new("type", other, "must be CORE")),
+    }
+}
+
+pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new()
+        .routes(routes!(save))
+        .routes(routes!(read, delete))
+        .routes(routes!(list))
+        .routes(routes!(read_metadata))
+        .routes(routes!(save_metadata))
+        .routes(routes!(set_root))
+}
+
+/// Create or rename a rule chain. A new one has no nodes until its metadata is saved.
+#[utoipa::path(post, path = "/api/ruleChain", operation_id = "saveRuleChain", tag = "rule chain",
+    request_body = ChainForm, responses((status = 200, body = ChainShape)))]
+async fn save(State(web): State<Web>, Signed(caller): Signed, Body(form): Body<ChainForm>) -> Result<Applied<ChainShape>, Error> {
+    Ok(Applied::of(web.app.save_chain(&caller, form.try_into()?).await?))
+}
+
+/// Read a rule chain.
+#[utoipa::path(get, path = "/api/ruleChain/{id}", operation_id = "getRuleChainById", tag = "rule chain",
+    params(("id" = Uuid, Path)), responses((status = 200, body = ChainShape)))]
+async fn read(State(web): State<Web>, Signed(caller): Signed, Segment(id): Segment<Uuid>) -> Result<Json<ChainShape>, Error> {
+    Ok(Json(web.app.chain(&caller, id).await?.into()))
+}
+
+/// Delete a rule chain. The root chain cannot be deleted.
+#[utoipa::path(delete, path = "/api/ruleChain/{id}", operation_id = "deleteRuleChain", tag = "rule chain",
+    params(("id" = Uuid, Path)), responses((status = 200, description = "deleted")))]
+async fn delete(State(web): State<Web>, Signed(caller): Signed, Segment(id): Segment<Uuid>) -> Result<Applied<()>, Error> {
+    Ok(Applied::of(web.app.delete_chain(&caller, id).await?))
+}
+
+/// A page of the tenant's rule chains.
+#[utoipa::path(get, path = "/api/ruleChains", operation_id = "getRuleChains", tag = "rule chain",
+    params(Paging, ("type" = Option<String>, Query, description = "`CORE`, the only type there is")),
+    responses((status = 200, body = PageShape<ChainShape>)))]
+async fn list(State(web): State<Web>, Signed(caller): Signed, params: Params) -> Result<Json<PageShape<ChainShape>>, Error> {
+    core_only(params.text("type"))?;
+    Ok(Json(PageShape::of(web.app.chains(&caller, &params.page()?).await?, Into::into)))
+}
+
+/// Read what a rule chain does: its nodes and connections.
+#[utoipa::path(get, path = "/api/ruleChain/{id}/metadata", operation_id = "getRuleChainMetaData", tag = "rule chain",
+    params(("id" = Uuid, Path)), responses((status = 200, body = Value)))]
+async fn read_metadata(State(web): State<Web>, Signed(caller): Signed, Segment(id): Segment<Uuid>) -> Result<Json<Value>, Error> {
+    Ok(Json(web.app.chain_metadata(&caller, id).await?))
+}
+
+/// Save what a rule chain does. Everything wrong with it is answered at once.
+#[utoipa::path(post, path = "/api/ruleChain/metadata", operation_id = "saveRuleChainMetaData", tag = "rule chain",
+    request_body = Value, responses((status = 200, body = Value)))]
+async fn save_metadata(State(web): State<Web>, Signed(caller): Signed, Body(metadata): Body<Value>) -> Result<Applied<Value>, Error> {
+    Ok(Applied::of(web.app.save_chain_metadata(&caller, metadata).await?))
+}
+
+/// Make a rule chain the tenant's root chain.
+#[utoipa::path(post, path = "/api/ruleChain/{id}/root", operation_id = "setRootRuleChain", tag = "rule chain",
+    params(("id" = Uuid, Path)), responses((status = 200, body = ChainShape)))]
+async fn set_root(State(web): State<Web>, Signed(caller): Signed, Segment(id): Segment<Uuid>) -> Result<Applied<ChainShape>, Error> {
+    Ok(Applied::of(web.app.set_root_chain(&caller, id).await?))
+}

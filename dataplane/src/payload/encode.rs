@@ -1,0 +1,98 @@
+//! Encodes what devices are sent as JSON. Appends to the caller's buffer, never parses.
+
+use std::io::Write;
+
+use crate::limits::{PAYLOAD_BYTES_MAX, RECEIPTS_PER_CONNECTION_MAX};
+use crate::message::Value;
+
+/// One attribute to be sent.
+pub type Attribute<'v> = (&'v str, &'v Value<'v>);
+
+/// The answer to an attributes request, `{"client":{..},"shared":{..}}`; a side without attributes is left out.
+pub fn attributes_response(client: &[Attribute<'_>], shared: &[Attribute<'_>], into: &mut Vec<u8>) {
+    into.push(b'{');
+    for (side, attributes) in [("client", client), ("shared", shared)] {
+        if attributes.is_empty() {
+            continue;
+        }
+        if into.last() != Some(&b'{') {
+            into.push(b',');
+        }
+        string(side, into);
+        into.push(b':');
+        object(attributes, into);
+    }
+    into.push(b'}');
+}
+
+/// The notification of changed shared attributes, `{"k":v}`.
+pub fn attributes_updated(attributes: &[Attribute<'_>], into: &mut Vec<u8>) {
+    object(attributes, into);
+}
+
+/// The notification of deleted shared attributes, `{"deleted":["k"]}`.
+pub fn attributes_deleted(keys: &[&str], into: &mut Vec<u8>) {
+    into.extend_from_slice(b"{\"deleted\":[");
+    for (index, key) in keys.iter().enumerate() {
+        if index > 0 {
+            into.push(b',');
+        }
+        string(key, into);
+    }
+    into.extend_from_slice(b"]}");
+}
+
+/// The answer to the client-side RPC `getSessionLimits`. No rate limits exist yet, so none are named.
+pub fn session_limits(into: &mut Vec<u8>) {
+    print(
+        into,
+        format_args!(
+            "{{\"maxPayloadSize\":{PAYLOAD_BYTES_MAX},\"maxInflightMessages\":{RECEIPTS_PER_CONNECTION_MAX},\"rateLimits\":{{}}}}"
+        ),
+    );
+}
+
+fn object(attributes: &[Attribute<'_>], into: &mut Vec<u8>) {
+    into.push(b'{');
+    for (index, (key, value)) in attributes.iter().enumerate() {
+        if index > 0 {
+            into.push(b',');
+        }
+        string(key, into);
+        into.push(b':');
+        encode(value, into);
+    }
+    into.push(b'}');
+}
+
+fn encode(value: &Value<'_>, into: &mut Vec<u8>) {
+    match value {
+        Value::Bool(value) => print(into, format_args!("{value}")),
+        Value::Long(value) => print(into, format_args!("{value}")),
+        // Debug keeps the ".0" of whole doubles and writes exponents as JSON does.
+        Value::Double(value) if value.is_finite() => print(into, format_args!("{value:?}")),
+        Value::Double(_) => into.extend_from_slice(b"null"),
+        Value::Text(text) => string(text, into),
+        Value::Json(text) => into.extend_from_slice(text.as_bytes()),
+    }
+}
+
+fn string(text: &str, into: &mut Vec<u8>) {
+    into.push(b'"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => into.extend_from_slice(&[b'\\', byte]),
+            b'\n' => into.extend_from_slice(b"\\n"),
+            b'\r' => into.extend_from_slice(b"\\r"),
+            b'\t' => into.extend_from_slice(b"\\t"),
+            0..=0x1f => print(into, format_args!("\\u{byte:04x}")),
+            _ => into.push(byte),
+        }
+    }
+    into.push(b'"');
+}
+
+fn print(into: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // Writing to a Vec has no way to fail.
+    let _ = into.write_fmt(text);
+}

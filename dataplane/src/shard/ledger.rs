@@ -1,0 +1,292 @@
+//! What a shard has written and what it owes for it: one batch per turn, one ticket per batch, and everything that may
+//! leave only after that ticket is durable (DESIGN 8.1, 3). Owns the store generation (DESIGN 8.2, 5).
+
+use std::{collections::VecDeque, sync::Arc};
+
+use schemas::id::{DeviceId, EntityId};
+
+use super::event::Doorbell;
+use super::slab::Key;
+use crate::clock::Instant;
+use crate::device::{Dictionary, Sequence};
+use crate::limits;
+use crate::metric::{Counter, ShardCounters};
+use crate::query::{Update, WatcherId};
+use crate::session::{Outcome, Receipt};
+use crate::store::{Batch, Committer, Durability, Engine, ReaderLane, StoreError, Ticket, WriteError};
+
+/// Opens this shard's store again after a generation ended.
+pub type Reopen = Box<dyn Fn() -> Result<Arc<dyn Engine>, StoreError>>;
+
+/// A promise that leaves once its ticket is durable.
+pub enum Owed {
+    Receipt { connection: Key, receipt: Receipt, outcome: Outcome },
+    /// A message down to the device's session.
+    Downlink { device: DeviceId, downlink: OwnedDownlink },
+    /// An answer to whoever asked.
+    Release(Box<dyn FnOnce() + Send>),
+    /// A live update to one watcher.
+    Update { watcher: WatcherId, entity: EntityId, update: Update },
+}
+
+/// A downlink that outlives the message it came from.
+#[derive(Debug)]
+pub enum OwnedDownlink {
+    AttributesUpdated(Vec<u8>),
+    AttributesResponse(u32, Vec<u8>),
+    RpcResponse(u32, Vec<u8>),
+}
+
+/// The store of this generation.
+struct Open {
+    engine: Arc<dyn Engine>,
+    committer: Committer,
+    readers: ReaderLane,
+}
+
+/// Why a turn may not evaluate now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standstill {
+    /// The store refuses for now; the batch is offered again.
+    Refused { since: Instant, reason: String },
+    /// The generation ended; the store is opened again at `retry`.
+    Ended { retry: Instant, reason: String },
+}
+
+pub struct Ledger {
+    open: Option<Open>,
+    reopen: Reopen,
+    doorbell: Doorbell,
+    durability: Durability,
+    pub batch: Batch,
+    pub dictionary: Dictionary,
+    pub sequence: Sequence,
+    /// Promises of this turn, waiting for its ticket.
+    turn: Vec<Owed>,
+    owed: VecDeque<(Ticket, Owed)>,
+    standstill: Option<Standstill>,
+    attempts: u32,
+    commits: u64,
+    counters: Arc<ShardCounters>,
+}
+
+/// What persisting did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persisted {
+    Done,
+    /// Kept, to be offered again unchanged.
+    Refused,
+    /// The generation is over.
+    Ended,
+}
+
+impl Ledger {
+    pub fn new(reopen: Reopen, doorbell: Doorbell, durability: Durability, epoch: u32, counters: Arc<ShardCounters>) -> Self {
+        Self {
+            open: None,
+            reopen,
+            doorbell,
+            durability,
+            batch: Batch::new(),
+            dictionary: Dictionary::default(),
+            sequence: Sequence::new(epoch),
+            turn: Vec::new(),
+            owed: VecDeque::new(),
+            standstill: None,
+            attempts: 0,
+            commits: 0,
+            counters,
+        }
+    }
+
+    /// Starts a generation on an open store.
+    ///
+    /// # Errors
+    /// When the dictionary cannot be read.
+    pub fn begin(&mut self, engine: Arc<dyn Engine>) -> Result<(), StoreError> {
+        self.dictionary = Dictionary::load(&*engine)?;
+        let committer = Committer::spawn(Arc::clone(&engine), self.durability, self.doorbell.clone());
+        let readers = ReaderLane::spawn(Arc::clone(&engine));
+        self.open = Some(Open { engine, committer, readers });
+        self.standstill = None;
+        self.attempts = 0;
+        Ok(())
+    }
+
+    /// The engine of this generation.
+    pub fn engine(&self) -> Option<&Arc<dyn Engine>> {
+        self.open.as_ref().map(|open| &open.engine)
+    }
+
+    pub fn readers(&self) -> Option<&ReaderLane> {
+        self.open.as_ref().map(|open| &open.readers)
+    }
+
+    /// Progress of the commit queue, for lanes that read.
+    pub fn progress(&self) -> Option<crate::store::Progress> {
+        self.open.as_ref().map(|open| open.committer.progress())
+    }
+
+    pub fn standstill(&self) -> Option<&Standstill> {
+        self.standstill.as_ref()
+    }
+
+    /// May messages be evaluated?
+    pub fn is_open(&self) -> bool {
+        self.open.is_some() && self.standstill.is_none()
+    }
+
+    /// Promises something for when this turn's batch is durable.
+    pub fn owe(&mut self, owed: Owed) {
+        self.turn.push(owed);
+    }
+
+    /// Promises something for a ticket that was taken earlier.
+    pub fn owe_at(&mut self, ticket: Ticket, owed: Owed) {
+        let behind = self.owed.partition_point(|(other, _)| *other <= ticket);
+        self.owed.insert(behind, (ticket, owed));
+    }
+
+    /// Is there anything to write or to promise?
+    pub fn has_work(&self) -> bool {
+        !self.batch.is_empty() || !self.turn.is_empty()
+    }
+
+    /// Writes the batch, gives everything promised in this turn its ticket.
+    pub fn persist(&mut self, now: Instant) -> Persisted {
+        let Some(open) = &mut self.open else { return Persisted::Ended };
+        let ticket = if self.batch.is_empty() {
+            Ok(open.committer.written())
+        } else {
+            open.committer.persist(&self.batch)
+        };
+        match ticket {
+            Ok(ticket) => {
+                if !self.batch.is_empty() {
+                    self.counters.increment(Counter::BatchesWritten);
+                    self.batch.clear();
+                }
+                self.owed.extend(self.turn.drain(..).map(|owed| (ticket, owed)));
+                self.standstill = None;
+                Persisted::Done
+            }
+            Err(WriteError::Stalled) => self.refused(now, "the store is stalled by flushes or compaction".to_owned()),
+            Err(WriteError::DiskFull) => {
+                self.refused(now, format!("the disk has less than {} bytes free", limits::DISK_RESERVE_BYTES))
+            }
+            Err(WriteError::Failed(reason)) => {
+                self.end(now, reason);
+                Persisted::Ended
+            }
+        }
+    }
+
+    /// Has the commit lane failed? Its generation ends then.
+    pub fn check(&mut self, now: Instant) -> Persisted {
+        match self.open.as_ref().and_then(|open| open.committer.failure()) {
+            Some(reason) => {
+                self.end(now, reason);
+                Persisted::Ended
+            }
+            None => Persisted::Done,
+        }
+    }
+
+    /// The next promise whose ticket is durable.
+    pub fn settled(&mut self) -> Option<Owed> {
+        let durable = self.open.as_ref()?.committer.durable();
+        if self.owed.front().is_some_and(|(ticket, _)| *ticket <= durable) {
+            return self.owed.pop_front().map(|(_, owed)| owed);
+        }
+        None
+    }
+
+    /// Group commits since the last call.
+    pub fn new_commits(&mut self) -> u64 {
+        let commits = self.open.as_ref().map_or(0, |open| open.committer.commits());
+        let new = commits.saturating_sub(self.commits);
+        self.commits = commits;
+        new
+    }
+
+    /// Tries to open the store again when its time has come. `Some` with the engine when a new generation began.
+    pub fn try_reopen(&mut self, now: Instant) -> Option<Arc<dyn Engine>> {
+        match &self.standstill {
+            Some(Standstill::Ended { retry, .. }) if *retry <= now => {}
+            _ => return None,
+        }
+        let opened = (self.reopen)().and_then(|engine| {
+            // An empty write finds out whether the store accepts anything, before sessions are admitted to it.
+            probe(&*engine)?;
+            Ok(engine)
+        });
+        match opened.and_then(|engine| self.begin(Arc::clone(&engine)).map(|()| engine)) {
+            Ok(engine) => Some(engine),
+            Err(error) => {
+                self.back_off(now, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Syncs what was written and ends the last generation.
+    ///
+    /// # Errors
+    /// The store's error: what was acknowledged is durable all the same.
+    pub fn close(&mut self) -> Result<(), StoreError> {
+        match self.open.take() {
+            Some(open) => {
+                drop(open.readers);
+                open.committer.close()
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn refused(&mut self, now: Instant, reason: String) -> Persisted {
+        self.counters.increment(Counter::BatchesRefused);
+        let since = match &self.standstill {
+            Some(Standstill::Refused { since, .. }) => *since,
+            _ => now,
+        };
+        if now.ms_since(since) >= limits::STORE_REFUSAL_MS_MAX {
+            self.end(now, reason);
+            return Persisted::Ended;
+        }
+        self.standstill = Some(Standstill::Refused { since, reason });
+        Persisted::Refused
+    }
+
+    /// None of this generation's open tickets is reported; whoever waits for them learns nothing (DESIGN 8.2, 5).
+    fn end(&mut self, now: Instant, reason: String) {
+        self.counters.increment(Counter::StoreGenerationsEnded);
+        tracing::error!(reason, "the store generation ended");
+        self.open = None;
+        self.batch.clear();
+        self.turn.clear();
+        self.owed.clear();
+        self.commits = 0;
+        self.back_off(now, reason);
+    }
+
+    fn back_off(&mut self, now: Instant, reason: String) {
+        let wait_ms = (100_u64 << self.attempts.min(6)).min(5_000);
+        self.attempts = self.attempts.saturating_add(1);
+        self.standstill = Some(Standstill::Ended { retry: now.after_ms(wait_ms), reason });
+    }
+}
+
+fn probe(engine: &dyn Engine) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    batch.delete(crate::store::Family::State, &crate::store::key::probe());
+    match engine.write(&batch) {
+        Ok(()) => engine.flush(true),
+        Err(error) => Err(StoreError::from(error)),
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("open", &self.open.is_some()).field("owed", &self.owed.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,173 @@
+//! The device states in a shard's memory: loaded on first use by the reader lane, evicted when idle (DESIGN 8.5, 19),
+//! and the deadlines at which active devices become inactive (DESIGN 8.6, 21). Never touches the disk itself.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use schemas::id::EntityId;
+
+use super::slab::Key;
+use crate::clock::{Instant, Timestamp};
+use crate::device::DeviceState;
+use crate::limits;
+use crate::query::{Query, Target};
+
+/// Idle for this long before a state may be evicted, in milliseconds.
+const IDLE_MS_MIN: u64 = 1_000;
+
+/// Who waits for a state to be loaded.
+#[derive(Debug)]
+pub enum Parked {
+    /// A connection whose CONNECT was accepted.
+    Connection(Key),
+    Query(Target, Query),
+    /// A device that was connected when the process died gets its DISCONNECT (DESIGN 21).
+    Interrupted,
+    /// A device whose inactivity deadline has passed.
+    Overdue,
+}
+
+#[derive(Debug)]
+struct Resident {
+    state: DeviceState,
+    /// Sessions that use the state now; it stays as long as there is one.
+    sessions: u32,
+    used: Instant,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+pub struct Residents {
+    states: HashMap<EntityId, Resident>,
+    loading: HashMap<EntityId, Vec<Parked>>,
+    parked: usize,
+    bytes: usize,
+    /// Eviction candidates, oldest first; a state used since it was queued gets a second chance.
+    queue: VecDeque<EntityId>,
+    deadlines: BTreeSet<(Timestamp, EntityId)>,
+}
+
+/// What became of a wish to park.
+#[derive(Debug)]
+pub enum Parking {
+    /// The first for this entity: somebody must load it.
+    Load,
+    /// Already being loaded.
+    Waiting,
+    /// Too many wait already; given back.
+    Full(Parked),
+}
+
+impl Residents {
+    pub fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    pub fn get_mut(&mut self, entity: EntityId, now: Instant) -> Option<&mut DeviceState> {
+        let resident = self.states.get_mut(&entity)?;
+        resident.used = now;
+        Some(&mut resident.state)
+    }
+
+    pub fn contains(&self, entity: EntityId) -> bool {
+        self.states.contains_key(&entity)
+    }
+
+    /// Parks somebody until the entity's state is loaded.
+    pub fn park(&mut self, entity: EntityId, parked: Parked) -> Parking {
+        if self.parked >= limits::PARKED_PER_SHARD_MAX {
+            return Parking::Full(parked);
+        }
+        self.parked += 1;
+        let waiting = self.loading.entry(entity).or_default();
+        waiting.push(parked);
+        if waiting.len() == 1 { Parking::Load } else { Parking::Waiting }
+    }
+
+    /// Takes a loaded state in, and gives out everyone who waited for it.
+    pub fn loaded(&mut self, entity: EntityId, state: Option<DeviceState>, now: Instant) -> Vec<Parked> {
+        if let Some(state) = state {
+            let bytes = state.bytes();
+            self.bytes += bytes;
+            self.queue.push_back(entity);
+            self.states.insert(entity, Resident { state, sessions: 0, used: now, bytes });
+        }
+        let waiting = self.loading.remove(&entity).unwrap_or_default();
+        self.parked -= waiting.len();
+        waiting
+    }
+
+    /// A session starts to use the state.
+    pub fn hold(&mut self, entity: EntityId) {
+        if let Some(resident) = self.states.get_mut(&entity) {
+            resident.sessions += 1;
+        }
+    }
+
+    /// A session ends.
+    pub fn let_go(&mut self, entity: EntityId) {
+        if let Some(resident) = self.states.get_mut(&entity) {
+            resident.sessions = resident.sessions.saturating_sub(1);
+        }
+    }
+
+    /// Forgets one entity: it was deleted.
+    pub fn forget(&mut self, entity: EntityId) {
+        if let Some(resident) = self.states.remove(&entity) {
+            self.bytes = self.bytes.saturating_sub(resident.bytes);
+        }
+    }
+
+    /// Forgets everything: the store generation ended. Gives out everyone who waited.
+    pub fn clear(&mut self) -> Vec<Parked> {
+        self.states.clear();
+        self.queue.clear();
+        self.deadlines.clear();
+        self.bytes = 0;
+        self.parked = 0;
+        self.loading.drain().flat_map(|(_, parked)| parked).collect()
+    }
+
+    /// States to write out and drop because the budget is exceeded, idle ones first.
+    pub fn evict(&mut self, now: Instant) -> Vec<(EntityId, DeviceState)> {
+        let mut evicted = Vec::new();
+        let mut looks = self.queue.len();
+        while self.bytes > limits::DEVICE_STATES_BYTES_PER_SHARD && looks > 0 {
+            looks -= 1;
+            let Some(entity) = self.queue.pop_front() else { break };
+            let Some(resident) = self.states.get_mut(&entity) else { continue };
+            let grown = resident.state.bytes();
+            self.bytes = (self.bytes + grown).saturating_sub(resident.bytes);
+            resident.bytes = grown;
+            if resident.sessions > 0 || now.ms_since(resident.used) < IDLE_MS_MIN {
+                self.queue.push_back(entity);
+            } else if let Some(resident) = self.states.remove(&entity) {
+                self.bytes = self.bytes.saturating_sub(resident.bytes);
+                evicted.push((entity, resident.state));
+            }
+        }
+        evicted
+    }
+
+    /// Every resident entity, for a clean stop.
+    pub fn entities(&self) -> Vec<EntityId> {
+        self.states.keys().copied().collect()
+    }
+
+    /// Arms the inactivity deadline of a device. Lazy: an earlier one that is still armed will look and arm again.
+    pub fn arm(&mut self, deadline: Timestamp, entity: EntityId) {
+        self.deadlines.insert((deadline, entity));
+    }
+
+    /// Devices whose armed deadline has passed.
+    pub fn overdue(&mut self, now: Timestamp) -> Vec<EntityId> {
+        let mut overdue = Vec::new();
+        while let Some(&(deadline, entity)) = self.deadlines.first() {
+            if deadline > now || overdue.len() >= limits::EVENTS_PER_TURN_MAX {
+                break;
+            }
+            self.deadlines.pop_first();
+            overdue.push(entity);
+        }
+        overdue
+    }
+}

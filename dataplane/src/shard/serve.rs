@@ -1,0 +1,252 @@
+//! Serving one connection: gather its bytes, advance its session, admit whoever it is, pass on what it said.
+
+use std::sync::Arc;
+
+use schemas::id::{DeviceId, EntityId, Partition};
+
+use super::connection::{Admitted, Identity, Order, Standing};
+use super::residents::{Parked, Parking};
+use super::slab::Key;
+use super::turn::Shard;
+use crate::auth;
+use crate::limits;
+use crate::metric::Counter;
+use crate::rules::Plan;
+use crate::session::{Close, Credential, Intent, Outcome, Reason, Receipt, Refusal};
+use crate::transport::Received;
+
+/// Whether the session may be asked for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    More,
+    Stop,
+    /// Nothing was done: the same bytes are looked at again later.
+    Again,
+}
+
+impl Shard {
+    /// Reads what is there and advances the session as far as it goes.
+    pub fn serve(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if matches!(connection.standing, Standing::Loading(_)) {
+            return;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut length = connection.unread.len();
+        scratch[..length].copy_from_slice(&connection.unread);
+        let mut ended = false;
+        if connection.waiting && length < scratch.len() && !connection.session.blocked() {
+            match connection.socket.receive(&mut scratch[length..]) {
+                Received::Bytes(count) => length += count,
+                Received::Nothing => {}
+                Received::End => ended = true,
+            }
+        }
+        connection.unread = Vec::new();
+        let mut input = &scratch[..length];
+        self.advance(key, &mut input);
+        if ended {
+            self.close(key, Close::from(Reason::PeerClosed));
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.unread = input.to_vec();
+        }
+        self.scratch = scratch;
+        self.wants_flush(key);
+        self.watch_again(key);
+    }
+
+    fn advance(&mut self, key: Key, input: &mut &[u8]) {
+        loop {
+            let Some(connection) = self.connections.get_mut(key) else { return };
+            let whole = *input;
+            match connection.session.next(input, self.now.instant) {
+                Ok(None) => return,
+                Ok(Some(intent)) => {
+                    match self.take_intent(key, intent, whole) {
+                        Flow::More => {}
+                        Flow::Stop => return,
+                        Flow::Again => {
+                            *input = whole;
+                            return;
+                        }
+                    }
+                }
+                Err(close) => {
+                    return self.close(key, close);
+                }
+            }
+        }
+    }
+
+    fn take_intent(&mut self, key: Key, intent: Intent<'_>, whole: &[u8]) -> Flow {
+        match intent {
+            Intent::Admit(credential) => self.admit(key, &credential, whole),
+            Intent::Telemetry { payload, receipt } => self.telemetry(key, payload, receipt),
+            Intent::Attributes { payload, receipt } => self.attributes(key, payload, receipt),
+            Intent::AttributesRequest { id, payload, receipt } => self.attributes_request(key, id, payload, receipt),
+            Intent::RpcRequest { id, payload, receipt } => self.rpc_request(key, id, payload, receipt),
+            // No server-side call is ever open in this version, so there is nothing it could answer.
+            Intent::RpcResponse { receipt, .. } => self.settle_later(key, receipt, Outcome::Stored),
+            Intent::UnknownTopic { receipt } => {
+                self.counters.increment(Counter::TopicsUnknown);
+                self.settle_later(key, receipt, Outcome::TopicInvalid)
+            }
+            Intent::Subscribed | Intent::Unsubscribed | Intent::Ping => self.touched(key),
+            Intent::Disconnect { .. } => {
+                self.close(key, Close::from(Reason::PeerClosed));
+                Flow::Stop
+            }
+        }
+    }
+
+    /// The credential's device, its owner, its state: CONNACK only when all are at hand (DESIGN 11, 19).
+    fn admit(&mut self, key: Key, credential: &Credential<'_>, whole: &[u8]) -> Flow {
+        let Ok(entry) = auth::admit(&self.directory, credential.token) else {
+            return self.refuse(key, Refusal::BadCredential);
+        };
+        let entity = EntityId::from(entry.device);
+        let owner = self.placement.shard_of(Partition::of(entity));
+        if owner != self.index {
+            return self.hand_over(key, owner, whole);
+        }
+        if self.table.device(entry.device).is_none() {
+            return self.refuse(key, Refusal::NotAuthorized);
+        }
+        let identity = Identity { device: entry.device, credential: entry.credential };
+        if self.residents.contains(entity) {
+            self.admitted(key, identity);
+            return Flow::More;
+        }
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.standing = Standing::Loading(identity);
+        }
+        match self.residents.park(entity, Parked::Connection(key)) {
+            Parking::Load => self.loads.push_back(entity),
+            Parking::Waiting => {}
+            Parking::Full(_) => return self.refuse(key, Refusal::Unavailable),
+        }
+        Flow::Stop
+    }
+
+    /// Take-over, CONNACK and the connect event of a device whose state is here.
+    pub fn admitted(&mut self, key: Key, identity: Identity) {
+        if let Some(earlier) = self.sessions.get(&identity.device).copied()
+            && earlier != key
+        {
+            self.counters.increment(Counter::SessionsTakenOver);
+            self.close(earlier, Close::from(Reason::TakenOver));
+        }
+        let plan = self.plan_of(identity.device);
+        let generation = self.generation;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.standing = Standing::Admitted(Box::new(Admitted { identity, plan, generation }));
+        connection.session.admit(self.now.instant);
+        self.sessions.insert(identity.device, key);
+        self.residents.hold(identity.device.into());
+        self.counters.increment(Counter::SessionsAdmitted);
+        self.connect_event(identity.device);
+        self.wants_flush(key);
+    }
+
+    /// Tells the peer why it may not come in, and ends the connection.
+    pub fn refuse(&mut self, key: Key, refusal: Refusal) -> Flow {
+        self.counters.increment(Counter::SessionsRefused);
+        if let Some(connection) = self.connections.get_mut(key) {
+            let close = connection.session.refuse(refusal);
+            self.close(key, close);
+        }
+        Flow::Stop
+    }
+
+    /// Gives the order to hand a connection over; it stays unread until there is room (DESIGN 11).
+    fn hand_over(&mut self, key: Key, owner: u16, whole: &[u8]) -> Flow {
+        if !self.mesh.has_room(owner) {
+            // A later turn finds the CONNECT again: nothing of it is kept in the session.
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.session = crate::session::Session::new(connection.accepted);
+            }
+            self.crowded.push(key);
+            return Flow::Again;
+        }
+        let Some(connection) = self.connections.remove(key) else { return Flow::Stop };
+        self.leaving.insert(key, (whole.to_vec(), connection.accepted));
+        connection.signal.give(Order::HandOver(owner));
+        Flow::Stop
+    }
+
+    /// Ends a connection: says why where the protocol has a word for it, forgets it, lets its task linger.
+    pub fn close(&mut self, key: Key, close: Close) {
+        let Some(mut connection) = self.connections.remove(key) else { return };
+        connection.session.close(close);
+        let output = std::mem::take(connection.session.output());
+        if !connection.writing {
+            // Whatever does not fit now is not worth waiting for.
+            let _sent = connection.socket.send(&output);
+        }
+        if close.reason.is_protocol_error() {
+            self.counters.increment(Counter::ProtocolErrors);
+        } else if close.reason == Reason::KeepAlive {
+            self.counters.increment(Counter::KeepAliveExpired);
+        }
+        connection.socket.finish();
+        let until = self.now.instant.after_ms(limits::LINGER_MS);
+        self.lingering.push((until, std::rc::Rc::downgrade(&connection.socket)));
+        connection.signal.give(Order::End);
+        if let Standing::Admitted(admitted) = connection.standing {
+            let device = admitted.identity.device;
+            self.residents.let_go(device.into());
+            if self.sessions.get(&device) == Some(&key) {
+                self.sessions.remove(&device);
+                self.disconnect_event(device);
+            }
+        }
+    }
+
+    /// Acks in this turn's ticket (which is the newest written one if this turn writes nothing).
+    pub fn settle_later(&mut self, key: Key, receipt: Option<Receipt>, outcome: Outcome) -> Flow {
+        match receipt {
+            Some(receipt) => {
+                self.ledger.owe(super::ledger::Owed::Receipt { connection: key, receipt, outcome });
+                Flow::More
+            }
+            None if outcome == Outcome::PayloadInvalid => {
+                let refused = self.connections.get_mut(key).map(|connection| connection.session.refuse_unacked(outcome));
+                if let Some(Err(close)) = refused {
+                    self.close(key, close);
+                    return Flow::Stop;
+                }
+                Flow::More
+            }
+            None => Flow::More,
+        }
+    }
+
+    pub fn settle_receipt(&mut self, key: Key, receipt: Receipt, outcome: Outcome) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let was_blocked = connection.session.blocked();
+        self.counters.increment(Counter::ReceiptsSettled);
+        if let Err(close) = connection.session.settle(receipt, outcome) {
+            return self.close(key, close);
+        }
+        if was_blocked && !connection.session.blocked() {
+            self.ready.push(key);
+            self.bell.ring();
+        }
+        self.wants_flush(key);
+    }
+
+    /// The plan that evaluates a device's messages; one that does nothing if there is none.
+    pub fn plan_of(&self, device: DeviceId) -> Arc<Plan> {
+        self.table.plan_of_device(device).cloned().unwrap_or_default()
+    }
+
+    fn touched(&mut self, key: Key) -> Flow {
+        if let Some(identity) = self.connections.get(key).and_then(super::connection::Connection::identity)
+            && let Some(state) = self.residents.get_mut(identity.device.into(), self.now.instant)
+        {
+            state.touched(self.now.timestamp);
+        }
+        Flow::More
+    }
+}

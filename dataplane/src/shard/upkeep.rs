@@ -1,0 +1,316 @@
+//! What happens to a shard besides bytes: events from its mailbox, time, the end of a store generation, draining.
+
+use schemas::chain::MessageType;
+use schemas::id::{DeviceId, EntityId};
+
+use super::asking;
+use super::connection::Standing;
+use super::event::Event;
+use super::ledger::{Owed, OwnedDownlink, Standstill};
+use super::residents::{Parked, Parking};
+use super::slab::Key;
+use super::turn::Shard;
+use super::work::writing;
+use crate::device::{self, Loaded};
+use crate::limits;
+use crate::message::Body;
+use crate::metric::Counter;
+use crate::query::QueryError;
+use crate::session::{Close, Delivery, Downlink, Reason, Refusal};
+use crate::snapshot::ShardChange;
+
+impl Shard {
+    pub fn take_event(&mut self, event: Event) {
+        match event {
+            Event::Config { changes, applied } => {
+                for change in changes.iter() {
+                    self.apply(change);
+                }
+                drop(applied);
+            }
+            Event::Query { target, query } => self.ask(target, query),
+            Event::Release { ticket, release } => self.ledger.owe_at(ticket, Owed::Release(release)),
+            Event::Loaded(loaded) => self.state_loaded(*loaded),
+            Event::Drain => self.drain(),
+        }
+    }
+
+    fn apply(&mut self, change: &ShardChange) {
+        self.counters.increment(Counter::ChangesApplied);
+        self.generation += 1;
+        if let ShardChange::CredentialRevoked { device, credential } = change {
+            return self.revoke(*device, Some(*credential));
+        }
+        for device in self.table.apply(change) {
+            self.revoke(device, None);
+            self.residents.forget(device.into());
+            device::delete_entity(device.into(), &mut self.ledger.batch);
+        }
+    }
+
+    /// Closes a device's session: its device or its credential is gone.
+    fn revoke(&mut self, device: DeviceId, credential: Option<schemas::id::CredentialId>) {
+        let Some(key) = self.sessions.get(&device).copied() else { return };
+        let identity = self.connections.get(key).and_then(super::connection::Connection::identity);
+        if credential.is_none() || identity.map(|identity| identity.credential) == credential {
+            self.counters.increment(Counter::SessionsRevoked);
+            self.close(key, Close::from(Reason::Revoked));
+        }
+    }
+
+    /// A lane has loaded a state: whoever waited for it goes on.
+    pub fn state_loaded(&mut self, loaded: Loaded) {
+        let Loaded { entity, result } = loaded;
+        let (state, error) = match result {
+            Ok(state) => (Some(state), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        for parked in self.residents.loaded(entity, state, self.now.instant) {
+            match (parked, &error) {
+                (Parked::Connection(key), None) => self.unpark(key),
+                (Parked::Connection(key), Some(_)) => drop_flow(self.refuse(key, Refusal::Unavailable)),
+                (Parked::Query(target, query), None) => self.answer(target, query),
+                (Parked::Query(_, query), Some(error)) => asking::refuse(query, &QueryError::Unavailable(error.clone())),
+                (Parked::Interrupted, None) => self.interrupted(entity),
+                (Parked::Overdue, None) => self.overdue(entity),
+                (Parked::Interrupted | Parked::Overdue, Some(error)) => {
+                    tracing::warn!(%entity, error, "the state of a device could not be loaded");
+                }
+            }
+        }
+    }
+
+    /// Loads an entity's state again because only the disk knows what is latest now.
+    pub fn reload(&mut self, entity: EntityId) {
+        // Sessions keep their hold: the new value takes the old one's place when it arrives.
+        if let Some(mut stage) = self.stage(entity) {
+            let mut writing = writing(stage.ledger, entity, stage.now);
+            stage.state.flush_record(&mut writing);
+        }
+    }
+
+    fn unpark(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Standing::Loading(identity) = connection.standing else { return };
+        // It may have been revoked while its state was loaded.
+        if self.table.device(identity.device).is_none() {
+            return drop_flow(self.refuse(key, Refusal::NotAuthorized));
+        }
+        self.admitted(key, identity);
+        self.ready.push(key);
+    }
+
+    /// A hundred milliseconds have passed, or more.
+    pub fn tick(&mut self) {
+        let now = self.now;
+        self.lingering.retain(|(until, socket)| match socket.upgrade() {
+            Some(socket) if *until <= now.instant => {
+                socket.shutdown();
+                false
+            }
+            open => open.is_some(),
+        });
+        self.expire();
+        self.ready.append(&mut self.crowded);
+        for (shard, moved) in std::mem::take(&mut self.stuck) {
+            self.send_moved(shard, moved);
+        }
+        if self.ledger.is_open() {
+            for entity in self.residents.overdue(now.timestamp) {
+                self.with_state(entity, Parked::Overdue);
+            }
+            for _ in 0..self.interrupted.len().min(limits::EVENTS_PER_TURN_MAX) {
+                if let Some(entity) = self.interrupted.pop_front() {
+                    self.with_state(entity, Parked::Interrupted);
+                }
+            }
+            for (entity, mut state) in self.residents.evict(now.instant) {
+                self.counters.increment(Counter::StatesEvicted);
+                state.flush_record(&mut writing(&mut self.ledger, entity, now));
+            }
+        } else if let Some(engine) = self.ledger.try_reopen(now.instant) {
+            tracing::info!(shard = self.index, "the store is open again");
+            self.recover(&*engine);
+            self.release_held();
+        }
+        self.counters.set(Counter::ConnectionsOpen, self.connections.len() as u64);
+        self.counters.set(Counter::StatesResident, self.residents.len() as u64);
+        self.say_standstill();
+    }
+
+    /// Deadlines of sessions: CONNECT, keep-alive.
+    fn expire(&mut self) {
+        if self.now.instant.ms_since(self.expired_at) < limits::EXPIRY_MS {
+            return;
+        }
+        self.expired_at = self.now.instant;
+        for key in self.connections.keys() {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            if connection.session.deadline() <= self.now.instant
+                && let Some(close) = connection.session.elapse(self.now.instant)
+            {
+                self.close(key, close);
+            }
+        }
+    }
+
+    /// Runs now if the state is resident, else when it is loaded.
+    fn with_state(&mut self, entity: EntityId, what: Parked) {
+        if self.residents.contains(entity) {
+            match what {
+                Parked::Overdue => self.overdue(entity),
+                Parked::Interrupted => self.interrupted(entity),
+                Parked::Connection(_) | Parked::Query(..) => {}
+            }
+        } else if matches!(self.residents.park(entity, what), Parking::Load) {
+            self.loads.push_back(entity);
+        }
+    }
+
+    /// Looks whether a device is inactive; arms the deadline again if it was active since.
+    fn overdue(&mut self, entity: EntityId) {
+        let now = self.now;
+        let Some(state) = self.residents.get_mut(entity, now.instant) else { return };
+        let Some(deadline) = state.inactivity_deadline() else { return };
+        if deadline > now.timestamp {
+            return self.residents.arm(deadline, entity);
+        }
+        state.set_inactive(&mut writing(&mut self.ledger, entity, now));
+        self.tell_attributes(entity, &["active", "inactivityAlarmTime"]);
+        self.lifecycle(DeviceId(entity.0), MessageType::InactivityEvent);
+    }
+
+    pub fn connect_event(&mut self, device: DeviceId) {
+        let entity = EntityId::from(device);
+        let now = self.now;
+        let Some(state) = self.residents.get_mut(entity, now.instant) else { return };
+        let woke = state.connected(&mut writing(&mut self.ledger, entity, now));
+        if let Some(deadline) = state.inactivity_deadline() {
+            self.residents.arm(deadline, entity);
+        }
+        self.tell_attributes(entity, &["active", "lastConnectTime", "lastActivityTime"]);
+        self.lifecycle(device, MessageType::ConnectEvent);
+        if woke {
+            self.lifecycle(device, MessageType::ActivityEvent);
+        }
+    }
+
+    /// A device that was connected at a crash gets its DISCONNECT, unless it is back already (DESIGN 21).
+    fn interrupted(&mut self, entity: EntityId) {
+        let device = DeviceId(entity.0);
+        if !self.sessions.contains_key(&device) {
+            self.disconnect_event(device);
+        }
+    }
+
+    pub fn disconnect_event(&mut self, device: DeviceId) {
+        let entity = EntityId::from(device);
+        let now = self.now;
+        let Some(state) = self.residents.get_mut(entity, now.instant) else { return };
+        state.disconnected(&mut writing(&mut self.ledger, entity, now));
+        self.tell_attributes(entity, &["lastDisconnectTime"]);
+        self.lifecycle(device, MessageType::DisconnectEvent);
+    }
+
+    /// Connectivity is server attributes to whoever watches them.
+    fn tell_attributes(&mut self, entity: EntityId, keys: &[&str]) {
+        if !self.watches.is_watched(entity) {
+            return;
+        }
+        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        let Some(state) = self.residents.get_mut(entity, self.now.instant) else { return };
+        let attributes = state.attributes(Some(crate::message::Scope::Server), &keys);
+        for owed in self.watches.on_attributes(entity, &attributes) {
+            self.ledger.owe(owed);
+        }
+    }
+
+    fn lifecycle(&mut self, device: DeviceId, kind: MessageType) {
+        let plan = self.plan_of(device);
+        let _outcome = self.evaluate_device(device, &plan, kind, Body::Lifecycle);
+    }
+
+    /// Sends a message down to a device, if it is connected and has asked for such messages.
+    pub fn deliver(&mut self, device: DeviceId, downlink: &OwnedDownlink) {
+        let Some(key) = self.sessions.get(&device).copied() else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let downlink = match downlink {
+            OwnedDownlink::AttributesUpdated(json) => Downlink::AttributesUpdated { json },
+            OwnedDownlink::AttributesResponse(id, json) => Downlink::AttributesResponse { id: *id, json },
+            OwnedDownlink::RpcResponse(id, json) => Downlink::RpcResponse { id: *id, json },
+        };
+        if connection.session.deliver(downlink, self.now.instant) == Delivery::Queued {
+            self.counters.increment(Counter::Downlinks);
+            self.wants_flush(key);
+        }
+    }
+
+    /// After a start or a new generation: devices that were connected get their DISCONNECT, deadlines are armed again.
+    pub fn recover(&mut self, engine: &dyn crate::store::Engine) {
+        match (device::interrupted(engine), device::deadlines(engine)) {
+            (Ok(interrupted), Ok(deadlines)) => {
+                self.interrupted = interrupted.into();
+                for (deadline, entity) in deadlines {
+                    self.residents.arm(deadline, entity);
+                }
+            }
+            (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "connectivity could not be recovered"),
+        }
+    }
+
+    /// The store accepts again: whoever was held back goes on.
+    pub fn release_held(&mut self) {
+        if !self.held.is_empty() && self.ledger.is_open() {
+            self.ready.append(&mut self.held);
+            self.bell.ring();
+        }
+    }
+
+    /// Says why nothing moves, in health and counters.
+    pub fn say_standstill(&mut self) {
+        let reason = self.ledger.standstill().map(|standstill| match standstill {
+            Standstill::Refused { reason, .. } => format!("writes are refused for now: {reason}"),
+            Standstill::Ended { reason, .. } => format!("the store is closed: {reason}"),
+        });
+        self.counters.set(Counter::ReadingPaused, u64::from(reason.is_some()));
+        match reason {
+            Some(reason) => self.health.not_ready(reason),
+            None => self.health.ready(),
+        }
+    }
+
+    /// The generation is over: sessions close unacked, device states are dropped (DESIGN 8.2, 5).
+    pub fn generation_ended(&mut self) {
+        for key in self.connections.keys() {
+            self.close(key, Close::from(Reason::Unavailable));
+        }
+        self.held.clear();
+        self.loads.clear();
+        self.interrupted.clear();
+        self.sessions.clear();
+        self.watches.clear();
+        for parked in self.residents.clear() {
+            if let Parked::Query(_, query) = parked {
+                asking::refuse(query, &QueryError::Unavailable("the store was closed".to_owned()));
+            }
+        }
+        // Closing sessions staged disconnect events of states that are gone now.
+        self.ledger.batch.clear();
+        self.say_standstill();
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        for key in self.connections.keys() {
+            self.close(key, Close::from(Reason::ShuttingDown));
+        }
+        for entity in self.residents.entities() {
+            if let Some(mut stage) = self.stage(entity) {
+                let mut writing = writing(stage.ledger, entity, stage.now);
+                stage.state.flush_record(&mut writing);
+            }
+        }
+    }
+}
+
+fn drop_flow(_: super::serve::Flow) {}

@@ -1,0 +1,64 @@
+//! Listening sockets, one per shard on the same address by SO_REUSEPORT, bound before anything is served so that a
+//! taken port is said at start. Never accepts.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections the kernel keeps for us between two accepts.
+const BACKLOG: i32 = 4_096;
+
+/// One listening socket per shard, and the address they share.
+#[derive(Debug)]
+pub struct Bound {
+    pub address: SocketAddr,
+    pub listeners: Vec<TcpListener>,
+}
+
+/// Binds `shards` listeners to `address`. With port 0 the kernel chooses once and all share its choice.
+///
+/// # Errors
+/// The operating system's error: address in use, not permitted, not local.
+pub fn bind(address: SocketAddr, shards: u16) -> io::Result<Bound> {
+    let first = listener(address)?;
+    let address = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..shards {
+        listeners.push(listener(address)?);
+    }
+    Ok(Bound { address, listeners })
+}
+
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_one_port() {
+        let bound = bind("127.0.0.1:0".parse().expect("a literal"), 3).expect("loopback is there");
+        assert_eq!(bound.listeners.len(), 3);
+        for listener in &bound.listeners {
+            assert_eq!(listener.local_addr().expect("bound"), bound.address);
+        }
+    }
+
+    #[test]
+    fn a_foreign_listener_is_reported() {
+        let foreign = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
+        let error = bind(foreign.local_addr().expect("bound"), 1).expect_err("the port is taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

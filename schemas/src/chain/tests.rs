@@ -1,0 +1,234 @@
+//! Chains that must be taken, and chains that must be refused with every problem named.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::telemetry::Scope;
+
+const PREFIX: &str = "org.thingsboard.rule.engine.";
+
+fn node(class: &str, configuration: Value) -> Value {
+    json!({ "type": format!("{PREFIX}{class}"), "name": class, "configuration": configuration })
+}
+
+fn log() -> Value {
+    node("action.TbLogNode", json!({}))
+}
+
+fn edge(from: usize, to: usize, label: &str) -> Value {
+    json!({ "fromIndex": from, "toIndex": to, "type": label })
+}
+
+fn chain(nodes: Vec<Value>, edges: Vec<Value>) -> Value {
+    json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": edges })
+}
+
+/// `problems` are `path: beginning of the rule`, all of them, in order.
+#[track_caller]
+fn check(metadata: &Value, problems: &[&str]) -> Option<Chain> {
+    match Chain::parse(&metadata.to_string()) {
+        Ok(chain) => {
+            assert!(problems.is_empty(), "taken, but expected {problems:?}");
+            Some(chain)
+        }
+        Err(InvalidChain(found)) => {
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(found.len(), problems.len(), "{found:#?}");
+            for (found, expected) in found.iter().zip(problems) {
+                assert!(found.starts_with(expected), "{found}\nexpected: {expected}");
+            }
+            None
+        }
+    }
+}
+
+#[test]
+fn default_root_chain_is_valid() {
+    let chain = check(&default_root_chain(), &[]).expect("valid");
+    assert_eq!(chain.first, Some(2));
+    assert_eq!(chain.edges.len(), 4);
+    let names: Vec<&str> = chain.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["Save Timeseries", "Save Client Attributes", "Message Type Switch", "Log RPC from Device", "Log Other"]);
+    let attributes = SaveAttributes { scope: Scope::Client, notify_device: false, only_on_change: true };
+    assert_eq!(chain.nodes[1].kind, NodeKind::SaveAttributes(attributes));
+}
+
+#[test]
+fn an_empty_chain_does_nothing() {
+    for empty in [json!({}), json!({ "firstNodeIndex": null, "nodes": [], "connections": null, "ruleChainConnections": [] })] {
+        assert_eq!(check(&empty, &[]), Some(Chain::default()));
+    }
+}
+
+#[test]
+fn fields_of_thingsboard_are_passed_over() {
+    let id = "6f8a1c1e-0000-4000-8000-000000000001";
+    let metadata = json!({
+        "ruleChainId": { "entityType": "RULE_CHAIN", "id": id }, "version": 7, "firstNodeIndex": 0, "notes": [],
+        "nodes": [{
+            "id": { "entityType": "RULE_NODE", "id": id }, "createdTime": 1, "ruleChainId": null, "externalId": null,
+            "type": format!("{PREFIX}telemetry.TbMsgTimeseriesNode"), "name": "s", "singletonMode": true, "queueName": "Main",
+            "debugSettings": { "failuresEnabled": true, "allEnabled": false, "allEnabledUntil": 0 }, "configurationVersion": 1,
+            "configuration": { "defaultTTL": 60, "useServerTs": true, "processingSettings": { "type": "ON_EVERY_MESSAGE" } },
+            "additionalInfo": { "layoutX": 1, "layoutY": 2, "description": "" },
+        }],
+        "connections": [],
+    });
+    let chain = check(&metadata, &[]).expect("valid");
+    assert_eq!(chain.nodes[0].id, Uuid::parse_str(id).ok());
+    let expected = SaveTimeseries { default_ttl_s: 60, use_server_ts: true };
+    assert_eq!(chain.nodes[0].kind, NodeKind::SaveTimeseries(expected));
+}
+
+#[test]
+fn text_that_is_no_metadata() {
+    check(&json!([1]), &["$: expected a JSON object"]);
+    let error = Chain::parse("{").expect_err("no JSON");
+    assert!(error.to_string().starts_with("$: not JSON: "), "{error}");
+    check(&json!({ "nodes": 1, "connections": {} }), &["nodes: expected an array", "connections: expected an array"]);
+}
+
+#[test]
+fn configurations() {
+    let one = |class, configuration, problems: &[&str]| check(&chain(vec![node(class, configuration)], vec![]), problems);
+    let series = "telemetry.TbMsgTimeseriesNode";
+    let attributes = "telemetry.TbMsgAttributesNode";
+    let filter = "filter.TbMsgTypeFilterNode";
+    one(series, json!({}), &[]);
+    one(series, json!({ "defaultTTL": -1 }), &["nodes[0].configuration.defaultTTL: -1: expected seconds"]);
+    one(series, json!({ "useServerTs": 3 }), &["nodes[0].configuration.useServerTs: 3: expected true or false"]);
+    one(series, json!({ "skipLatestPersistence": "true" }), &["nodes[0].configuration.skipLatestPersistence: true is not"]);
+    for strategy in ["DEDUPLICATE", "WEBSOCKETS_ONLY", "ADVANCED"] {
+        let refused = format!("nodes[0].configuration.processingSettings.type: \"{strategy}\" is not supported yet");
+        one(series, json!({ "processingSettings": { "type": strategy } }), &[&refused]);
+        one(attributes, json!({ "processingSettings": { "type": strategy } }), &[&refused]);
+    }
+    one(series, json!({ "processingSettings": {} }), &["nodes[0].configuration.processingSettings.type: missing"]);
+    one(attributes, json!({ "scope": "SHARED_SCOPE", "notifyDevice": "true" }), &[]);
+    one(attributes, json!({ "scope": "X" }), &["nodes[0].configuration.scope: \"X\": expected one of CLIENT_SCOPE, SERVER"]);
+    let notification = json!({ "sendAttributesUpdatedNotification": true });
+    one(attributes, notification, &["nodes[0].configuration.sendAttributesUpdatedNotification: true is not supported yet"]);
+    one(filter, json!({ "messageTypes": ["ALARM", "ALARM"] }), &[]);
+    one(filter, json!({ "messageTypes": ["alarm"] }), &["nodes[0].configuration.messageTypes[0]: \"alarm\": no standard"]);
+    one(filter, json!({}), &["nodes[0].configuration.messageTypes: expected an array"]);
+    one(
+        "rest.TbRestApiCallNode",
+        json!({}),
+        &[
+            "nodes[0].type: node class org.thingsboard.rule.engine.rest.TbRestApiCallNode is not supported yet; supported are org.",
+        ],
+    );
+}
+
+#[test]
+fn all_problems_at_once() {
+    let metadata = json!({
+        "firstNodeIndex": 9,
+        "nodes": [1, { "name": "", "type": "x", "id": "y" }, { "type": format!("{PREFIX}action.TbLogNode"), "name": 3 }, log()],
+        "connections": [{ "fromIndex": -1 }, edge(3, 7, "Success"), edge(3, 0, "True")],
+        "ruleChainConnections": [{}],
+    });
+    check(
+        &metadata,
+        &[
+            "ruleChainConnections: connections to other rule chains are not supported yet",
+            "nodes[0]: expected an object",
+            "nodes[1].id: \"y\": expected a UUID",
+            "nodes[1].name: 0 bytes, expected 1 to 255",
+            "nodes[1].type: node class x is not supported yet",
+            "nodes[2].name: 3: expected a string",
+            "connections[0].fromIndex: -1: expected the index of a node",
+            "connections[0].toIndex: null: expected the index of a node",
+            "connections[0].type: missing",
+            "firstNodeIndex: 9: there are 4 nodes",
+            "connections[1].toIndex: 7: there are 4 nodes",
+            "connections[2].type: True: org.thingsboard.rule.engine.action.TbLogNode has no such label",
+        ],
+    );
+}
+
+#[test]
+fn connections() {
+    let two = |edges| chain(vec![log(), log()], edges);
+    check(&two(vec![edge(0, 1, "Success"), edge(0, 1, "failure")]), &[]);
+    check(&two(vec![edge(0, 1, "Success"), edge(0, 1, "SUCCESS")]), &["connections[1]: node 0 is already connected to node 1"]);
+    check(&two(vec![edge(0, 0, "Success")]), &["connections: a cycle, on the way to or through nodes[0]"]);
+    check(&two(vec![edge(0, 1, "Success"), edge(1, 0, "Success")]), &["connections: a cycle, on the way to or through nodes[0]"]);
+    check(&json!({ "nodes": [log()] }), &["firstNodeIndex: missing"]);
+    let id = json!({ "id": "6f8a1c1e-0000-4000-8000-000000000001" });
+    let mut twice = vec![log(), log()];
+    twice.iter_mut().for_each(|node| node["id"] = id.clone());
+    check(&chain(twice, vec![]), &["nodes[1].id: 6f8a1c1e-0000-4000-8000-000000000001: another node has it"]);
+}
+
+#[test]
+fn labels_of_a_switch() {
+    let switch = |label| {
+        let nodes = vec![node("filter.TbMsgTypeSwitchNode", json!({ "version": 0 })), log()];
+        chain(nodes, vec![edge(0, 1, label)])
+    };
+    for kind in MessageType::ALL {
+        check(&switch(kind.label()), &[]);
+    }
+    check(&switch("Failure"), &[]);
+    check(&switch("True"), &["connections[0].type: True: "]);
+}
+
+#[test]
+fn bounds() {
+    check(&chain(vec![log(); NODES_MAX], vec![]), &[]);
+    check(&chain(vec![log(); NODES_MAX + 1], vec![]), &["nodes: 1001 entries, at most 1000"]);
+    let too_many = vec![edge(0, 1, "Success"); EDGES_MAX + 1];
+    check(&chain(vec![log(), log()], too_many), &["connections: 10001 entries, at most 10000"]);
+    // A line of n nodes executes n; a ladder of n diamonds has 2^n ways through it.
+    let line: Vec<Value> = (1..NODES_MAX).map(|to| edge(to - 1, to, "Success")).collect();
+    check(&chain(vec![log(); NODES_MAX], line), &[]);
+    let ladder = |diamonds: usize| {
+        let step = |n: usize| {
+            let from = 3 * n;
+            [(from, from + 1), (from, from + 2), (from + 1, from + 3), (from + 2, from + 3)]
+        };
+        let edges = (0..diamonds).flat_map(step).map(|(from, to)| edge(from, to, "Success")).collect();
+        chain(vec![log(); 3 * diamonds + 1], edges)
+    };
+    check(&ladder(7), &[]);
+    check(&ladder(8), &["connections: one message could execute 1021 nodes, at most 1000"]);
+    check(&ladder(300), &["connections: one message could execute 18446744073709551615 nodes"]);
+}
+
+#[test]
+fn message_types_are_complete_and_distinct() {
+    for (index, kind) in MessageType::ALL.iter().enumerate() {
+        assert_eq!(*kind as usize, index);
+        assert_eq!(MessageType::parse(kind.name()), Some(*kind));
+    }
+    assert_eq!(MessageType::parse("Post telemetry"), None);
+    let other = MessageType::ALL.iter().filter(|kind| kind.label() == label::OTHER).count();
+    assert_eq!((MessageType::COUNT, other), (47, 6));
+}
+
+mod properties {
+    //! Any text is taken or refused, never a panic, and a refusal always says something.
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text(text in "\\PC{0,64}") {
+            if let Err(InvalidChain(problems)) = Chain::parse(&text) {
+                prop_assert!(!problems.is_empty());
+            }
+        }
+
+        #[test]
+        fn any_edges(edges in prop::collection::vec((0_usize..6, 0_usize..6, 0_usize..3), 0..12)) {
+            let labels = ["Success", "Failure", "True"];
+            let edges: Vec<Value> = edges.iter().map(|(from, to, label)| edge(*from, *to, labels[*label])).collect();
+            match Chain::parse(&chain(vec![log(); 5], edges.clone()).to_string()) {
+                Ok(chain) => prop_assert_eq!(chain.edges.len(), edges.len()),
+                Err(InvalidChain(problems)) => prop_assert!(!problems.is_empty()),
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What most tests begin with: a running instance, its users, devices made over REST, and readings read back.
+//! Never caches: each call is one request.
+
+use super::instance::{Home, Instance, Setup};
+use super::rest::Rest;
+use serde_json::{Value, json};
+
+/// The demo device's access token.
+pub const DEMO_TOKEN: &str = "A1_TEST_TOKEN";
+
+/// A running standalone instance and its demo tenant administrator.
+#[derive(Debug)]
+pub struct Fixture {
+    pub instance: Instance,
+    pub tenant: Rest,
+    pub home: Home,
+}
+
+impl Fixture {
+    /// One shard, demo data.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with(|setup| setup)
+    }
+
+    /// Demo data and whatever `change` sets.
+    #[must_use]
+    pub fn with(change: impl FnOnce(Setup) -> Setup) -> Self {
+        let home = Home::new();
+        let instance = change(Setup::standalone(&home)).start();
+        let tenant = tenant(&instance);
+        Self { instance, tenant, home }
+    }
+}
+
+/// The demo tenant administrator.
+#[must_use]
+pub fn tenant(instance: &Instance) -> Rest {
+    instance.rest().login("tenant@thingsboard.org", "tenant")
+}
+
+/// The system administrator.
+#[must_use]
+pub fn sysadmin(instance: &Instance) -> Rest {
+    instance.rest().login("sysadmin@thingsboard.org", "sysadmin")
+}
+
+/// The demo customer's user.
+#[must_use]
+pub fn customer(instance: &Instance) -> Rest {
+    instance.rest().login("customer@thingsboard.org", "customer")
+}
+
+/// Makes another tenant with an administrator, who is logged in.
+#[must_use]
+pub fn second_tenant(instance: &Instance) -> Rest {
+    let sysadmin = sysadmin(instance);
+    let tenant = sysadmin.post("/api/tenant", &json!({ "title": "Second" })).json();
+    let user = json!({ "email": "second@example.org", "authority": "TENANT_ADMIN", "tenantId": tenant["id"],
+        "firstName": "Second", "lastName": "Tenant" });
+    activate(&sysadmin, &user, "second-password")
+}
+
+/// Creates a user and gives it a password as ThingsBoard's activation does; the user is logged in.
+#[must_use]
+pub fn activate(by: &Rest, user: &Value, password: &str) -> Rest {
+    let saved = by.post("/api/user?sendActivationMail=false", user).json();
+    let id = id_of(&saved);
+    let link = by.get(&format!("/api/user/{id}/activationLink")).expect_text(200);
+    let token = link.trim().trim_matches('"').rsplit_once('=').expect("an activation link ends in =token").1.to_owned();
+    let body = json!({ "activateToken": token, "password": password });
+    let _tokens = by.post("/api/noauth/activate?sendActivationMail=false", &body).json();
+    by.login(user["email"].as_str().expect("a user has an e-mail"), password)
+}
+
+/// The UUID of an entity.
+///
+/// # Panics
+/// When the JSON is not an entity.
+#[must_use]
+pub fn id_of(entity: &Value) -> String {
+    entity["id"]["id"].as_str().unwrap_or_else(|| panic!("an entity has an id: {entity}")).to_owned()
+}
+
+/// A device made over REST.
+#[derive(Clone, Debug)]
+pub struct Device {
+    pub id: String,
+    pub token: String,
+}
+
+/// Creates a device whose access token is `token`.
+#[must_use]
+pub fn device(rest: &Rest, token: &str) -> Device {
+    let body = json!({ "name": format!("device {token}"), "type": "default" });
+    let saved = rest.post(&format!("/api/device?accessToken={token}"), &body).json();
+    Device { id: id_of(&saved), token: token.to_owned() }
+}
+
+/// Creates many devices by several clients at once; their tokens are `prefix` and a number.
+#[must_use]
+pub fn devices(rest: &Rest, prefix: &str, count: usize) -> Vec<Device> {
+    const CLIENTS: usize = 8;
+    let make = |client: usize| {
+        let numbers = (client..count).step_by(CLIENTS);
+        numbers.map(|number| device(rest, &format!("{prefix}{number}"))).collect::<Vec<_>>()
+    };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || make(client))).collect();
+        clients.into_iter().flat_map(|client| client.join().expect("creating devices succeeds")).collect()
+    })
+}
+
+/// The demo device.
+#[must_use]
+pub fn demo_device(rest: &Rest) -> Device {
+    let page = rest.get("/api/tenant/devices?pageSize=100&page=0").json();
+    let rows = page["data"].as_array().expect("a page has data");
+    let token = |row: &Value| rest.get(&format!("/api/device/{}/credentials", id_of(row))).json()["credentialsId"].clone();
+    let row = rows.iter().find(|row| token(row) == DEMO_TOKEN).expect("the demo device has the demo token");
+    Device { id: id_of(row), token: DEMO_TOKEN.to_owned() }
+}
+
+/// The path of a device's telemetry.
+#[must_use]
+pub fn telemetry(device: &str, rest_of_path: &str) -> String {
+    format!("/api/plugins/telemetry/DEVICE/{device}/{rest_of_path}")
+}
+
+/// The latest value of each key as ThingsBoard writes it: text.
+#[must_use]
+pub fn latest(rest: &Rest, device: &str, keys: &str) -> Value {
+    rest.get(&telemetry(device, &format!("values/timeseries?keys={keys}"))).json()
+}
+
+/// The latest value of one key, as text.
+#[must_use]
+pub fn latest_value(rest: &Rest, device: &str, key: &str) -> Option<String> {
+    latest(rest, device, key)[key][0]["value"].as_str().map(str::to_owned)
+}
+
+/// One key's points of a history query, as (ts, number).
+///
+/// # Panics
+/// When a value is not a number.
+#[must_use]
+pub fn history(rest: &Rest, device: &str, key: &str, query: &str) -> Vec<(i64, f64)> {
+    let reply = rest.get(&telemetry(device, &format!("values/timeseries?keys={key}&{query}"))).json();
+    points(&reply, key)
+}
+
+/// The points of one key as (ts, number).
+///
+/// # Panics
+/// When a value is not a number.
+#[must_use]
+pub fn points(reply: &Value, key: &str) -> Vec<(i64, f64)> {
+    let rows = reply[key].as_array().map(Vec::as_slice).unwrap_or_default();
+    let number = |value: &Value| value.as_str().map_or_else(|| value.as_f64(), |text| text.parse().ok());
+    let point = |row: &Value| {
+        let ts = row["ts"].as_i64().unwrap_or_else(|| panic!("a point has a ts: {row}"));
+        (ts, number(&row["value"]).unwrap_or_else(|| panic!("a numeric value: {row}")))
+    };
+    rows.iter().map(point).collect()
+}
+
+/// The attributes of one scope as key → value.
+#[must_use]
+pub fn attributes(rest: &Rest, device: &str, scope: &str) -> serde_json::Map<String, Value> {
+    let rows = rest.get(&telemetry(device, &format!("values/attributes/{scope}"))).json();
+    let rows = rows.as_array().cloned().unwrap_or_else(|| panic!("attributes are a list: {rows}"));
+    rows.into_iter().map(|row| (row["key"].as_str().unwrap_or_default().to_owned(), row["value"].clone())).collect()
+}

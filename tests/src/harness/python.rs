@@ -1,0 +1,187 @@
+//! Third-party clients: mosquitto's programs, and paho-mqtt and tb-mqtt-client from Python environments made on first use.
+//! Never waits on a pipe: what a client prints goes to a file that is read with a deadline.
+
+use super::capture::Capture;
+use super::instance::Home;
+use serde_json::Value;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+
+/// The interpreter with paho-mqtt 2.
+#[must_use]
+pub fn paho_python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| environment("venv-paho", &["paho-mqtt>=2,<3", "websocket-client"]))
+}
+
+/// The interpreter with ThingsBoard's own device SDK.
+#[must_use]
+pub fn sdk_python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| environment("venv-tb", &["tb-mqtt-client==1.13.14"]))
+}
+
+/// Makes a virtual environment unless it is there. It is built under another name first, so that a half-made one is never used.
+fn environment(name: &str, packages: &[&str]) -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    let cache = cache.expect("XDG_CACHE_HOME or HOME is set").join("tidegate");
+    let directory = cache.join(name);
+    let python = directory.join("bin/python");
+    let marker = directory.join("tidegate-complete");
+    let probe = |python: &Path| Command::new(python).args(["-m", "pip", "show", "-q"]).args(packages.iter().map(bare)).status();
+    if marker.exists() || (python.exists() && probe(&python).is_ok_and(|status| status.success())) {
+        return python;
+    }
+    std::fs::create_dir_all(&cache).expect("the cache directory can be made");
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&directory));
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages));
+    std::fs::write(marker, "").expect("the environment is writable");
+    python
+}
+
+/// A requirement without its version.
+fn bare<'a>(requirement: &&'a str) -> &'a str {
+    requirement.split(['=', '<', '>', ',']).next().unwrap_or(requirement)
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?}: {status}");
+}
+
+/// The path of a script in `tests/clients`.
+#[must_use]
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
+}
+
+/// A client process that takes commands on stdin and reports events on stdout, both JSON lines.
+#[derive(Debug)]
+pub struct Client {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    out: Capture,
+    log: Capture,
+}
+
+impl Client {
+    /// A scripted paho-mqtt client; `version` is 4 (3.1.1) or 5.
+    #[must_use]
+    pub fn paho(home: &Home, broker: SocketAddr, token: &str, version: u8) -> Self {
+        let mut command = Command::new(paho_python());
+        command.arg("-u").arg(script("paho_client.py")).args([broker.ip().to_string(), broker.port().to_string()]);
+        command.args([token, &version.to_string()]);
+        Self::spawn(home, "paho", &mut command)
+    }
+
+    /// A scripted tb-mqtt-client.
+    #[must_use]
+    pub fn sdk(home: &Home, broker: SocketAddr, token: &str) -> Self {
+        let mut command = Command::new(sdk_python());
+        command.arg("-u").arg(script("sdk_client.py")).args([
+            broker.ip().to_string(),
+            broker.port().to_string(),
+            token.to_owned(),
+        ]);
+        Self::spawn(home, "sdk", &mut command)
+    }
+
+    /// `mosquitto_sub`; returns once the subscription is granted.
+    #[must_use]
+    pub fn mosquitto_sub(home: &Home, broker: SocketAddr, token: &str, topic: &str) -> Self {
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "mosquitto_sub", "-d", "-h", &broker.ip().to_string(), "-p", &broker.port().to_string()]);
+        command.args(["-u", token, "-t", topic, "-q", "1", "-F", "message %t %p"]);
+        let mut client = Self::spawn(home, "mosquitto_sub", &mut command);
+        client.out.wait_for("mosquitto_sub's `Subscribed`", |line| line.starts_with("Subscribed"));
+        client
+    }
+
+    fn spawn(home: &Home, name: &str, command: &mut Command) -> Self {
+        let (out, log) = (home.capture(name), home.capture(&format!("{name}-err")));
+        let child = command.stdin(Stdio::piped()).stdout(out.stdio()).stderr(log.stdio()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stdin = child.stdin.take();
+        Self { child, stdin, out, log }
+    }
+
+    /// Gives a command.
+    pub fn send(&mut self, command: &Value) {
+        let stdin = self.stdin.as_mut().expect("stdin is open until the client is dropped");
+        writeln!(stdin, "{command}").expect("the client reads its commands");
+    }
+
+    /// The next event of this kind; others before it are skipped.
+    pub fn event(&mut self, kind: &str) -> Value {
+        let line = self.out.wait_for(&format!("the event {kind:?}"), |line| {
+            serde_json::from_str::<Value>(line).is_ok_and(|event| event["event"] == kind)
+        });
+        serde_json::from_str(&line).expect("checked when it was found")
+    }
+
+    /// Gives a command and waits for the event that answers it.
+    pub fn ask(&mut self, command: &Value, kind: &str) -> Value {
+        self.send(command);
+        self.event(kind)
+    }
+
+    /// The payload of the next message `mosquitto_sub` got on `topic`.
+    pub fn message(&mut self, topic: &str) -> Value {
+        let prefix = format!("message {topic} ");
+        let line = self.out.wait_for(&format!("a message on {topic}"), |line| line.starts_with(&prefix));
+        serde_json::from_str(line.trim_start_matches(&prefix)).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// Waits for the client to end by itself; whether it ended well.
+    pub fn end(&mut self) -> bool {
+        self.stdin = None;
+        super::eventually("the client ends", || self.child.try_wait().expect("a child can be waited for")).success()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // An error means that it ended before.
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+        if std::thread::panicking() {
+            println!("--- {}\n{}", self.out.path().display(), self.out.tail(30));
+            println!("--- {}\n{}", self.log.path().display(), self.log.tail(30));
+        }
+    }
+}
+
+/// One `mosquitto_pub` run.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication<'a> {
+    pub token: &'a str,
+    pub topic: &'a str,
+    pub payload: &'a str,
+    pub qos: u8,
+    /// `mqttv311` or `mqttv5`.
+    pub version: &'a str,
+}
+
+/// Runs `mosquitto_pub`; whether it succeeded and what it printed.
+#[must_use]
+pub fn mosquitto_pub(broker: SocketAddr, publication: Publication<'_>) -> (bool, String) {
+    let mut command = Command::new("mosquitto_pub");
+    command.args(["-d", "-h", &broker.ip().to_string(), "-p", &broker.port().to_string(), "-V", publication.version]);
+    command.args([
+        "-q",
+        &publication.qos.to_string(),
+        "-u",
+        publication.token,
+        "-t",
+        publication.topic,
+        "-m",
+        publication.payload,
+    ]);
+    let output = command.output().unwrap_or_else(|error| panic!("mosquitto_pub: {error}: install mosquitto-clients"));
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}

@@ -1,0 +1,147 @@
+//! One tenant never sees another's rows, and a customer user only what was assigned to the customer. Done when 6 of the issue.
+
+use serde_json::{Value, json};
+use tests::harness::fixture::{self, Fixture, device, id_of, telemetry};
+use tests::harness::mqtt::Wire;
+use tests::harness::rest::Rest;
+use tests::harness::websocket::Live;
+
+#[test]
+fn a_second_tenant_sees_and_changes_nothing_of_the_first() {
+    let fixture = Fixture::start();
+    let first = &fixture.tenant;
+    let device = device(first, "mine");
+    let mut wire = Wire::session(fixture.instance.mqtt(), &device.token);
+    assert_eq!(wire.telemetry(1, r#"{"secret":1}"#), 0);
+    let chain = id_of(&first.get("/api/ruleChains?pageSize=1&page=0").json()["data"][0]);
+    let profile = id_of(&first.get("/api/deviceProfileInfo/default").json());
+    let tenant = first.get("/api/auth/user").json()["tenantId"]["id"].as_str().expect("a tenant").to_owned();
+    let customer = id_of(&first.post("/api/customer", &json!({ "title": "Inner" })).json());
+
+    let second = fixture::second_tenant(&fixture.instance);
+    let hidden = [
+        format!("/api/device/{}", device.id),
+        format!("/api/device/info/{}", device.id),
+        format!("/api/device/{}/credentials", device.id),
+        format!("/api/ruleChain/{chain}"),
+        format!("/api/ruleChain/{chain}/metadata"),
+        format!("/api/deviceProfile/{profile}"),
+        format!("/api/customer/{customer}"),
+        format!("/api/tenant/{tenant}"),
+        "/api/tenant/devices?deviceName=device%20mine".to_owned(),
+        telemetry(&device.id, "keys/timeseries"),
+        telemetry(&device.id, "keys/attributes"),
+        telemetry(&device.id, "values/timeseries?keys=secret"),
+        telemetry(&device.id, "values/timeseries?keys=secret&startTs=0&endTs=1"),
+        telemetry(&device.id, "values/attributes/SERVER_SCOPE"),
+    ];
+    for path in hidden {
+        refused(second.get(&path).status, &path);
+    }
+    check_lists(&second);
+    check_writes(first, &second, &device.id, &chain);
+
+    let mut live = Live::connect(&second);
+    let subscription = json!({ "cmdId": 1, "entityType": "DEVICE", "entityId": device.id });
+    live.send(&json!({ "tsSubCmds": [subscription] }));
+    assert_ne!(live.update_of(1)["errorCode"], 0, "no watch of another tenant's device");
+    let mut subscription = subscription;
+    subscription["cmdId"] = json!(2);
+    subscription["scope"] = json!("SERVER_SCOPE");
+    live.send(&json!({ "attrSubCmds": [subscription] }));
+    assert_ne!(live.update_of(2)["errorCode"], 0);
+    fixture.instance.stop();
+}
+
+fn refused(status: u16, what: &str) {
+    assert!(status == 403 || status == 404, "{what} answers {status}");
+}
+
+fn check_lists(second: &Rest) {
+    for list in ["/api/tenant/devices", "/api/tenant/deviceInfos", "/api/customers"] {
+        let page = second.get(&format!("{list}?pageSize=100&page=0")).json();
+        assert_eq!((&page["data"], &page["totalElements"]), (&json!([]), &json!(0)), "{list}");
+    }
+    let own = second.get("/api/auth/user").json()["tenantId"].clone();
+    for list in ["/api/ruleChains", "/api/deviceProfiles"] {
+        let page = second.get(&format!("{list}?pageSize=100&page=0")).json();
+        let rows = page["data"].as_array().expect("a page has data");
+        assert!(!rows.is_empty() && rows.iter().all(|row| row["tenantId"] == own), "{list} has its own rows only: {page}");
+    }
+    let users = second.get("/api/users?pageSize=100&page=0").json();
+    let emails: Vec<&Value> = users["data"].as_array().expect("a page has data").iter().map(|row| &row["email"]).collect();
+    assert_eq!(emails, ["second@example.org"]);
+}
+
+fn check_writes(first: &Rest, second: &Rest, device: &str, chain: &str) {
+    let full = first.get(&format!("/api/device/{device}")).json();
+    let credentials = first.get(&format!("/api/device/{device}/credentials")).json();
+    let metadata = first.get(&format!("/api/ruleChain/{chain}/metadata")).json();
+    let writes = [
+        ("/api/device".to_owned(), &full),
+        ("/api/device/credentials".to_owned(), &credentials),
+        ("/api/ruleChain/metadata".to_owned(), &metadata),
+        (telemetry(device, "timeseries/ANY"), &json!({ "a": 1 })),
+        (telemetry(device, "attributes/SHARED_SCOPE"), &json!({ "a": 1 })),
+        (format!("/api/ruleChain/{chain}/root"), &json!({})),
+        ("/api/tenant".to_owned(), &json!({ "title": "Third" })),
+    ];
+    for (path, body) in writes {
+        refused(second.post(&path, body).status, &path);
+    }
+    let deletions = [
+        format!("/api/device/{device}"),
+        format!("/api/ruleChain/{chain}"),
+        telemetry(device, "timeseries/delete?keys=secret&deleteAllDataForKeys=true"),
+        telemetry(device, "SERVER_SCOPE?keys=active"),
+    ];
+    for path in deletions {
+        refused(second.delete(&path).status, &path);
+    }
+    assert_eq!(first.get(&format!("/api/device/{device}")).json(), full, "nothing changed");
+    assert_eq!(fixture::latest_value(first, device, "secret").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_customer_user_sees_only_assigned_devices() {
+    let fixture = Fixture::start();
+    let tenant = &fixture.tenant;
+    let customer = fixture::customer(&fixture.instance);
+    let user = customer.get("/api/auth/user").json();
+    let customer_id = user["customerId"]["id"].as_str().expect("a customer user has a customer").to_owned();
+    let (theirs, other) = (device(tenant, "theirs"), device(tenant, "other"));
+    let assign = format!("/api/customer/{customer_id}/device/{}", theirs.id);
+    let _device = tenant.post(&assign, &json!({})).json();
+    assert_eq!(customer.get(&format!("/api/device/{}", theirs.id)).json()["name"], "device theirs");
+    let _empty = customer.get(&telemetry(&theirs.id, "values/timeseries?keys=a")).json();
+    let page = customer.get(&format!("/api/customer/{customer_id}/devices?pageSize=100&page=0")).json();
+    let ids: Vec<String> = page["data"].as_array().expect("a page has data").iter().map(id_of).collect();
+    assert!(ids.contains(&theirs.id) && !ids.contains(&other.id), "{ids:?}");
+    let hidden = [
+        format!("/api/device/{}", other.id),
+        format!("/api/device/{}/credentials", other.id),
+        telemetry(&other.id, "values/timeseries?keys=a"),
+        "/api/tenant/devices?pageSize=10&page=0".to_owned(),
+        "/api/ruleChains?pageSize=10&page=0".to_owned(),
+    ];
+    for path in hidden {
+        refused(customer.get(&path).status, &path);
+    }
+    refused(customer.post("/api/device", &json!({ "name": "New", "type": "default" })).status, "creating a device");
+    refused(customer.delete(&format!("/api/device/{}", theirs.id)).status, "deleting a device");
+    let _device = tenant.delete(&format!("/api/customer/device/{}", theirs.id)).json();
+    refused(customer.get(&format!("/api/device/{}", theirs.id)).status, "a device that was taken back");
+    fixture.instance.stop();
+}
+
+#[test]
+fn a_system_administrator_has_no_devices() {
+    let fixture = Fixture::start();
+    let device = device(&fixture.tenant, "far");
+    let sysadmin = fixture::sysadmin(&fixture.instance);
+    refused(sysadmin.get(&format!("/api/device/{}", device.id)).status, "a tenant's device");
+    refused(sysadmin.get(&telemetry(&device.id, "values/timeseries?keys=a")).status, "a tenant's telemetry");
+    refused(sysadmin.get("/api/ruleChains?pageSize=1&page=0").status, "a tenant's chains");
+    refused(fixture.tenant.get("/api/tenants?pageSize=1&page=0").status, "the list of tenants");
+    fixture.instance.stop();
+}
