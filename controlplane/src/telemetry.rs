@@ -12,6 +12,8 @@ mod watch;
 use schemas::telemetry::{Scope, Value};
 use uuid::Uuid;
 
+use crate::{domain::EntityRef, error::Error};
+
 pub use self::{
     client::Client,
     pool::{InvalidLine, Pool},
@@ -120,5 +122,21 @@ impl From<tonic::Status> for Unanswered {
             | tonic::Code::Unknown => Self::Unavailable(text),
             code => Self::Refused(format!("{code:?}: {text}")),
         }
+    }
+}
+
+impl From<Unanswered> for Error {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Invalid(_) | Unanswered::TooLarge(_) => Self::Refused(unanswered.to_string()),
+            Unanswered::NoInstance | Unanswered::Unavailable(_) => Self::Unavailable(unanswered.to_string()),
+            Unanswered::Refused(_) => Self::Internal(unanswered.to_string()),
+        }
+    }
+}
+
+impl From<EntityRef> for Entity {
+    fn from(entity: EntityRef) -> Self {
+        Self { kind: entity.kind.name(), id: entity.id, tenant: entity.tenant }
     }
 }
