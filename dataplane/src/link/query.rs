@@ -165,10 +165,7 @@ impl query_server::Query for Queries {
         Ok(Response::new(tokio_stream::iter(convert::Chunks::new(series))))
     }
 
-    async fn attributes(
-        &self,
-        request: Request<wire::AttributesRequest>,
-    ) -> Result<Response<wire::AttributesReply>, Status> {
+    async fn attributes(&self, request: Request<wire::AttributesRequest>) -> Result<Response<wire::AttributesReply>, Status> {
         let request = request.into_inner();
         let target = convert::target(request.entity)?;
         let scope = convert::any_scope(request.scope)?;
@@ -177,20 +174,14 @@ impl query_server::Query for Queries {
         Ok(Response::new(wire::AttributesReply { attributes: convert::all_attributes(attributes) }))
     }
 
-    async fn save_timeseries(
-        &self,
-        request: Request<wire::SaveTimeseriesRequest>,
-    ) -> Result<Response<wire::WriteReply>, Status> {
+    async fn save_timeseries(&self, request: Request<wire::SaveTimeseriesRequest>) -> Result<Response<wire::WriteReply>, Status> {
         let wire::SaveTimeseriesRequest { entity, payload, ttl_s } = request.into_inner();
         let target = convert::target(entity)?;
         self.ask(target, |reply| Query::SaveTimeseries { payload, ttl_s, reply }).await?;
         Ok(Response::new(wire::WriteReply {}))
     }
 
-    async fn save_attributes(
-        &self,
-        request: Request<wire::SaveAttributesRequest>,
-    ) -> Result<Response<wire::WriteReply>, Status> {
+    async fn save_attributes(&self, request: Request<wire::SaveAttributesRequest>) -> Result<Response<wire::WriteReply>, Status> {
         let wire::SaveAttributesRequest { entity, scope, payload } = request.into_inner();
         let target = convert::target(entity)?;
         let scope = convert::one_scope(scope)?;
@@ -221,10 +212,7 @@ impl query_server::Query for Queries {
 
     type WatchStream = ReceiverStream<Result<wire::WatchUpdate, Status>>;
 
-    async fn watch(
-        &self,
-        request: Request<Streaming<wire::WatchRequest>>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<Streaming<wire::WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
         let (frames, outgoing) = mpsc::channel(limits::WATCH_FRAMES_MAX);
         tokio::spawn(watch::run(request.into_inner(), frames, self.shards.clone(), self.shutdown.clone()));
         Ok(Response::new(ReceiverStream::new(outgoing)))
