@@ -113,6 +113,8 @@ impl Run {
             }
             Intent::UnknownTopic { receipt } => receipt,
             Intent::Disconnect { .. } => {
+                // What was said before the goodbye may still be sent.
+                self.check_output();
                 self.over = true;
                 None
             }
@@ -150,13 +152,8 @@ impl Run {
     }
 
     fn settle(&mut self, argument: u8) {
-        const OUTCOMES: [Outcome; 5] = [
-            Outcome::Stored,
-            Outcome::TopicInvalid,
-            Outcome::PayloadInvalid,
-            Outcome::QuotaExceeded,
-            Outcome::Unspecified,
-        ];
+        const OUTCOMES: [Outcome; 5] =
+            [Outcome::Stored, Outcome::TopicInvalid, Outcome::PayloadInvalid, Outcome::QuotaExceeded, Outcome::Unspecified];
         // Mostly success, or old versions would close at once.
         let outcome = OUTCOMES[usize::from(argument >> 5).saturating_sub(3)];
         let index = usize::from(argument & 0x1F);

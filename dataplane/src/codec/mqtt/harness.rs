@@ -22,7 +22,7 @@ pub fn decode_any(bytes: &[u8]) {
 
 fn walk(version: Version, bytes: &[u8], packet_bytes_max: usize) {
     let mut rest = bytes;
-    while let Ok(Some(frame)) = super::frame(rest, packet_bytes_max) {
+    while let Ok(Some(frame)) = frame(rest, packet_bytes_max) {
         assert!(frame.bytes >= 2 && frame.bytes <= rest.len(), "a packet has a fixed header and ends inside the input");
         assert!(frame.bytes <= packet_bytes_max, "the bound holds");
         assert_eq!(range(frame.body).end, range(rest).start + frame.bytes, "the body ends where the packet ends");

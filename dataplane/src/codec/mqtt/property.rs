@@ -90,25 +90,11 @@ impl Allowed {
         AUTHENTICATION_METHOD,
         AUTHENTICATION_DATA,
     ]);
-    pub(super) const WILL: Self = Self::these(&[
-        WILL_DELAY,
-        PAYLOAD_FORMAT,
-        MESSAGE_EXPIRY,
-        CONTENT_TYPE,
-        RESPONSE_TOPIC,
-        CORRELATION_DATA,
-        USER,
-    ]);
+    pub(super) const WILL: Self =
+        Self::these(&[WILL_DELAY, PAYLOAD_FORMAT, MESSAGE_EXPIRY, CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION_DATA, USER]);
     /// No subscription identifier: a client must not send one in PUBLISH [MQTT-3.3.4-6].
-    pub(super) const PUBLISH: Self = Self::these(&[
-        PAYLOAD_FORMAT,
-        MESSAGE_EXPIRY,
-        TOPIC_ALIAS,
-        RESPONSE_TOPIC,
-        CORRELATION_DATA,
-        USER,
-        CONTENT_TYPE,
-    ]);
+    pub(super) const PUBLISH: Self =
+        Self::these(&[PAYLOAD_FORMAT, MESSAGE_EXPIRY, TOPIC_ALIAS, RESPONSE_TOPIC, CORRELATION_DATA, USER, CONTENT_TYPE]);
     pub(super) const ACK: Self = Self::these(&[REASON_STRING, USER]);
     pub(super) const SUBSCRIBE: Self = Self::these(&[SUBSCRIPTION_ID, USER]);
     pub(super) const UNSUBSCRIBE: Self = Self::these(&[USER]);

@@ -233,8 +233,7 @@ fn user_properties() -> impl Strategy<Value = Vec<(String, String)>> {
 
 fn their_connect() -> impl Strategy<Value = Sent> {
     let will = prop::option::of((text(), prop::collection::vec(any::<u8>(), 0..40), qos(), any::<bool>()));
-    let properties =
-        (prop::option::of(any::<u32>()), prop::option::of(1_u16..), prop::option::of(1_u32..), user_properties());
+    let properties = (prop::option::of(any::<u32>()), prop::option::of(1_u16..), prop::option::of(1_u32..), user_properties());
     (any::<bool>(), text(), prop::option::of((text(), any::<bool>())), any::<(u16, bool)>(), will, properties).prop_map(
         |(v5, client_id, user, (keep_alive, clean), will, (expiry, receive, size, users))| {
             let mut options = ConnectOptions::new(client_id);
@@ -261,13 +260,10 @@ fn their_connect() -> impl Strategy<Value = Sent> {
 }
 
 fn their_publish() -> impl Strategy<Value = Sent> {
-    (any::<bool>(), text(), qos(), 1_u16.., blob(), any::<(bool, bool)>(), prop::option::of(1_u16..), user_properties())
-        .prop_map(|(v5, topic, qos, id, payload, (retain, dup), alias, users)| {
-            let mut packet = if v5 {
-                PublishPacket::new(topic, payload, qos)
-            } else {
-                PublishPacket::new_v311(topic, payload, qos)
-            };
+    (any::<bool>(), text(), qos(), 1_u16.., blob(), any::<(bool, bool)>(), prop::option::of(1_u16..), user_properties()).prop_map(
+        |(v5, topic, qos, id, payload, (retain, dup), alias, users)| {
+            let mut packet =
+                if v5 { PublishPacket::new(topic, payload, qos) } else { PublishPacket::new_v311(topic, payload, qos) };
             packet = packet.with_packet_id(id).with_retain(retain).with_dup(dup && qos != QoS::AtMostOnce);
             if v5 {
                 alias.into_iter().for_each(|alias| packet.properties.set_topic_alias(alias));
@@ -276,7 +272,8 @@ fn their_publish() -> impl Strategy<Value = Sent> {
                 users.into_iter().for_each(|(name, value)| packet.properties.add_user_property(name, value));
             }
             sent(if v5 { Version::V5 } else { Version::V311 }, &packet, theirs::Packet::Publish)
-        })
+        },
+    )
 }
 
 fn their_subscribe() -> impl Strategy<Value = Sent> {
@@ -401,15 +398,11 @@ fn in_their_words(property: Property<'_>) -> (PropertyId, PropertyValue) {
         Property::MessageExpiryS(seconds) => (PropertyId::MessageExpiryInterval, PropertyValue::FourByteInteger(seconds)),
         Property::ContentType(name) => (PropertyId::ContentType, text(name)),
         Property::ResponseTopic(topic) => (PropertyId::ResponseTopic, text(topic)),
-        Property::CorrelationData(data) => {
-            (PropertyId::CorrelationData, PropertyValue::BinaryData(data.to_vec().into()))
-        }
+        Property::CorrelationData(data) => (PropertyId::CorrelationData, PropertyValue::BinaryData(data.to_vec().into())),
         Property::SubscriptionId(id) => (PropertyId::SubscriptionIdentifier, PropertyValue::VariableByteInteger(id)),
         Property::SessionExpiryS(seconds) => (PropertyId::SessionExpiryInterval, PropertyValue::FourByteInteger(seconds)),
         Property::AuthenticationMethod(method) => (PropertyId::AuthenticationMethod, text(method)),
-        Property::AuthenticationData(data) => {
-            (PropertyId::AuthenticationData, PropertyValue::BinaryData(data.to_vec().into()))
-        }
+        Property::AuthenticationData(data) => (PropertyId::AuthenticationData, PropertyValue::BinaryData(data.to_vec().into())),
         Property::RequestProblem(wanted) => (PropertyId::RequestProblemInformation, flag(wanted)),
         Property::WillDelayS(seconds) => (PropertyId::WillDelayInterval, PropertyValue::FourByteInteger(seconds)),
         Property::RequestResponse(wanted) => (PropertyId::RequestResponseInformation, flag(wanted)),
@@ -417,9 +410,7 @@ fn in_their_words(property: Property<'_>) -> (PropertyId, PropertyValue) {
         Property::ReceiveMaximum(maximum) => (PropertyId::ReceiveMaximum, PropertyValue::TwoByteInteger(maximum)),
         Property::TopicAliasMaximum(maximum) => (PropertyId::TopicAliasMaximum, PropertyValue::TwoByteInteger(maximum)),
         Property::TopicAlias(alias) => (PropertyId::TopicAlias, PropertyValue::TwoByteInteger(alias)),
-        Property::User(name, value) => {
-            (PropertyId::UserProperty, PropertyValue::Utf8StringPair(name.into(), value.into()))
-        }
+        Property::User(name, value) => (PropertyId::UserProperty, PropertyValue::Utf8StringPair(name.into(), value.into())),
         Property::MaximumPacketSize(bytes) => (PropertyId::MaximumPacketSize, PropertyValue::FourByteInteger(bytes)),
     }
 }
