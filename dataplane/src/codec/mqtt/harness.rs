@@ -71,12 +71,12 @@ fn check_packet(version: Version, frame: &Frame<'_>) {
             check_properties(&publish.properties, &inside);
         }
         Packet::Subscribe(subscribe) => {
-            assert!(subscribe.filters.clone().count() > 0, "a SUBSCRIBE has a filter");
+            assert!(subscribe.filters.count() > 0, "a SUBSCRIBE has a filter");
             subscribe.filters.for_each(|filter| inside(filter.name.as_bytes()));
             check_properties(&subscribe.properties, &inside);
         }
         Packet::Unsubscribe(unsubscribe) => {
-            assert!(unsubscribe.filters.clone().count() > 0, "an UNSUBSCRIBE has a filter");
+            assert!(unsubscribe.filters.count() > 0, "an UNSUBSCRIBE has a filter");
             unsubscribe.filters.for_each(|name| inside(name.as_bytes()));
             check_properties(&unsubscribe.properties, &inside);
         }

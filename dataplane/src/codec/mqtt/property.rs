@@ -39,7 +39,9 @@ impl<'a> Properties<'a> {
         let raw = cursor.take(length).ok_or(DecodeError::Truncated)?;
         let mut inner = Cursor::new(raw);
         let mut seen = 0_u64;
-        while let Some(id) = inner.u8() {
+        while !inner.is_empty() {
+            // An identifier is a variable byte integer, though all that exist fit one byte.
+            let id = u8::try_from(field::varint(&mut inner)?).map_err(|_| DecodeError::PropertyUnknown)?;
             let bit = bit(id);
             if bit & KNOWN == 0 {
                 return Err(DecodeError::PropertyUnknown);
