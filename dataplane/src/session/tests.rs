@@ -603,8 +603,14 @@ fn script() -> impl Strategy<Value = Vec<u8>> {
     (0_u8..4, deeds).prop_map(|(connect, deeds)| [&[1, connect, 13, 1], deeds.concat().as_slice()].concat())
 }
 
+/// At least 2,000 cases; more if PROPTEST_CASES says so.
+fn cases() -> ProptestConfig {
+    let given = ProptestConfig::default();
+    ProptestConfig { cases: given.cases.max(2_000), failure_persistence: None, ..given }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(2_000), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases())]
 
     #[test]
     fn any_bytes_hold_the_rules(bytes in prop::collection::vec(any::<u8>(), 0..600)) {

@@ -503,8 +503,14 @@ fn framed() -> impl Strategy<Value = (Version, Vec<u8>)> {
     })
 }
 
+/// At least 2,000 cases; more if PROPTEST_CASES says so.
+fn cases() -> ProptestConfig {
+    let given = ProptestConfig::default();
+    ProptestConfig { cases: given.cases.max(2_000), failure_persistence: None, ..given }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(2_000), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases())]
 
     #[test]
     fn any_bytes_are_read_within_their_bounds(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
