@@ -39,18 +39,20 @@ impl Planes {
     }
 
     fn from_input(input: &Input<'_>, demo: bool) -> Result<Self, InvalidSettings> {
-        let mut loaded = load(input)?;
         let role = input.role;
-        if loaded.value("grpc.join_token").is_none() {
-            loaded.supply("grpc.join_token", &random_token()?);
-        }
         let mut problems = Vec::new();
         if demo && !role.has_control_plane() {
-            problems.push(Problem::new(
-                "--demo",
-                "true",
-                "only for a process with a control plane, which holds users and devices",
-            ));
+            problems.push(Problem::new("--demo", "true", "only for a process with a control plane, which holds users and devices"));
+        }
+        let mut loaded = match load(input) {
+            Ok(loaded) => loaded,
+            Err(mut invalid) => {
+                invalid.problems.append(&mut problems);
+                return Err(invalid);
+            }
+        };
+        if loaded.value("grpc.join_token").is_none() {
+            loaded.supply("grpc.join_token", &random_token()?);
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let dataplane = role.has_data_plane().then(|| dataplane::settings::Settings::new(&loaded, cores));
