@@ -12,7 +12,7 @@ mod watch;
 use schemas::telemetry::{Scope, Value};
 use uuid::Uuid;
 
-use crate::{domain::EntityRef, error::Error};
+use crate::domain::EntityRef;
 
 pub use self::{
     client::Client,
@@ -121,16 +121,6 @@ impl From<tonic::Status> for Unanswered {
             | tonic::Code::Aborted
             | tonic::Code::Unknown => Self::Unavailable(text),
             code => Self::Refused(format!("{code:?}: {text}")),
-        }
-    }
-}
-
-impl From<Unanswered> for Error {
-    fn from(unanswered: Unanswered) -> Self {
-        match unanswered {
-            Unanswered::Invalid(_) | Unanswered::TooLarge(_) => Self::Refused(unanswered.to_string()),
-            Unanswered::NoInstance | Unanswered::Unavailable(_) => Self::Unavailable(unanswered.to_string()),
-            Unanswered::Refused(_) => Self::Internal(unanswered.to_string()),
         }
     }
 }

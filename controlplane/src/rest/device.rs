@@ -268,6 +268,6 @@ async fn save_credentials(
     Body(form): Body<CredentialForm>,
 ) -> Result<Applied<CredentialShape>, Error> {
     let token = form.token()?.ok_or_else(|| Invalid::new("credentialsId", "", "must be given"))?;
-    let device = given(form.device_id).ok_or_else(|| Invalid::new("deviceId", "", "must be given"))?;
+    let device = given(form.device_id.clone()).ok_or_else(|| Invalid::new("deviceId", "", "must be given"))?;
     Ok(Applied::of(web.app.save_credential(&caller, device, token, form.version).await?))
 }

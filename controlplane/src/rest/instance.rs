@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     error::Error,
-    feed::{Instance, Refused},
+    feed::{Instance, Refusal},
     rest::{Web, extract::Signed},
 };
 
@@ -39,8 +39,8 @@ pub(in crate::rest) struct RefusalShape {
     reason: String,
 }
 
-impl From<Refused> for RefusalShape {
-    fn from(refused: Refused) -> Self {
+impl From<Refusal> for RefusalShape {
+    fn from(refused: Refusal) -> Self {
         Self {
             revision: refused.revision,
             entity_type: refused.entity_type,
@@ -53,12 +53,12 @@ impl From<Refused> for RefusalShape {
 impl From<Instance> for InstanceShape {
     fn from(instance: Instance) -> Self {
         Self {
-            id: instance.id,
+            id: instance.instance_id,
             connected: instance.connected,
             version: instance.version,
             shards: instance.shards,
             query_endpoint: instance.query_endpoint,
-            applied_revision: instance.revision,
+            applied_revision: instance.applied_revision,
             refused: instance.refused.into_iter().map(Into::into).collect(),
         }
     }

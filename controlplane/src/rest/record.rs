@@ -137,7 +137,7 @@ async fn drop_attributes(
 async fn save_timeseries(
     State(web): State<Web>,
     Signed(caller): Signed,
-    Segment((kind, id, _)): Segment<(String, Uuid, String)>,
+    Segment((kind, id, _scope)): Segment<(String, Uuid, String)>,
     Raw(payload): Raw,
 ) -> Result<(), Error> {
     let (client, entity) = reach(&web, &caller, &kind, id, Use::Write).await?;
@@ -154,7 +154,7 @@ async fn save_timeseries(
 async fn save_timeseries_with_ttl(
     State(web): State<Web>,
     Signed(caller): Signed,
-    Segment((kind, id, _, ttl)): Segment<(String, Uuid, String, u32)>,
+    Segment((kind, id, _scope, ttl)): Segment<(String, Uuid, String, u32)>,
     Raw(payload): Raw,
 ) -> Result<(), Error> {
     let (client, entity) = reach(&web, &caller, &kind, id, Use::Write).await?;

@@ -40,7 +40,6 @@ pub enum OwnedDownlink {
 
 /// The store of this generation.
 struct Open {
-    engine: Arc<dyn Engine>,
     committer: Committer,
     readers: ReaderLane,
 }
@@ -109,16 +108,11 @@ impl Ledger {
     pub fn begin(&mut self, engine: Arc<dyn Engine>) -> Result<(), StoreError> {
         self.dictionary = Dictionary::load(&*engine)?;
         let committer = Committer::spawn(Arc::clone(&engine), self.durability, self.doorbell.clone())?;
-        let readers = ReaderLane::spawn(Arc::clone(&engine))?;
-        self.open = Some(Open { engine, committer, readers });
+        let readers = ReaderLane::spawn(engine)?;
+        self.open = Some(Open { committer, readers });
         self.standstill = None;
         self.attempts = 0;
         Ok(())
-    }
-
-    /// The engine of this generation.
-    pub fn engine(&self) -> Option<&Arc<dyn Engine>> {
-        self.open.as_ref().map(|open| &open.engine)
     }
 
     pub fn readers(&self) -> Option<&ReaderLane> {

@@ -152,7 +152,7 @@ impl Residents {
     }
 
     /// States to write out and drop because the budget is exceeded, idle ones first.
-    pub fn evict(&mut self, now: Instant) -> Vec<(EntityId, DeviceState)> {
+    pub fn evict(&mut self, now: Instant) -> Vec<DeviceState> {
         let mut evicted = Vec::new();
         let mut looks = self.queue.len();
         while self.bytes > limits::DEVICE_STATES_BYTES_PER_SHARD && looks > 0 {
@@ -166,7 +166,7 @@ impl Residents {
                 self.queue.push_back(entity);
             } else if let Some(resident) = self.states.remove(&entity) {
                 self.bytes = self.bytes.saturating_sub(resident.bytes);
-                evicted.push((entity, resident.state));
+                evicted.push(resident.state);
             }
         }
         evicted

