@@ -146,6 +146,8 @@ pub const WATCHES_PER_STREAM_MAX: usize = 1_024;
 /// Encoded updates of one stream waiting for the network, besides [`WATCH_UPDATES_MAX`].
 pub const WATCH_FRAMES_MAX: usize = 16;
 
+/// How long the Query service and the admin pages wait for callers when the process stops, in milliseconds.
+pub const SHUTDOWN_GRACE_MS: u64 = 2_000;
 /// A shard whose loop has not come round for this long is taken for dead, in milliseconds.
 pub const HEARTBEAT_MS_MAX: u64 = 5_000;
 

@@ -15,7 +15,7 @@ use aws_lc_rs::{constant_time, digest};
 use schemas::generated::query::{self as wire, query_server};
 use tokio::{
     sync::{mpsc, oneshot, watch as stop},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -33,7 +33,7 @@ use crate::shard::{Event, Mailbox, Shards};
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Serves until `shutdown` is true, then ends the watches and waits for the calls under way. `tls` names the PEM files of
+/// Serves until `shutdown` is true, then ends the watches and waits a while for the calls under way. `tls` names the PEM files of
 /// certificate and key.
 ///
 /// # Errors
@@ -62,12 +62,13 @@ pub async fn serve_queries(
     let queries = query_server::QueryServer::new(Queries { shards, shutdown: shutdown.clone() })
         .max_decoding_message_size(limits::QUERY_REQUEST_BYTES_MAX);
     let guarded = InterceptedService::new(queries, Bearer::new(&join_token)?);
-    let mut end = shutdown;
-    server
-        .add_service(guarded)
-        .serve_with_incoming_shutdown(incoming, async move { stopped(&mut end).await })
-        .await
-        .map_err(|error| LinkError::Serve(with_causes(&error)))
+    let (mut end, mut last_end) = (shutdown.clone(), shutdown);
+    let serving = server.add_service(guarded).serve_with_incoming_shutdown(incoming, async move { stopped(&mut end).await });
+    tokio::select! {
+        served = serving => served.map_err(|error| LinkError::Serve(with_causes(&error))),
+        // A caller that does not read must not keep the process from ending.
+        () = async { stopped(&mut last_end).await; sleep(Duration::from_millis(limits::SHUTDOWN_GRACE_MS)).await } => Ok(()),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LinkError> {

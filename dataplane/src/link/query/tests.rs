@@ -340,3 +340,57 @@ async fn plain_text_beyond_loopback_is_refused() {
     let error = serve_queries(listener, TOKEN.to_owned(), None, shards, stop::channel(false).1).await.unwrap_err();
     assert!(matches!(error, LinkError::PlainText { .. }), "{error}");
 }
+
+/// A certificate for 127.0.0.1 that vouches for itself, and its key.
+fn self_signed(dir: &Path) -> (PathBuf, PathBuf) {
+    let (certificate, key) = (dir.join("certificate.pem"), dir.join("key.pem"));
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"])
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (certificate, key)
+}
+
+#[tokio::test]
+async fn both_ends_speak_tls_and_know_each_other() {
+    // DESIGN 27. The caller's end is the one that calls the control plane: it is built by the same code.
+    let dir = tempfile::tempdir().unwrap();
+    let (certificate, key) = self_signed(dir.path());
+    let (shard, shards) = Shard::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (_running, shutdown) = stop::channel(false);
+    tokio::spawn(serve_queries(listener, TOKEN.to_owned(), Some((certificate.clone(), key)), shards, shutdown));
+    let settings = |tls_ca| crate::link::LinkSettings {
+        endpoint: format!("https://{address}"),
+        join_token: TOKEN.into(),
+        tls_ca: Some(tls_ca),
+        instance_id: "i1".into(),
+        query_endpoint: String::new(),
+        cache: PathBuf::new(),
+        shards: 1,
+    };
+    let channel = crate::link::subscribe::endpoint(&settings(certificate)).unwrap().connect().await.unwrap();
+    let mut client = QueryClient::new(channel);
+    let answer = async {
+        let Query::Keys { reply } = shard.next().await.1 else { panic!("expected Keys") };
+        reply.send(Ok(vec!["t".into()])).unwrap();
+    };
+    let (keys, ()) = tokio::join!(client.keys(request(wire::KeysRequest { entity: entity() })), answer);
+    assert_eq!(keys.unwrap().into_inner().keys, ["t"]);
+
+    let other = tempfile::tempdir().unwrap();
+    let (stranger, _) = self_signed(other.path());
+    let refused = crate::link::subscribe::endpoint(&settings(stranger)).unwrap().connect().await.unwrap_err();
+    assert!(with_causes(&refused).contains("certificate"), "{}", with_causes(&refused));
+    // TCP connects; the call itself finds no HTTP/2.
+    let mut plain = QueryClient::connect(format!("http://{address}")).await.unwrap();
+    let error = plain.keys(request(wire::KeysRequest { entity: entity() })).await.unwrap_err();
+    assert!(error.code() != Code::InvalidArgument && shard.mailbox.is_empty(), "{error}");
+}
