@@ -33,16 +33,36 @@ pub struct Credential<'a> {
 pub enum Intent<'a> {
     /// CONNECT arrived: call [`Session::admit`] or [`Session::refuse`]. Nothing behind it is parsed before that.
     Admit(Credential<'a>),
-    Telemetry { payload: &'a [u8], receipt: Option<Receipt> },
+    Telemetry {
+        payload: &'a [u8],
+        receipt: Option<Receipt>,
+    },
     /// Client-scope attributes.
-    Attributes { payload: &'a [u8], receipt: Option<Receipt> },
-    AttributesRequest { id: u32, payload: &'a [u8], receipt: Option<Receipt> },
+    Attributes {
+        payload: &'a [u8],
+        receipt: Option<Receipt>,
+    },
+    AttributesRequest {
+        id: u32,
+        payload: &'a [u8],
+        receipt: Option<Receipt>,
+    },
     /// A call of the device to the server.
-    RpcRequest { id: u32, payload: &'a [u8], receipt: Option<Receipt> },
+    RpcRequest {
+        id: u32,
+        payload: &'a [u8],
+        receipt: Option<Receipt>,
+    },
     /// The device's answer to a call of the server.
-    RpcResponse { id: u32, payload: &'a [u8], receipt: Option<Receipt> },
+    RpcResponse {
+        id: u32,
+        payload: &'a [u8],
+        receipt: Option<Receipt>,
+    },
     /// A topic that is not the device's (DESIGN 28): settle with [`Outcome::TopicInvalid`], count.
-    UnknownTopic { receipt: Option<Receipt> },
+    UnknownTopic {
+        receipt: Option<Receipt>,
+    },
     /// The SUBACK is queued.
     Subscribed,
     /// The UNSUBACK is queued.
@@ -50,7 +70,9 @@ pub enum Intent<'a> {
     /// The PINGRESP is queued.
     Ping,
     /// The client said goodbye: close without a word.
-    Disconnect { with_will: bool },
+    Disconnect {
+        with_will: bool,
+    },
 }
 
 /// What became of a message.

@@ -16,7 +16,7 @@ mod subscribe;
 mod tests;
 
 pub use ack::{Ack, Auth, Disconnect, encode_disconnect, encode_pingresp, encode_puback};
-pub use connect::{Connect, ConnackProperties, Will, encode_connack};
+pub use connect::{ConnackProperties, Connect, Will, encode_connack};
 pub use property::{Properties, Property};
 pub use publish::{Outgoing, Publish, encode_publish, outgoing_bytes};
 pub use reason::ReasonCode;

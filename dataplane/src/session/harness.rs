@@ -113,6 +113,8 @@ impl Run {
             }
             Intent::UnknownTopic { receipt } => receipt,
             Intent::Disconnect { .. } => {
+                // What was said before the goodbye may still be sent.
+                self.check_output();
                 self.over = true;
                 None
             }
@@ -139,7 +141,7 @@ impl Run {
     }
 
     fn answer(&mut self, argument: u8) {
-        if argument % 8 == 0 {
+        if argument.is_multiple_of(8) {
             let close = self.session.refuse(Refusal::BadCredential);
             self.end(close);
         } else {
@@ -150,18 +152,13 @@ impl Run {
     }
 
     fn settle(&mut self, argument: u8) {
-        const OUTCOMES: [Outcome; 5] = [
-            Outcome::Stored,
-            Outcome::TopicInvalid,
-            Outcome::PayloadInvalid,
-            Outcome::QuotaExceeded,
-            Outcome::Unspecified,
-        ];
+        const OUTCOMES: [Outcome; 5] =
+            [Outcome::Stored, Outcome::TopicInvalid, Outcome::PayloadInvalid, Outcome::QuotaExceeded, Outcome::Unspecified];
         // Mostly success, or old versions would close at once.
         let outcome = OUTCOMES[usize::from(argument >> 5).saturating_sub(3)];
         let index = usize::from(argument & 0x1F);
         // Also receipts that do not exist, and the same ones again.
-        let receipt = self.unacked.get(index).map_or(Receipt(u64::from(argument)), |promised| promised.receipt);
+        let receipt = self.unacked.get(index).map_or_else(|| Receipt(u64::from(argument)), |promised| promised.receipt);
         let closes = self.session.settle(receipt, outcome);
         match closes {
             Err(close) => self.end(close),
@@ -201,7 +198,7 @@ impl Run {
     }
 
     fn close(&mut self, argument: u8) {
-        if argument % 16 == 0 {
+        if argument.is_multiple_of(16) {
             self.end(Close { reason: Reason::TakenOver });
         }
     }

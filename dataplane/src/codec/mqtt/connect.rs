@@ -90,12 +90,8 @@ impl Flags {
         let has = |bit: u8| byte & bit != 0;
         let (will, will_retain) = (has(0x04), has(0x20));
         let qos = Qos::from_bits((byte >> 3) & 0b11).ok_or(DecodeError::ConnectFlags)?;
-        let flags = Self {
-            clean_start: has(0x02),
-            will: will.then_some((qos, will_retain)),
-            user_name: has(0x80),
-            password: has(0x40),
-        };
+        let flags =
+            Self { clean_start: has(0x02), will: will.then_some((qos, will_retain)), user_name: has(0x80), password: has(0x40) };
         // [MQTT-3.1.2-3]: the reserved bit is 0. [MQTT-3.1.2-11], [MQTT-3.1.2-13], [MQTT-3.1.2-15]: no will, no will flags.
         let will_flags_alone = !will && (will_retain || qos != Qos::AtMostOnce);
         // [MQTT-3.1.2-22] (3.1.1): no password without a user name; MQTT 5 allows it.

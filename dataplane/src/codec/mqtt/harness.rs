@@ -22,7 +22,7 @@ pub fn decode_any(bytes: &[u8]) {
 
 fn walk(version: Version, bytes: &[u8], packet_bytes_max: usize) {
     let mut rest = bytes;
-    while let Ok(Some(frame)) = super::frame(rest, packet_bytes_max) {
+    while let Ok(Some(frame)) = frame(rest, packet_bytes_max) {
         assert!(frame.bytes >= 2 && frame.bytes <= rest.len(), "a packet has a fixed header and ends inside the input");
         assert!(frame.bytes <= packet_bytes_max, "the bound holds");
         assert_eq!(range(frame.body).end, range(rest).start + frame.bytes, "the body ends where the packet ends");
@@ -71,12 +71,12 @@ fn check_packet(version: Version, frame: &Frame<'_>) {
             check_properties(&publish.properties, &inside);
         }
         Packet::Subscribe(subscribe) => {
-            assert!(subscribe.filters.clone().count() > 0, "a SUBSCRIBE has a filter");
+            assert!(subscribe.filters.count() > 0, "a SUBSCRIBE has a filter");
             subscribe.filters.for_each(|filter| inside(filter.name.as_bytes()));
             check_properties(&subscribe.properties, &inside);
         }
         Packet::Unsubscribe(unsubscribe) => {
-            assert!(unsubscribe.filters.clone().count() > 0, "an UNSUBSCRIBE has a filter");
+            assert!(unsubscribe.filters.count() > 0, "an UNSUBSCRIBE has a filter");
             unsubscribe.filters.for_each(|name| inside(name.as_bytes()));
             check_properties(&unsubscribe.properties, &inside);
         }

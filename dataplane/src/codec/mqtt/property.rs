@@ -39,7 +39,9 @@ impl<'a> Properties<'a> {
         let raw = cursor.take(length).ok_or(DecodeError::Truncated)?;
         let mut inner = Cursor::new(raw);
         let mut seen = 0_u64;
-        while let Some(id) = inner.u8() {
+        while !inner.is_empty() {
+            // An identifier is a variable byte integer, though all that exist fit one byte.
+            let id = u8::try_from(field::varint(&mut inner)?).map_err(|_| DecodeError::PropertyUnknown)?;
             let bit = bit(id);
             if bit & KNOWN == 0 {
                 return Err(DecodeError::PropertyUnknown);
@@ -90,25 +92,11 @@ impl Allowed {
         AUTHENTICATION_METHOD,
         AUTHENTICATION_DATA,
     ]);
-    pub(super) const WILL: Self = Self::these(&[
-        WILL_DELAY,
-        PAYLOAD_FORMAT,
-        MESSAGE_EXPIRY,
-        CONTENT_TYPE,
-        RESPONSE_TOPIC,
-        CORRELATION_DATA,
-        USER,
-    ]);
+    pub(super) const WILL: Self =
+        Self::these(&[WILL_DELAY, PAYLOAD_FORMAT, MESSAGE_EXPIRY, CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION_DATA, USER]);
     /// No subscription identifier: a client must not send one in PUBLISH [MQTT-3.3.4-6].
-    pub(super) const PUBLISH: Self = Self::these(&[
-        PAYLOAD_FORMAT,
-        MESSAGE_EXPIRY,
-        TOPIC_ALIAS,
-        RESPONSE_TOPIC,
-        CORRELATION_DATA,
-        USER,
-        CONTENT_TYPE,
-    ]);
+    pub(super) const PUBLISH: Self =
+        Self::these(&[PAYLOAD_FORMAT, MESSAGE_EXPIRY, TOPIC_ALIAS, RESPONSE_TOPIC, CORRELATION_DATA, USER, CONTENT_TYPE]);
     pub(super) const ACK: Self = Self::these(&[REASON_STRING, USER]);
     pub(super) const SUBSCRIBE: Self = Self::these(&[SUBSCRIPTION_ID, USER]);
     pub(super) const UNSUBSCRIBE: Self = Self::these(&[USER]);

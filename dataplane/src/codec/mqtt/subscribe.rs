@@ -92,11 +92,7 @@ impl<'a> Iterator for Names<'a> {
     }
 }
 
-fn properties<'a>(
-    version: Version,
-    cursor: &mut Cursor<'a>,
-    allowed: property::Allowed,
-) -> Result<Properties<'a>, DecodeError> {
+fn properties<'a>(version: Version, cursor: &mut Cursor<'a>, allowed: property::Allowed) -> Result<Properties<'a>, DecodeError> {
     match version {
         Version::V5 => Properties::decode(cursor, allowed),
         Version::V31 | Version::V311 => Ok(Properties::default()),
@@ -113,13 +109,7 @@ fn filter<'a>(version: Version, cursor: &mut Cursor<'a>) -> Result<Filter<'a>, D
     if options & reserved != 0 || retain_handling == 3 {
         return Err(DecodeError::SubscriptionOptions);
     }
-    Ok(Filter {
-        name,
-        qos,
-        no_local: options & 0b0100 != 0,
-        retain_as_published: options & 0b1000 != 0,
-        retain_handling,
-    })
+    Ok(Filter { name, qos, no_local: options & 0b0100 != 0, retain_as_published: options & 0b1000 != 0, retain_handling })
 }
 
 /// [MQTT-4.7.3-1]: a filter has at least one character.
@@ -136,13 +126,7 @@ pub fn suback_bytes(version: Version, codes: usize) -> usize {
 }
 
 /// Appends a SUBACK with `count` codes, one per filter, in their order [MQTT-3.8.4-6].
-pub fn encode_suback(
-    version: Version,
-    packet_id: u16,
-    count: usize,
-    codes: impl Iterator<Item = ReasonCode>,
-    out: &mut Vec<u8>,
-) {
+pub fn encode_suback(version: Version, packet_id: u16, count: usize, codes: impl Iterator<Item = ReasonCode>, out: &mut Vec<u8>) {
     put_head(version, PacketType::Suback, packet_id, count, out);
     out.extend(codes.take(count).map(|code| code.0));
 }

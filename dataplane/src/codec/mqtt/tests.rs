@@ -156,7 +156,8 @@ fn properties_are_checked() {
             ("cut value", b"\x30\x06\x00\x01a\x02\x23\x00", Truncated),
             ("overlong length", b"\x30\x05\x00\x01a\x80\x00", LengthOverlong),
             ("unknown", b"\x30\x06\x00\x01a\x02\x04\x00", PropertyUnknown),
-            ("unknown, large", b"\x30\x06\x00\x01a\x02\xff\x00", PropertyUnknown),
+            ("unknown, large", b"\x30\x06\x00\x01a\x02\xff\x01", PropertyUnknown),
+            ("[MQTT-1.5.5-1] identifier", b"\x30\x07\x00\x01a\x03\xa3\x00\x01", LengthOverlong),
             ("[MQTT-3.3.4-6]", b"\x30\x06\x00\x01a\x02\x0b\x01", PropertyNotAllowed),
             ("a server's", b"\x30\x06\x00\x01a\x02\x24\x01", PropertyNotAllowed),
             ("2.2.2.2 twice", b"\x30\x08\x00\x01a\x04\x01\x00\x01\x00", PropertyDuplicate),
@@ -206,10 +207,7 @@ struct Sent {
     bytes: Vec<u8>,
 }
 
-fn sent<P: MqttPacket>(version: Version, packet: &P, wrap: impl FnOnce(P) -> theirs::Packet) -> Sent
-where
-    P: Clone,
-{
+fn sent<P: MqttPacket + Clone>(version: Version, packet: &P, wrap: impl FnOnce(P) -> theirs::Packet) -> Sent {
     let mut bytes = Vec::new();
     packet.encode(&mut bytes).unwrap();
     Sent { version, packet: wrap(packet.clone()), bytes }
@@ -233,8 +231,7 @@ fn user_properties() -> impl Strategy<Value = Vec<(String, String)>> {
 
 fn their_connect() -> impl Strategy<Value = Sent> {
     let will = prop::option::of((text(), prop::collection::vec(any::<u8>(), 0..40), qos(), any::<bool>()));
-    let properties =
-        (prop::option::of(any::<u32>()), prop::option::of(1_u16..), prop::option::of(1_u32..), user_properties());
+    let properties = (prop::option::of(any::<u32>()), prop::option::of(1_u16..), prop::option::of(1_u32..), user_properties());
     (any::<bool>(), text(), prop::option::of((text(), any::<bool>())), any::<(u16, bool)>(), will, properties).prop_map(
         |(v5, client_id, user, (keep_alive, clean), will, (expiry, receive, size, users))| {
             let mut options = ConnectOptions::new(client_id);
@@ -261,13 +258,10 @@ fn their_connect() -> impl Strategy<Value = Sent> {
 }
 
 fn their_publish() -> impl Strategy<Value = Sent> {
-    (any::<bool>(), text(), qos(), 1_u16.., blob(), any::<(bool, bool)>(), prop::option::of(1_u16..), user_properties())
-        .prop_map(|(v5, topic, qos, id, payload, (retain, dup), alias, users)| {
-            let mut packet = if v5 {
-                PublishPacket::new(topic, payload, qos)
-            } else {
-                PublishPacket::new_v311(topic, payload, qos)
-            };
+    (any::<bool>(), text(), qos(), 1_u16.., blob(), any::<(bool, bool)>(), prop::option::of(1_u16..), user_properties()).prop_map(
+        |(v5, topic, qos, id, payload, (retain, dup), alias, users)| {
+            let mut packet =
+                if v5 { PublishPacket::new(topic, payload, qos) } else { PublishPacket::new_v311(topic, payload, qos) };
             packet = packet.with_packet_id(id).with_retain(retain).with_dup(dup && qos != QoS::AtMostOnce);
             if v5 {
                 alias.into_iter().for_each(|alias| packet.properties.set_topic_alias(alias));
@@ -276,7 +270,8 @@ fn their_publish() -> impl Strategy<Value = Sent> {
                 users.into_iter().for_each(|(name, value)| packet.properties.add_user_property(name, value));
             }
             sent(if v5 { Version::V5 } else { Version::V311 }, &packet, theirs::Packet::Publish)
-        })
+        },
+    )
 }
 
 fn their_subscribe() -> impl Strategy<Value = Sent> {
@@ -353,7 +348,7 @@ fn same(ours: &Packet<'_>, theirs: &theirs::Packet) {
         }
         (Packet::Subscribe(ours), theirs::Packet::Subscribe(theirs)) => {
             assert_eq!(ours.packet_id, theirs.packet_id);
-            let our_filters = ours.filters.clone().map(|filter| {
+            let our_filters = ours.filters.map(|filter| {
                 (filter.name, filter.qos as u8, filter.no_local, filter.retain_as_published, filter.retain_handling)
             });
             let their_filters = theirs.filters.iter().map(|TopicFilter { filter, options }| {
@@ -365,7 +360,7 @@ fn same(ours: &Packet<'_>, theirs: &theirs::Packet) {
         }
         (Packet::Unsubscribe(ours), theirs::Packet::Unsubscribe(theirs)) => {
             assert_eq!(ours.packet_id, theirs.packet_id);
-            assert_eq!(ours.filters.clone().collect::<Vec<_>>(), theirs.filters);
+            assert_eq!(ours.filters.collect::<Vec<_>>(), theirs.filters);
         }
         (Packet::Puback(ours), theirs::Packet::PubAck(theirs)) => {
             assert_eq!((ours.packet_id, ours.code.0), (theirs.packet_id, u8::from(theirs.reason_code)));
@@ -401,15 +396,11 @@ fn in_their_words(property: Property<'_>) -> (PropertyId, PropertyValue) {
         Property::MessageExpiryS(seconds) => (PropertyId::MessageExpiryInterval, PropertyValue::FourByteInteger(seconds)),
         Property::ContentType(name) => (PropertyId::ContentType, text(name)),
         Property::ResponseTopic(topic) => (PropertyId::ResponseTopic, text(topic)),
-        Property::CorrelationData(data) => {
-            (PropertyId::CorrelationData, PropertyValue::BinaryData(data.to_vec().into()))
-        }
+        Property::CorrelationData(data) => (PropertyId::CorrelationData, PropertyValue::BinaryData(data.to_vec().into())),
         Property::SubscriptionId(id) => (PropertyId::SubscriptionIdentifier, PropertyValue::VariableByteInteger(id)),
         Property::SessionExpiryS(seconds) => (PropertyId::SessionExpiryInterval, PropertyValue::FourByteInteger(seconds)),
         Property::AuthenticationMethod(method) => (PropertyId::AuthenticationMethod, text(method)),
-        Property::AuthenticationData(data) => {
-            (PropertyId::AuthenticationData, PropertyValue::BinaryData(data.to_vec().into()))
-        }
+        Property::AuthenticationData(data) => (PropertyId::AuthenticationData, PropertyValue::BinaryData(data.to_vec().into())),
         Property::RequestProblem(wanted) => (PropertyId::RequestProblemInformation, flag(wanted)),
         Property::WillDelayS(seconds) => (PropertyId::WillDelayInterval, PropertyValue::FourByteInteger(seconds)),
         Property::RequestResponse(wanted) => (PropertyId::RequestResponseInformation, flag(wanted)),
@@ -417,9 +408,7 @@ fn in_their_words(property: Property<'_>) -> (PropertyId, PropertyValue) {
         Property::ReceiveMaximum(maximum) => (PropertyId::ReceiveMaximum, PropertyValue::TwoByteInteger(maximum)),
         Property::TopicAliasMaximum(maximum) => (PropertyId::TopicAliasMaximum, PropertyValue::TwoByteInteger(maximum)),
         Property::TopicAlias(alias) => (PropertyId::TopicAlias, PropertyValue::TwoByteInteger(alias)),
-        Property::User(name, value) => {
-            (PropertyId::UserProperty, PropertyValue::Utf8StringPair(name.into(), value.into()))
-        }
+        Property::User(name, value) => (PropertyId::UserProperty, PropertyValue::Utf8StringPair(name.into(), value.into())),
         Property::MaximumPacketSize(bytes) => (PropertyId::MaximumPacketSize, PropertyValue::FourByteInteger(bytes)),
     }
 }
@@ -429,7 +418,7 @@ fn their_opinion(version: u8, bytes: &[u8]) -> mqtt5_protocol::Result<theirs::Pa
     let mut rest = bytes;
     let header = FixedHeader::decode(&mut rest)?;
     let length = usize::try_from(header.remaining_length).unwrap();
-    let mut body = rest.get(..length).ok_or(mqtt5_protocol::MqttError::MalformedPacket(String::from("incomplete")))?;
+    let mut body = rest.get(..length).ok_or_else(|| mqtt5_protocol::MqttError::MalformedPacket(String::from("incomplete")))?;
     theirs::Packet::decode_from_body_with_version(header.packet_type, &header, &mut body, version)
 }
 
@@ -514,8 +503,14 @@ fn framed() -> impl Strategy<Value = (Version, Vec<u8>)> {
     })
 }
 
+/// At least 2,000 cases; more if PROPTEST_CASES says so.
+fn cases() -> ProptestConfig {
+    let given = ProptestConfig::default();
+    ProptestConfig { cases: given.cases.max(2_000), failure_persistence: None, ..given }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases())]
 
     #[test]
     fn any_bytes_are_read_within_their_bounds(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
@@ -565,7 +560,11 @@ proptest! {
 
     #[test]
     fn what_we_write_they_read(
-        topic in text(), payload in blob(), id in prop::option::of(1_u16..), codes in prop::collection::vec(0_u8..2, 1..300), v5 in any::<bool>(),
+        topic in text(),
+        payload in blob(),
+        id in prop::option::of(1_u16..),
+        codes in prop::collection::vec(0_u8..2, 1..300),
+        v5 in any::<bool>(),
     ) {
         let (version, level) = if v5 { (Version::V5, 5) } else { (Version::V311, 4) };
         let outgoing = Outgoing { topic: &topic, packet_id: id, payload: &payload };
@@ -573,7 +572,8 @@ proptest! {
         encode_publish(version, &outgoing, &mut bytes);
         prop_assert_eq!(Some(bytes.len()), outgoing_bytes(version, &outgoing));
         let theirs::Packet::Publish(publish) = their_opinion(level, &bytes).unwrap() else { panic!("a PUBLISH") };
-        prop_assert_eq!((publish.topic_name.as_str(), publish.packet_id, &publish.payload[..]), (topic.as_str(), id, &payload[..]));
+        prop_assert_eq!((publish.topic_name.as_str(), publish.packet_id), (topic.as_str(), id));
+        prop_assert_eq!(&publish.payload[..], &payload[..]);
         prop_assert_eq!(publish.qos as u8, u8::from(id.is_some()));
         // And we read our own.
         let Ok(Packet::Publish(ours)) = one(version, &bytes) else { panic!("a PUBLISH") };

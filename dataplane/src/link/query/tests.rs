@@ -64,7 +64,7 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let (stop, shutdown) = stop::channel(false);
-        let serving = tokio::spawn(serve_queries(listener, TOKEN, None, shards, shutdown));
+        let serving = tokio::spawn(serve_queries(listener, TOKEN.to_owned(), None, shards, shutdown));
         Self { client: QueryClient::connect(endpoint).await.unwrap(), shard, stop, serving }
     }
 }
@@ -337,6 +337,6 @@ async fn plain_text_beyond_loopback_is_refused() {
     // DESIGN 27.
     let (_, shards) = Shard::new();
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
-    let error = serve_queries(listener, TOKEN, None, shards, stop::channel(false).1).await.unwrap_err();
+    let error = serve_queries(listener, TOKEN.to_owned(), None, shards, stop::channel(false).1).await.unwrap_err();
     assert!(matches!(error, LinkError::PlainText { .. }), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use super::{Phase, Session, keepalive};
 use crate::clock::Instant;
-use crate::codec::mqtt::{Connect, ConnackProperties, Property, Qos, ReasonCode, Version, encode_connack};
+use crate::codec::mqtt::{ConnackProperties, Connect, Property, Qos, ReasonCode, Version, encode_connack};
 use crate::limits;
 use crate::session::{Close, Credential, Intent, Reason, Refusal};
 

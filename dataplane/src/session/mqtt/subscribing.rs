@@ -77,21 +77,21 @@ pub(super) fn subscribe<'a>(session: &mut Session, subscribe: &Subscribe<'_>) ->
     if subscribe.properties.iter().any(|property| matches!(property, Property::SubscriptionId(_))) {
         return Err(Reason::SubscriptionIdsNotSupported);
     }
-    let count = subscribe.filters.clone().count();
+    let count = subscribe.filters.count();
     check_answer(session, count)?;
     let (version, subscriptions) = (session.version, &mut session.subscriptions);
-    let codes = subscribe.filters.clone().map(|filter| subscriptions.grant(filter.name, filter.qos, version));
+    let codes = subscribe.filters.map(|filter| subscriptions.grant(filter.name, filter.qos, version));
     encode_suback(version, subscribe.packet_id, count, codes, &mut session.outbox);
     Ok(Intent::Subscribed)
 }
 
 /// Takes an UNSUBSCRIBE and queues its UNSUBACK, also where nothing was subscribed [MQTT-3.10.4-5].
 pub(super) fn unsubscribe<'a>(session: &mut Session, unsubscribe: &Unsubscribe<'_>) -> Result<Intent<'a>, Reason> {
-    let count = unsubscribe.filters.clone().count();
+    let count = unsubscribe.filters.count();
     check_answer(session, count)?;
     let subscriptions = &mut session.subscriptions;
     // Collected by the encoder only in MQTT 5; before, the codes still have to be made.
-    let mut codes = unsubscribe.filters.clone().map(|filter| subscriptions.revoke(filter));
+    let mut codes = unsubscribe.filters.map(|filter| subscriptions.revoke(filter));
     encode_unsuback(session.version, unsubscribe.packet_id, count, &mut codes, &mut session.outbox);
     codes.for_each(drop);
     Ok(Intent::Unsubscribed)
