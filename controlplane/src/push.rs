@@ -1,6 +1,9 @@
 //! The gRPC Feed that data planes follow. Whoever shows the join token is an instance (DESIGN 27); anyone else gets nothing.
 //! Never decides what is sent: that is `feed`.
 
+#[cfg(test)]
+mod tests;
+
 use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::{
@@ -19,9 +22,6 @@ use crate::{
     app::App,
     feed::{Follower, Instance, Joined, Refusal},
 };
-
-#[cfg(test)]
-mod tests;
 
 /// From connecting to Hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);

@@ -15,7 +15,7 @@ mod shape;
 mod telemetry;
 mod tenant;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod user;
 
 use std::{sync::Arc, time::Duration};

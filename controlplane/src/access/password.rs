@@ -73,3 +73,9 @@ impl Default for Passwords {
         Self::new()
     }
 }
+
+/// Is [`NOBODY`] a hash that takes work to check?
+#[cfg(test)]
+pub(super) fn nobody_parses() -> bool {
+    PasswordHash::new(NOBODY).is_ok_and(|hash| hash.hash.is_some() && hash.salt.is_some())
+}

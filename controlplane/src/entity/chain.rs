@@ -60,7 +60,7 @@ fn row(chain: &RuleChain, revision: i64) -> ActiveModel {
         debug_mode: Set(chain.debug_mode),
         first_node: Set(chain.first_node),
         additional_info: Set(chain.additional_info.to_string()),
-        ..ActiveModel::default()
+        ..Default::default()
     }
 }
 

@@ -110,7 +110,7 @@ fn row(user: &User) -> ActiveModel {
         phone: Set(user.phone.clone()),
         enabled: Set(user.enabled),
         additional_info: Set(user.additional_info.to_string()),
-        ..ActiveModel::default()
+        ..Default::default()
     }
 }
 
@@ -181,7 +181,7 @@ pub async fn set_password(write: &mut Write, id: Uuid, hash: &str) -> Result<(),
         password_ms: Set(write.now_ms()),
         activation: Set(None),
         activation_until_ms: Set(0),
-        ..ActiveModel::default()
+        ..Default::default()
     };
     row.update(write.db()).await?;
     Ok(())
@@ -194,7 +194,7 @@ pub async fn set_activation(write: &mut Write, id: Uuid, token: &str, until_ms: 
         id: Set(id),
         activation: Set(Some(token.to_owned())),
         activation_until_ms: Set(until_ms),
-        ..ActiveModel::default()
+        ..Default::default()
     };
     row.update(write.db()).await?;
     Ok(())
@@ -203,7 +203,7 @@ pub async fn set_activation(write: &mut Write, id: Uuid, token: &str, until_ms: 
 /// # Errors
 /// [`StoreError`].
 pub async fn set_enabled(write: &mut Write, id: Uuid, enabled: bool) -> Result<(), StoreError> {
-    ActiveModel { id: Set(id), enabled: Set(enabled), ..ActiveModel::default() }.update(write.db()).await?;
+    ActiveModel { id: Set(id), enabled: Set(enabled), ..Default::default() }.update(write.db()).await?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! Dropping it rolls everything back.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, sea_query::Expr,
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, sea_query::Expr,
     sea_query::ExprTrait,
 };
 use uuid::Uuid;
@@ -139,10 +139,4 @@ impl Write {
         self.tx.commit().await?;
         Ok(u64::try_from(self.revision).ok())
     }
-}
-
-/// Deletes one row by its id, after its change was logged.
-pub(super) async fn exec(db: &DatabaseTransaction, statement: &impl sea_orm::StatementBuilder) -> Result<(), StoreError> {
-    db.execute(statement).await?;
-    Ok(())
 }

@@ -21,7 +21,8 @@ impl MigrationName for Step {
 
 #[async_trait::async_trait]
 impl MigrationTrait for Step {
-    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    #[expect(elided_lifetimes_in_paths, reason = "the trait's macro needs the same elision as its declaration")]
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let tables = [
             tenant(),
             customer(),
