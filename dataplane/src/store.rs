@@ -73,13 +73,13 @@ pub enum StoreError {
     /// A key or record that cannot be what was written.
     #[error("corrupted {what} at key {key}: {why}")]
     Corrupted { what: &'static str, key: String, why: String },
-    #[error("{path}: {why}")]
+    #[error("{path}: {why}", path = path.display())]
     Io { path: PathBuf, why: String },
     /// Moving partitions needs room for the largest of them (DESIGN 20).
-    #[error("{path}: moving partitions needs {needed} bytes free, {free} are")]
+    #[error("{path}: moving partitions needs {needed} bytes free, {free} are", path = path.display())]
     NoSpace { path: PathBuf, needed: u64, free: u64 },
     /// The data directory is not what this process can use; the text says why.
-    #[error("{path}: {why}")]
+    #[error("{path}: {why}", path = path.display())]
     Placement { path: PathBuf, why: String },
 }
 

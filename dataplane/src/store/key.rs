@@ -213,7 +213,7 @@ mod tests {
         check(&deadline(ID, Timestamp(1)), &format!("{PARTITION}058000000000000001{id}"));
     }
 
-    const PARTITION: &str = "GOLDEN";
+    const PARTITION: &str = "0396";
 
     #[test]
     fn keys_give_back_what_they_were_made_of() {

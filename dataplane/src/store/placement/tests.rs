@@ -191,7 +191,7 @@ fn what_cannot_be_is_refused() {
     let lost = stores.with(|kept| kept.remove(&1));
     check(start(dir.path(), 2, stores.clone(), usize::MAX), "store 1 holds data, but it is gone");
     stores.with(|kept| kept.insert(1, lost.expect("it was there")));
-    std::fs::remove_file(dir.path().join("placement")).unwrap();
+    fs::remove_file(dir.path().join("placement")).unwrap();
     check(start(dir.path(), 2, stores, usize::MAX), "absent, but store 0 exists");
 }
 
