@@ -27,10 +27,9 @@ use crate::{
     clock,
     domain::EntityKind,
     entity::{Author, Store, Write},
-    error::Error,
+    error::{Error, StartError},
     feed::{Feed, Instance, Registry},
     settings::Settings,
-    start::StartError,
     telemetry,
 };
 
@@ -81,7 +80,7 @@ impl App {
             ),
         };
         let pool =
-            telemetry::Pool::new(&settings.join_token, ca.as_deref()).map_err(|error| StartError::Line(error.to_string()))?;
+            telemetry::Pool::new(&settings.join_token, ca.as_deref()).map_err(|error| StartError::Grpc(error.to_string()))?;
         Ok(Arc::new(Self {
             store,
             feed,
@@ -122,6 +121,11 @@ impl App {
         let endpoints: Vec<String> =
             self.registry.instances().into_iter().filter(|one| one.connected).map(|one| one.query_endpoint).collect();
         Ok(self.pool.owner(&endpoints).await?)
+    }
+
+    /// Closes the entity store; what is asked afterwards fails.
+    pub async fn close(&self) {
+        self.store.clone().close().await;
     }
 
     fn reader(&self) -> &DatabaseConnection {

@@ -1,5 +1,7 @@
 //! The one error of the application and its one mapping to HTTP: ThingsBoard's body with `status`, `message`, `errorCode`
-//! and `timestamp`. Detail of an internal failure is logged, never sent.
+//! and `timestamp`. Detail of an internal failure is logged, never sent. Also why the control plane cannot start.
+
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use axum::{
     Json,
@@ -13,6 +15,7 @@ use crate::{
     clock,
     domain::{EntityKind, Invalid},
     entity::StoreError,
+    telemetry::Unanswered,
 };
 
 /// Why a request was not done.
@@ -94,6 +97,37 @@ impl From<StoreError> for Error {
             other => Self::Internal(other.to_string()),
         }
     }
+}
+
+impl From<Unanswered> for Error {
+    fn from(error: Unanswered) -> Self {
+        match error {
+            Unanswered::Invalid(said) => Self::Refused(said),
+            Unanswered::TooLarge(_) => Self::Refused(error.to_string()),
+            Unanswered::NoInstance | Unanswered::Unavailable(_) => Self::Unavailable(error.to_string()),
+            Unanswered::Refused(_) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+/// Why the control plane cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{what}: {}: {source}", path.display())]
+    File { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("{what}: cannot listen on {address}: {source}")]
+    Listen { what: &'static str, address: SocketAddr, source: io::Error },
+    #[error("grpc.listen: {0} is not a loopback address, so the join token would cross the network in clear: set grpc.tls_cert and \
+             grpc.tls_key")]
+    Insecure(SocketAddr),
+    #[error("grpc: {0}")]
+    Grpc(String),
+    #[error("entity store: {0}")]
+    Store(#[from] StoreError),
+    #[error("--demo: this database was started without it; the demo's well-known passwords are only given to a new database")]
+    DemoRefused,
+    #[error("seeding the database: {0}")]
+    Seed(#[from] Error),
 }
 
 impl IntoResponse for Error {

@@ -12,6 +12,7 @@ pub mod error;
 pub mod feed;
 pub mod migration;
 pub mod push;
+mod random;
 pub mod rest;
 pub mod settings;
 pub mod start;

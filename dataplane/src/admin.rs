@@ -50,9 +50,7 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(Arc::new(Sources { clock, shards, link }));
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move { drop(shutdown.wait_for(|stop| *stop).await) })
-        .await
+    axum::serve(listener, router).with_graceful_shutdown(async move { drop(shutdown.wait_for(|stop| *stop).await) }).await
 }
 
 async fn livez(State(sources): State<Arc<Sources>>) -> impl IntoResponse {

@@ -17,6 +17,8 @@ pub const CONNECT_DEADLINE_MS: u64 = 10_000;
 pub const KEEP_ALIVE_S_MAX: u16 = 3_600;
 /// Longest client id accepted, in bytes.
 pub const CLIENT_ID_BYTES_MAX: usize = 256;
+/// Smallest maximum packet size an MQTT 5 client may announce, in bytes: CONNACK must fit.
+pub const CLIENT_PACKET_BYTES_MIN: u32 = 128;
 /// Longest access token accepted, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 256;
 

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::{
-    access::{Caller, Operation, Resource, Scope, random_text},
+    access::{Caller, Operation, Resource, Scope},
     app::{App, Written, new_id, permit_within, profile, same_version},
     clock,
     domain::{
@@ -11,6 +11,7 @@ use crate::{
     },
     entity::{Write, audit::Action, credential, customer, device, profile as profiles},
     error::Error,
+    random::random_text,
 };
 
 /// Characters of a token that nobody chose, ThingsBoard's length.

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use uuid::Uuid;
 
 use crate::{
-    access::{Caller, Claims, Scope, TokenPair, random_text},
+    access::{Caller, Claims, Scope, TokenPair},
     app::App,
     clock,
     domain::{EntityKind, Invalid, User, password},
     entity::{Author, audit::Action, user},
     error::Error,
+    random::random_text,
 };
 
 /// How long an activation link works, in milliseconds.
@@ -36,7 +37,6 @@ impl App {
         if !found.user.enabled {
             return Err(Error::Unauthenticated("User account is not active"));
         }
-        self.throttle.succeeded(&email, address);
         let mut write = self.store.write(Author { user: Some(found.user.id), name: email }, now).await?;
         write.audit(Action::Login, EntityKind::User, found.user.id, found.user.tenant).await?;
         write.commit().await?;

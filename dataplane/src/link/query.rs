@@ -40,7 +40,7 @@ const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(5);
 /// [`LinkError`] when a listener beyond loopback has no TLS (DESIGN 27), a file cannot be read, or the socket fails.
 pub async fn serve_queries(
     listener: TcpListener,
-    join_token: &str,
+    join_token: String,
     tls: Option<(PathBuf, PathBuf)>,
     shards: Shards,
     shutdown: stop::Receiver<bool>,
@@ -61,7 +61,7 @@ pub async fn serve_queries(
     let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
     let queries = query_server::QueryServer::new(Queries { shards, shutdown: shutdown.clone() })
         .max_decoding_message_size(limits::QUERY_REQUEST_BYTES_MAX);
-    let guarded = InterceptedService::new(queries, Bearer::new(join_token)?);
+    let guarded = InterceptedService::new(queries, Bearer::new(&join_token)?);
     let mut end = shutdown;
     server
         .add_service(guarded)
@@ -165,10 +165,7 @@ impl query_server::Query for Queries {
         Ok(Response::new(tokio_stream::iter(convert::Chunks::new(series))))
     }
 
-    async fn attributes(
-        &self,
-        request: Request<wire::AttributesRequest>,
-    ) -> Result<Response<wire::AttributesReply>, Status> {
+    async fn attributes(&self, request: Request<wire::AttributesRequest>) -> Result<Response<wire::AttributesReply>, Status> {
         let request = request.into_inner();
         let target = convert::target(request.entity)?;
         let scope = convert::any_scope(request.scope)?;
@@ -177,20 +174,14 @@ impl query_server::Query for Queries {
         Ok(Response::new(wire::AttributesReply { attributes: convert::all_attributes(attributes) }))
     }
 
-    async fn save_timeseries(
-        &self,
-        request: Request<wire::SaveTimeseriesRequest>,
-    ) -> Result<Response<wire::WriteReply>, Status> {
+    async fn save_timeseries(&self, request: Request<wire::SaveTimeseriesRequest>) -> Result<Response<wire::WriteReply>, Status> {
         let wire::SaveTimeseriesRequest { entity, payload, ttl_s } = request.into_inner();
         let target = convert::target(entity)?;
         self.ask(target, |reply| Query::SaveTimeseries { payload, ttl_s, reply }).await?;
         Ok(Response::new(wire::WriteReply {}))
     }
 
-    async fn save_attributes(
-        &self,
-        request: Request<wire::SaveAttributesRequest>,
-    ) -> Result<Response<wire::WriteReply>, Status> {
+    async fn save_attributes(&self, request: Request<wire::SaveAttributesRequest>) -> Result<Response<wire::WriteReply>, Status> {
         let wire::SaveAttributesRequest { entity, scope, payload } = request.into_inner();
         let target = convert::target(entity)?;
         let scope = convert::one_scope(scope)?;
@@ -221,10 +212,7 @@ impl query_server::Query for Queries {
 
     type WatchStream = ReceiverStream<Result<wire::WatchUpdate, Status>>;
 
-    async fn watch(
-        &self,
-        request: Request<Streaming<wire::WatchRequest>>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<Streaming<wire::WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
         let (frames, outgoing) = mpsc::channel(limits::WATCH_FRAMES_MAX);
         tokio::spawn(watch::run(request.into_inner(), frames, self.shards.clone(), self.shutdown.clone()));
         Ok(Response::new(ReceiverStream::new(outgoing)))

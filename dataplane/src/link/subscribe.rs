@@ -250,7 +250,7 @@ impl Link {
 fn random() -> u64 {
     let mut bytes = [0; 8];
     // Without randomness the pauses lose their jitter and nothing else.
-    drop(aws_lc_rs::rand::fill(&mut bytes));
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
     u64::from_le_bytes(bytes)
 }
 

@@ -1,0 +1,80 @@
+//! The table of permissions: authority, resource, operation. It says what kind of thing may be done; on which rows, every
+//! query decides by the caller's tenant and customer.
+
+use crate::domain::Authority;
+
+/// What an operation is done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    Tenant,
+    Customer,
+    User,
+    Device,
+    DeviceProfile,
+    RuleChain,
+    /// A running data plane.
+    Instance,
+}
+
+impl Resource {
+    pub const ALL: [Self; 7] =
+        [Self::Tenant, Self::Customer, Self::User, Self::Device, Self::DeviceProfile, Self::RuleChain, Self::Instance];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Read,
+    Create,
+    Write,
+    Delete,
+    /// To and from a customer.
+    Assign,
+    ReadCredentials,
+    WriteCredentials,
+    /// Attributes and series.
+    ReadValues,
+    WriteValues,
+}
+
+impl Operation {
+    pub const ALL: [Self; 9] = [
+        Self::Read,
+        Self::Create,
+        Self::Write,
+        Self::Delete,
+        Self::Assign,
+        Self::ReadCredentials,
+        Self::WriteCredentials,
+        Self::ReadValues,
+        Self::WriteValues,
+    ];
+}
+
+/// May this authority do this at all?
+#[must_use]
+pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -> bool {
+    use Operation::{Create, Delete, Read, ReadCredentials, ReadValues, Write, WriteValues};
+    let operations: &[Operation] = match (authority, resource) {
+        (Authority::SysAdmin, Resource::Tenant) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
+        (Authority::SysAdmin, Resource::User) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
+        (Authority::SysAdmin, Resource::Instance) => &[Read],
+        // What is inside a tenant is the tenant's alone.
+        (
+            Authority::SysAdmin,
+            Resource::Customer | Resource::Device | Resource::DeviceProfile | Resource::RuleChain,
+        ) => &[],
+        (Authority::TenantAdmin, Resource::Tenant) => &[Read, ReadValues, WriteValues],
+        (Authority::TenantAdmin, Resource::Customer | Resource::User) => {
+            &[Read, Create, Write, Delete, ReadValues, WriteValues]
+        }
+        (Authority::TenantAdmin, Resource::Device) => &Operation::ALL,
+        (Authority::TenantAdmin, Resource::DeviceProfile | Resource::RuleChain) => &[Read, Create, Write, Delete],
+        (Authority::TenantAdmin, Resource::Instance) => &[],
+        (Authority::CustomerUser, Resource::Customer) => &[Read, ReadValues],
+        (Authority::CustomerUser, Resource::User) => &[Read, ReadValues, WriteValues],
+        (Authority::CustomerUser, Resource::Device) => &[Read, ReadCredentials, ReadValues, WriteValues],
+        (Authority::CustomerUser, Resource::DeviceProfile) => &[Read],
+        (Authority::CustomerUser, Resource::Tenant | Resource::RuleChain | Resource::Instance) => &[],
+    };
+    operations.contains(&operation)
+}

@@ -1,0 +1,58 @@
+//! Removing what has others hanging on it: a tenant with everything of it, a customer with its users. Each row that a data
+//! plane knows gets its own change, leaves before roots.
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, sea_query::Expr, sea_query::ExprTrait};
+use uuid::Uuid;
+
+use crate::{
+    domain::EntityKind,
+    entity::{StoreError, Write, chain, credential, customer, device, profile, tenant, user},
+};
+
+/// Removes the rows of one table that belong to the tenant, with their changes.
+macro_rules! delete_rows {
+    ($write:expr, $kind:expr, $table:ident, $tenant:expr) => {{
+        let ids: Vec<Uuid> = $table::Entity::find()
+            .select_only()
+            .column($table::Column::Id)
+            .filter($table::Column::TenantId.eq($tenant))
+            .into_tuple()
+            .all($write.db())
+            .await?;
+        $write.changed_all($kind, &ids, true).await?;
+        $table::Entity::delete_many().filter($table::Column::TenantId.eq($tenant)).exec($write.db()).await?;
+    }};
+}
+
+/// The tenant must exist.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
+    delete_rows!(write, EntityKind::Credential, credential, id);
+    delete_rows!(write, EntityKind::Device, device, id);
+    delete_rows!(write, EntityKind::DeviceProfile, profile, id);
+    delete_rows!(write, EntityKind::RuleChain, chain, id);
+    user::Entity::delete_many().filter(user::Column::TenantId.eq(id)).exec(write.db()).await?;
+    customer::Entity::delete_many().filter(customer::Column::TenantId.eq(id)).exec(write.db()).await?;
+    write.changed(EntityKind::Tenant, id, true).await?;
+    tenant::Entity::delete_by_id(id).exec(write.db()).await?;
+    Ok(())
+}
+
+/// The customer must exist in this tenant. Data planes do not know customers, so nothing is pushed.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn delete_customer(write: &mut Write, tenant: Uuid, id: Uuid) -> Result<(), StoreError> {
+    device::Entity::update_many()
+        .col_expr(device::Column::CustomerId, Expr::value(Option::<Uuid>::None))
+        .col_expr(device::Column::Version, Expr::col(device::Column::Version).add(1_i64))
+        .filter(device::Column::TenantId.eq(tenant))
+        .filter(device::Column::CustomerId.eq(id))
+        .exec(write.db())
+        .await?;
+    user::Entity::delete_many().filter(user::Column::CustomerId.eq(id)).exec(write.db()).await?;
+    customer::Entity::delete_by_id(id).exec(write.db()).await?;
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Rows of customers. Data planes know nothing of customers, so they have no changes.
+
+use sea_orm::{
+    ActiveModelBehavior, ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey,
+    DeriveRelation, EntityTrait, EnumIter, PrimaryKeyTrait, QueryFilter,
+};
+use uuid::Uuid;
+
+use crate::{
+    domain::{Customer, EntityKind, Page, PageLink},
+    entity::{
+        StoreError, Write, contact, json,
+        page::{self, Listing},
+        unique,
+    },
+};
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "customer")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub created_ms: i64,
+    pub version: i64,
+    pub tenant_id: Uuid,
+    pub title: String,
+    pub search: String,
+    pub contact: String,
+    pub additional_info: String,
+}
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl From<Model> for Customer {
+    fn from(row: Model) -> Self {
+        let Model { id, created_ms, version, tenant_id: tenant, title, .. } = row;
+        let additional_info = json(&row.additional_info);
+        Self { id, created_ms, version, tenant, title, contact: contact::from_text(&row.contact), additional_info }
+    }
+}
+
+fn row(customer: &Customer) -> ActiveModel {
+    ActiveModel {
+        id: Set(customer.id),
+        created_ms: Set(customer.created_ms),
+        version: Set(customer.version),
+        tenant_id: Set(customer.tenant),
+        title: Set(customer.title.clone()),
+        search: Set(customer.title.to_lowercase()),
+        contact: Set(contact::to_text(&customer.contact)),
+        additional_info: Set(customer.additional_info.to_string()),
+    }
+}
+
+/// # Errors
+/// [`StoreError`].
+pub async fn find(db: &impl ConnectionTrait, tenant: Uuid, id: Uuid) -> Result<Option<Customer>, StoreError> {
+    let found = Entity::find_by_id(id).filter(Column::TenantId.eq(tenant)).one(db).await?;
+    Ok(found.map(Customer::from))
+}
+
+/// The titles of those of `ids` that belong to the tenant.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn titles(db: &impl ConnectionTrait, ids: Vec<Uuid>) -> Result<Vec<(Uuid, String)>, StoreError> {
+    let rows = Entity::find().filter(Column::Id.is_in(ids)).all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.title)).collect())
+}
+
+/// # Errors
+/// [`StoreError::Duplicate`] for the title.
+pub async fn insert(write: &mut Write, customer: &Customer) -> Result<(), StoreError> {
+    let done = Entity::insert(row(customer)).exec_without_returning(write.db()).await;
+    done.map(|_| ()).map_err(unique(EntityKind::Customer, &[("search", "title")]))
+}
+
+/// # Errors
+/// [`StoreError::Duplicate`] for the title.
+pub async fn update(write: &mut Write, customer: &Customer) -> Result<(), StoreError> {
+    let done = row(customer).update(write.db()).await;
+    done.map(|_| ()).map_err(unique(EntityKind::Customer, &[("search", "title")]))
+}
+
+/// # Errors
+/// [`StoreError`].
+pub async fn page(db: &impl ConnectionTrait, tenant: Uuid, link: &PageLink) -> Result<Page<Customer>, StoreError> {
+    let sort = [("createdTime", Column::CreatedMs), ("title", Column::Search)];
+    let listing = Listing { id: Column::Id, search: Column::Search, sort: &sort };
+    let select = Entity::find().filter(Column::TenantId.eq(tenant));
+    Ok(page::page(db, select, listing, link).await?.map(Customer::from))
+}

@@ -1,0 +1,181 @@
+//! Rows of devices. Names are unique in their tenant, whatever their case.
+
+use std::collections::HashMap;
+
+use sea_orm::{
+    ActiveModelBehavior, ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey,
+    DeriveRelation, EntityTrait, EnumIter, PrimaryKeyTrait, QueryFilter,
+};
+use uuid::Uuid;
+
+use crate::{
+    domain::{Device, DeviceFilter, DeviceInfo, EntityKind, Page, PageLink},
+    entity::{
+        StoreError, Write, customer, json,
+        page::{self, Listing},
+        profile, unique,
+    },
+};
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "device")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    pub created_ms: i64,
+    pub version: i64,
+    pub revision: i64,
+    pub tenant_id: Uuid,
+    pub customer_id: Option<Uuid>,
+    pub profile_id: Uuid,
+    pub name: String,
+    pub search: String,
+    pub kind: String,
+    pub label: Option<String>,
+    pub additional_info: String,
+}
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl From<Model> for Device {
+    fn from(row: Model) -> Self {
+        Self {
+            id: row.id,
+            created_ms: row.created_ms,
+            version: row.version,
+            tenant: row.tenant_id,
+            customer: row.customer_id,
+            name: row.name,
+            kind: row.kind,
+            label: row.label,
+            profile: row.profile_id,
+            additional_info: json(&row.additional_info),
+        }
+    }
+}
+
+fn row(device: &Device, revision: i64) -> ActiveModel {
+    ActiveModel {
+        id: Set(device.id),
+        created_ms: Set(device.created_ms),
+        version: Set(device.version),
+        revision: Set(revision),
+        tenant_id: Set(device.tenant),
+        customer_id: Set(device.customer),
+        profile_id: Set(device.profile),
+        name: Set(device.name.clone()),
+        search: Set(device.name.to_lowercase()),
+        kind: Set(device.kind.clone()),
+        label: Set(device.label.clone()),
+        additional_info: Set(device.additional_info.to_string()),
+    }
+}
+
+/// # Errors
+/// [`StoreError`]; so do all functions here.
+pub async fn find(db: &impl ConnectionTrait, tenant: Uuid, id: Uuid) -> Result<Option<Device>, StoreError> {
+    Ok(Entity::find_by_id(id).filter(Column::TenantId.eq(tenant)).one(db).await?.map(Device::from))
+}
+
+/// # Errors
+/// [`StoreError`].
+pub async fn by_name(db: &impl ConnectionTrait, tenant: Uuid, name: &str) -> Result<Option<Device>, StoreError> {
+    let named = Entity::find().filter(Column::TenantId.eq(tenant)).filter(Column::Search.eq(name.to_lowercase()));
+    Ok(named.one(db).await?.map(Device::from))
+}
+
+/// Those of `ids` in the tenant, and in the customer if there is one.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_ids(
+    db: &impl ConnectionTrait,
+    tenant: Uuid,
+    customer: Option<Uuid>,
+    ids: &[Uuid],
+) -> Result<Vec<Device>, StoreError> {
+    let mut select = Entity::find().filter(Column::TenantId.eq(tenant)).filter(Column::Id.is_in(ids.iter().copied()));
+    if let Some(customer) = customer {
+        select = select.filter(Column::CustomerId.eq(customer));
+    }
+    Ok(select.all(db).await?.into_iter().map(Device::from).collect())
+}
+
+/// # Errors
+/// [`StoreError::Duplicate`] for the name.
+pub async fn insert(write: &mut Write, device: &Device) -> Result<(), StoreError> {
+    let revision = write.changed(EntityKind::Device, device.id, false).await?;
+    let done = Entity::insert(row(device, revision)).exec_without_returning(write.db()).await;
+    done.map(|_| ()).map_err(unique(EntityKind::Device, &[("search", "name")]))
+}
+
+/// # Errors
+/// [`StoreError::Duplicate`] for the name.
+pub async fn update(write: &mut Write, device: &Device) -> Result<(), StoreError> {
+    let revision = write.changed(EntityKind::Device, device.id, false).await?;
+    let done = row(device, revision).update(write.db()).await;
+    done.map(|_| ()).map_err(unique(EntityKind::Device, &[("search", "name")]))
+}
+
+/// Its credentials must be gone already.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
+    write.changed(EntityKind::Device, id, true).await?;
+    Entity::delete_by_id(id).exec(write.db()).await?;
+    Ok(())
+}
+
+/// # Errors
+/// [`StoreError`].
+pub async fn page(
+    db: &impl ConnectionTrait,
+    tenant: Uuid,
+    filter: &DeviceFilter,
+    link: &PageLink,
+) -> Result<Page<Device>, StoreError> {
+    let sort = [
+        ("createdTime", Column::CreatedMs),
+        ("name", Column::Search),
+        ("type", Column::Kind),
+        ("deviceProfileName", Column::Kind),
+        ("label", Column::Label),
+    ];
+    let listing = Listing { id: Column::Id, search: Column::Search, sort: &sort };
+    let mut select = Entity::find().filter(Column::TenantId.eq(tenant));
+    if let Some(customer) = filter.customer {
+        select = select.filter(Column::CustomerId.eq(customer));
+    }
+    if let Some(kind) = &filter.kind {
+        select = select.filter(Column::Kind.eq(kind.as_str()));
+    }
+    if let Some(profile) = filter.profile {
+        select = select.filter(Column::ProfileId.eq(profile));
+    }
+    Ok(page::page(db, select, listing, link).await?.map(Device::from))
+}
+
+/// The devices with the names of their customers and profiles, in two queries whatever their number.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn infos(db: &impl ConnectionTrait, devices: Vec<Device>) -> Result<Vec<DeviceInfo>, StoreError> {
+    let mut customers: Vec<Uuid> = devices.iter().filter_map(|device| device.customer).collect();
+    customers.sort_unstable();
+    customers.dedup();
+    let mut profiles: Vec<Uuid> = devices.iter().map(|device| device.profile).collect();
+    profiles.sort_unstable();
+    profiles.dedup();
+    let customers: HashMap<_, _> = customer::titles(db, customers).await?.into_iter().collect();
+    let profiles: HashMap<_, _> = profile::names(db, profiles).await?.into_iter().collect();
+    let info = |device: Device| DeviceInfo {
+        customer_title: device.customer.and_then(|id| customers.get(&id).cloned()),
+        profile_name: profiles.get(&device.profile).cloned().unwrap_or_else(|| device.kind.clone()),
+        device,
+    };
+    Ok(devices.into_iter().map(info).collect())
+}

@@ -1,0 +1,46 @@
+//! The installation's own values: the database's epoch, the key that signs sessions, how it was seeded.
+
+use sea_orm::{
+    ActiveModelBehavior, ActiveValue::Set, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey, DeriveRelation, EntityTrait,
+    EnumIter, PrimaryKeyTrait, sea_query::OnConflict,
+};
+
+use crate::entity::StoreError;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "meta")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub name: String,
+    pub value: String,
+}
+
+#[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// The name of the database's life: another one means that revisions start over (DESIGN 25).
+pub const EPOCH: &str = "epoch";
+/// The secret that signs sessions, as hexadecimal text.
+pub const JWT_KEY: &str = "jwt_key";
+/// How the database was seeded: `demo` or `plain`.
+pub const SEED: &str = "seed";
+
+/// # Errors
+/// [`StoreError`].
+pub async fn get(db: &impl ConnectionTrait, name: &str) -> Result<Option<String>, StoreError> {
+    Ok(Entity::find_by_id(name.to_owned()).one(db).await?.map(|row| row.value))
+}
+
+/// Keeps what is there already, so that two control planes that start at once agree.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn set_once(db: &impl ConnectionTrait, name: &str, value: &str) -> Result<String, StoreError> {
+    let row = ActiveModel { name: Set(name.to_owned()), value: Set(value.to_owned()) };
+    let keep = OnConflict::column(Column::Name).do_nothing().to_owned();
+    Entity::insert(row).on_conflict(keep).exec_without_returning(db).await?;
+    let missing = || StoreError::Corrupt { table: "meta", rule: format!("{name} was written and is not there") };
+    get(db, name).await?.ok_or_else(missing)
+}

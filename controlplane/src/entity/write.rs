@@ -1,0 +1,148 @@
+//! A write under way: one transaction that holds the revision lock, so that commit order is number order (DESIGN 25).
+//! Dropping it rolls everything back.
+
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, sea_query::Expr,
+    sea_query::ExprTrait,
+};
+use uuid::Uuid;
+
+use crate::{
+    domain::EntityKind,
+    entity::{StoreError, audit, change_log},
+};
+
+/// Rows in one INSERT: keeps the bound variables far below SQLite's 32,766.
+const ROWS_PER_INSERT_MAX: usize = 1_000;
+/// How many revisions pass between two trims of the log.
+const TRIM_EVERY: i64 = 1_024;
+
+/// Who writes, for the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// `None`: Tidegate itself.
+    pub user: Option<Uuid>,
+    pub name: String,
+}
+
+impl Author {
+    /// Tidegate itself, e.g. when it seeds a new database.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { user: None, name: "Tidegate".to_owned() }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Write {
+    tx: DatabaseTransaction,
+    author: Author,
+    now_ms: i64,
+    log_rows_max: i64,
+    /// The counter when the write began, and now.
+    began: i64,
+    revision: i64,
+}
+
+impl Write {
+    /// Takes the revision lock at once, also where nothing may get a number: on PostgreSQL this makes writers serial, as they
+    /// are on SQLite, so a check inside the write still holds at its commit.
+    pub(super) async fn begin(
+        tx: DatabaseTransaction,
+        author: Author,
+        now_ms: i64,
+        log_rows_max: i64,
+    ) -> Result<Self, StoreError> {
+        change_log::lock(&tx).await?;
+        let began = change_log::head(&tx).await?;
+        Ok(Self { tx, author, now_ms, log_rows_max, began, revision: began })
+    }
+
+    /// For reads inside the write.
+    #[must_use]
+    pub fn db(&self) -> &DatabaseTransaction {
+        &self.tx
+    }
+
+    /// Milliseconds since the Unix epoch at which this write happens.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// Appends to the change log; the entity's row must carry the revision returned.
+    pub(super) async fn changed(&mut self, kind: EntityKind, id: Uuid, deleted: bool) -> Result<i64, StoreError> {
+        self.changed_all(kind, &[id], deleted).await
+    }
+
+    /// One change each; returns the last revision.
+    pub(super) async fn changed_all(&mut self, kind: EntityKind, ids: &[Uuid], deleted: bool) -> Result<i64, StoreError> {
+        for ids in ids.chunks(ROWS_PER_INSERT_MAX) {
+            let mut rows = Vec::with_capacity(ids.len());
+            for id in ids {
+                self.revision += 1;
+                rows.push(change_log::ActiveModel {
+                    revision: Set(self.revision),
+                    kind: Set(change_log::number(kind)),
+                    entity_id: Set(*id),
+                    deleted: Set(deleted),
+                });
+            }
+            change_log::Entity::insert_many(rows).exec_without_returning(&self.tx).await?;
+        }
+        Ok(self.revision)
+    }
+
+    /// Appends to the audit log.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn audit(
+        &mut self,
+        action: audit::Action,
+        kind: EntityKind,
+        id: Uuid,
+        tenant: Option<Uuid>,
+    ) -> Result<(), StoreError> {
+        let row = audit::ActiveModel {
+            id: Set(Uuid::now_v7()),
+            created_ms: Set(self.now_ms),
+            tenant_id: Set(tenant),
+            user_id: Set(self.author.user),
+            user_name: Set(self.author.name.clone()),
+            action: Set(action.name().to_owned()),
+            entity_type: Set(kind.name().to_owned()),
+            entity_id: Set(id),
+        };
+        audit::Entity::insert(row).exec_without_returning(&self.tx).await?;
+        Ok(())
+    }
+
+    /// Makes it durable. Returns the last revision of this write, `None` when data planes need nothing of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn commit(self) -> Result<Option<u64>, StoreError> {
+        if self.revision == self.began {
+            self.tx.commit().await?;
+            return Ok(None);
+        }
+        change_log::set_head(&self.tx, self.revision).await?;
+        if self.began / TRIM_EVERY != self.revision / TRIM_EVERY || self.log_rows_max < TRIM_EVERY {
+            let last_dropped = self.revision.saturating_sub(self.log_rows_max);
+            change_log::Entity::delete_many()
+                .filter(Expr::col(change_log::Column::Revision.as_column_ref()).lte(last_dropped))
+                .exec(&self.tx)
+                .await?;
+        }
+        self.tx.commit().await?;
+        Ok(u64::try_from(self.revision).ok())
+    }
+}
+
+/// Deletes one row by its id, after its change was logged.
+pub(super) async fn exec(db: &DatabaseTransaction, statement: &impl sea_orm::StatementBuilder) -> Result<(), StoreError> {
+    db.execute(statement).await?;
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! The steps by which an entity store of any age becomes one of today: numbered, forward only, the same on SQLite and
+//! PostgreSQL. Never changes rows that a running control plane writes.
+
+mod m0001_entities;
+
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
+
+/// Every step, in order.
+#[derive(Debug)]
+pub struct Migrations;
+
+impl MigratorTrait for Migrations {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_entities::Step)]
+    }
+}
