@@ -102,11 +102,7 @@ fn load(c: &mut Criterion) {
         engine.write(turn.evaluate()).expect("the twin was not told to fail");
     }
     c.bench_function("load/200 rows", |b| {
-        b.iter_batched(
-            || entity(0),
-            |entity| DeviceState::load(engine.as_ref(), entity, Timestamp(NOW)),
-            BatchSize::SmallInput,
-        );
+        b.iter_batched(|| entity(0), |entity| DeviceState::load(engine.as_ref(), entity, Timestamp(NOW)), BatchSize::SmallInput);
     });
 }
 

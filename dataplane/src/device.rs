@@ -29,7 +29,7 @@ use crate::{
     store::{
         Batch, Encoder, Family, Tombstone,
         key::{self, Kind},
-        record::{Attribute, Latest, State},
+        record::{Attribute, Latest, State, text_bytes},
     },
 };
 
@@ -185,13 +185,6 @@ pub fn delete_entity(entity: EntityId, batch: &mut Batch) {
     }
     for kind in [Kind::State, Kind::Connected] {
         batch.delete(kind.family(), &key::entity(kind, entity));
-    }
-}
-
-fn text_bytes(value: &Value<'_>) -> usize {
-    match value {
-        Value::Text(text) | Value::Json(text) => text.len(),
-        Value::Bool(_) | Value::Long(_) | Value::Double(_) => 0,
     }
 }
 

@@ -2,12 +2,15 @@
 
 use schemas::telemetry::{Scope, Value};
 
-use super::{ATTRIBUTE_BYTES, DeviceState, RefusedReadings, Writing, connectivity::INACTIVITY_TIMEOUT, text_bytes};
+use super::{ATTRIBUTE_BYTES, DeviceState, RefusedReadings, Writing, connectivity::INACTIVITY_TIMEOUT};
 use crate::{
     limits,
     message::Readings,
     query,
-    store::{Family, key, record::Attribute},
+    store::{
+        Family, key,
+        record::{Attribute, text_bytes},
+    },
 };
 
 impl DeviceState {

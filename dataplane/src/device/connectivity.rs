@@ -128,12 +128,8 @@ impl DeviceState {
         if changed == Timestamp(0) {
             return Vec::new();
         }
-        let attribute = |key: &str, last_update, value| query::Attribute {
-            scope: Scope::Server,
-            key: key.to_owned(),
-            last_update,
-            value,
-        };
+        let attribute =
+            |key: &str, last_update, value| query::Attribute { scope: Scope::Server, key: key.to_owned(), last_update, value };
         let times = [
             ("lastConnectTime", connectivity.last_connect),
             ("lastDisconnectTime", connectivity.last_disconnect),

@@ -46,16 +46,17 @@ impl Dictionary {
         for partition in (0..PARTITIONS).filter_map(Partition::new) {
             let (from, to) = key::kind_range(partition, Kind::KeyName);
             let mut damaged = None;
-            engine.scan(Range::new(Kind::KeyName.family(), &from, &to), &mut |key, name| {
-                match (key::parse_key_name(key), std::str::from_utf8(name)) {
-                    (Some(id), Ok(name)) => {
-                        dictionary.add(partition, id, name);
-                        ControlFlow::Continue(())
-                    }
-                    _ => {
-                        damaged = Some(StoreError::corrupted("key name", key, "no id or not UTF-8"));
-                        ControlFlow::Break(())
-                    }
+            engine.scan(Range::new(Kind::KeyName.family(), &from, &to), &mut |key, name| match (
+                key::parse_key_name(key),
+                std::str::from_utf8(name),
+            ) {
+                (Some(id), Ok(name)) => {
+                    dictionary.add(partition, id, name);
+                    ControlFlow::Continue(())
+                }
+                _ => {
+                    damaged = Some(StoreError::corrupted("key name", key, "no id or not UTF-8"));
+                    ControlFlow::Break(())
                 }
             })?;
             damaged.map_or(Ok(()), Err)?;

@@ -7,14 +7,14 @@ use schemas::{
     telemetry::{Scope, Value},
 };
 
-use super::{ATTRIBUTE_BYTES, DeviceState, LATEST_BYTES, text_bytes};
+use super::{ATTRIBUTE_BYTES, DeviceState, LATEST_BYTES};
 use crate::{
     clock::Timestamp,
     limits,
     store::{
         Engine, Family, Range, StoreError, Tombstone, history,
         key::{self, Kind},
-        record::{self, Row},
+        record::{self, Row, text_bytes},
     },
 };
 
@@ -39,9 +39,8 @@ impl DeviceState {
             state.record.latest.sort_by_key(|latest| latest.key);
             state.newest = state.record.covered;
             let texts: usize = state.record.latest.iter().filter_map(|latest| latest.value.as_ref()).map(text_bytes).sum();
-            state.bytes = state.record.latest.len() * LATEST_BYTES
-                + texts
-                + state.record.tombstones.len() * size_of::<Tombstone>();
+            state.bytes =
+                state.record.latest.len() * LATEST_BYTES + texts + state.record.tombstones.len() * size_of::<Tombstone>();
         }
         let recorded = state.record.connectivity.last_activity;
         state.replay(engine, now)?;

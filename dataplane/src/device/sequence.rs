@@ -17,6 +17,7 @@ impl Sequence {
     }
 
     /// Greater than every number before.
+    #[expect(clippy::should_implement_trait, reason = "a sequence of numbers, not an iterator that may end")]
     pub fn next(&mut self) -> u64 {
         // 2^40 writes are reached after 12 days at a million a second; the numbers then run into the next epoch's, and still
         // never repeat within the process.

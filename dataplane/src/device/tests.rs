@@ -16,6 +16,9 @@ use crate::{
 const ENTITY: EntityId = EntityId(Uuid::from_u128(0xD1));
 const NOW: i64 = 1_700_000_000_000;
 
+/// Keys and values of one entry.
+type Of<'a> = &'a [(&'static str, i64)];
+
 /// One device on one shard.
 struct Shard {
     engine: Arc<MemoryEngine>,
@@ -54,7 +57,7 @@ impl Shard {
         result
     }
 
-    fn save(&mut self, entries: &[(Option<i64>, &[(&'static str, i64)])]) -> Result<Saved, RefusedReadings> {
+    fn save(&mut self, entries: &[(Option<i64>, Of<'_>)]) -> Result<Saved, RefusedReadings> {
         self.act(|state, w| state.save_timeseries(w, &readings(entries), 0, false))
     }
 
@@ -91,7 +94,7 @@ impl Shard {
     }
 }
 
-fn readings(entries: &[(Option<i64>, &[(&'static str, i64)])]) -> Readings<'static> {
+fn readings(entries: &[(Option<i64>, Of<'_>)]) -> Readings<'static> {
     let mut all = Readings::default();
     for (ts, of) in entries {
         let start = all.readings.len();
@@ -166,7 +169,7 @@ fn server_timestamps_never_repeat_until_a_second_ahead() {
 
 #[test]
 fn refused_readings_change_nothing() {
-    let check = |shard: &mut Shard, entries: &[(Option<i64>, &[(&'static str, i64)])], text: &str| {
+    let check = |shard: &mut Shard, entries: &[(Option<i64>, Of<'_>)], text: &str| {
         let before = (shard.latest(), shard.engine.keys());
         let refused = shard.save(entries).unwrap_err();
         assert!(refused.to_string().contains(text), "{refused}");

@@ -2,13 +2,13 @@
 
 use schemas::telemetry::Value;
 
-use super::{DeviceState, Dictionary, LATEST_BYTES, RefusedReadings, Writing, text_bytes};
+use super::{DeviceState, Dictionary, LATEST_BYTES, RefusedReadings, Writing};
 use crate::{
     clock::Timestamp,
     limits,
     message::Readings,
     query::{Point, Series},
-    store::{Family, Tombstone, key},
+    store::{Family, Tombstone, key, record::text_bytes},
 };
 
 /// How far ahead of the clock the server's own timestamps may run before they are shared (DESIGN 15).

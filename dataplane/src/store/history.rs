@@ -12,7 +12,10 @@ use crate::{
     clock::Timestamp,
     limits,
     query::{Aggregation, History, Point, QueryError, Series},
-    store::{Engine, Range, StoreError, Tombstone, key, record::Row},
+    store::{
+        Engine, Range, StoreError, Tombstone, key,
+        record::{Row, text_bytes},
+    },
 };
 
 /// Reads what `asked` asks of one entity. `names` are the keys asked for that the entity's partition knows, with their ids.
@@ -219,14 +222,6 @@ impl<'a> Reader<'a> {
 /// Whether a reading's time to live has passed; 0 = it has none.
 pub(crate) fn expired(ts: Timestamp, ttl_s: u32, now: Timestamp) -> bool {
     ttl_s != 0 && ts.0.saturating_add(i64::from(ttl_s) * 1_000) <= now.0
-}
-
-/// Bytes a value holds outside itself.
-pub(crate) fn text_bytes(value: &Value<'_>) -> usize {
-    match value {
-        Value::Text(text) | Value::Json(text) => text.len(),
-        Value::Bool(_) | Value::Long(_) | Value::Double(_) => 0,
-    }
 }
 
 #[cfg(test)]

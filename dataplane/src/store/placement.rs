@@ -7,7 +7,7 @@ mod moving;
 use std::{
     fmt,
     fs::{self, File, TryLockError},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -116,12 +116,7 @@ pub type Watcher<'a> = dyn FnMut(Step) -> Result<(), StoreError> + 'a;
 ///
 /// # Errors
 /// As [`open`]; also whatever `step` returns.
-pub fn open_with(
-    dir: &Path,
-    shards: u16,
-    stores: Arc<dyn Stores>,
-    step: &mut Watcher<'_>,
-) -> Result<Placed, StoreError> {
+pub fn open_with(dir: &Path, shards: u16, stores: Arc<dyn Stores>, step: &mut Watcher<'_>) -> Result<Placed, StoreError> {
     let shards = shards.clamp(1, PARTITIONS);
     fs::create_dir_all(dir).map_err(|error| StoreError::io(dir, &error))?;
     let lock = lock(dir)?;
@@ -158,8 +153,8 @@ pub fn open_with(
 }
 
 /// The placement of this start: the old one with its epoch raised, or a first one.
-fn begin(path: &PathBuf, shards: u16, stores: &dyn Stores) -> Result<Placement, StoreError> {
-    let damaged = |why: String| StoreError::Placement { path: path.clone(), why };
+fn begin(path: &Path, shards: u16, stores: &dyn Stores) -> Result<Placement, StoreError> {
+    let damaged = |why: String| StoreError::Placement { path: path.to_owned(), why };
     let Some(mut placement) = Placement::read(path)? else {
         if let Some(found) = stores.list()?.first() {
             return Err(damaged(format!("absent, but store {found} exists: restore the file from a backup")));

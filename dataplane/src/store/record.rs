@@ -187,6 +187,14 @@ fn whole(kind: u8, number: u64, text: Option<&str>) -> Option<Value<'static>> {
     })
 }
 
+/// Bytes a value holds outside itself.
+pub(crate) fn text_bytes(value: &Value<'_>) -> usize {
+    match value {
+        Value::Text(text) | Value::Json(text) => text.len(),
+        Value::Bool(_) | Value::Long(_) | Value::Double(_) => 0,
+    }
+}
+
 /// Reads an attribute's record.
 ///
 /// # Errors
@@ -280,8 +288,7 @@ impl Encoder {
         let keys = builder.create_vector(&self.keys);
         let kinds = builder.create_vector(&self.kinds);
         let activity_ts = activity.map_or(0, |ts| ts.0);
-        let args =
-            fb::RowArgs { keys: Some(keys), kinds: Some(kinds), numbers: Some(numbers), texts, ttl_s, activity_ts };
+        let args = fb::RowArgs { keys: Some(keys), kinds: Some(kinds), numbers: Some(numbers), texts, ttl_s, activity_ts };
         let row = fb::Row::create(builder, &args);
         builder.finish_minimal(row);
         builder.finished_data()
@@ -311,8 +318,7 @@ impl Encoder {
         }
         let mut tombstones = Vec::with_capacity(state.tombstones.len());
         for entry in &state.tombstones {
-            let args =
-                fb::TombstoneArgs { key: entry.key, start_ts: entry.start.0, end_ts: entry.end.0, seq: entry.seq };
+            let args = fb::TombstoneArgs { key: entry.key, start_ts: entry.start.0, end_ts: entry.end.0, seq: entry.seq };
             tombstones.push(fb::Tombstone::create(builder, &args));
         }
         let latest = builder.create_vector(&latest);

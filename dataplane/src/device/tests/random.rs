@@ -99,7 +99,7 @@ fn apply(shard: &mut Shard, history: &mut History, step: Step) {
     match step {
         Step::Save(entries) => write(shard, history, |shard, model| {
             let values: Vec<[(&'static str, i64); 1]> = entries.iter().map(|(_, key, value)| [(KEYS[*key], *value)]).collect();
-            let each: Vec<(Option<i64>, &[(&'static str, i64)])> =
+            let each: Vec<(Option<i64>, Of<'_>)> =
                 entries.iter().zip(&values).map(|((ts, _, _), value)| (*ts, value.as_slice())).collect();
             let saved = shard.save(&each).expect("within all bounds");
             for (ts, [(key, value)]) in saved.ts.iter().zip(values) {

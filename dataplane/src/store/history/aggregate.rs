@@ -4,10 +4,10 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use schemas::telemetry::Value;
 
-use super::text_bytes;
 use crate::{
     clock::Timestamp,
     query::{Aggregation, Point},
+    store::record::text_bytes,
 };
 
 /// One accumulator per interval that has readings.

@@ -74,12 +74,10 @@ fn points_come_in_order_within_the_range_up_to_the_limit() {
     };
     // DESIGN 28: endTs is exclusive.
     check(&points(10, 30, 9, true), &[("temperature", 10, "1"), ("temperature", 20, "2"), ("mode", 20, "eco")]);
-    check(&points(10, 31, 9, false), &[
-        ("temperature", 30, "3"),
-        ("temperature", 20, "2"),
-        ("temperature", 10, "1"),
-        ("mode", 20, "eco"),
-    ]);
+    check(
+        &points(10, 31, 9, false),
+        &[("temperature", 30, "3"), ("temperature", 20, "2"), ("temperature", 10, "1"), ("mode", 20, "eco")],
+    );
     check(&points(0, 99, 1, true), &[("temperature", 10, "1"), ("mode", 20, "eco")]);
     check(&points(0, 99, 1, false), &[("temperature", 30, "3"), ("mode", 20, "eco")]);
     check(&points(0, 99, 0, false), &[]);
@@ -90,12 +88,8 @@ fn points_come_in_order_within_the_range_up_to_the_limit() {
 /// DESIGN 15: last write wins, by seq, in either direction; a deleted or expired winner does not uncover what it replaced.
 #[test]
 fn equal_timestamps_collapse_to_the_highest_seq() {
-    let store = Store::new().long(10, 1, 1).long(10, 5, 2).long(10, 3, 9).long(20, 7, 3).row(
-        20,
-        8,
-        &[(TEMPERATURE, Value::Long(4))],
-        1,
-    );
+    let store =
+        Store::new().long(10, 1, 1).long(10, 5, 2).long(10, 3, 9).long(20, 7, 3).row(20, 8, &[(TEMPERATURE, Value::Long(4))], 1);
     for ascending in [true, false] {
         assert_eq!(flat(&store.ask(&[], &points(0, 99, 9, ascending)).unwrap()), [("temperature", 10, "2".to_owned())]);
         let deleted = Tombstone { key: TEMPERATURE, start: Timestamp(0), end: Timestamp(15), seq: 6 };

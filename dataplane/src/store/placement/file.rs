@@ -56,9 +56,10 @@ impl Placement {
     /// `None` when there is none.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, StoreError> {
         match fs::read(path) {
-            Ok(bytes) => Self::decode(&bytes)
-                .map(Some)
-                .ok_or_else(|| StoreError::Placement { path: path.to_owned(), why: "damaged: restore it from a backup".to_owned() }),
+            Ok(bytes) => Self::decode(&bytes).map(Some).ok_or_else(|| StoreError::Placement {
+                path: path.to_owned(),
+                why: "damaged: restore it from a backup".to_owned(),
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io(path, &error)),
         }
@@ -73,7 +74,7 @@ impl Placement {
             file.sync_all()?;
             fs::rename(&next, path)?;
             // The rename itself is durable with its directory.
-            File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+            File::open(path.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()
         };
         written().map_err(|error: io::Error| StoreError::io(path, &error))
     }

@@ -71,9 +71,9 @@ fn old_records_still_read() {
     let mut encoder = Encoder::new();
     let (long, double, word) = (Value::Long(1), Value::Double(0.5), text("on"));
     let row = encoder.row([(1, &long), (2, &double), (3, &word)].into_iter(), 60, None);
-    println!("ROW {}", hex(row));
-    println!("ATTRIBUTE {}", hex(encoder.attribute(Timestamp(2), &word)));
-    println!("STATE {}", hex(encoder.state(&sample_state())));
+    assert_eq!(hex(row), ROW);
+    assert_eq!(hex(encoder.attribute(Timestamp(2), &word)), ATTRIBUTE);
+    assert_eq!(hex(encoder.state(&sample_state())), STATE);
 
     let row = unhex(ROW);
     let cells: Vec<(u32, Value<'_>)> = Row::read(b"k", &row).unwrap().cells().map(|cell| (cell.key, cell.value)).collect();
@@ -87,9 +87,20 @@ fn unhex(text: &str) -> Vec<u8> {
     digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
 
-const ROW: &str = "GOLDEN";
-const ATTRIBUTE: &str = "GOLDEN";
-const STATE: &str = "GOLDEN";
+const ROW: &str = "\
+    1400000000000e001800040008000c00100014000e0000001c00000010000000240000003c0000003c000000030000000102\
+    030003000000010000000200000003000000030000000100000000000000000000000000e03f000000000000000001000000\
+    04000000020000006f6e0000";
+const ATTRIBUTE: &str = "\
+    14000000000000000c0014000c000700000008000c000000000000030c0000000200000000000000020000006f6e0000";
+const STATE: &str = "\
+    200000000000000018004c001000180008000c0020002800300038000700400018000000000000014c000000400000000068\
+    e5cf8b0100000500000000000000010000000000000002000000000000000300000000000000040000000000000005000000\
+    0000000000000000010000002000000003000000a400000064000000340000000c00180004000000080010000c0000000100\
+    0000ffffffffffffff7f07000000000000000c001c0008000c00140007000c000000000000ff030000000400000000000000\
+    080000000000000010002400080010001800070000000c001000000000000003020000001800000004000000000000000800\
+    00000000000000000000020000006f6e000000000e00240008000c00140007001c000e000000000000020100000003000000\
+    000000000900000000000000000000000000e03f";
 
 #[test]
 fn corrupted_records_are_errors_that_name_the_key() {
