@@ -11,7 +11,7 @@ mod profile;
 mod seed;
 mod tenant;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod user;
 
 use std::{sync::Arc, time::Duration};
