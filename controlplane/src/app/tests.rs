@@ -339,7 +339,8 @@ async fn chains_are_checked_and_have_one_root() {
     assert_eq!((&saved["nodes"], &saved["version"]), (&metadata["nodes"], &json!(2)));
     let late = app.save_chain_metadata(admin, root.id, Some(1), metadata).await;
     assert!(matches!(late, Err(Error::Conflict { .. })), "{late:?}");
-    let broken = json!({"firstNodeIndex": 7, "nodes": [{"type": "no.such.Node", "name": "n"}, {"type": "nor.This", "name": "m"}]});
+    let broken =
+        json!({"firstNodeIndex": 7, "nodes": [{"type": "no.such.Node", "name": "n"}, {"type": "nor.This", "name": "m"}]});
     let refused = app.save_chain_metadata(admin, root.id, None, broken).await;
     let Err(Error::Invalid(invalid)) = &refused else { panic!("{refused:?}") };
     assert!(invalid.rule.contains("nodes[0]") && invalid.rule.contains("nodes[1]"), "all problems at once: {invalid}");
