@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/tidegate"
-packages=(build-essential clang libclang-dev cmake mosquitto-clients curl jq python3 python3-venv e2fsprogs)
+packages=(build-essential clang libclang-dev cmake mosquitto-clients curl jq python3 python3-venv)
 deny_version=0.20.2
 names=() states=() seconds=()
 failed=0
@@ -86,6 +86,11 @@ check_supply_chain() {
         "$cache/tools/bin/cargo-deny" --offline --log-level error check bans licenses sources
 }
 
+# The checked-in code is what the schema compilers make of proto/. A program and workspace of its own (schemas/codegen).
+check_generated() {
+    cargo run --quiet --locked --manifest-path schemas/codegen/Cargo.toml -- --check
+}
+
 summary() {
     local index
     say "summary"
@@ -106,6 +111,7 @@ step clients install_clients || true
 step format cargo fmt --all --check || true
 step lint cargo clippy --release --workspace --all-targets --locked -- -D warnings || true
 step deny check_supply_chain || true
+step generated check_generated || true
 if step build cargo build --release --workspace --all-targets --locked; then
     step test cargo test --release --workspace --locked --no-fail-fast || true
 else

@@ -1,8 +1,155 @@
-//! Placeholder until the REST branch is merged.
+//! The HTTP face of the control plane: the full list of routes, the OpenAPI document made from them, and what answers where
+//! there is no route. ThingsBoard's paths and shapes (DESIGN 4). Never decides who may: handlers ask the application.
 
-use std::sync::Arc;
+mod answer;
+mod auth;
+mod chain;
+mod customer;
+mod device;
+mod extract;
+mod fleet;
+mod instance;
+mod profile;
+mod record;
+mod shape;
+mod telemetry;
+mod tenant;
+#[cfg(test)]
+pub(crate) mod tests;
+mod user;
 
-/// No routes yet.
-pub fn router(_app: Arc<crate::app::App>) -> axum::Router {
-    axum::Router::new()
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{Method, StatusCode, Uri, header::CONTENT_TYPE},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use schemas::telemetry::{Scope, Value};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Components, ContactBuilder, Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder,
+        path::{Operation, PathItem},
+        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+    },
+};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    app::App,
+    domain::{Device, EntityKind},
+    rest::{extract::refuse, shape::ErrorShape},
+    telemetry::Entity,
+    ws,
+};
+
+/// The largest request body, in bytes.
+const BODY_BYTES_MAX: usize = 2 << 20;
+/// How long a list waits to learn whether a device is active.
+const ACTIVE_TIMEOUT: Duration = Duration::from_secs(1);
+const BEARER: &str = "bearer";
+
+/// What every handler is given.
+#[derive(Clone, Debug)]
+pub(in crate::rest) struct Web {
+    pub(in crate::rest) app: Arc<App>,
+}
+
+impl Web {
+    /// Whether a device is active, which only its shard knows; false too when nobody can say.
+    async fn active(&self, device: &Device) -> bool {
+        let entity = Entity { kind: EntityKind::Device.name(), id: device.id, tenant: device.tenant };
+        let ask = async {
+            let client = self.app.data_plane().await.ok()?;
+            client.attributes(&entity, Some(Scope::Server), vec!["active".to_owned()]).await.ok()
+        };
+        let found = tokio::time::timeout(ACTIVE_TIMEOUT, ask).await.ok().flatten().unwrap_or_default();
+        found.iter().any(|attribute| attribute.value == Value::Bool(true))
+    }
+}
+
+/// Everything the control plane serves over HTTP. Serve it with connect info (`SocketAddr`), by which logins are throttled.
+pub fn router(app: Arc<App>) -> Router {
+    let document = document().to_json().unwrap_or_default();
+    let openapi = move || {
+        let document = document.clone();
+        async move { ([(CONTENT_TYPE, "application/json")], document) }
+    };
+    let (api, _) = routes().split_for_parts();
+    api.with_state(Web { app: Arc::clone(&app) })
+        .route("/", get(|| async { Html(include_str!("rest/home.html")) }))
+        .route("/v3/api-docs", get(openapi.clone()))
+        .route("/api/openapi.json", get(openapi))
+        .merge(ws::routes(app))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+}
+
+/// The OpenAPI document of [`router`].
+#[must_use]
+pub fn document() -> OpenApi {
+    let (_, mut document) = routes().split_for_parts();
+    let components = document.components.get_or_insert_with(Components::new);
+    components.add_security_scheme(BEARER, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    components.schemas.insert(ErrorShape::name().into_owned(), ErrorShape::schema());
+    for item in document.paths.paths.values_mut() {
+        for operation in operations(item) {
+            complete(operation);
+        }
+    }
+    document
+}
+
+/// What every operation has in common: the error body, and the bearer token unless it says it needs none.
+fn complete(operation: &mut Operation) {
+    let refusal = ResponseBuilder::new()
+        .description("Refused: see `message`")
+        .content("application/json", Content::new(Some(RefOr::Ref(Ref::from_schema_name(ErrorShape::name())))))
+        .build();
+    operation.responses.responses.insert("default".to_owned(), RefOr::T(refusal));
+    if operation.security.is_none() {
+        operation.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+}
+
+fn routes() -> OpenApiRouter<Web> {
+    let info = InfoBuilder::new()
+        .title("Tidegate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(concat!(
+            "ThingsBoard's REST API as far as this version offers it. ",
+            "Send the token of `/api/auth/login` as `X-Authorization: Bearer` or `Authorization: Bearer`. ",
+            "A write that the data planes need is answered when they have it, or after 2 s with `Tidegate-Applied: false`."
+        )))
+        .contact(Some(ContactBuilder::new().name(Some("Tidegate")).build()))
+        .license(Some(LicenseBuilder::new().name("Apache-2.0").build()))
+        .build();
+    OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build())
+        .merge(auth::routes())
+        .merge(tenant::routes())
+        .merge(customer::routes())
+        .merge(user::routes())
+        .merge(device::routes())
+        .merge(fleet::routes())
+        .merge(profile::routes())
+        .merge(chain::routes())
+        .merge(telemetry::routes())
+        .merge(record::routes())
+        .merge(instance::routes())
+}
+
+async fn unknown(method: Method, uri: Uri) -> Response {
+    refuse(StatusCode::NOT_FOUND, format!("there is no {method} {}", uri.path())).into_response()
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    refuse(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path())).into_response()
 }

@@ -12,6 +12,8 @@ mod watch;
 use schemas::telemetry::{Scope, Value};
 use uuid::Uuid;
 
+use crate::domain::EntityRef;
+
 pub use self::{
     client::Client,
     pool::{InvalidLine, Pool},
@@ -120,5 +122,11 @@ impl From<tonic::Status> for Unanswered {
             | tonic::Code::Unknown => Self::Unavailable(text),
             code => Self::Refused(format!("{code:?}: {text}")),
         }
+    }
+}
+
+impl From<EntityRef> for Entity {
+    fn from(entity: EntityRef) -> Self {
+        Self { kind: entity.kind.name(), id: entity.id, tenant: entity.tenant }
     }
 }

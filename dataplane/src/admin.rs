@@ -7,6 +7,7 @@ use std::{
     io,
     net::TcpListener,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use axum::{
@@ -17,7 +18,7 @@ use axum::{
     routing::get,
 };
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use crate::clock::Clock;
 use crate::limits;
@@ -50,9 +51,17 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(Arc::new(Sources { clock, shards, link }));
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move { drop(shutdown.wait_for(|stop| *stop).await) })
-        .await
+    let mut last_end = shutdown.clone();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stopped(&mut shutdown).await });
+    tokio::select! {
+        served = serving => served,
+        // A caller that does not finish must not keep the process from ending.
+        () = async { stopped(&mut last_end).await; sleep(Duration::from_millis(limits::SHUTDOWN_GRACE_MS)).await } => Ok(()),
+    }
+}
+
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    drop(shutdown.wait_for(|stop| *stop).await);
 }
 
 async fn livez(State(sources): State<Arc<Sources>>) -> impl IntoResponse {

@@ -1,1 +1,192 @@
-//! device: being written.
+//! State of one entity, owned by its shard: latest values, attributes, tombstones, connectivity, and how they lie on disk
+//! (DESIGN 8.5, 15 to 21). Every change puts what makes it durable into the caller's batch; nothing here writes, waits or
+//! asks the time.
+
+mod attributes;
+mod connectivity;
+mod dictionary;
+mod load;
+mod sequence;
+mod timeseries;
+
+use std::{collections::BTreeMap, mem::size_of};
+
+use schemas::{
+    id::{EntityId, Partition},
+    telemetry::{Scope, Value},
+};
+
+pub use self::{
+    connectivity::{deadlines, interrupted},
+    dictionary::{Dictionary, DictionaryFull},
+    load::Loaded,
+    sequence::Sequence,
+    timeseries::{Deleted, Saved},
+};
+use crate::{
+    clock::Timestamp,
+    limits,
+    store::{
+        Batch, Encoder, Family, Tombstone,
+        key::{self, Kind},
+        record::{Attribute, Latest, State, text_bytes},
+    },
+};
+
+/// What a change of a device's state writes with.
+#[derive(Debug)]
+pub struct Writing<'a> {
+    pub batch: &'a mut Batch,
+    pub dictionary: &'a mut Dictionary,
+    pub sequence: &'a mut Sequence,
+    pub encoder: &'a mut Encoder,
+    pub now: Timestamp,
+}
+
+/// Why readings or a deletion were refused. Nothing was changed and nothing put into the batch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefusedReadings {
+    #[error("ts {ts} is outside [0, {most}]: 24 h ahead of the server at most")]
+    Timestamp { ts: i64, most: i64 },
+    #[error("the device would have {keys} keys; at most {most} are allowed", most = limits::KEYS_PER_DEVICE_MAX)]
+    TooManyKeys { keys: usize },
+    #[error("the device's state would take {bytes} bytes; at most {most} are allowed", most = limits::DEVICE_STATE_BYTES_MAX)]
+    StateTooLarge { bytes: usize },
+    #[error("the device has {most} deleted ranges already", most = limits::TOMBSTONES_PER_DEVICE_MAX)]
+    TooManyDeletions,
+    #[error(transparent)]
+    DictionaryFull(#[from] DictionaryFull),
+}
+
+/// One entity's state. Absent on disk = empty.
+#[derive(Clone, Debug)]
+pub struct DeviceState {
+    entity: EntityId,
+    /// As it goes to disk; `latest` is sorted by key. `covered` is what the record *on disk* covers.
+    record: State,
+    /// By scope number - 1.
+    attributes: [BTreeMap<String, Attribute>; 3],
+    /// The greatest ts of a row ever written.
+    newest: Timestamp,
+    /// Rows that a load would replay.
+    rows_since_record: u32,
+    /// The last activity that is on disk, in the record or a row.
+    activity_on_disk: Timestamp,
+    /// The record on disk is not what it would be now.
+    dirty: bool,
+    /// Of everything that grows.
+    bytes: usize,
+}
+
+const LATEST_BYTES: usize = size_of::<Latest>();
+const ATTRIBUTE_BYTES: usize = size_of::<(String, Attribute)>() + 16;
+
+impl DeviceState {
+    /// The state of an entity of which nothing is stored.
+    #[must_use]
+    pub fn empty(entity: EntityId) -> Self {
+        Self {
+            entity,
+            record: State::default(),
+            attributes: Default::default(),
+            newest: Timestamp(-1),
+            rows_since_record: 0,
+            activity_on_disk: Timestamp(0),
+            dirty: false,
+            bytes: 0,
+        }
+    }
+
+    #[must_use]
+    pub fn entity(&self) -> EntityId {
+        self.entity
+    }
+
+    #[must_use]
+    pub fn partition(&self) -> Partition {
+        Partition::of(self.entity)
+    }
+
+    /// For a range read beside this state.
+    #[must_use]
+    pub fn tombstones(&self) -> &[Tombstone] {
+        &self.record.tombstones
+    }
+
+    /// Whether eviction has something to write. What is lost without it can be recovered from rows, except the activity of
+    /// the last pings.
+    #[must_use]
+    pub fn dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Resident size, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.bytes
+    }
+
+    /// Writes the record if it has changed: at eviction and at clean stop (DESIGN 16).
+    pub fn flush_record(&mut self, w: &mut Writing<'_>) {
+        if self.dirty {
+            self.write_record(w);
+        }
+    }
+
+    fn write_record(&mut self, w: &mut Writing<'_>) {
+        self.record.covered = self.record.covered.max(self.newest);
+        w.batch.put(Family::State, &key::entity(Kind::State, self.entity), w.encoder.state(&self.record));
+        self.rows_since_record = 0;
+        self.activity_on_disk = self.record.connectivity.last_activity;
+        self.dirty = false;
+    }
+
+    fn scope(&self, scope: Scope) -> &BTreeMap<String, Attribute> {
+        &self.attributes[scope as usize - 1]
+    }
+
+    fn scope_mut(&mut self, scope: Scope) -> &mut BTreeMap<String, Attribute> {
+        &mut self.attributes[scope as usize - 1]
+    }
+
+    fn find_latest(&self, key: u32) -> Result<usize, usize> {
+        self.record.latest.binary_search_by_key(&key, |latest| latest.key)
+    }
+
+    /// DESIGN 16: latest is the reading with the greatest (ts, seq).
+    fn observe(&mut self, key: u32, ts: Timestamp, seq: u64, value: &Value<'_>) {
+        let new = || Latest { key, ts, seq, value: Some(value.clone().into_owned()) };
+        let text = text_bytes(value);
+        match self.find_latest(key) {
+            Ok(place) => {
+                let latest = &mut self.record.latest[place];
+                if (ts, seq) >= (latest.ts, latest.seq) {
+                    self.bytes = self.bytes - latest.value.as_ref().map_or(0, text_bytes) + text;
+                    *latest = new();
+                }
+            }
+            Err(place) => {
+                self.record.latest.insert(place, new());
+                self.bytes += LATEST_BYTES + text;
+            }
+        }
+    }
+
+    fn forget(&mut self, place: usize) {
+        let gone = self.record.latest.remove(place);
+        self.bytes -= LATEST_BYTES + gone.value.as_ref().map_or(0, text_bytes);
+    }
+}
+
+/// Deletes everything an entity has, by ranges (DESIGN 18). Its deadline key, if any, is found stale at the next start.
+pub fn delete_entity(entity: EntityId, batch: &mut Batch) {
+    for kind in [Kind::Row, Kind::Attribute] {
+        batch.delete_range(kind.family(), &key::entity(kind, entity), &key::entity_end(kind, entity));
+    }
+    for kind in [Kind::State, Kind::Connected] {
+        batch.delete(kind.family(), &key::entity(kind, entity));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ pub const CONNECT_DEADLINE_MS: u64 = 10_000;
 pub const KEEP_ALIVE_S_MAX: u16 = 3_600;
 /// Longest client id accepted, in bytes.
 pub const CLIENT_ID_BYTES_MAX: usize = 256;
+/// Smallest maximum packet size an MQTT 5 client may announce, in bytes: CONNACK must fit.
+pub const CLIENT_PACKET_BYTES_MIN: u32 = 128;
 /// Longest access token accepted, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 256;
 
@@ -71,6 +73,19 @@ pub const BATCH_BYTES_MAX: usize = 4 << 20;
 pub const DISK_RESERVE_BYTES: u64 = 64 << 20;
 /// Write buffers (memtables) of one shard's store, in bytes.
 pub const WRITE_BUFFER_BYTES_PER_SHARD: usize = 64 << 20;
+/// Files one shard's store keeps open.
+pub const STORE_FILES_PER_SHARD: i32 = 256;
+/// Writes between two looks at the free space, and the milliseconds after which it is looked at anyway.
+pub const DISK_LOOK_WRITES: u64 = 64;
+pub const DISK_LOOK_MS: u64 = 200;
+/// From an unsynced flush of a `buffered` store to its sync, in milliseconds (DESIGN 3.5).
+pub const BUFFERED_SYNC_MS: u64 = 1_000;
+/// Bytes copied in one batch while a partition moves.
+pub const MOVE_BATCH_BYTES: usize = 1 << 20;
+/// A refused batch of a move is offered again for this long, in milliseconds.
+pub const MOVE_REFUSAL_MS_MAX: u64 = 60_000;
+/// Key names in the dictionaries of one shard (DESIGN 8.5, 17).
+pub const KEY_NAMES_PER_SHARD_MAX: usize = 262_144;
 /// Block cache of the process, in bytes, shared by all shards' stores.
 pub const BLOCK_CACHE_BYTES: usize = 128 << 20;
 /// Jobs waiting for a shard's reader lane.
@@ -131,6 +146,8 @@ pub const WATCHES_PER_STREAM_MAX: usize = 1_024;
 /// Encoded updates of one stream waiting for the network, besides [`WATCH_UPDATES_MAX`].
 pub const WATCH_FRAMES_MAX: usize = 16;
 
+/// How long the Query service and the admin pages wait for callers when the process stops, in milliseconds.
+pub const SHUTDOWN_GRACE_MS: u64 = 2_000;
 /// A shard whose loop has not come round for this long is taken for dead, in milliseconds.
 pub const HEARTBEAT_MS_MAX: u64 = 5_000;
 
@@ -156,6 +173,7 @@ pub fn memory_per_shard(shards: usize) -> Vec<Term> {
         // Two memtables per column family can exist while one is flushed.
         term("write buffers", WRITE_BUFFER_BYTES_PER_SHARD * 2),
         term("block cache share", BLOCK_CACHE_BYTES / shards.max(1)),
+        term("key names", KEY_NAMES_PER_SHARD_MAX * KEY_NAME_BYTES),
         term("query", QUERY_BYTES_MAX),
     ]
 }
@@ -168,6 +186,8 @@ pub fn memory_per_shard_bytes(shards: usize) -> usize {
 
 /// User-space bytes of an idle connection: task, session and slab entry (measured: README).
 const CONNECTION_BYTES: usize = 2_048;
+/// A key's name, shared by both directions of a dictionary, with its entries.
+const KEY_NAME_BYTES: usize = 128;
 const EVENT_BYTES: usize = 128;
 const MESH_SLOT_BYTES: usize = 16;
 

@@ -5,6 +5,8 @@ mod apply;
 mod backoff;
 mod cache;
 mod query;
+#[cfg(test)]
+mod sample;
 mod subscribe;
 
 use std::{

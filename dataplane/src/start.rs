@@ -2,7 +2,6 @@
 //! good configuration, then the line to the control plane. Knows the order of starting and nothing else.
 
 use std::{
-    fs::File,
     io,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -26,7 +25,8 @@ use crate::shard::run::{Driver, Parts, ShardError, run};
 use crate::shard::{Placement, Shards};
 use crate::snapshot::Directory;
 use crate::snapshot::directory::DirectoryWriter;
-use crate::store::{Durability, Placed, StoreError, Stores};
+use crate::store::placement::{self, Placed};
+use crate::store::{Durability, StoreError};
 use crate::transport;
 
 /// Why a data plane did not start; nothing of it runs then.
@@ -36,8 +36,6 @@ pub enum StartError {
     Bind { what: &'static str, address: SocketAddr, source: io::Error },
     #[error("{path}: {source}")]
     Directory { path: PathBuf, source: io::Error },
-    #[error("{0}: another process uses this data directory")]
-    InUse(PathBuf),
     #[error("driver io_uring: this kernel or its seccomp profile does not allow it; use driver = \"epoll\" or \"auto\"")]
     IoUringForbidden,
     #[error(transparent)]
@@ -67,8 +65,6 @@ pub struct Running {
     threads: Vec<(u16, JoinHandle<Result<(), ShardError>>)>,
     stop: watch::Sender<bool>,
     runtime: tokio::runtime::Runtime,
-    /// Held for as long as the process may write: two processes on one directory would destroy it.
-    _lock: File,
 }
 
 /// The sockets of a data plane, bound before anything is served.
@@ -85,10 +81,9 @@ struct Sockets {
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let driver = choose(settings.driver)?;
     let directory = settings.data_dir.join("dataplane");
-    let lock = lock(&directory)?;
     let sockets = bind(settings)?;
     let placement = Placement::new(settings.shards);
-    let placed = Stores::new(&directory, settings.shards).and_then(|stores| stores.open(&mut say_progress))?;
+    let placed = placement::open(&directory, settings.shards, &mut say_progress)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("link")
@@ -108,8 +103,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let status = Status::new();
     let link = link(settings, &directory, query, &mailboxes, shared, &status)?;
     let tls = settings.query_tls.as_ref().map(|tls| (tls.cert.clone(), tls.key.clone()));
-    let token = settings.join_token.clone();
-    let queries = serve_queries(sockets.query, token, tls, mailboxes.clone(), stopped.clone());
+    let queries = serve_queries(sockets.query, settings.join_token.clone(), tls, mailboxes.clone(), stopped.clone());
     runtime.block_on(async {
         tokio::spawn(async move {
             if let Err(error) = queries.await {
@@ -129,7 +123,6 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         threads,
         stop,
         runtime,
-        _lock: lock,
     })
 }
 
@@ -164,17 +157,6 @@ fn choose(wanted: settings::Driver) -> Result<Driver, StartError> {
         (settings::Driver::Epoll, _) | (settings::Driver::Auto, false) => Ok(Driver::Epoll),
         (_, true) => Ok(Driver::IoUring),
         (settings::Driver::IoUring, false) => Err(StartError::IoUringForbidden),
-    }
-}
-
-fn lock(directory: &Path) -> Result<File, StartError> {
-    let failed = |source| StartError::Directory { path: directory.to_owned(), source };
-    std::fs::create_dir_all(directory).map_err(failed)?;
-    let file = File::create(directory.join("lock")).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(directory.to_owned())),
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 
@@ -215,14 +197,14 @@ fn build(
         settings::Durability::Synced => Durability::Synced,
         settings::Durability::Buffered => Durability::Buffered,
     };
-    let Placed { engines, epoch, stores } = placed;
+    let Placed { engines, epoch, opener } = placed;
     let mut parts = Vec::new();
     let mut reports = Vec::new();
     let pieces = listeners.into_iter().zip(ears).zip(meshes).zip(engines).zip(doorbells).zip(&mailboxes);
     for (index, (((((listener, heard), mesh), engine), doorbell), mailbox)) in (0..).zip(pieces) {
         let report = ShardReport { counters: Arc::default(), health: Arc::default() };
         reports.push(report.clone());
-        let stores = stores.clone();
+        let opener = opener.clone();
         parts.push(Parts {
             index,
             placement,
@@ -237,7 +219,7 @@ fn build(
             directory: Arc::clone(&directory),
             report,
             engine,
-            reopen: Box::new(move || stores.reopen(index)),
+            reopen: Box::new(move || opener.open(index)),
             epoch,
         });
     }
@@ -336,6 +318,6 @@ async fn connect(mut link: Link, status: &Arc<Status>, stopped: watch::Receiver<
     }
 }
 
-fn say_progress(progress: crate::store::placement::Progress) {
-    tracing::info!(%progress, "moving partitions to the new number of shards");
+fn say_progress(progress: placement::Progress) {
+    tracing::info!(moved = progress.moved, of = progress.of, "moving partitions to the new number of shards");
 }

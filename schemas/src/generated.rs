@@ -2,6 +2,7 @@
 #![allow(
     clippy::all,
     clippy::pedantic,
+    clippy::allow_attributes_without_reason,
     unsafe_code,
     unreachable_pub,
     unused_qualifications,

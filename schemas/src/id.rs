@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(Partition::new(PARTITIONS), None);
     }
 
-    const GOLDEN_NIL: u16 = 0;
+    const GOLDEN_NIL: u16 = 360;
 
     #[test]
     fn wrong_length_is_named() {

@@ -123,12 +123,19 @@ impl fmt::Display for InvalidSettings {
     }
 }
 
+/// A settings file, read.
+#[derive(Clone, Copy, Debug)]
+pub struct File<'a> {
+    /// As the operator named it.
+    pub name: &'a str,
+    pub bytes: &'a [u8],
+}
+
 /// What the settings are made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     pub role: Role,
-    /// The settings file's bytes, if there is one.
-    pub file: Option<&'a [u8]>,
+    pub file: Option<File<'a>>,
     /// The whole environment, or any part of it: names that do not begin with [`VARIABLE_PREFIX`] are ignored.
     pub environment: &'a BTreeMap<String, String>,
     /// Values of command-line arguments by key path.
@@ -170,8 +177,8 @@ pub struct Loaded {
 pub fn load(input: &Input<'_>) -> Result<Loaded, InvalidSettings> {
     let mut problems = Vec::new();
     let mut loaded = Loaded::defaults(input.role);
-    if let Some(bytes) = input.file {
-        loaded.take_file(bytes, &mut problems);
+    if let Some(file) = input.file {
+        loaded.take_file(file, &mut problems);
     }
     loaded.take_environment(input.environment, &mut problems);
     for (path, text) in input.arguments {
@@ -273,16 +280,17 @@ impl Loaded {
         }
     }
 
-    fn take_file(&mut self, bytes: &[u8], problems: &mut Vec<Problem>) {
-        let whole = |value: String, rule: String| Problem { path: "settings file".to_owned(), value, rule };
-        if bytes.len() > TEXT_BYTES_MAX {
-            problems.push(whole(format!("{} bytes", bytes.len()), format!("at most {TEXT_BYTES_MAX} bytes")));
+    fn take_file(&mut self, file: File<'_>, problems: &mut Vec<Problem>) {
+        let whole = |value: String, rule: String| Problem { path: file.name.to_owned(), value, rule };
+        let length = file.bytes.len();
+        if length > TEXT_BYTES_MAX {
+            problems.push(whole(format!("{length} bytes"), format!("at most {TEXT_BYTES_MAX} bytes")));
             return;
         }
-        let text = match std::str::from_utf8(bytes) {
+        let text = match std::str::from_utf8(file.bytes) {
             Ok(text) => text,
             Err(error) => {
-                problems.push(whole(format!("{} bytes", bytes.len()), format!("UTF-8 text ({error})")));
+                problems.push(whole(format!("{length} bytes"), format!("UTF-8 text ({error})")));
                 return;
             }
         };

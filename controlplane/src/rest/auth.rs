@@ -6,11 +6,11 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    access::TokenPair,
+    app::TokenPair,
     error::Error,
     rest::{
         Web,
-        extract::{Body, Signed},
+        extract::{Body, Peer, Signed},
         user::UserShape,
     },
 };
@@ -70,8 +70,8 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
 /// Sign in. Too many attempts are answered 429 with Retry-After.
 #[utoipa::path(post, path = "/api/auth/login", operation_id = "login", tag = "auth", security(()),
     request_body = LoginForm, responses((status = 200, body = TokenPairShape)))]
-async fn login(State(web): State<Web>, Body(form): Body<LoginForm>) -> Result<Json<TokenPairShape>, Error> {
-    Ok(Json(web.app.login(&form.username, &form.password).await?.into()))
+async fn login(State(web): State<Web>, Peer(address): Peer, Body(form): Body<LoginForm>) -> Result<Json<TokenPairShape>, Error> {
+    Ok(Json(web.app.login(&form.username, &form.password, address).await?.into()))
 }
 
 /// Exchange a refresh token for a new pair.
@@ -81,11 +81,11 @@ async fn refresh(State(web): State<Web>, Body(form): Body<RefreshForm>) -> Resul
     Ok(Json(web.app.refresh(&form.refresh_token).await?.into()))
 }
 
-/// Sign out: the session's tokens end.
+/// Sign out. The client forgets its tokens, which end by themselves.
 #[utoipa::path(post, path = "/api/auth/logout", operation_id = "logout", tag = "auth",
     responses((status = 200, description = "signed out")))]
-async fn logout(State(web): State<Web>, Signed(caller): Signed) -> Result<(), Error> {
-    web.app.logout(&caller).await
+async fn logout(Signed(caller): Signed) {
+    tracing::debug!(user = %caller.user, "signed out");
 }
 
 /// Who is signed in.
@@ -101,7 +101,9 @@ async fn current(State(web): State<Web>, Signed(caller): Signed) -> Result<Json<
 async fn change_password(
     State(web): State<Web>,
     Signed(caller): Signed,
+    Peer(address): Peer,
     Body(form): Body<PasswordForm>,
 ) -> Result<Json<TokenPairShape>, Error> {
-    Ok(Json(web.app.change_password(&caller, &form.current_password, &form.new_password).await?.into()))
+    let pair = web.app.change_password(&caller, &form.current_password, &form.new_password, address).await?;
+    Ok(Json(pair.into()))
 }

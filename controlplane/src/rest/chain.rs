@@ -151,7 +151,10 @@ async fn read_metadata(State(web): State<Web>, Signed(caller): Signed, Segment(i
 #[utoipa::path(post, path = "/api/ruleChain/metadata", operation_id = "saveRuleChainMetaData", tag = "rule chain",
     request_body = Value, responses((status = 200, body = Value)))]
 async fn save_metadata(State(web): State<Web>, Signed(caller): Signed, Body(metadata): Body<Value>) -> Result<Applied<Value>, Error> {
-    Ok(Applied::of(web.app.save_chain_metadata(&caller, metadata).await?))
+    let id = metadata.pointer("/ruleChainId/id").and_then(Value::as_str).unwrap_or_default();
+    let id = id.parse().map_err(|_| Invalid::new("ruleChainId", id, "must be an id object with a UUID"))?;
+    let version = metadata.get("version").and_then(Value::as_i64);
+    Ok(Applied::of(web.app.save_chain_metadata(&caller, id, version, metadata).await?))
 }
 
 /// Make a rule chain the tenant's root chain.

@@ -206,8 +206,7 @@ async fn save(
     params: Params,
     Body(form): Body<DeviceForm>,
 ) -> Result<Applied<DeviceShape>, Error> {
-    let token = params.text("accessToken").map(str::to_owned);
-    Ok(Applied::of(web.app.save_device(&caller, form.into(), token).await?))
+    Ok(Applied::of(web.app.save_device(&caller, form.into(), params.text("accessToken")).await?))
 }
 
 /// Create a device with given credentials.
@@ -219,7 +218,7 @@ async fn save_with_credentials(
     Body(form): Body<DeviceWithCredentialsForm>,
 ) -> Result<Applied<DeviceShape>, Error> {
     let token = form.credentials.token()?.map(str::to_owned);
-    Ok(Applied::of(web.app.save_device(&caller, form.device.into(), token).await?))
+    Ok(Applied::of(web.app.save_device(&caller, form.device.into(), token.as_deref()).await?))
 }
 
 /// Read a device.
@@ -268,7 +267,7 @@ async fn save_credentials(
     Signed(caller): Signed,
     Body(form): Body<CredentialForm>,
 ) -> Result<Applied<CredentialShape>, Error> {
-    let token = form.token()?.ok_or_else(|| Invalid::new("credentialsId", "", "must be given"))?.to_owned();
-    let device = given(form.device_id).ok_or_else(|| Invalid::new("deviceId", "", "must be given"))?;
+    let token = form.token()?.ok_or_else(|| Invalid::new("credentialsId", "", "must be given"))?;
+    let device = given(form.device_id.clone()).ok_or_else(|| Invalid::new("deviceId", "", "must be given"))?;
     Ok(Applied::of(web.app.save_credential(&caller, device, token, form.version).await?))
 }

@@ -1,12 +1,16 @@
 //! What handlers are given: who calls, the query string, path segments, the JSON body. Every refusal has the error body; axum's
 //! own plain-text rejections never leave. Never asks the entity store.
 
-use std::str::FromStr;
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
+};
 
 use axum::{
     Json,
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
+    extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header::AUTHORIZATION, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -16,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     access::Caller,
     clock,
-    domain::{EntityKind, Invalid, PageLink},
+    domain::{Invalid, PageLink},
     error::Error,
     rest::{Web, shape::ErrorShape},
 };
@@ -33,14 +37,27 @@ impl FromRequestParts<Web> for Signed {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Error> {
         let token = bearer(&parts.headers).ok_or(Error::Unauthenticated("no bearer token"))?;
-        web.app.authenticate(token).await.map(Self)
+        web.app.caller(token).await.map(Self)
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get("x-authorization").or_else(|| headers.get(AUTHORIZATION))?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The peer's address, by which logins are throttled; unspecified when the server was started without it.
+#[derive(Debug)]
+pub(in crate::rest) struct Peer(pub(in crate::rest) IpAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        Ok(Self(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
+    }
 }
 
 /// The query string. An empty parameter counts as absent.
@@ -59,6 +76,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 }
 
 impl Params {
+    #[cfg(test)]
+    pub(in crate::rest) fn of(pairs: &[(&str, &str)]) -> Self {
+        Self(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
     pub(in crate::rest) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
@@ -106,13 +128,6 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
             Path::<T>::from_request_parts(parts, state).await.map_err(|rejection| Error::Refused(rejection.body_text()))?;
         Ok(Self(value))
     }
-}
-
-/// The entity type of a telemetry path.
-pub(in crate::rest) fn entity_kind(name: &str) -> Result<EntityKind, Invalid> {
-    EntityKind::parse(name)
-        .filter(|kind| *kind != EntityKind::Credential)
-        .ok_or_else(|| Invalid::new("entityType", name, "must be DEVICE, TENANT, CUSTOMER, USER, DEVICE_PROFILE or RULE_CHAIN"))
 }
 
 /// The JSON body. Its content type is not looked at: there is no other kind of body.

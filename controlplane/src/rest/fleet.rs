@@ -95,7 +95,7 @@ async fn assign(
     Signed(caller): Signed,
     Segment((customer, device)): Segment<(Uuid, Uuid)>,
 ) -> Result<Applied<DeviceShape>, Error> {
-    Ok(Applied::of(web.app.assign_device(&caller, device, Some(customer)).await?))
+    Ok(Applied::of(web.app.assign_device(&caller, device, customer).await?))
 }
 
 /// Take a device from its customer.
@@ -106,7 +106,7 @@ async fn unassign(
     Signed(caller): Signed,
     Segment(device): Segment<Uuid>,
 ) -> Result<Applied<DeviceShape>, Error> {
-    Ok(Applied::of(web.app.assign_device(&caller, device, None).await?))
+    Ok(Applied::of(web.app.unassign_device(&caller, device).await?))
 }
 
 /// Take a device from the customer named.
@@ -121,7 +121,7 @@ async fn unassign_from(
     if web.app.device(&caller, device).await?.customer != Some(customer) {
         return Err(Error::Refused(format!("Device with id [{device}] is not assigned to customer [{customer}]")));
     }
-    Ok(Applied::of(web.app.assign_device(&caller, device, None).await?))
+    Ok(Applied::of(web.app.unassign_device(&caller, device).await?))
 }
 
 /// A page of the devices assigned to a customer.
@@ -158,7 +158,7 @@ async fn infos_of_customer(
 async fn devices(web: &Web, caller: &Caller, params: &Params, customer: Option<Uuid>) -> Result<Page<DeviceInfo>, Error> {
     let filter =
         DeviceFilter { customer, kind: params.text("type").map(str::to_owned), profile: params.id("deviceProfileId")? };
-    web.app.devices(caller, &filter, &params.page()?).await
+    web.app.devices(caller, filter, &params.page()?).await
 }
 
 /// Adds to every device of a page whether it is active, which its shard knows.

@@ -149,7 +149,8 @@ impl From<ProfileForm> for ProfileDraft {
 pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
     OpenApiRouter::new()
         .routes(routes!(save))
-        .routes(routes!(read))
+        .routes(routes!(read, delete))
+        .routes(routes!(set_default))
         .routes(routes!(read_default))
         .routes(routes!(list))
         .routes(routes!(list_infos))
@@ -167,6 +168,24 @@ async fn save(State(web): State<Web>, Signed(caller): Signed, Body(form): Body<P
     params(("id" = Uuid, Path)), responses((status = 200, body = ProfileShape)))]
 async fn read(State(web): State<Web>, Signed(caller): Signed, Segment(id): Segment<Uuid>) -> Result<Json<ProfileShape>, Error> {
     Ok(Json(web.app.profile(&caller, id).await?.into()))
+}
+
+/// Delete a device profile that no device has. The default one cannot be deleted.
+#[utoipa::path(delete, path = "/api/deviceProfile/{id}", operation_id = "deleteDeviceProfile", tag = "device profile",
+    params(("id" = Uuid, Path)), responses((status = 200, description = "deleted")))]
+async fn delete(State(web): State<Web>, Signed(caller): Signed, Segment(id): Segment<Uuid>) -> Result<Applied<()>, Error> {
+    Ok(Applied::of(web.app.delete_profile(&caller, id).await?))
+}
+
+/// Make this the profile devices get when nothing is said.
+#[utoipa::path(post, path = "/api/deviceProfile/{id}/default", operation_id = "setDefaultDeviceProfile",
+    tag = "device profile", params(("id" = Uuid, Path)), responses((status = 200, body = ProfileShape)))]
+async fn set_default(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment(id): Segment<Uuid>,
+) -> Result<Applied<ProfileShape>, Error> {
+    Ok(Applied::of(web.app.set_default_profile(&caller, id).await?))
 }
 
 /// The profile devices get when nothing is said.

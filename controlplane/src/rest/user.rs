@@ -1,6 +1,10 @@
 //! People over HTTP: shapes and handlers. Who may is decided by the application.
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, header::HOST},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -14,7 +18,7 @@ use crate::{
         Web,
         answer::Paging,
         auth::TokenPairShape,
-        extract::{Body, Params, Segment, Signed},
+        extract::{Body, Params, Peer, Segment, Signed},
         shape::{IdShape, PageShape, given},
     },
 };
@@ -120,6 +124,9 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(read, delete))
         .routes(routes!(activation_link))
         .routes(routes!(list))
+        .routes(routes!(of_tenant))
+        .routes(routes!(of_customer))
+        .routes(routes!(enable))
         .routes(routes!(activate))
 }
 
@@ -136,7 +143,7 @@ async fn save(
     if params.flag("sendActivationMail")? == Some(true) {
         return Err(Invalid::new("sendActivationMail", "true", "must be false: this version sends no mail").into());
     }
-    Ok(Json(web.app.save_user(&caller, form.try_into()?).await?.into()))
+    Ok(Json(web.app.save_user(&caller, form.try_into()?).await?.value.into()))
 }
 
 /// Read a user.
@@ -150,7 +157,7 @@ async fn read(State(web): State<Web>, Signed(caller): Signed, Segment(id): Segme
 #[utoipa::path(delete, path = "/api/user/{id}", operation_id = "deleteUser", tag = "user",
     params(("id" = Uuid, Path)), responses((status = 200, description = "deleted")))]
 async fn delete(State(web): State<Web>, Signed(caller): Signed, Segment(id): Segment<Uuid>) -> Result<(), Error> {
-    web.app.delete_user(&caller, id).await
+    web.app.delete_user(&caller, id).await.map(drop)
 }
 
 /// The link with which a new user sets the first password.
@@ -160,9 +167,12 @@ async fn activation_link(
     State(web): State<Web>,
     Signed(caller): Signed,
     Segment(id): Segment<Uuid>,
+    headers: HeaderMap,
 ) -> Result<String, Error> {
     let token = web.app.activation_token(&caller, id).await?;
-    Ok(format!("/api/noauth/activate?activateToken={token}"))
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let base = host.map(|host| format!("http://{host}")).unwrap_or_default();
+    Ok(format!("{base}/api/noauth/activate?activateToken={token}"))
 }
 
 /// A page of the users the caller administers.
@@ -172,9 +182,46 @@ async fn list(State(web): State<Web>, Signed(caller): Signed, params: Params) ->
     Ok(Json(PageShape::of(web.app.users(&caller, &params.page()?).await?, Into::into)))
 }
 
+/// A page of a tenant's administrators (system administrator).
+#[utoipa::path(get, path = "/api/tenant/{id}/users", operation_id = "getTenantAdmins", tag = "user",
+    params(("id" = Uuid, Path), Paging), responses((status = 200, body = PageShape<UserShape>)))]
+async fn of_tenant(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment(id): Segment<Uuid>,
+    params: Params,
+) -> Result<Json<PageShape<UserShape>>, Error> {
+    Ok(Json(PageShape::of(web.app.tenant_admins(&caller, id, &params.page()?).await?, Into::into)))
+}
+
+/// A page of a customer's users.
+#[utoipa::path(get, path = "/api/customer/{id}/users", operation_id = "getCustomerUsers", tag = "user",
+    params(("id" = Uuid, Path), Paging), responses((status = 200, body = PageShape<UserShape>)))]
+async fn of_customer(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment(id): Segment<Uuid>,
+    params: Params,
+) -> Result<Json<PageShape<UserShape>>, Error> {
+    Ok(Json(PageShape::of(web.app.customer_users(&caller, id, &params.page()?).await?, Into::into)))
+}
+
+/// Let a user sign in, or no longer.
+#[utoipa::path(post, path = "/api/user/{id}/userCredentialsEnabled", operation_id = "setUserCredentialsEnabled",
+    tag = "user", params(("id" = Uuid, Path), ("userCredentialsEnabled" = Option<bool>, Query, description = "Default true")),
+    responses((status = 200, description = "done")))]
+async fn enable(State(web): State<Web>, Signed(caller): Signed, Segment(id): Segment<Uuid>, params: Params) -> Result<(), Error> {
+    let enabled = params.flag("userCredentialsEnabled")?.unwrap_or(true);
+    web.app.set_user_enabled(&caller, id, enabled).await
+}
+
 /// Set the first password and sign in.
 #[utoipa::path(post, path = "/api/noauth/activate", operation_id = "activateUser", tag = "user", security(()),
     request_body = ActivationForm, responses((status = 200, body = TokenPairShape)))]
-async fn activate(State(web): State<Web>, Body(form): Body<ActivationForm>) -> Result<Json<TokenPairShape>, Error> {
-    Ok(Json(web.app.activate(&form.activate_token, &form.password).await?.into()))
+async fn activate(
+    State(web): State<Web>,
+    Peer(address): Peer,
+    Body(form): Body<ActivationForm>,
+) -> Result<Json<TokenPairShape>, Error> {
+    Ok(Json(web.app.activate(&form.activate_token, &form.password, address).await?.into()))
 }

@@ -215,7 +215,7 @@ fn span(raw: &RawCommand, start: Option<i64>, length_ms: i64) -> Result<Span, Re
 }
 
 /// `a,b` as a list; blanks around keys and empty keys are dropped.
-pub(crate) fn split_keys(keys: &str) -> Vec<String> {
+fn split_keys(keys: &str) -> Vec<String> {
     keys.split(',').map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect()
 }
 

@@ -17,9 +17,8 @@ async fn get_page(address: std::net::SocketAddr, path: &str) -> (u16, String) {
 
 #[tokio::test]
 async fn tells_life_readiness_and_numbers() {
-    let reports: Vec<ShardReport> = (0..2)
-        .map(|_| ShardReport { counters: Arc::new(ShardCounters::new()), health: Arc::new(ShardHealth::new()) })
-        .collect();
+    let reports: Vec<ShardReport> =
+        (0..2).map(|_| ShardReport { counters: Arc::new(ShardCounters::new()), health: Arc::new(ShardHealth::new()) }).collect();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, shutdown) = watch::channel(false);

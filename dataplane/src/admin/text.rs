@@ -61,7 +61,7 @@ impl Page {
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
         // Writing to a String does not fail.
-        drop(writeln!(self.0, "{line}"));
+        let _ = writeln!(self.0, "{line}");
     }
 }
 

@@ -162,3 +162,6 @@ impl Credentials {
         dropped
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use aws_lc_rs::{constant_time, digest};
 use schemas::generated::query::{self as wire, query_server};
 use tokio::{
     sync::{mpsc, oneshot, watch as stop},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -33,14 +33,14 @@ use crate::shard::{Event, Mailbox, Shards};
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Serves until `shutdown` is true, then ends the watches and waits for the calls under way. `tls` names the PEM files of
+/// Serves until `shutdown` is true, then ends the watches and waits a while for the calls under way. `tls` names the PEM files of
 /// certificate and key.
 ///
 /// # Errors
 /// [`LinkError`] when a listener beyond loopback has no TLS (DESIGN 27), a file cannot be read, or the socket fails.
 pub async fn serve_queries(
     listener: TcpListener,
-    join_token: &str,
+    join_token: String,
     tls: Option<(PathBuf, PathBuf)>,
     shards: Shards,
     shutdown: stop::Receiver<bool>,
@@ -61,13 +61,14 @@ pub async fn serve_queries(
     let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
     let queries = query_server::QueryServer::new(Queries { shards, shutdown: shutdown.clone() })
         .max_decoding_message_size(limits::QUERY_REQUEST_BYTES_MAX);
-    let guarded = InterceptedService::new(queries, Bearer::new(join_token)?);
-    let mut end = shutdown;
-    server
-        .add_service(guarded)
-        .serve_with_incoming_shutdown(incoming, async move { stopped(&mut end).await })
-        .await
-        .map_err(|error| LinkError::Serve(with_causes(&error)))
+    let guarded = InterceptedService::new(queries, Bearer::new(&join_token)?);
+    let (mut end, mut last_end) = (shutdown.clone(), shutdown);
+    let serving = server.add_service(guarded).serve_with_incoming_shutdown(incoming, async move { stopped(&mut end).await });
+    tokio::select! {
+        served = serving => served.map_err(|error| LinkError::Serve(with_causes(&error))),
+        // A caller that does not read must not keep the process from ending.
+        () = async { stopped(&mut last_end).await; sleep(Duration::from_millis(limits::SHUTDOWN_GRACE_MS)).await } => Ok(()),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LinkError> {
@@ -165,10 +166,7 @@ impl query_server::Query for Queries {
         Ok(Response::new(tokio_stream::iter(convert::Chunks::new(series))))
     }
 
-    async fn attributes(
-        &self,
-        request: Request<wire::AttributesRequest>,
-    ) -> Result<Response<wire::AttributesReply>, Status> {
+    async fn attributes(&self, request: Request<wire::AttributesRequest>) -> Result<Response<wire::AttributesReply>, Status> {
         let request = request.into_inner();
         let target = convert::target(request.entity)?;
         let scope = convert::any_scope(request.scope)?;
@@ -177,20 +175,14 @@ impl query_server::Query for Queries {
         Ok(Response::new(wire::AttributesReply { attributes: convert::all_attributes(attributes) }))
     }
 
-    async fn save_timeseries(
-        &self,
-        request: Request<wire::SaveTimeseriesRequest>,
-    ) -> Result<Response<wire::WriteReply>, Status> {
+    async fn save_timeseries(&self, request: Request<wire::SaveTimeseriesRequest>) -> Result<Response<wire::WriteReply>, Status> {
         let wire::SaveTimeseriesRequest { entity, payload, ttl_s } = request.into_inner();
         let target = convert::target(entity)?;
         self.ask(target, |reply| Query::SaveTimeseries { payload, ttl_s, reply }).await?;
         Ok(Response::new(wire::WriteReply {}))
     }
 
-    async fn save_attributes(
-        &self,
-        request: Request<wire::SaveAttributesRequest>,
-    ) -> Result<Response<wire::WriteReply>, Status> {
+    async fn save_attributes(&self, request: Request<wire::SaveAttributesRequest>) -> Result<Response<wire::WriteReply>, Status> {
         let wire::SaveAttributesRequest { entity, scope, payload } = request.into_inner();
         let target = convert::target(entity)?;
         let scope = convert::one_scope(scope)?;
@@ -221,10 +213,7 @@ impl query_server::Query for Queries {
 
     type WatchStream = ReceiverStream<Result<wire::WatchUpdate, Status>>;
 
-    async fn watch(
-        &self,
-        request: Request<Streaming<wire::WatchRequest>>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<Streaming<wire::WatchRequest>>) -> Result<Response<Self::WatchStream>, Status> {
         let (frames, outgoing) = mpsc::channel(limits::WATCH_FRAMES_MAX);
         tokio::spawn(watch::run(request.into_inner(), frames, self.shards.clone(), self.shutdown.clone()));
         Ok(Response::new(ReceiverStream::new(outgoing)))

@@ -165,7 +165,8 @@ async fn follow_once(link: &mut Link, backoff: &mut Backoff) -> Lost {
 type Reports = mpsc::Sender<wire::InstanceFrame>;
 
 async fn connect(link: &Link) -> Result<(Reports, Streaming<wire::FeedFrame>), Lost> {
-    let channel = link.endpoint.connect().await.map_err(|error| Lost::Connect(with_causes(&error)))?;
+    let connecting = timeout(ANSWER_DEADLINE, link.endpoint.connect()).await.map_err(|_| Lost::Silent)?;
+    let channel = connecting.map_err(|error| Lost::Connect(with_causes(&error)))?;
     let (reports, outgoing) = mpsc::channel(limits::FEED_REPORTS_MAX);
     report(&reports, instance_frame::Kind::Hello(link.hello())).await?;
     let mut request = Request::new(ReceiverStream::new(outgoing));
@@ -250,7 +251,7 @@ impl Link {
 fn random() -> u64 {
     let mut bytes = [0; 8];
     // Without randomness the pauses lose their jitter and nothing else.
-    drop(aws_lc_rs::rand::fill(&mut bytes));
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
     u64::from_le_bytes(bytes)
 }
 

@@ -344,7 +344,9 @@ fn agrees(value: &Value<'_>, json: &serde_json::Value) -> bool {
         (Value::Bool(a), serde_json::Value::Bool(b)) => a == b,
         (Value::Text(a), serde_json::Value::String(b)) => a == b,
         (Value::Json(a), serde_json::Value::Array(_) | serde_json::Value::Object(_)) => {
-            serde_json::from_str::<serde_json::Value>(a).is_ok_and(|a| a == *json)
+            // Both from text, because serde_json's own reading of a double may be off in the last place.
+            let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+            read(a) == read(&json.to_string())
         }
         (Value::Long(a), serde_json::Value::Number(b)) => match b.as_i64() {
             Some(b) => *a == b,
@@ -352,7 +354,7 @@ fn agrees(value: &Value<'_>, json: &serde_json::Value) -> bool {
             None => b.as_f64() == a.to_string().parse().ok(),
         },
         (Value::Double(a), serde_json::Value::Number(b)) => {
-            // serde_json's own reading may be off by one unit in the last place.
+            // Here, too.
             b.as_f64().is_some_and(|b| (a - b).abs() <= b.abs() * f64::EPSILON)
         }
         _ => false,
@@ -360,8 +362,6 @@ fn agrees(value: &Value<'_>, json: &serde_json::Value) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
     #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         harness::any(&bytes);

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use schemas::chain::{Chain, EDGES_MAX, EXECUTIONS_MAX, NODES_MAX, label};
+use schemas::chain::{Chain, EDGES_MAX, EXECUTIONS_MAX, MessageType, label};
 
 use crate::limits::STEPS_PER_MESSAGE_MAX;
 use crate::rules::node::Node;
 
 // What the check of a chain lets through, a plan can hold and an evaluation can finish.
 const _: () = assert!(EXECUTIONS_MAX <= STEPS_PER_MESSAGE_MAX as u64, "a checked chain is never cut short");
-const _: () = assert!(NODES_MAX <= u32::MAX as usize && EDGES_MAX <= u32::MAX as usize, "indices are u32");
+const _: () = assert!(EDGES_MAX * MessageType::COUNT <= u32::MAX as usize, "a position among the targets is a u32");
 
 /// A compiled chain. Step `n` is node `n` of the chain. The default plan is that of the empty chain and does nothing.
 #[derive(Clone, Debug, Default)]

@@ -45,8 +45,9 @@ impl Shard {
         while let Some(entity) = self.loads.front().copied() {
             let Some(readers) = self.ledger.readers() else { return };
             let mailbox = self.mailbox.clone();
+            let now = self.now.timestamp;
             let job = move |engine: &dyn store::Engine| {
-                let loaded = Loaded { entity, result: DeviceState::load(engine, entity) };
+                let loaded = Loaded { entity, result: DeviceState::load(engine, entity, now) };
                 post(&mailbox, Event::Loaded(Box::new(loaded)));
             };
             if readers.submit(Box::new(job)).is_err() {
@@ -54,6 +55,7 @@ impl Shard {
                 return;
             }
             self.loads.pop_front();
+            self.residents.reloading(entity);
         }
     }
 
@@ -102,8 +104,7 @@ impl Shard {
 
     fn history(&mut self, entity: EntityId, history: History, reply: Reply<Vec<crate::query::Series>>) {
         let partition = Partition::of(entity);
-        let named = |key: &String| Some((key.clone(), self.ledger.dictionary.id_of(partition, key)?));
-        let names: Vec<(String, u32)> = history.keys.iter().filter_map(named).collect();
+        let names = self.ledger.dictionary.ids_of(partition, &history.keys);
         let tombstones = match self.residents.get_mut(entity, self.now.instant) {
             Some(state) => state.tombstones().to_vec(),
             None => Vec::new(),
@@ -163,7 +164,7 @@ impl Shard {
     ) {
         let deleted = match self.stage(target.entity) {
             Some(stage) => {
-                let mut writing = super::work::writing(stage.ledger, target.entity, stage.now);
+                let mut writing = super::work::writing(stage.ledger, stage.now);
                 stage
                     .state
                     .delete_timeseries(&mut writing, keys, range)
@@ -171,7 +172,7 @@ impl Shard {
             }
             None => Err(not_loaded()),
         };
-        let reload = matches!(deleted, Ok(crate::device::Deleted::Reload));
+        let reload = deleted.as_ref().is_ok_and(|deleted| deleted.reload);
         let done = deleted.is_ok();
         self.reply(reply, deleted.map(|_| ()));
         if done {
@@ -179,14 +180,14 @@ impl Shard {
             self.raise(target, MessageType::TimeseriesDeleted, Body::Deleted { keys });
         }
         if reload {
-            self.reload(target.entity);
+            self.loads.push_back(target.entity);
         }
     }
 
     fn delete_attributes(&mut self, target: Target, scope: Scope, keys: &[String], reply: Reply<()>) {
         let deleted = match self.stage(target.entity) {
             Some(stage) => {
-                let mut writing = super::work::writing(stage.ledger, target.entity, stage.now);
+                let mut writing = super::work::writing(stage.ledger, stage.now);
                 Ok(stage.state.delete_attributes(&mut writing, scope, keys))
             }
             None => Err(not_loaded()),

@@ -114,10 +114,6 @@ impl Signal {
         }
     }
 
-    pub fn ended(&self) -> bool {
-        self.order.get() == Some(Order::End)
-    }
-
     /// Waits for the next order.
     pub async fn order(&self) -> Order {
         poll_fn(|cx| match self.order.take() {

@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use schemas::id::{DeviceId, EntityId};
+use schemas::id::{DeviceId, EntityId, Partition};
 
 use super::event::Doorbell;
 use super::slab::Key;
@@ -13,7 +13,8 @@ use crate::limits;
 use crate::metric::{Counter, ShardCounters};
 use crate::query::{Update, WatcherId};
 use crate::session::{Outcome, Receipt};
-use crate::store::{Batch, Committer, Durability, Engine, ReaderLane, StoreError, Ticket, WriteError};
+use crate::store::key::{self, Kind};
+use crate::store::{Batch, Committer, Durability, Encoder, Engine, Family, ReaderLane, StoreError, Ticket, WriteError};
 
 /// Opens this shard's store again after a generation ended.
 pub type Reopen = Box<dyn Fn() -> Result<Arc<dyn Engine>, StoreError>>;
@@ -39,7 +40,6 @@ pub enum OwnedDownlink {
 
 /// The store of this generation.
 struct Open {
-    engine: Arc<dyn Engine>,
     committer: Committer,
     readers: ReaderLane,
 }
@@ -61,6 +61,7 @@ pub struct Ledger {
     pub batch: Batch,
     pub dictionary: Dictionary,
     pub sequence: Sequence,
+    pub encoder: Encoder,
     /// Promises of this turn, waiting for its ticket.
     turn: Vec<Owed>,
     owed: VecDeque<(Ticket, Owed)>,
@@ -90,6 +91,7 @@ impl Ledger {
             batch: Batch::new(),
             dictionary: Dictionary::default(),
             sequence: Sequence::new(epoch),
+            encoder: Encoder::default(),
             turn: Vec::new(),
             owed: VecDeque::new(),
             standstill: None,
@@ -105,17 +107,12 @@ impl Ledger {
     /// When the dictionary cannot be read.
     pub fn begin(&mut self, engine: Arc<dyn Engine>) -> Result<(), StoreError> {
         self.dictionary = Dictionary::load(&*engine)?;
-        let committer = Committer::spawn(Arc::clone(&engine), self.durability, self.doorbell.clone());
-        let readers = ReaderLane::spawn(Arc::clone(&engine));
-        self.open = Some(Open { engine, committer, readers });
+        let committer = Committer::spawn(Arc::clone(&engine), self.durability, self.doorbell.clone())?;
+        let readers = ReaderLane::spawn(engine)?;
+        self.open = Some(Open { committer, readers });
         self.standstill = None;
         self.attempts = 0;
         Ok(())
-    }
-
-    /// The engine of this generation.
-    pub fn engine(&self) -> Option<&Arc<dyn Engine>> {
-        self.open.as_ref().map(|open| &open.engine)
     }
 
     pub fn readers(&self) -> Option<&ReaderLane> {
@@ -216,7 +213,7 @@ impl Ledger {
             _ => return None,
         }
         let opened = (self.reopen)().and_then(|engine| {
-            // An empty write finds out whether the store accepts anything, before sessions are admitted to it.
+            // Deleting what never was finds out whether the store accepts anything, before sessions are admitted to it.
             probe(&*engine)?;
             Ok(engine)
         });
@@ -278,11 +275,9 @@ impl Ledger {
 
 fn probe(engine: &dyn Engine) -> Result<(), StoreError> {
     let mut batch = Batch::new();
-    batch.delete(crate::store::Family::State, &crate::store::key::probe());
-    match engine.write(&batch) {
-        Ok(()) => engine.flush(true),
-        Err(error) => Err(StoreError::from(error)),
-    }
+    batch.delete(Family::State, &key::kind_range(Partition::of(EntityId(uuid::Uuid::nil())), Kind::Connected).0);
+    engine.write(&batch).map_err(|error| StoreError::Failed(error.to_string()))?;
+    engine.flush(true)
 }
 
 impl std::fmt::Debug for Ledger {

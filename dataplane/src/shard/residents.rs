@@ -33,6 +33,10 @@ struct Resident {
     sessions: u32,
     used: Instant,
     bytes: usize,
+    /// Grows with every use, since any use may write.
+    uses: u64,
+    /// `uses` when the state was last asked of the disk again.
+    reloading: u64,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +69,7 @@ impl Residents {
     pub fn get_mut(&mut self, entity: EntityId, now: Instant) -> Option<&mut DeviceState> {
         let resident = self.states.get_mut(&entity)?;
         resident.used = now;
+        resident.uses += 1;
         Some(&mut resident.state)
     }
 
@@ -89,11 +94,30 @@ impl Residents {
             let bytes = state.bytes();
             self.bytes += bytes;
             self.queue.push_back(entity);
-            self.states.insert(entity, Resident { state, sessions: 0, used: now, bytes });
+            self.states.insert(entity, Resident { state, sessions: 0, used: now, bytes, uses: 0, reloading: 0 });
         }
         let waiting = self.loading.remove(&entity).unwrap_or_default();
         self.parked -= waiting.len();
         waiting
+    }
+
+    /// The disk is asked for a state that is here; [`Self::replace`] compares with this moment.
+    pub fn reloading(&mut self, entity: EntityId) {
+        if let Some(resident) = self.states.get_mut(&entity) {
+            resident.reloading = resident.uses;
+        }
+    }
+
+    /// Takes a reloaded state, unless the one here has been used since it was asked for.
+    pub fn replace(&mut self, entity: EntityId, state: DeviceState) -> bool {
+        match self.states.get_mut(&entity) {
+            Some(resident) if resident.reloading == resident.uses => {
+                resident.state = state;
+                true
+            }
+            Some(_) => false,
+            None => true,
+        }
     }
 
     /// A session starts to use the state.
@@ -128,7 +152,7 @@ impl Residents {
     }
 
     /// States to write out and drop because the budget is exceeded, idle ones first.
-    pub fn evict(&mut self, now: Instant) -> Vec<(EntityId, DeviceState)> {
+    pub fn evict(&mut self, now: Instant) -> Vec<DeviceState> {
         let mut evicted = Vec::new();
         let mut looks = self.queue.len();
         while self.bytes > limits::DEVICE_STATES_BYTES_PER_SHARD && looks > 0 {
@@ -142,7 +166,7 @@ impl Residents {
                 self.queue.push_back(entity);
             } else if let Some(resident) = self.states.remove(&entity) {
                 self.bytes = self.bytes.saturating_sub(resident.bytes);
-                evicted.push((entity, resident.state));
+                evicted.push(resident.state);
             }
         }
         evicted

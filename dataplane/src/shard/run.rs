@@ -144,6 +144,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<(Shard, Listener), ShardError
         ready: Vec::new(),
         held: Vec::new(),
         loads: Default::default(),
+        reload_later: Vec::new(),
         interrupted: Default::default(),
         crowded: Vec::new(),
         stuck: Vec::new(),

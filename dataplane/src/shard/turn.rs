@@ -51,6 +51,8 @@ pub struct Shard {
     pub held: Vec<Key>,
     /// States to be loaded: given to the reader lane after the turn's batch, so that it reads what the turn wrote.
     pub loads: VecDeque<EntityId>,
+    /// States whose latest values only the disk knows, to be loaded again with the next tick.
+    pub reload_later: Vec<EntityId>,
     /// Devices that were connected when the process died and have not had their DISCONNECT yet.
     pub interrupted: VecDeque<EntityId>,
     /// Connections whose owner's ring had no room; looked at again with the next tick.

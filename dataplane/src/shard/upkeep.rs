@@ -61,6 +61,15 @@ impl Shard {
     /// A lane has loaded a state: whoever waited for it goes on.
     pub fn state_loaded(&mut self, loaded: Loaded) {
         let Loaded { entity, result } = loaded;
+        if self.residents.contains(entity) {
+            if let Ok(state) = result
+                && !self.residents.replace(entity, state)
+            {
+                // Written to meanwhile: the disk is asked again.
+                self.reload_later.push(entity);
+            }
+            return;
+        }
         let (state, error) = match result {
             Ok(state) => (Some(state), None),
             Err(error) => (None, Some(error.to_string())),
@@ -77,15 +86,6 @@ impl Shard {
                     tracing::warn!(%entity, error, "the state of a device could not be loaded");
                 }
             }
-        }
-    }
-
-    /// Loads an entity's state again because only the disk knows what is latest now.
-    pub fn reload(&mut self, entity: EntityId) {
-        // Sessions keep their hold: the new value takes the old one's place when it arrives.
-        if let Some(mut stage) = self.stage(entity) {
-            let mut writing = writing(stage.ledger, entity, stage.now);
-            stage.state.flush_record(&mut writing);
         }
     }
 
@@ -112,6 +112,7 @@ impl Shard {
         });
         self.expire();
         self.ready.append(&mut self.crowded);
+        self.loads.extend(std::mem::take(&mut self.reload_later));
         for (shard, moved) in std::mem::take(&mut self.stuck) {
             self.send_moved(shard, moved);
         }
@@ -124,9 +125,9 @@ impl Shard {
                     self.with_state(entity, Parked::Interrupted);
                 }
             }
-            for (entity, mut state) in self.residents.evict(now.instant) {
+            for mut state in self.residents.evict(now.instant) {
                 self.counters.increment(Counter::StatesEvicted);
-                state.flush_record(&mut writing(&mut self.ledger, entity, now));
+                state.flush_record(&mut writing(&mut self.ledger, now));
             }
         } else if let Some(engine) = self.ledger.try_reopen(now.instant) {
             tracing::info!(shard = self.index, "the store is open again");
@@ -171,11 +172,14 @@ impl Shard {
     fn overdue(&mut self, entity: EntityId) {
         let now = self.now;
         let Some(state) = self.residents.get_mut(entity, now.instant) else { return };
-        let Some(deadline) = state.inactivity_deadline() else { return };
-        if deadline > now.timestamp {
-            return self.residents.arm(deadline, entity);
+        if state.inactive_since_deadline(now.timestamp).is_none() {
+            state.rearm(&mut writing(&mut self.ledger, now));
+            if let Some(deadline) = state.deadline() {
+                self.residents.arm(deadline, entity);
+            }
+            return;
         }
-        state.set_inactive(&mut writing(&mut self.ledger, entity, now));
+        state.set_inactive(&mut writing(&mut self.ledger, now));
         self.tell_attributes(entity, &["active", "inactivityAlarmTime"]);
         self.lifecycle(DeviceId(entity.0), MessageType::InactivityEvent);
     }
@@ -184,8 +188,8 @@ impl Shard {
         let entity = EntityId::from(device);
         let now = self.now;
         let Some(state) = self.residents.get_mut(entity, now.instant) else { return };
-        let woke = state.connected(&mut writing(&mut self.ledger, entity, now));
-        if let Some(deadline) = state.inactivity_deadline() {
+        let woke = state.connected(&mut writing(&mut self.ledger, now));
+        if let Some(deadline) = state.deadline() {
             self.residents.arm(deadline, entity);
         }
         self.tell_attributes(entity, &["active", "lastConnectTime", "lastActivityTime"]);
@@ -207,7 +211,7 @@ impl Shard {
         let entity = EntityId::from(device);
         let now = self.now;
         let Some(state) = self.residents.get_mut(entity, now.instant) else { return };
-        state.disconnected(&mut writing(&mut self.ledger, entity, now));
+        state.disconnected(&mut writing(&mut self.ledger, now));
         self.tell_attributes(entity, &["lastDisconnectTime"]);
         self.lifecycle(device, MessageType::DisconnectEvent);
     }
@@ -286,6 +290,7 @@ impl Shard {
         }
         self.held.clear();
         self.loads.clear();
+        self.reload_later.clear();
         self.interrupted.clear();
         self.sessions.clear();
         self.watches.clear();
@@ -305,8 +310,8 @@ impl Shard {
             self.close(key, Close::from(Reason::ShuttingDown));
         }
         for entity in self.residents.entities() {
-            if let Some(mut stage) = self.stage(entity) {
-                let mut writing = writing(stage.ledger, entity, stage.now);
+            if let Some(stage) = self.stage(entity) {
+                let mut writing = writing(stage.ledger, stage.now);
                 stage.state.flush_record(&mut writing);
             }
         }

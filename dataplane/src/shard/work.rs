@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use schemas::chain::MessageType;
-use schemas::id::{DeviceId, EntityId, Partition, TenantId};
+use schemas::id::{DeviceId, EntityId, TenantId};
 
 use super::ledger::{Ledger, Owed, OwnedDownlink};
 use super::serve::Flow;
@@ -19,7 +19,7 @@ use crate::message::{Body, Message, Readings, Scope};
 use crate::metric::{Counter, ShardCounters};
 use crate::payload::{self, Casting};
 use crate::query::{Attribute, Point, Series};
-use crate::rules::{self, Plan};
+use crate::rules::{self, NodeCounts, Plan};
 use crate::session::{Outcome, Receipt};
 use super::watching::Watches;
 
@@ -47,7 +47,7 @@ impl Shard {
         let Some(device) = self.device_of(key) else { return Flow::Stop };
         let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return Flow::Stop };
         let both = request.client.is_none() && request.shared.is_none();
-        let mut side = |scope, keys: Option<Vec<String>>| match keys {
+        let side = |scope, keys: Option<Vec<String>>| match keys {
             Some(keys) => state.attributes(Some(scope), &keys),
             // Neither side named: everything of both, as ThingsBoard answers.
             None if both => state.attributes(Some(scope), &[]),
@@ -161,7 +161,7 @@ pub struct Stage<'s> {
 impl Stage<'_> {
     fn evaluate(&mut self, plan: &Plan, message: &Message<'_>) -> Outcome {
         let mut effects = Vec::new();
-        rules::evaluate(plan, message, &mut effects);
+        rules::evaluate(plan, message, &mut NodeCounts::default(), &mut effects);
         let mut outcome = Outcome::Stored;
         for effect in effects {
             let staged = match effect {
@@ -195,15 +195,15 @@ impl Stage<'_> {
         ttl_s: u32,
         use_server_ts: bool,
     ) -> Result<(), RefusedReadings> {
-        let mut writing = writing(self.ledger, entity, self.now);
+        let mut writing = writing(self.ledger, self.now);
         let saved = self.state.save_timeseries(&mut writing, readings, ttl_s, use_server_ts)?;
-        self.counters.add(Counter::RowsStored, saved.rows);
-        self.counters.add(Counter::ReadingsStored, saved.readings);
+        self.counters.add(Counter::RowsStored, saved.rows as u64);
+        self.counters.add(Counter::ReadingsStored, saved.readings as u64);
         if saved.shared_ts {
             self.counters.increment(Counter::TimestampsShared);
         }
         if self.watches.is_watched(entity) {
-            let series = series(readings, &saved.timestamps);
+            let series = series(readings, &saved.ts);
             for owed in self.watches.on_series(entity, &series) {
                 self.ledger.owe(owed);
             }
@@ -223,7 +223,7 @@ impl Stage<'_> {
         only_on_change: bool,
         notify_device: bool,
     ) -> Result<(), RefusedReadings> {
-        let mut writing = writing(self.ledger, entity, self.now);
+        let mut writing = writing(self.ledger, self.now);
         let changed = self.state.save_attributes(&mut writing, scope, readings, only_on_change)?;
         if changed.is_empty() {
             return Ok(());
@@ -275,14 +275,13 @@ fn series(readings: &Readings<'_>, timestamps: &[Timestamp]) -> Vec<Series> {
 }
 
 /// What a device state needs to write: the batch, the names, the numbers and the time.
-pub fn writing(ledger: &mut Ledger, entity: EntityId, now: Now) -> Writing<'_> {
+pub fn writing(ledger: &mut Ledger, now: Now) -> Writing<'_> {
     Writing {
         batch: &mut ledger.batch,
         dictionary: &mut ledger.dictionary,
         sequence: &mut ledger.sequence,
+        encoder: &mut ledger.encoder,
         now: now.timestamp,
-        partition: Partition::of(entity),
-        entity,
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
-use schemas::settings::{Input, InvalidSettings, Loaded, Problem, Role, VARIABLE_PREFIX, load};
+use schemas::settings::{File, Input, InvalidSettings, Loaded, Problem, Role, VARIABLE_PREFIX, load};
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::Arguments;
@@ -34,16 +35,14 @@ impl Planes {
         let given: Vec<(&'static str, String)> =
             arguments.data_dir.iter().map(|directory| ("data_dir", directory.clone())).collect();
         let environment = environment();
-        let input = Input { role, file: file.as_deref(), environment: &environment, arguments: &given };
+        let name = arguments.settings.as_deref().unwrap_or_else(|| Path::new("")).display().to_string();
+        let file = file.as_deref().map(|bytes| File { name: &name, bytes });
+        let input = Input { role, file, environment: &environment, arguments: &given };
         Self::from_input(&input, arguments.demo)
     }
 
     fn from_input(input: &Input<'_>, demo: bool) -> Result<Self, InvalidSettings> {
-        let mut loaded = load(input)?;
         let role = input.role;
-        if loaded.value("grpc.join_token").is_none() {
-            loaded.supply("grpc.join_token", &random_token()?);
-        }
         let mut problems = Vec::new();
         if demo && !role.has_control_plane() {
             problems.push(Problem::new(
@@ -51,6 +50,16 @@ impl Planes {
                 "true",
                 "only for a process with a control plane, which holds users and devices",
             ));
+        }
+        let mut loaded = match load(input) {
+            Ok(loaded) => loaded,
+            Err(mut invalid) => {
+                invalid.problems.append(&mut problems);
+                return Err(invalid);
+            }
+        };
+        if loaded.value("grpc.join_token").is_none() {
+            loaded.supply("grpc.join_token", &random_token()?);
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let dataplane = role.has_data_plane().then(|| dataplane::settings::Settings::new(&loaded, cores));
@@ -110,7 +119,12 @@ mod tests {
 
     fn check(role: Role, file: &str, variables: &[(&str, &str)], demo: bool) -> Result<Planes, String> {
         let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let input = Input { role, file: Some(file.as_bytes()), environment: &environment, arguments: &[] };
+        let input = Input {
+            role,
+            file: Some(File { name: "test.toml", bytes: file.as_bytes() }),
+            environment: &environment,
+            arguments: &[],
+        };
         Planes::from_input(&input, demo).map_err(|invalid| invalid.to_string())
     }
 

@@ -33,6 +33,7 @@ impl<'a> Row<'a> {
   pub const VT_NUMBERS: ::flatbuffers::VOffsetT = 8;
   pub const VT_TEXTS: ::flatbuffers::VOffsetT = 10;
   pub const VT_TTL_S: ::flatbuffers::VOffsetT = 12;
+  pub const VT_ACTIVITY_TS: ::flatbuffers::VOffsetT = 14;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -44,6 +45,7 @@ impl<'a> Row<'a> {
     args: &'args RowArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Row<'bldr>> {
     let mut builder = RowBuilder::new(_fbb);
+    builder.add_activity_ts(args.activity_ts);
     builder.add_ttl_s(args.ttl_s);
     if let Some(x) = args.texts { builder.add_texts(x); }
     if let Some(x) = args.numbers { builder.add_numbers(x); }
@@ -88,6 +90,13 @@ impl<'a> Row<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u32>(Row::VT_TTL_S, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn activity_ts(&self) -> i64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i64>(Row::VT_ACTIVITY_TS, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Row<'_> {
@@ -101,6 +110,7 @@ impl ::flatbuffers::Verifiable for Row<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u64>>>("numbers", Self::VT_NUMBERS, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<&'_ str>>>>("texts", Self::VT_TEXTS, false)?
      .visit_field::<u32>("ttl_s", Self::VT_TTL_S, false)?
+     .visit_field::<i64>("activity_ts", Self::VT_ACTIVITY_TS, false)?
      .finish();
     Ok(())
   }
@@ -111,6 +121,7 @@ pub struct RowArgs<'a> {
     pub numbers: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u64>>>,
     pub texts: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<&'a str>>>>,
     pub ttl_s: u32,
+    pub activity_ts: i64,
 }
 impl<'a> Default for RowArgs<'a> {
   #[inline]
@@ -121,6 +132,7 @@ impl<'a> Default for RowArgs<'a> {
       numbers: None,
       texts: None,
       ttl_s: 0,
+      activity_ts: 0,
     }
   }
 }
@@ -151,6 +163,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> RowBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u32>(Row::VT_TTL_S, ttl_s, 0);
   }
   #[inline]
+  pub fn add_activity_ts(&mut self, activity_ts: i64) {
+    self.fbb_.push_slot::<i64>(Row::VT_ACTIVITY_TS, activity_ts, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> RowBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     RowBuilder {
@@ -173,6 +189,7 @@ impl ::core::fmt::Debug for Row<'_> {
       ds.field("numbers", &self.numbers());
       ds.field("texts", &self.texts());
       ds.field("ttl_s", &self.ttl_s());
+      ds.field("activity_ts", &self.activity_ts());
       ds.finish()
   }
 }
@@ -676,6 +693,7 @@ impl<'a> State<'a> {
   pub const VT_LAST_ACTIVITY_TS: ::flatbuffers::VOffsetT = 16;
   pub const VT_INACTIVITY_ALARM_TS: ::flatbuffers::VOffsetT = 18;
   pub const VT_ACTIVE: ::flatbuffers::VOffsetT = 20;
+  pub const VT_DEADLINE_TS: ::flatbuffers::VOffsetT = 22;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -687,6 +705,7 @@ impl<'a> State<'a> {
     args: &'args StateArgs<'args>
   ) -> ::flatbuffers::WIPOffset<State<'bldr>> {
     let mut builder = StateBuilder::new(_fbb);
+    builder.add_deadline_ts(args.deadline_ts);
     builder.add_inactivity_alarm_ts(args.inactivity_alarm_ts);
     builder.add_last_activity_ts(args.last_activity_ts);
     builder.add_last_disconnect_ts(args.last_disconnect_ts);
@@ -763,6 +782,13 @@ impl<'a> State<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<bool>(State::VT_ACTIVE, Some(false)).unwrap()}
   }
+  #[inline]
+  pub fn deadline_ts(&self) -> i64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i64>(State::VT_DEADLINE_TS, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for State<'_> {
@@ -780,6 +806,7 @@ impl ::flatbuffers::Verifiable for State<'_> {
      .visit_field::<i64>("last_activity_ts", Self::VT_LAST_ACTIVITY_TS, false)?
      .visit_field::<i64>("inactivity_alarm_ts", Self::VT_INACTIVITY_ALARM_TS, false)?
      .visit_field::<bool>("active", Self::VT_ACTIVE, false)?
+     .visit_field::<i64>("deadline_ts", Self::VT_DEADLINE_TS, false)?
      .finish();
     Ok(())
   }
@@ -794,6 +821,7 @@ pub struct StateArgs<'a> {
     pub last_activity_ts: i64,
     pub inactivity_alarm_ts: i64,
     pub active: bool,
+    pub deadline_ts: i64,
 }
 impl<'a> Default for StateArgs<'a> {
   #[inline]
@@ -808,6 +836,7 @@ impl<'a> Default for StateArgs<'a> {
       last_activity_ts: 0,
       inactivity_alarm_ts: 0,
       active: false,
+      deadline_ts: 0,
     }
   }
 }
@@ -854,6 +883,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> StateBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<bool>(State::VT_ACTIVE, active, false);
   }
   #[inline]
+  pub fn add_deadline_ts(&mut self, deadline_ts: i64) {
+    self.fbb_.push_slot::<i64>(State::VT_DEADLINE_TS, deadline_ts, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> StateBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     StateBuilder {
@@ -880,6 +913,7 @@ impl ::core::fmt::Debug for State<'_> {
       ds.field("last_activity_ts", &self.last_activity_ts());
       ds.field("inactivity_alarm_ts", &self.inactivity_alarm_ts());
       ds.field("active", &self.active());
+      ds.field("deadline_ts", &self.deadline_ts());
       ds.finish()
   }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Input, KEYS, Loaded, Role, load};
+use super::{File, Input, KEYS, Loaded, Role, load};
 
 /// Bytes before the first 0xFF are the settings file, those after it alternate variable names and values.
 ///
@@ -21,7 +21,7 @@ pub fn any(bytes: &[u8]) {
         environment.insert(name, String::from_utf8_lossy(value).into_owned());
     }
     for role in Role::ALL {
-        match load(&Input { role, file: Some(file), environment: &environment, arguments: &[] }) {
+        match load(&Input { role, file: Some(File { name: "fuzzed", bytes: file }), environment: &environment, arguments: &[] }) {
             Ok(loaded) => reads_back(&loaded),
             Err(invalid) => {
                 assert!(!invalid.problems.is_empty(), "a refusal names at least one problem");

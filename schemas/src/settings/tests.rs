@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Input, InvalidSettings, KEYS, Loaded, Role, Source, harness, load};
+use super::{File, Input, InvalidSettings, KEYS, Loaded, Role, Source, harness, load};
 
 fn loaded(role: Role, file: &str, environment: &[(&str, &str)]) -> Result<Loaded, InvalidSettings> {
     let environment: BTreeMap<String, String> =
         environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    load(&Input { role, file: Some(file.as_bytes()), environment: &environment, arguments: &[] })
+    load(&Input {
+        role,
+        file: Some(File { name: "test.toml", bytes: file.as_bytes() }),
+        environment: &environment,
+        arguments: &[],
+    })
 }
 
 /// Loads for standalone and compares the problems, one `path = value: rule` beginning per expected entry.
@@ -100,13 +105,18 @@ fn kinds_of_toml_that_are_no_value_are_refused() {
     standalone("[mqtt.listen]\nport = 1", "mqtt.listen = \"{…}\"");
     standalone("[nowhere]\nport = 1", "nowhere = \"{…}\": no such setting");
     standalone("log.filter = 7", "log.filter = \"7\"");
-    standalone("shards = 1\nshards = 2", "settings file = line 2: TOML (");
-    standalone("shards = ", "settings file = line 1: TOML (");
+    standalone("shards = 1\nshards = 2", "test.toml = line 2: TOML (");
+    standalone("shards = ", "test.toml = line 1: TOML (");
 }
 
 #[test]
 fn bytes_that_are_not_text_are_refused() {
-    let input = Input { role: Role::Standalone, file: Some(b"\xFF\xFE"), environment: &BTreeMap::new(), arguments: &[] };
+    let input = Input {
+        role: Role::Standalone,
+        file: Some(File { name: "x", bytes: b"\xFF\xFE" }),
+        environment: &BTreeMap::new(),
+        arguments: &[],
+    };
     let invalid = load(&input).unwrap_err();
     assert!(invalid.problems[0].rule.starts_with("UTF-8 text"), "{invalid}");
 }

@@ -79,21 +79,24 @@ pub const DATAPLANE: &[Row] = &[
     ),
 ];
 
-/// domain → entity → {access, feed} → {telemetry, push} → app → {rest, ws} → start (DESIGN 4, 8.8).
+/// domain → {entity, telemetry} → error → {access, feed} → app → {push, ws} → rest → start (DESIGN 4, 8.8). `rest` comes after
+/// `ws` because it holds the full list of routes.
 pub const CONTROLPLANE: &[Row] = &[
     ("clock", &[]),
+    ("random", &[]),
     ("settings", &[]),
     ("domain", &[]),
-    ("error", &["domain"]),
     ("migration", &[]),
-    ("entity", &["domain", "error", "clock", "migration"]),
-    ("access", &["domain", "entity", "error", "clock"]),
+    ("entity", &["settings", "domain", "migration", "clock", "random"]),
+    ("telemetry", &["settings", "domain", "clock"]),
+    // The one mapping of every inner error to HTTP.
+    ("error", &["domain", "entity", "telemetry", "clock"]),
+    ("access", &["settings", "domain", "entity", "error", "clock", "random"]),
     ("feed", &["domain", "entity", "error", "clock"]),
-    ("telemetry", &["domain", "error", "clock"]),
-    ("push", &["domain", "feed", "telemetry", "error", "clock"]),
-    ("app", &["domain", "entity", "access", "feed", "telemetry", "push", "error", "clock"]),
-    ("rest", &["app", "domain", "entity", "access", "telemetry", "error", "clock"]),
-    ("ws", &["app", "domain", "access", "telemetry", "error", "clock"]),
+    ("app", &["settings", "domain", "entity", "telemetry", "error", "access", "feed", "clock", "random"]),
+    ("push", &["settings", "domain", "telemetry", "error", "feed", "app", "clock", "random"]),
+    ("ws", &["domain", "telemetry", "error", "access", "app", "clock"]),
+    ("rest", &["domain", "entity", "telemetry", "error", "access", "feed", "app", "ws", "clock"]),
     (
         "start",
         &[
@@ -101,15 +104,16 @@ pub const CONTROLPLANE: &[Row] = &[
             "domain",
             "entity",
             "migration",
+            "telemetry",
+            "error",
             "access",
             "feed",
-            "telemetry",
-            "push",
             "app",
-            "rest",
+            "push",
             "ws",
-            "error",
+            "rest",
             "clock",
+            "random",
         ],
     ),
 ];
@@ -120,7 +124,11 @@ pub const CRATES: &[(&str, &str, &[&str])] = &[
     ("monoio", "dataplane/", &["dataplane/src/transport", "dataplane/src/shard", "dataplane/src/start"]),
     ("axum", "dataplane/", &["dataplane/src/admin"]),
     ("tonic", "dataplane/", &["dataplane/src/link"]),
-    ("sea_orm", "controlplane/", &["controlplane/src/entity", "controlplane/src/migration", "controlplane/src/feed"]),
+    (
+        "sea_orm",
+        "controlplane/",
+        &["controlplane/src/entity", "controlplane/src/migration", "controlplane/src/feed", "controlplane/src/app"],
+    ),
     (
         "axum",
         "controlplane/",
@@ -132,7 +140,7 @@ pub const CRATES: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Modules of the data plane that may wait (DESIGN 3.2).
-pub const ASYNC: &[&str] = &["transport", "shard", "link", "admin"];
+pub const ASYNC: &[&str] = &["transport", "shard", "link", "admin", "start"];
 
 /// The files that may hold `unsafe`, each block with its SAFETY.
 pub const UNSAFE: &[&str] = &["dataplane/src/transport/socket.rs"];

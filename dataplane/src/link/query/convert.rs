@@ -19,10 +19,7 @@ fn invalid(reason: impl Into<String>) -> Status {
 pub(super) fn target(entity: Option<wire::Entity>) -> Result<Target, Status> {
     let entity = entity.ok_or_else(|| invalid("entity: missing"))?;
     let id = |field, bytes: &[u8]| uuid(field, bytes).map_err(|error| invalid(error.to_string()));
-    Ok(Target {
-        entity: EntityId(id("entity.id", &entity.id)?),
-        tenant: TenantId(id("entity.tenant_id", &entity.tenant_id)?),
-    })
+    Ok(Target { entity: EntityId(id("entity.id", &entity.id)?), tenant: TenantId(id("entity.tenant_id", &entity.tenant_id)?) })
 }
 
 /// Keys asked for; none means all.

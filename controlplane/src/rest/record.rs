@@ -1,0 +1,211 @@
+//! Writing and deleting attributes and series over HTTP. Answered when durable on the owning shard; never stored here.
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use crate::{
+    access::Caller,
+    app::Use,
+    domain::Invalid,
+    error::Error,
+    rest::{
+        Web,
+        extract::{Params, Raw, Segment, Signed},
+        telemetry::{keys, reach, scope},
+    },
+};
+
+const DEVICE: &str = "DEVICE";
+
+pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::new()
+        .routes(routes!(save_attributes))
+        .routes(routes!(save_attributes_short, delete_attributes))
+        .routes(routes!(save_device_attributes, delete_device_attributes))
+        .routes(routes!(save_timeseries))
+        .routes(routes!(save_timeseries_with_ttl))
+        .routes(routes!(delete_timeseries))
+}
+
+/// Save attributes: a flat JSON object. Shared ones are sent to the device.
+#[utoipa::path(post, path = "/api/plugins/telemetry/{entityType}/{entityId}/attributes/{scope}",
+    operation_id = "saveEntityAttributesV2", tag = "telemetry",
+    params(("entityType" = String, Path, example = "DEVICE"), ("entityId" = Uuid, Path),
+        ("scope" = String, Path, example = "SHARED_SCOPE")),
+    request_body = serde_json::Value, responses((status = 200, description = "saved")))]
+async fn save_attributes(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment((kind, id, name)): Segment<(String, Uuid, String)>,
+    Raw(payload): Raw,
+) -> Result<(), Error> {
+    put_attributes(&web, &caller, (&kind, id, &name), payload).await
+}
+
+/// Save attributes, the short path.
+#[utoipa::path(post, path = "/api/plugins/telemetry/{entityType}/{entityId}/{scope}",
+    operation_id = "saveEntityAttributesV1", tag = "telemetry",
+    params(("entityType" = String, Path, example = "DEVICE"), ("entityId" = Uuid, Path),
+        ("scope" = String, Path, example = "SHARED_SCOPE")),
+    request_body = serde_json::Value, responses((status = 200, description = "saved")))]
+async fn save_attributes_short(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment((kind, id, name)): Segment<(String, Uuid, String)>,
+    Raw(payload): Raw,
+) -> Result<(), Error> {
+    put_attributes(&web, &caller, (&kind, id, &name), payload).await
+}
+
+/// Save attributes of a device.
+#[utoipa::path(post, path = "/api/plugins/telemetry/{deviceId}/{scope}",
+    operation_id = "saveDeviceAttributes", tag = "telemetry",
+    params(("deviceId" = Uuid, Path), ("scope" = String, Path, example = "SHARED_SCOPE")),
+    request_body = serde_json::Value, responses((status = 200, description = "saved")))]
+async fn save_device_attributes(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment((id, name)): Segment<(Uuid, String)>,
+    Raw(payload): Raw,
+) -> Result<(), Error> {
+    put_attributes(&web, &caller, (DEVICE, id, &name), payload).await
+}
+
+async fn put_attributes(
+    web: &Web,
+    caller: &Caller,
+    (kind, id, name): (&str, Uuid, &str),
+    payload: Vec<u8>,
+) -> Result<(), Error> {
+    let scope = scope(name)?;
+    let (client, entity) = reach(web, caller, kind, id, Use::Write).await?;
+    Ok(client.save_attributes(&entity, scope, payload).await?)
+}
+
+/// Delete attributes of one scope.
+#[utoipa::path(delete, path = "/api/plugins/telemetry/{entityType}/{entityId}/{scope}",
+    operation_id = "deleteEntityAttributes", tag = "telemetry",
+    params(("entityType" = String, Path, example = "DEVICE"), ("entityId" = Uuid, Path),
+        ("scope" = String, Path, example = "SHARED_SCOPE"), ("keys" = String, Query, description = "`a,b`")),
+    responses((status = 200, description = "deleted")))]
+async fn delete_attributes(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment((kind, id, name)): Segment<(String, Uuid, String)>,
+    params: Params,
+) -> Result<(), Error> {
+    drop_attributes(&web, &caller, (&kind, id, &name), &params).await
+}
+
+/// Delete attributes of a device.
+#[utoipa::path(delete, path = "/api/plugins/telemetry/{deviceId}/{scope}",
+    operation_id = "deleteDeviceAttributes", tag = "telemetry",
+    params(("deviceId" = Uuid, Path), ("scope" = String, Path, example = "SHARED_SCOPE"),
+        ("keys" = String, Query, description = "`a,b`")),
+    responses((status = 200, description = "deleted")))]
+async fn delete_device_attributes(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment((id, name)): Segment<(Uuid, String)>,
+    params: Params,
+) -> Result<(), Error> {
+    drop_attributes(&web, &caller, (DEVICE, id, &name), &params).await
+}
+
+async fn drop_attributes(
+    web: &Web,
+    caller: &Caller,
+    (kind, id, name): (&str, Uuid, &str),
+    params: &Params,
+) -> Result<(), Error> {
+    let scope = scope(name)?;
+    let keys = named(params)?;
+    let (client, entity) = reach(web, caller, kind, id, Use::Write).await?;
+    Ok(client.delete_attributes(&entity, scope, keys).await?)
+}
+
+/// Save time series: telemetry JSON, any of its three forms.
+#[utoipa::path(post, path = "/api/plugins/telemetry/{entityType}/{entityId}/timeseries/{scope}",
+    operation_id = "saveEntityTelemetry", tag = "telemetry",
+    params(("entityType" = String, Path, example = "DEVICE"), ("entityId" = Uuid, Path),
+        ("scope" = String, Path, description = "Any text, ThingsBoard's `ANY`")),
+    request_body = serde_json::Value, responses((status = 200, description = "saved")))]
+async fn save_timeseries(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment((kind, id, _scope)): Segment<(String, Uuid, String)>,
+    Raw(payload): Raw,
+) -> Result<(), Error> {
+    let (client, entity) = reach(&web, &caller, &kind, id, Use::Write).await?;
+    Ok(client.save_timeseries(&entity, payload, 0).await?)
+}
+
+/// Save time series that expire after `ttl` seconds.
+#[utoipa::path(post, path = "/api/plugins/telemetry/{entityType}/{entityId}/timeseries/{scope}/{ttl}",
+    operation_id = "saveEntityTelemetryWithTTL", tag = "telemetry",
+    params(("entityType" = String, Path, example = "DEVICE"), ("entityId" = Uuid, Path),
+        ("scope" = String, Path, description = "Any text, ThingsBoard's `ANY`"),
+        ("ttl" = u32, Path, description = "Seconds; 0 = kept")),
+    request_body = serde_json::Value, responses((status = 200, description = "saved")))]
+async fn save_timeseries_with_ttl(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment((kind, id, _scope, ttl)): Segment<(String, Uuid, String, u32)>,
+    Raw(payload): Raw,
+) -> Result<(), Error> {
+    let (client, entity) = reach(&web, &caller, &kind, id, Use::Write).await?;
+    Ok(client.save_timeseries(&entity, payload, ttl).await?)
+}
+
+/// Delete points of series: all of the keys, or those of `[startTs, endTs)`.
+#[utoipa::path(delete, path = "/api/plugins/telemetry/{entityType}/{entityId}/timeseries/delete",
+    operation_id = "deleteEntityTimeseries", tag = "telemetry",
+    params(("entityType" = String, Path, example = "DEVICE"), ("entityId" = Uuid, Path),
+        ("keys" = String, Query, description = "`a,b`"),
+        ("deleteAllDataForKeys" = Option<bool>, Query, description = "Default false: a time range is needed"),
+        ("startTs" = Option<i64>, Query), ("endTs" = Option<i64>, Query, description = "Exclusive"),
+        ("deleteLatest" = Option<bool>, Query, description = "Must be true: the latest value is the newest stored one"),
+        ("rewriteLatestIfDeleted" = Option<bool>, Query, description = "Always true: see deleteLatest")),
+    responses((status = 200, description = "deleted")))]
+async fn delete_timeseries(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment((kind, id)): Segment<(String, Uuid)>,
+    params: Params,
+) -> Result<Response, Error> {
+    let keys = named(&params)?;
+    let range = deletion(&params)?;
+    let (client, entity) = reach(&web, &caller, &kind, id, Use::Write).await?;
+    client.delete_timeseries(&entity, keys, range).await?;
+    Ok(().into_response())
+}
+
+/// The keys a deletion names; it never means all.
+fn named(params: &Params) -> Result<Vec<String>, Invalid> {
+    let keys = keys(params);
+    if keys.is_empty() { Err(Invalid::new("keys", "", "must name at least one key")) } else { Ok(keys) }
+}
+
+/// The range to delete; `None` = everything.
+pub(in crate::rest) fn deletion(params: &Params) -> Result<Option<(i64, i64)>, Invalid> {
+    if params.flag("deleteLatest")? == Some(false) {
+        return Err(Invalid::new("deleteLatest", "false", "must be true: the latest value is the newest stored one"));
+    }
+    if params.flag("deleteAllDataForKeys")?.unwrap_or(false) {
+        return Ok(None);
+    }
+    let millis = "must be milliseconds since the Unix epoch";
+    let start: Option<i64> = params.read("startTs", millis)?;
+    let end: Option<i64> = params.read("endTs", millis)?;
+    match (start, end) {
+        (Some(start), Some(end)) if start <= end => Ok(Some((start, end))),
+        (Some(start), Some(end)) => {
+            Err(Invalid::new("startTs", &start.to_string(), format!("must not be above endTs {end}")))
+        }
+        _ => Err(Invalid::new("startTs, endTs", "", "must both be given unless deleteAllDataForKeys=true")),
+    }
+}

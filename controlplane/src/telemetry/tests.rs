@@ -1,0 +1,289 @@
+//! A fake data plane that REST and WebSocket tests ask too, and the tests of the line to it. Never stores anything.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use schemas::{
+    generated::query::{
+        self as wire,
+        query_server::{Query, QueryServer},
+    },
+    telemetry::Value,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, broadcast, mpsc},
+    task::JoinHandle,
+};
+use tokio_stream::{
+    StreamExt,
+    wrappers::{ReceiverStream, TcpListenerStream},
+};
+use tonic::{Request, Response, Status, Streaming};
+use uuid::Uuid;
+
+use super::*;
+
+pub(crate) const JOIN_TOKEN: &str = "0123456789abcdef";
+type Answer<T> = Result<Response<T>, Status>;
+
+/// A data plane whose every entity has the series `temperature` (20.5 at 1000, 21 at 2000) and `door` (`true` at 1500), and the
+/// server attribute `active`. The keys `wrong`, `huge` and `down` make it refuse.
+#[derive(Debug)]
+pub(crate) struct Fake {
+    pub(crate) endpoint: String,
+    /// What was written, as text.
+    pub(crate) written: Arc<Mutex<Vec<String>>>,
+    /// What to send to every watch.
+    pub(crate) live: broadcast::Sender<wire::WatchUpdate>,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Fake {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let (live, _) = broadcast::channel(16);
+        let plane = Plane { written: Arc::clone(&written), live: live.clone() };
+        let server = tokio::spawn(async move {
+            let incoming = TcpListenerStream::new(listener);
+            tonic::transport::Server::builder().add_service(QueryServer::new(plane)).serve_with_incoming(incoming).await.unwrap();
+        });
+        Self { endpoint, written, live, server }
+    }
+}
+
+struct Plane {
+    written: Arc<Mutex<Vec<String>>>,
+    live: broadcast::Sender<wire::WatchUpdate>,
+}
+
+impl Plane {
+    async fn note(&self, text: String) -> Answer<wire::WriteReply> {
+        self.written.lock().await.push(text);
+        Ok(Response::new(wire::WriteReply {}))
+    }
+}
+
+fn admit<T>(request: &Request<T>, keys: &[String]) -> Result<(), Status> {
+    let shown = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+    if shown != Some(&format!("Bearer {JOIN_TOKEN}")) {
+        return Err(Status::unauthenticated("wrong join token"));
+    }
+    match keys.first().map(String::as_str) {
+        Some("wrong") => Err(Status::invalid_argument("keys: \"wrong\" is wrong")),
+        Some("huge") => Err(Status::resource_exhausted("the answer is too large")),
+        Some("down") => Err(Status::unavailable("store stalled")),
+        _ => Ok(()),
+    }
+}
+
+fn point(ts: i64, value: Value<'static>) -> wire::Point {
+    wire::Point { ts, value: Some(value.into()) }
+}
+
+pub(crate) fn series_of(key: &str, points: Vec<(i64, Value<'static>)>) -> wire::Series {
+    wire::Series { key: key.to_owned(), points: points.into_iter().map(|(ts, value)| point(ts, value)).collect() }
+}
+
+fn stored(keys: &[String]) -> Vec<wire::Series> {
+    let all = vec![
+        series_of("door", vec![(1_500, Value::Bool(true))]),
+        series_of("temperature", vec![(2_000, Value::Double(21.0)), (1_000, Value::Double(20.5))]),
+    ];
+    all.into_iter().filter(|series| keys.is_empty() || keys.contains(&series.key)).collect()
+}
+
+fn newest(mut series: Vec<wire::Series>) -> Vec<wire::Series> {
+    series.iter_mut().for_each(|one| one.points.truncate(1));
+    series
+}
+
+fn active() -> wire::Attribute {
+    wire::Attribute {
+        scope: wire::Scope::Server.into(),
+        key: "active".to_owned(),
+        last_update_ts: 1_200,
+        value: Some(Value::Bool(true).into()),
+    }
+}
+
+#[tonic::async_trait]
+impl Query for Plane {
+    type HistoryStream = ReceiverStream<Result<wire::HistoryChunk, Status>>;
+    type WatchStream = ReceiverStream<Result<wire::WatchUpdate, Status>>;
+
+    async fn keys(&self, request: Request<wire::KeysRequest>) -> Answer<wire::KeysReply> {
+        admit(&request, &[])?;
+        Ok(Response::new(wire::KeysReply { keys: vec!["door".to_owned(), "temperature".to_owned()] }))
+    }
+
+    async fn latest(&self, request: Request<wire::LatestRequest>) -> Answer<wire::LatestReply> {
+        admit(&request, &request.get_ref().keys)?;
+        Ok(Response::new(wire::LatestReply { series: newest(stored(&request.get_ref().keys)) }))
+    }
+
+    /// One chunk per point, so that joining them is tested.
+    async fn history(&self, request: Request<wire::HistoryRequest>) -> Answer<Self::HistoryStream> {
+        admit(&request, &request.get_ref().keys)?;
+        let (chunks, receiver) = mpsc::channel(16);
+        for series in stored(&request.get_ref().keys) {
+            for point in series.points {
+                let series = vec![wire::Series { key: series.key.clone(), points: vec![point] }];
+                chunks.send(Ok(wire::HistoryChunk { series })).await.unwrap();
+            }
+        }
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn attributes(&self, request: Request<wire::AttributesRequest>) -> Answer<wire::AttributesReply> {
+        admit(&request, &request.get_ref().keys)?;
+        let wanted = [wire::Scope::Unspecified, wire::Scope::Server].contains(&request.get_ref().scope());
+        Ok(Response::new(wire::AttributesReply { attributes: if wanted { vec![active()] } else { Vec::new() } }))
+    }
+
+    async fn save_timeseries(&self, request: Request<wire::SaveTimeseriesRequest>) -> Answer<wire::WriteReply> {
+        admit(&request, &[])?;
+        let request = request.into_inner();
+        self.note(format!("series {} ttl {}", String::from_utf8_lossy(&request.payload), request.ttl_s)).await
+    }
+
+    async fn save_attributes(&self, request: Request<wire::SaveAttributesRequest>) -> Answer<wire::WriteReply> {
+        admit(&request, &[])?;
+        let request = request.into_inner();
+        self.note(format!("{:?} {}", request.scope(), String::from_utf8_lossy(&request.payload))).await
+    }
+
+    async fn delete_timeseries(&self, request: Request<wire::DeleteTimeseriesRequest>) -> Answer<wire::WriteReply> {
+        admit(&request, &[])?;
+        let wire::DeleteTimeseriesRequest { keys, start_ts, end_ts, all_data, .. } = request.into_inner();
+        self.note(format!("delete {} {start_ts}..{end_ts} all {all_data}", keys.join("+"))).await
+    }
+
+    async fn delete_attributes(&self, request: Request<wire::DeleteAttributesRequest>) -> Answer<wire::WriteReply> {
+        admit(&request, &[])?;
+        let request = request.into_inner();
+        self.note(format!("delete {:?} {}", request.scope(), request.keys.join("+"))).await
+    }
+
+    async fn watch(&self, request: Request<Streaming<wire::WatchRequest>>) -> Answer<Self::WatchStream> {
+        admit(&request, &[])?;
+        let mut requests = request.into_inner();
+        let mut live = self.live.subscribe();
+        let (updates, receiver) = mpsc::channel(16);
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            loop {
+                let update = tokio::select! {
+                    request = requests.next() => {
+                        let Some(Ok(request)) = request else { return };
+                        match request.kind {
+                            Some(wire::watch_request::Kind::Start(start)) => {
+                                open.push(request.watch_id);
+                                snapshot(request.watch_id, &start)
+                            }
+                            _ => {
+                                open.retain(|watch| *watch != request.watch_id);
+                                continue;
+                            }
+                        }
+                    }
+                    Ok(update) = live.recv() => update,
+                };
+                let watches = if update.watch_id == 0 { open.clone() } else { vec![update.watch_id] };
+                for watch_id in watches {
+                    if updates.send(Ok(wire::WatchUpdate { watch_id, ..update.clone() })).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+fn snapshot(watch_id: u32, start: &wire::WatchStart) -> wire::WatchUpdate {
+    let empty = wire::WatchUpdate { watch_id, snapshot: true, ..wire::WatchUpdate::default() };
+    match (start.keys.first().map(String::as_str), start.timeseries) {
+        (Some("wrong"), _) => wire::WatchUpdate { error: "refused".to_owned(), ..empty },
+        (_, true) => wire::WatchUpdate { series: newest(stored(&start.keys)), ..empty },
+        (_, false) => wire::WatchUpdate { attributes: vec![active()], ..empty },
+    }
+}
+
+fn entity() -> Entity {
+    Entity { kind: "DEVICE", id: Uuid::from_u128(1), tenant: Uuid::from_u128(2) }
+}
+
+async fn client(fake: &Fake) -> Client {
+    Pool::new(JOIN_TOKEN, None).unwrap().owner(std::slice::from_ref(&fake.endpoint)).await.unwrap()
+}
+
+#[tokio::test]
+async fn reads_come_back_as_values() {
+    let fake = Fake::start().await;
+    let client = client(&fake).await;
+    assert_eq!(client.keys(&entity()).await.unwrap(), ["door", "temperature"]);
+    let latest = client.latest(&entity(), vec!["temperature".to_owned()]).await.unwrap();
+    let point = |ts, value| Point { ts, value: Value::Double(value) };
+    assert_eq!(latest, [Series { key: "temperature".to_owned(), points: vec![point(2_000, 21.0)] }]);
+    let range = Range {
+        keys: vec!["temperature".to_owned()],
+        start: 0,
+        end: 3_000,
+        limit: 10,
+        ascending: false,
+        aggregation: Aggregation::None,
+        interval_ms: 0,
+    };
+    let history = client.history(&entity(), range).await.unwrap();
+    assert_eq!(history, [Series { key: "temperature".to_owned(), points: vec![point(2_000, 21.0), point(1_000, 20.5)] }]);
+    let attributes = client.attributes(&entity(), Some(Scope::Server), Vec::new()).await.unwrap();
+    assert_eq!(attributes.len(), 1);
+    assert_eq!((attributes[0].scope, attributes[0].value.clone()), (Scope::Server, Value::Bool(true)));
+}
+
+#[tokio::test]
+async fn refusals_keep_their_kind() {
+    let fake = Fake::start().await;
+    let client = client(&fake).await;
+    let refusal = async |key: &str| client.latest(&entity(), vec![key.to_owned()]).await.unwrap_err();
+    assert_eq!(refusal("wrong").await, Unanswered::Invalid("keys: \"wrong\" is wrong".to_owned()));
+    assert!(refusal("huge").await.to_string().contains("narrow the time range"));
+    assert!(matches!(refusal("down").await, Unanswered::Unavailable(_)));
+    let stranger = Pool::new("another token!!!", None).unwrap().owner(std::slice::from_ref(&fake.endpoint)).await.unwrap();
+    assert!(matches!(stranger.keys(&entity()).await, Err(Unanswered::Refused(_))));
+}
+
+#[tokio::test]
+async fn without_an_instance_nobody_is_asked() {
+    let pool = Pool::new(JOIN_TOKEN, None).unwrap();
+    assert_eq!(pool.owner(&[]).await.unwrap_err(), Unanswered::NoInstance);
+    assert!(matches!(pool.owner(&["no url at all".to_owned()]).await, Err(Unanswered::Refused(_))));
+    assert_eq!(Pool::new("line\nbreak", None).unwrap_err(), InvalidLine::JoinToken);
+    // Nobody listens on port 1: the answer is a refusal in time, not a hang.
+    let client = pool.owner(&["http://127.0.0.1:1".to_owned()]).await.unwrap();
+    assert!(matches!(client.keys(&entity()).await, Err(Unanswered::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_watch_begins_with_its_snapshot() {
+    let fake = Fake::start().await;
+    let mut live = client(&fake).await.live().await.unwrap();
+    live.start(7, &entity(), &Watch::Timeseries, vec!["door".to_owned()]).unwrap();
+    let first = live.next().await.unwrap().unwrap();
+    assert!(first.snapshot && first.watch == 7 && first.series.len() == 1, "{first:?}");
+    let series = vec![series_of("door", vec![(1_700, Value::Bool(false))])];
+    fake.live.send(wire::WatchUpdate { series, ..wire::WatchUpdate::default() }).unwrap();
+    let second = live.next().await.unwrap().unwrap();
+    assert!(!second.snapshot && second.watch == 7, "{second:?}");
+    live.stop(7).unwrap();
+    live.start(8, &entity(), &Watch::Attributes(None), vec!["wrong".to_owned()]).unwrap();
+    assert_eq!(live.next().await.unwrap().unwrap().error.as_deref(), Some("refused"));
+}

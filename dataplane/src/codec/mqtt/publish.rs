@@ -1,0 +1,85 @@
+//! PUBLISH, both ways (section 3.3 of both specifications). Never looks into a payload and never maps topics to meaning.
+
+use super::{DecodeError, PacketType, Properties, Property, Qos, REMAINING_LENGTH_MAX, Version, field, property};
+use crate::codec::cursor::Cursor;
+
+/// A PUBLISH of a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Publish<'a> {
+    pub dup: bool,
+    pub qos: Qos,
+    pub retain: bool,
+    /// Empty only in MQTT 5 and only together with a topic alias.
+    pub topic: &'a str,
+    /// `Some` for QoS 1 and 2.
+    pub packet_id: Option<u16>,
+    pub topic_alias: Option<u16>,
+    pub properties: Properties<'a>,
+    pub payload: &'a [u8],
+}
+
+impl<'a> Publish<'a> {
+    pub(super) fn decode(version: Version, flags: u8, cursor: &mut Cursor<'a>) -> Result<Self, DecodeError> {
+        let (dup, retain) = (flags & 0b1000 != 0, flags & 0b0001 != 0);
+        let qos = Qos::from_bits((flags >> 1) & 0b11).ok_or(DecodeError::PublishFlags)?;
+        // [MQTT-3.3.1-2]: DUP is 0 for QoS 0. MQTT 3.1 does not say so.
+        if dup && qos == Qos::AtMostOnce && version != Version::V31 {
+            return Err(DecodeError::PublishFlags);
+        }
+        let topic = field::topic_name(cursor)?;
+        let packet_id = if qos == Qos::AtMostOnce { None } else { Some(field::packet_id(cursor)?) };
+        let properties = match version {
+            Version::V5 => Properties::decode(cursor, property::Allowed::PUBLISH)?,
+            Version::V31 | Version::V311 => Properties::default(),
+        };
+        let topic_alias = properties.iter().find_map(|property| match property {
+            Property::TopicAlias(alias) => Some(alias),
+            _ => None,
+        });
+        // [MQTT-4.7.3-1]; MQTT 5, 3.3.2.1: an empty name needs an alias.
+        if topic.is_empty() && topic_alias.is_none() {
+            return Err(DecodeError::TopicName);
+        }
+        Ok(Self { dup, qos, retain, topic, packet_id, topic_alias, properties, payload: cursor.take_rest() })
+    }
+}
+
+/// A PUBLISH to a client: not a duplicate, not retained, without properties.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    pub topic: &'a str,
+    /// `Some` makes it QoS 1, `None` QoS 0.
+    pub packet_id: Option<u16>,
+    pub payload: &'a [u8],
+}
+
+/// Length of the whole packet that [`encode_publish`] makes; `None` if MQTT has no such packet.
+#[must_use]
+pub fn outgoing_bytes(version: Version, outgoing: &Outgoing<'_>) -> Option<usize> {
+    if outgoing.topic.len() > usize::from(u16::MAX) {
+        return None;
+    }
+    let remaining = remaining_length(version, outgoing);
+    (remaining <= REMAINING_LENGTH_MAX).then(|| 1 + field::varint_bytes(remaining) + remaining)
+}
+
+/// Appends a PUBLISH. Only for what [`outgoing_bytes`] has a length.
+pub fn encode_publish(version: Version, outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
+    let qos = if outgoing.packet_id.is_some() { Qos::AtLeastOnce } else { Qos::AtMostOnce };
+    out.push(PacketType::Publish.first_byte((qos as u8) << 1));
+    field::put_varint(out, remaining_length(version, outgoing));
+    field::put_binary(out, outgoing.topic.as_bytes());
+    if let Some(id) = outgoing.packet_id {
+        out.extend_from_slice(&id.to_be_bytes());
+    }
+    if version == Version::V5 {
+        out.push(0);
+    }
+    out.extend_from_slice(outgoing.payload);
+}
+
+fn remaining_length(version: Version, outgoing: &Outgoing<'_>) -> usize {
+    let packet_id = if outgoing.packet_id.is_some() { 2 } else { 0 };
+    let properties = usize::from(version == Version::V5);
+    2 + outgoing.topic.len() + packet_id + properties + outgoing.payload.len()
+}

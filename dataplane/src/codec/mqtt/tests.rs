@@ -1,0 +1,661 @@
+//! The codec against the specification (as data), against arbitrary and mutated bytes, and against the published crate
+//! `mqtt5-protocol` as a second opinion.
+
+use mqtt5_protocol::packet::{
+    self as theirs, FixedHeader, MqttPacket,
+    connack::ConnAckPacket,
+    connect::ConnectPacket,
+    disconnect::DisconnectPacket,
+    puback::PubAckPacket,
+    publish::PublishPacket,
+    subscribe::{RetainHandling, SubscribePacket, SubscriptionOptions, TopicFilter},
+    unsubscribe::UnsubscribePacket,
+};
+use mqtt5_protocol::types::{ConnectOptions, ReasonCode as TheirReason, WillMessage};
+use mqtt5_protocol::{Properties as TheirProperties, PropertyId, PropertyValue, QoS};
+use proptest::prelude::*;
+
+use super::*;
+
+/// The packets of `bytes` up to the first error, as text.
+fn outline(version: Version, bytes: &[u8]) -> Vec<Result<String, DecodeError>> {
+    let (mut outlines, mut rest) = (Vec::new(), bytes);
+    loop {
+        match frame(rest, usize::MAX) {
+            Ok(None) => return outlines,
+            Ok(Some(frame)) => {
+                outlines.push(decode(version, &frame).map(|packet| format!("{packet:?}")));
+                rest = &rest[frame.bytes..];
+            }
+            Err(error) => {
+                outlines.push(Err(error));
+                return outlines;
+            }
+        }
+    }
+}
+
+fn one(version: Version, bytes: &[u8]) -> Result<Packet<'_>, DecodeError> {
+    let frame = frame(bytes, usize::MAX)?.ok_or(DecodeError::Truncated)?;
+    decode(version, &frame)
+}
+
+/// Each of `cases` is refused with its error.
+fn check(version: Version, cases: &[(&str, &[u8], DecodeError)]) {
+    for (name, bytes, error) in cases {
+        assert_eq!(one(version, bytes).err(), Some(*error), "{version:?}: {name}");
+    }
+}
+
+#[test]
+fn a_frame_is_whole_or_awaited_or_refused_early() {
+    assert!(matches!(frame(&[], 99), Ok(None)));
+    assert!(matches!(frame(&[0x30], 99), Ok(None)));
+    assert!(matches!(frame(&[0x30, 0x80], 99), Ok(None)));
+    assert!(matches!(frame(&[0x30, 2, 0], 99), Ok(None)));
+    let whole = frame(&[0x3B, 2, 7, 8, 9], 99).unwrap().unwrap();
+    assert_eq!((whole.packet_type, whole.flags, whole.body, whole.bytes), (PacketType::Publish, 0x0B, &[7, 8][..], 4));
+    assert_eq!(frame(&[0x0F], 99).err(), Some(DecodeError::PacketType));
+    assert_eq!(frame(&[0x30, 98], 99).err(), Some(DecodeError::PacketTooLarge), "before its bytes arrive");
+    assert!(matches!(frame(&[0x30, 97], 99), Ok(None)));
+    assert_eq!(frame(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F], 99).err(), Some(DecodeError::PacketTooLarge));
+    assert!(matches!(frame(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F], usize::MAX), Ok(None)));
+    assert_eq!(frame(&[0x30, 0x80, 0x80, 0x80, 0x80], 99).err(), Some(DecodeError::LengthOverlong), "four bytes at most");
+    assert_eq!(frame(&[0x30, 0x81, 0x00], 99).err(), Some(DecodeError::LengthOverlong), "[MQTT-1.5.5-1]");
+}
+
+#[test]
+fn reserved_things_are_refused_in_every_version() {
+    for version in [Version::V31, Version::V311, Version::V5] {
+        check(
+            version,
+            &[
+                ("[MQTT-2.2.2-2] CONNECT", b"\x11\x00", DecodeError::HeaderFlags),
+                ("[MQTT-3.8.1-1]", b"\x80\x00", DecodeError::HeaderFlags),
+                ("[MQTT-3.10.1-1]", b"\xa0\x00", DecodeError::HeaderFlags),
+                ("[MQTT-3.6.1-1]", b"\x60\x02\x00\x01", DecodeError::HeaderFlags),
+                ("PINGREQ flags", b"\xc1\x00", DecodeError::HeaderFlags),
+                ("PINGREQ body", b"\xc0\x01\x00", DecodeError::TrailingBytes),
+                ("CONNACK", b"\x20\x02\x00\x00", DecodeError::ServerPacket),
+                ("SUBACK", b"\x90\x03\x00\x01\x00", DecodeError::ServerPacket),
+                ("UNSUBACK", b"\xb0\x02\x00\x01", DecodeError::ServerPacket),
+                ("PINGRESP", b"\xd0\x00", DecodeError::ServerPacket),
+                ("[MQTT-3.3.1-4] QoS 3", b"\x36\x05\x00\x01a\x00\x01", DecodeError::PublishFlags),
+                ("[MQTT-2.3.1-1] PUBLISH id 0", b"\x32\x05\x00\x01a\x00\x00", DecodeError::PacketIdZero),
+                ("PUBACK id 0", b"\x40\x02\x00\x00", DecodeError::PacketIdZero),
+                ("SUBSCRIBE id 0", b"\x82\x06\x00\x00\x00\x01a\x00", DecodeError::PacketIdZero),
+                ("[MQTT-3.3.2-2] +", b"\x30\x05\x00\x02a+\x00", DecodeError::TopicName),
+                ("[MQTT-3.3.2-2] #", b"\x30\x05\x00\x02#a\x00", DecodeError::TopicName),
+                ("[MQTT-4.7.3-1]", b"\x30\x03\x00\x00\x00", DecodeError::TopicName),
+                ("[MQTT-1.5.4-1] not UTF-8", b"\x30\x04\x00\x02\xc0\x80", DecodeError::Utf8),
+                ("[MQTT-1.5.4-1] surrogate", b"\x30\x05\x00\x03\xed\xa0\x80", DecodeError::Utf8),
+                ("[MQTT-1.5.4-2]", b"\x30\x05\x00\x02a\x00\x00", DecodeError::NullCharacter),
+                ("topic cut", b"\x30\x03\x00\x02a", DecodeError::Truncated),
+                ("[MQTT-3.1.2-1] name", b"\x10\x08\x00\x04MQTX\x04\x02", DecodeError::ProtocolName),
+                ("level 6", b"\x10\x07\x00\x04MQTT\x06", DecodeError::ProtocolLevel(6)),
+                ("MQIsdp 4", b"\x10\x09\x00\x06MQIsdp\x04", DecodeError::ProtocolLevel(4)),
+                ("[MQTT-3.1.2-3]", b"\x10\x0c\x00\x04MQTT\x04\x03\x00\x00\x00\x00", DecodeError::ConnectFlags),
+                ("[MQTT-3.1.2-13] will QoS alone", b"\x10\x0c\x00\x04MQTT\x04\x0a\x00\x00\x00\x00", DecodeError::ConnectFlags),
+                ("[MQTT-3.1.2-15] will retain alone", b"\x10\x0c\x00\x04MQTT\x04\x22\x00\x00\x00\x00", DecodeError::ConnectFlags),
+                ("[MQTT-3.1.2-14] will QoS 3", b"\x10\x0c\x00\x04MQTT\x04\x1e\x00\x00\x00\x00", DecodeError::ConnectFlags),
+                ("[MQTT-3.1.2-22] password alone", b"\x10\x0c\x00\x04MQTT\x04\x42\x00\x00\x00\x00", DecodeError::ConnectFlags),
+                ("user name missing", b"\x10\x0c\x00\x04MQTT\x04\x82\x00\x00\x00\x00", DecodeError::Truncated),
+                ("will topic wild", b"\x10\x11\x00\x04MQTT\x04\x06\x00\x00\x00\x00\x00\x01#\x00\x00", DecodeError::TopicName),
+                ("CONNECT with more", b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x00\x00", DecodeError::TrailingBytes),
+            ],
+        );
+    }
+}
+
+#[test]
+fn versions_differ_where_the_specifications_do() {
+    use DecodeError::{HeaderFlags, NoFilter, PacketType, PublishFlags, SubscriptionOptions, TrailingBytes};
+    check(
+        Version::V311,
+        &[
+            ("AUTH is reserved", b"\xf0\x00", PacketType),
+            ("[MQTT-3.3.1-2]", b"\x38\x03\x00\x01a", PublishFlags),
+            ("PUBREL with DUP", b"\x6a\x02\x00\x01", HeaderFlags),
+            ("[MQTT-3-8.3-4]", b"\x82\x06\x00\x01\x00\x01a\x04", SubscriptionOptions),
+            ("QoS 3", b"\x82\x06\x00\x01\x00\x01a\x03", SubscriptionOptions),
+            ("[MQTT-3.8.3-3]", b"\x82\x02\x00\x01", NoFilter),
+            ("[MQTT-3.10.3-2]", b"\xa2\x02\x00\x01", NoFilter),
+            ("empty filter", b"\x82\x05\x00\x01\x00\x00\x00", DecodeError::TopicFilter),
+            ("PUBACK with code", b"\x40\x03\x00\x01\x00", TrailingBytes),
+            ("DISCONNECT with code", b"\xe0\x01\x00", TrailingBytes),
+        ],
+    );
+    for (version, bytes) in [
+        (Version::V31, &b"\x6a\x02\x00\x01"[..]),
+        (Version::V31, b"\x8a\x06\x00\x01\x00\x01a\x01"),
+        (Version::V31, b"\x38\x03\x00\x01a"),
+        (Version::V5, b"\x82\x07\x00\x01\x00\x00\x01a\x2d"),
+        (Version::V5, b"\x40\x03\x00\x01\x10"),
+        (Version::V5, b"\x40\x04\x00\x01\x00\x00"),
+        (Version::V5, b"\xe0\x00"),
+        (Version::V5, b"\xe0\x01\x04"),
+        (Version::V5, b"\x10\x0f\x00\x04MQTT\x05\x42\x00\x00\x00\x00\x00\x00\x00"),
+        (Version::V5, b"\x30\x06\x00\x00\x03\x23\x00\x01"),
+        (Version::V5, b"\xf0\x06\x18\x04\x15\x00\x01m"),
+    ] {
+        assert!(one(version, bytes).is_ok(), "{version:?} {bytes:?}: {:?}", one(version, bytes));
+    }
+}
+
+#[test]
+fn properties_are_checked() {
+    use DecodeError::{
+        LengthOverlong, PropertyDuplicate, PropertyMissing, PropertyNotAllowed, PropertyUnknown, PropertyValue, ReasonCode,
+        SubscriptionOptions, TopicAliasZero, TopicName, Truncated,
+    };
+    check(
+        Version::V5,
+        &[
+            ("no properties at all", b"\x30\x03\x00\x01a", Truncated),
+            ("longer than the packet", b"\x30\x04\x00\x01a\x01", Truncated),
+            ("cut value", b"\x30\x06\x00\x01a\x02\x23\x00", Truncated),
+            ("overlong length", b"\x30\x05\x00\x01a\x80\x00", LengthOverlong),
+            ("unknown", b"\x30\x06\x00\x01a\x02\x04\x00", PropertyUnknown),
+            ("unknown, large", b"\x30\x06\x00\x01a\x02\xff\x01", PropertyUnknown),
+            ("[MQTT-1.5.5-1] identifier", b"\x30\x07\x00\x01a\x03\xa3\x00\x01", LengthOverlong),
+            ("[MQTT-3.3.4-6]", b"\x30\x06\x00\x01a\x02\x0b\x01", PropertyNotAllowed),
+            ("a server's", b"\x30\x06\x00\x01a\x02\x24\x01", PropertyNotAllowed),
+            ("2.2.2.2 twice", b"\x30\x08\x00\x01a\x04\x01\x00\x01\x00", PropertyDuplicate),
+            ("3.3.2.3.2", b"\x30\x06\x00\x01a\x02\x01\x02", PropertyValue),
+            ("[MQTT-3.3.2-8]", b"\x30\x07\x00\x01a\x03\x23\x00\x00", TopicAliasZero),
+            ("[MQTT-3.3.2-14]", b"\x30\x08\x00\x01a\x04\x08\x00\x01#", TopicName),
+            ("no topic, no alias", b"\x30\x03\x00\x00\x00", TopicName),
+            ("3.1.2.11.3", b"\x10\x10\x00\x04MQTT\x05\x02\x00\x00\x03\x21\x00\x00\x00\x00", PropertyValue),
+            ("3.1.2.11.4", b"\x10\x12\x00\x04MQTT\x05\x02\x00\x00\x05\x27\x00\x00\x00\x00\x00\x00", PropertyValue),
+            ("3.1.2.11.10", b"\x10\x10\x00\x04MQTT\x05\x02\x00\x00\x03\x16\x00\x00\x00\x00", PropertyMissing),
+            ("3.15.2.2.2", b"\xf0\x02\x18\x00", PropertyMissing),
+            ("3.15.2.1", b"\xf0\x02\x00\x00", ReasonCode),
+            ("3.8.2.1.2", b"\x82\x09\x00\x01\x02\x0b\x00\x00\x01a\x00", PropertyValue),
+            ("reserved option bits", b"\x82\x07\x00\x01\x00\x00\x01a\x40", SubscriptionOptions),
+            ("retain handling 3", b"\x82\x07\x00\x01\x00\x00\x01a\x30", SubscriptionOptions),
+            ("3.4.2.1", b"\x40\x03\x00\x01\x81", ReasonCode),
+            ("3.14.2.1: a server's", b"\xe0\x01\x8e", ReasonCode),
+            ("3.14.2.2.5", b"\xe0\x06\x00\x04\x1c\x00\x01s", PropertyNotAllowed),
+        ],
+    );
+}
+
+#[test]
+fn every_error_has_a_failure_code() {
+    for (error, code) in [
+        (DecodeError::Truncated, 0x81),
+        (DecodeError::PropertyDuplicate, 0x82),
+        (DecodeError::PacketIdZero, 0x82),
+        (DecodeError::ProtocolLevel(9), 0x84),
+        (DecodeError::TopicFilter, 0x8F),
+        (DecodeError::TopicName, 0x90),
+        (DecodeError::TopicAliasZero, 0x94),
+        (DecodeError::PacketTooLarge, 0x95),
+    ] {
+        assert_eq!(error.reason_code(), ReasonCode(code), "{error}");
+    }
+    assert!(size_of::<DecodeError>() <= 2, "made on the hot path");
+}
+
+// What clients send, made by the other crate.
+
+/// A client packet in their words, and the bytes they make of it.
+#[derive(Clone, Debug)]
+struct Sent {
+    version: Version,
+    packet: theirs::Packet,
+    bytes: Vec<u8>,
+}
+
+fn sent<P: MqttPacket + Clone>(version: Version, packet: &P, wrap: impl FnOnce(P) -> theirs::Packet) -> Sent {
+    let mut bytes = Vec::new();
+    packet.encode(&mut bytes).unwrap();
+    Sent { version, packet: wrap(packet.clone()), bytes }
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z/]{1,30}", "[^\\x00+#]{1,12}", "v1/devices/me/(telemetry|attributes)"]
+}
+
+fn qos() -> impl Strategy<Value = QoS> {
+    prop_oneof![Just(QoS::AtMostOnce), Just(QoS::AtLeastOnce), Just(QoS::ExactlyOnce)]
+}
+
+fn blob() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![prop::collection::vec(any::<u8>(), 0..40), Just(vec![b'x'; 200]), Just(vec![b'y'; 20_000])]
+}
+
+fn user_properties() -> impl Strategy<Value = Vec<(String, String)>> {
+    prop::collection::vec((text(), text()), 0..3)
+}
+
+fn their_connect() -> impl Strategy<Value = Sent> {
+    let will = prop::option::of((text(), prop::collection::vec(any::<u8>(), 0..40), qos(), any::<bool>()));
+    let properties = (prop::option::of(any::<u32>()), prop::option::of(1_u16..), prop::option::of(1_u32..), user_properties());
+    (any::<bool>(), text(), prop::option::of((text(), any::<bool>())), any::<(u16, bool)>(), will, properties).prop_map(
+        |(v5, client_id, user, (keep_alive, clean), will, (expiry, receive, size, users))| {
+            let mut options = ConnectOptions::new(client_id);
+            if let Some((topic, payload, qos, retain)) = will {
+                options = options.with_will(WillMessage::new(topic, payload).with_qos(qos).with_retain(retain));
+            }
+            let mut packet = if v5 { ConnectPacket::new(options) } else { ConnectPacket::new_v311(options) };
+            packet.clean_start = clean;
+            packet.keep_alive = keep_alive;
+            packet.username = user.as_ref().map(|(name, _)| name.clone());
+            packet.password = user.filter(|(_, password)| *password).map(|(name, _)| name.into_bytes());
+            packet.properties = TheirProperties::default();
+            if v5 {
+                let properties = &mut packet.properties;
+                expiry.into_iter().for_each(|expiry| properties.set_session_expiry_interval(expiry));
+                receive.into_iter().for_each(|receive| properties.set_receive_maximum(receive));
+                size.into_iter().for_each(|size| properties.set_maximum_packet_size(size));
+                users.into_iter().for_each(|(name, value)| properties.add_user_property(name, value));
+            }
+            let version = if v5 { Version::V5 } else { Version::V311 };
+            sent(version, &packet, |packet| theirs::Packet::Connect(Box::new(packet)))
+        },
+    )
+}
+
+fn their_publish() -> impl Strategy<Value = Sent> {
+    (any::<bool>(), text(), qos(), 1_u16.., blob(), any::<(bool, bool)>(), prop::option::of(1_u16..), user_properties()).prop_map(
+        |(v5, topic, qos, id, payload, (retain, dup), alias, users)| {
+            let mut packet =
+                if v5 { PublishPacket::new(topic, payload, qos) } else { PublishPacket::new_v311(topic, payload, qos) };
+            packet = packet.with_packet_id(id).with_retain(retain).with_dup(dup && qos != QoS::AtMostOnce);
+            if v5 {
+                alias.into_iter().for_each(|alias| packet.properties.set_topic_alias(alias));
+                packet.properties.set_payload_format_indicator(retain);
+                packet.properties.set_message_expiry_interval(u32::from(id));
+                users.into_iter().for_each(|(name, value)| packet.properties.add_user_property(name, value));
+            }
+            sent(if v5 { Version::V5 } else { Version::V311 }, &packet, theirs::Packet::Publish)
+        },
+    )
+}
+
+fn their_subscribe() -> impl Strategy<Value = Sent> {
+    let filter = (text(), qos(), any::<(bool, bool)>());
+    (any::<bool>(), 1_u16.., prop::collection::vec(filter, 1..6), prop::option::of(1_u32..1 << 28)).prop_map(
+        |(v5, id, filters, subscription)| {
+            let mut packet = if v5 { SubscribePacket::new(id) } else { SubscribePacket::new_v311(id) };
+            for (name, qos, (no_local, retain_as_published)) in filters {
+                let mut options = SubscriptionOptions::new(qos);
+                if v5 {
+                    options.no_local = no_local;
+                    options.retain_as_published = retain_as_published;
+                    options.retain_handling = RetainHandling::DoNotSend;
+                }
+                packet = packet.add_filter_with_options(TopicFilter::with_options(name + "/+", options));
+            }
+            if let Some(subscription) = subscription.filter(|_| v5) {
+                packet = packet.with_subscription_identifier(subscription);
+            }
+            sent(if v5 { Version::V5 } else { Version::V311 }, &packet, theirs::Packet::Subscribe)
+        },
+    )
+}
+
+fn their_small() -> impl Strategy<Value = Sent> {
+    let unsubscribe = (any::<bool>(), 1_u16.., prop::collection::vec(text(), 1..6)).prop_map(|(v5, id, names)| {
+        let packet = if v5 { UnsubscribePacket::new(id) } else { UnsubscribePacket::new_v311(id) };
+        let packet = names.into_iter().fold(packet, UnsubscribePacket::add_filter);
+        sent(if v5 { Version::V5 } else { Version::V311 }, &packet, theirs::Packet::Unsubscribe)
+    });
+    let puback = (1_u16.., any::<bool>(), text()).prop_map(|(id, fails, text)| {
+        let mut packet = PubAckPacket::new(id);
+        if fails {
+            packet = PubAckPacket::new_with_reason(id, TheirReason::QuotaExceeded);
+            packet.properties.set_reason_string(text);
+        }
+        sent(Version::V5, &packet, theirs::Packet::PubAck)
+    });
+    let disconnect = (any::<bool>(), text()).prop_map(|(will, text)| {
+        let mut packet = DisconnectPacket::normal();
+        if will {
+            packet = DisconnectPacket::new(TheirReason::DisconnectWithWillMessage).with_reason_string(text);
+        }
+        sent(Version::V5, &packet, theirs::Packet::Disconnect)
+    });
+    prop_oneof![unsubscribe, puback, disconnect]
+}
+
+fn their_packet() -> impl Strategy<Value = Sent> {
+    prop_oneof![their_connect(), their_publish(), their_subscribe(), their_small()]
+}
+
+/// Our packet says what theirs says.
+fn same(ours: &Packet<'_>, theirs: &theirs::Packet) {
+    match (ours, theirs) {
+        (Packet::Connect(ours), theirs::Packet::Connect(theirs)) => {
+            assert_eq!(ours.version == Version::V5, theirs.protocol_version == 5);
+            assert_eq!((ours.clean_start, ours.keep_alive_s), (theirs.clean_start, theirs.keep_alive));
+            assert_eq!((ours.client_id, ours.user_name), (theirs.client_id.as_str(), theirs.username.as_deref()));
+            assert_eq!(ours.password, theirs.password.as_deref());
+            same_properties(&ours.properties, &theirs.properties);
+            let our_will = ours.will.map(|will| (will.topic, will.payload, will.qos as u8, will.retain));
+            let their_will = theirs.will.as_ref();
+            assert_eq!(
+                our_will,
+                their_will.map(|will| (will.topic.as_str(), will.payload.as_slice(), will.qos as u8, will.retain))
+            );
+        }
+        (Packet::Publish(ours), theirs::Packet::Publish(theirs)) => {
+            assert_eq!((ours.dup, ours.retain, ours.qos as u8), (theirs.dup, theirs.retain, theirs.qos as u8));
+            assert_eq!((ours.topic, ours.packet_id), (theirs.topic_name.as_str(), theirs.packet_id));
+            assert_eq!((ours.topic_alias, ours.payload), (theirs.topic_alias(), &theirs.payload[..]));
+            same_properties(&ours.properties, &theirs.properties);
+        }
+        (Packet::Subscribe(ours), theirs::Packet::Subscribe(theirs)) => {
+            assert_eq!(ours.packet_id, theirs.packet_id);
+            let our_filters = ours.filters.map(|filter| {
+                (filter.name, filter.qos as u8, filter.no_local, filter.retain_as_published, filter.retain_handling)
+            });
+            let their_filters = theirs.filters.iter().map(|TopicFilter { filter, options }| {
+                let retain_handling = options.retain_handling as u8;
+                (filter.as_str(), options.qos as u8, options.no_local, options.retain_as_published, retain_handling)
+            });
+            assert_eq!(our_filters.collect::<Vec<_>>(), their_filters.collect::<Vec<_>>());
+            same_properties(&ours.properties, &theirs.properties);
+        }
+        (Packet::Unsubscribe(ours), theirs::Packet::Unsubscribe(theirs)) => {
+            assert_eq!(ours.packet_id, theirs.packet_id);
+            assert_eq!(ours.filters.collect::<Vec<_>>(), theirs.filters);
+        }
+        (Packet::Puback(ours), theirs::Packet::PubAck(theirs)) => {
+            assert_eq!((ours.packet_id, ours.code.0), (theirs.packet_id, u8::from(theirs.reason_code)));
+            same_properties(&ours.properties, &theirs.properties);
+        }
+        (Packet::Disconnect(ours), theirs::Packet::Disconnect(theirs)) => {
+            assert_eq!(ours.code.0, u8::from(theirs.reason_code));
+            same_properties(&ours.properties, &theirs.properties);
+        }
+        (Packet::Pubrec(_), theirs::Packet::PubRec(_))
+        | (Packet::Pubrel(_), theirs::Packet::PubRel(_))
+        | (Packet::Pubcomp(_), theirs::Packet::PubComp(_))
+        | (Packet::Auth(_), theirs::Packet::Auth(_))
+        | (Packet::Pingreq, theirs::Packet::PingReq) => {}
+        (ours, theirs) => panic!("not the same packet: {ours:?} and {theirs:?}"),
+    }
+}
+
+fn same_properties(ours: &Properties<'_>, theirs: &TheirProperties) {
+    let mut ours: Vec<_> = ours.iter().map(in_their_words).map(|(id, value)| format!("{:02x} {value:?}", id as u8)).collect();
+    let mut theirs: Vec<_> = theirs.iter().map(|(id, value)| format!("{:02x} {value:?}", id as u8)).collect();
+    // They group by identifier; order only matters within one, and there a stable sort keeps it.
+    ours.sort();
+    theirs.sort();
+    assert_eq!(ours, theirs);
+}
+
+fn in_their_words(property: Property<'_>) -> (PropertyId, PropertyValue) {
+    let flag = |flag: bool| PropertyValue::Byte(u8::from(flag));
+    let text = |text: &str| PropertyValue::Utf8String(text.into());
+    match property {
+        Property::PayloadIsUtf8(utf8) => (PropertyId::PayloadFormatIndicator, flag(utf8)),
+        Property::MessageExpiryS(seconds) => (PropertyId::MessageExpiryInterval, PropertyValue::FourByteInteger(seconds)),
+        Property::ContentType(name) => (PropertyId::ContentType, text(name)),
+        Property::ResponseTopic(topic) => (PropertyId::ResponseTopic, text(topic)),
+        Property::CorrelationData(data) => (PropertyId::CorrelationData, PropertyValue::BinaryData(data.to_vec().into())),
+        Property::SubscriptionId(id) => (PropertyId::SubscriptionIdentifier, PropertyValue::VariableByteInteger(id)),
+        Property::SessionExpiryS(seconds) => (PropertyId::SessionExpiryInterval, PropertyValue::FourByteInteger(seconds)),
+        Property::AuthenticationMethod(method) => (PropertyId::AuthenticationMethod, text(method)),
+        Property::AuthenticationData(data) => (PropertyId::AuthenticationData, PropertyValue::BinaryData(data.to_vec().into())),
+        Property::RequestProblem(wanted) => (PropertyId::RequestProblemInformation, flag(wanted)),
+        Property::WillDelayS(seconds) => (PropertyId::WillDelayInterval, PropertyValue::FourByteInteger(seconds)),
+        Property::RequestResponse(wanted) => (PropertyId::RequestResponseInformation, flag(wanted)),
+        Property::ReasonString(reason) => (PropertyId::ReasonString, text(reason)),
+        Property::ReceiveMaximum(maximum) => (PropertyId::ReceiveMaximum, PropertyValue::TwoByteInteger(maximum)),
+        Property::TopicAliasMaximum(maximum) => (PropertyId::TopicAliasMaximum, PropertyValue::TwoByteInteger(maximum)),
+        Property::TopicAlias(alias) => (PropertyId::TopicAlias, PropertyValue::TwoByteInteger(alias)),
+        Property::User(name, value) => (PropertyId::UserProperty, PropertyValue::Utf8StringPair(name.into(), value.into())),
+        Property::MaximumPacketSize(bytes) => (PropertyId::MaximumPacketSize, PropertyValue::FourByteInteger(bytes)),
+    }
+}
+
+/// The first packet of `bytes` as the other crate reads it.
+fn their_opinion(version: u8, bytes: &[u8]) -> mqtt5_protocol::Result<theirs::Packet> {
+    let mut rest = bytes;
+    let header = FixedHeader::decode(&mut rest)?;
+    let length = usize::try_from(header.remaining_length).unwrap();
+    let mut body = rest.get(..length).ok_or_else(|| mqtt5_protocol::MqttError::MalformedPacket(String::from("incomplete")))?;
+    theirs::Packet::decode_from_body_with_version(header.packet_type, &header, &mut body, version)
+}
+
+/// What we refuse and the other crate takes. Each is a rule of the specification that it does not check, because it is also a
+/// client's codec, or leaves it to its broker: trailing bytes, packet identifier 0, which packet may have which property,
+/// values of properties, reason codes and packets that only a server sends, levels above 5, minimal lengths, topic names.
+fn only_we_refuse(error: DecodeError) -> bool {
+    use DecodeError::{
+        LengthOverlong, PacketIdZero, PacketType, PropertyDuplicate, PropertyMissing, PropertyNotAllowed, PropertyValue,
+        ProtocolLevel, ServerPacket, SubscriptionOptions, TopicAliasZero, TopicFilter, TopicName, TrailingBytes,
+    };
+    matches!(
+        error,
+        TrailingBytes
+            | PacketIdZero
+            | PropertyNotAllowed
+            | PropertyMissing
+            | PropertyValue
+            // Two subscription identifiers in SUBSCRIBE.
+            | PropertyDuplicate
+            | TopicAliasZero
+            | TopicName
+            | TopicFilter
+            | ServerPacket
+            // AUTH before MQTT 5.
+            | PacketType
+            | ProtocolLevel(_)
+            | LengthOverlong
+            // The upper bits before MQTT 5.
+            | SubscriptionOptions
+            | DecodeError::ReasonCode
+    )
+}
+
+/// What we take and the other crate refuses: MQTT 3.1, and a password without a user name in MQTT 5 (3.1.2.9 allows it).
+fn only_we_take(packet: &Packet<'_>) -> bool {
+    match packet {
+        Packet::Connect(connect) => {
+            connect.version == Version::V31 || (connect.user_name.is_none() && connect.password.is_some())
+        }
+        _ => false,
+    }
+}
+
+fn compare(version: Version, bytes: &[u8]) {
+    let level = if version == Version::V5 { 5 } else { 4 };
+    let theirs = their_opinion(level, bytes);
+    match (one(version, bytes), theirs) {
+        (Ok(ours), Ok(theirs)) => same(&ours, &theirs),
+        (Err(ours), Ok(theirs)) => assert!(only_we_refuse(ours), "only we refuse {bytes:?}: {ours:?}, {theirs:?}"),
+        (Ok(ours), Err(theirs)) => assert!(only_we_take(&ours), "only we take {bytes:?}: {ours:?}, {theirs:?}"),
+        (Err(_), Err(_)) => {}
+    }
+}
+
+fn mutated() -> impl Strategy<Value = (Version, Vec<u8>)> {
+    let change = (any::<prop::sample::Index>(), any::<u8>(), 0_u8..4);
+    (their_packet(), prop::collection::vec(change, 1..4)).prop_map(|(sent, changes)| {
+        let mut bytes = sent.bytes;
+        for (index, byte, kind) in changes {
+            // Mostly near the front, where the structure is.
+            let index = index.index(bytes.len().clamp(1, 60));
+            match kind {
+                0 => bytes.insert(index, byte),
+                1 if bytes.len() > 1 => drop(bytes.remove(index.min(bytes.len() - 1))),
+                2 => bytes[index] ^= 1 << (byte % 8),
+                _ => bytes[index] = byte,
+            }
+        }
+        (sent.version, bytes)
+    })
+}
+
+/// Bytes whose fixed header is right, so that the body is looked at.
+fn framed() -> impl Strategy<Value = (Version, Vec<u8>)> {
+    let body = prop::collection::vec(prop_oneof![0_u8..5, any::<u8>()], 0..60);
+    let version = prop_oneof![Just(Version::V311), Just(Version::V5)];
+    (version, any::<u8>(), body).prop_map(|(version, first, body)| {
+        let mut bytes = vec![first, u8::try_from(body.len()).unwrap()];
+        bytes.extend(body);
+        (version, bytes)
+    })
+}
+
+/// At least 2,000 cases; more if PROPTEST_CASES says so.
+fn cases() -> ProptestConfig {
+    let given = ProptestConfig::default();
+    ProptestConfig { cases: given.cases.max(2_000), failure_persistence: None, ..given }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn any_bytes_are_read_within_their_bounds(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        harness::decode_any(&bytes);
+    }
+
+    #[test]
+    fn any_framed_bytes_are_read_within_their_bounds((_, bytes) in framed()) {
+        harness::decode_any(&bytes);
+    }
+
+    #[test]
+    fn mutated_packets_are_read_within_their_bounds((_, bytes) in mutated()) {
+        harness::decode_any(&bytes);
+    }
+
+    #[test]
+    fn what_they_write_we_read(sent in their_packet()) {
+        let ours = one(sent.version, &sent.bytes);
+        prop_assert!(ours.is_ok(), "{:?}: {ours:?}", sent.packet);
+        same(&ours.unwrap(), &sent.packet);
+    }
+
+    #[test]
+    fn acceptance_agrees_on_framed_bytes((version, bytes) in framed()) {
+        compare(version, &bytes);
+    }
+
+    #[test]
+    fn acceptance_agrees_on_mutated_packets((version, bytes) in mutated()) {
+        compare(version, &bytes);
+    }
+
+    #[test]
+    fn cuts_change_nothing(packets in prop::collection::vec(their_small(), 1..6), v5 in any::<bool>()) {
+        let version = if v5 { Version::V5 } else { Version::V311 };
+        let stream: Vec<u8> = packets.into_iter().flat_map(|sent| sent.bytes).collect();
+        let whole = outline(version, &stream);
+        for cut in 0..=stream.len() {
+            let before = outline(version, &stream[..cut]);
+            prop_assert_eq!(&before[..], &whole[..before.len()], "a prefix of the stream is a prefix of the packets");
+            let consumed: usize = consumed(&stream[..cut]);
+            let after = outline(version, &stream[consumed..]);
+            prop_assert_eq!([before, after].concat(), whole.clone());
+        }
+    }
+
+    #[test]
+    fn what_we_write_they_read(
+        topic in text(),
+        payload in blob(),
+        id in prop::option::of(1_u16..),
+        codes in prop::collection::vec(0_u8..2, 1..300),
+        v5 in any::<bool>(),
+    ) {
+        let (version, level) = if v5 { (Version::V5, 5) } else { (Version::V311, 4) };
+        let outgoing = Outgoing { topic: &topic, packet_id: id, payload: &payload };
+        let mut bytes = Vec::new();
+        encode_publish(version, &outgoing, &mut bytes);
+        prop_assert_eq!(Some(bytes.len()), outgoing_bytes(version, &outgoing));
+        let theirs::Packet::Publish(publish) = their_opinion(level, &bytes).unwrap() else { panic!("a PUBLISH") };
+        prop_assert_eq!((publish.topic_name.as_str(), publish.packet_id), (topic.as_str(), id));
+        prop_assert_eq!(&publish.payload[..], &payload[..]);
+        prop_assert_eq!(publish.qos as u8, u8::from(id.is_some()));
+        // And we read our own.
+        let Ok(Packet::Publish(ours)) = one(version, &bytes) else { panic!("a PUBLISH") };
+        prop_assert_eq!((ours.topic, ours.packet_id, ours.payload), (topic.as_str(), id, &payload[..]));
+
+        let id = id.unwrap_or(7);
+        let (mut suback, mut unsuback) = (Vec::new(), Vec::new());
+        encode_suback(version, id, codes.len(), codes.iter().map(|&code| ReasonCode(code)), &mut suback);
+        prop_assert_eq!(suback.len(), suback_bytes(version, codes.len()));
+        let theirs::Packet::SubAck(packet) = their_opinion(level, &suback).unwrap() else { panic!("a SUBACK") };
+        prop_assert_eq!(packet.packet_id, id);
+        prop_assert_eq!(packet.reason_codes.iter().map(|&code| code as u8).collect::<Vec<_>>(), codes.clone());
+        encode_unsuback(version, id, codes.len(), codes.iter().map(|&code| ReasonCode(code * 0x11)), &mut unsuback);
+        let theirs::Packet::UnsubAck(packet) = their_opinion(level, &unsuback).unwrap() else { panic!("an UNSUBACK") };
+        prop_assert_eq!(packet.packet_id, id);
+        prop_assert_eq!(packet.reason_codes.len(), if v5 { codes.len() } else { 0 });
+    }
+}
+
+fn consumed(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Ok(Some(frame)) = frame(rest, usize::MAX) {
+        rest = &rest[frame.bytes..];
+    }
+    bytes.len() - rest.len()
+}
+
+#[test]
+fn our_small_packets_are_read_by_them() {
+    let mut bytes = Vec::new();
+    encode_puback(Version::V5, 258, ReasonCode::PAYLOAD_FORMAT_INVALID, &mut bytes);
+    let theirs::Packet::PubAck(puback) = their_opinion(5, &bytes).unwrap() else { panic!("a PUBACK") };
+    assert_eq!((puback.packet_id, puback.reason_code), (258, TheirReason::PayloadFormatInvalid));
+    bytes.clear();
+    encode_puback(Version::V5, 258, ReasonCode::SUCCESS, &mut bytes);
+    encode_puback(Version::V311, 258, ReasonCode::PAYLOAD_FORMAT_INVALID, &mut bytes);
+    assert_eq!(bytes, [0x40, 2, 1, 2, 0x40, 2, 1, 2]);
+    bytes.clear();
+    encode_disconnect(ReasonCode::SESSION_TAKEN_OVER, &mut bytes);
+    let theirs::Packet::Disconnect(disconnect) = their_opinion(5, &bytes).unwrap() else { panic!("a DISCONNECT") };
+    assert_eq!(disconnect.reason_code, TheirReason::SessionTakenOver);
+    bytes.clear();
+    encode_pingresp(&mut bytes);
+    assert!(matches!(their_opinion(4, &bytes), Ok(theirs::Packet::PingResp)));
+}
+
+#[test]
+fn our_connack_is_read_by_them() {
+    let properties = ConnackProperties {
+        session_expiry_s: Some(0),
+        receive_maximum: Some(64),
+        maximum_qos: Some(Qos::AtLeastOnce),
+        retain_available: Some(false),
+        maximum_packet_size: Some(66_560),
+        assigned_client_id: Some("tidegate-1"),
+        wildcard_available: Some(true),
+        subscription_ids_available: Some(false),
+        shared_available: Some(false),
+        server_keep_alive_s: Some(3_600),
+    };
+    let mut bytes = Vec::new();
+    encode_connack(Version::V5, ReasonCode::SUCCESS, &properties, &mut bytes);
+    let theirs::Packet::ConnAck(connack) = their_opinion(5, &bytes).unwrap() else { panic!("a CONNACK") };
+    let expected = ConnAckPacket::new(false, TheirReason::Success)
+        .with_session_expiry_interval(0)
+        .with_receive_maximum(64)
+        .with_maximum_qos(1)
+        .with_retain_available(false)
+        .with_maximum_packet_size(66_560)
+        .with_assigned_client_id(String::from("tidegate-1"))
+        .with_wildcard_subscription_available(true)
+        .with_subscription_identifier_available(false)
+        .with_shared_subscription_available(false)
+        .with_server_keep_alive(3_600);
+    assert_eq!((connack.session_present, connack.reason_code), (false, TheirReason::Success));
+    let listed = |properties: &TheirProperties| {
+        let mut listed: Vec<_> = properties.iter().map(|(id, value)| format!("{id:?} {value:?}")).collect();
+        listed.sort();
+        listed
+    };
+    assert_eq!(listed(&connack.properties), listed(&expected.properties));
+    bytes.clear();
+    encode_connack(Version::V311, ReasonCode::RETURN_NOT_AUTHORIZED, &properties, &mut bytes);
+    assert_eq!(bytes, [0x20, 2, 0, 5]);
+}

@@ -1,0 +1,107 @@
+//! What a set of changes leaves behind in the directory and on the shards.
+
+use schemas::generated::config::{self as wire, EntityKind};
+
+use super::*;
+use crate::link::sample::{self, Fleet, credential, credential_id, deleted, device, device_id};
+use crate::snapshot::Directory;
+
+struct Rig {
+    fleet: Fleet,
+    directory: Arc<Directory>,
+    applier: Applier,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let fleet = Fleet::new(3);
+        let directory = Directory::new();
+        let applier = Applier::new(fleet.shards.clone(), DirectoryWriter::new(Arc::clone(&directory)));
+        Self { fleet, directory, applier }
+    }
+
+    async fn apply(&mut self, changes: Vec<wire::Change>) -> Vec<CredentialId> {
+        let changes: Vec<Change> = changes.into_iter().map(|change| Change::try_from(change).unwrap()).collect();
+        let ended = self.applier.apply(&changes).await;
+        self.fleet.settle();
+        ended
+    }
+
+    /// The device each of these tokens admits.
+    fn admits(&self, tokens: std::ops::Range<u8>) -> Vec<Option<DeviceId>> {
+        tokens.map(|token| self.directory.find(&[token; 32]).map(|entry| entry.device)).collect()
+    }
+}
+
+/// Applies `sets` one after the other and looks at tokens 1 to 3 and at the credentials revoked.
+async fn check(sets: Vec<Vec<wire::Change>>, admitted: [Option<u128>; 3], revoked: &[u128]) {
+    let mut rig = Rig::new();
+    for set in sets.clone() {
+        rig.apply(set).await;
+    }
+    let expected: Vec<Option<DeviceId>> = admitted.into_iter().map(|id| id.map(device_id)).collect();
+    assert_eq!(rig.admits(1..4), expected, "{sets:?}");
+    let mut told: Vec<CredentialId> = rig.fleet.revoked.keys().copied().collect();
+    told.sort_unstable();
+    assert_eq!(told, revoked.iter().map(|id| credential_id(*id)).collect::<Vec<_>>(), "{sets:?}");
+}
+
+#[tokio::test]
+async fn the_last_word_on_a_credential_counts() {
+    let (d, c) = (EntityKind::Device, EntityKind::Credential);
+    // A device with its token.
+    check(vec![vec![device(1, 10, "a"), credential(2, 20, 10, 1)]], [Some(10), None, None], &[]).await;
+    // A new token ends the old one and its session.
+    let base = || vec![device(1, 10, "a"), credential(2, 20, 10, 1)];
+    check(vec![base(), vec![credential(3, 20, 10, 2)]], [None, Some(10), None], &[20]).await;
+    // The same again disturbs nobody.
+    check(vec![base(), vec![credential(3, 20, 10, 1)]], [Some(10), None, None], &[]).await;
+    // Deleted.
+    check(vec![base(), vec![deleted(3, c, 20)]], [None, None, None], &[20]).await;
+    // Made and deleted in one set never begins.
+    check(vec![vec![device(1, 10, "a"), credential(2, 20, 10, 1), deleted(3, c, 20)]], [None, None, None], &[]).await;
+    // Deleted and made again in one set works, and the old session ends.
+    check(vec![base(), vec![deleted(3, c, 20), credential(4, 20, 10, 3)]], [None, None, Some(10)], &[20]).await;
+    // A device deleted without a word on its credential takes it along, in the same set or a later one.
+    check(vec![base(), vec![deleted(3, d, 10)]], [None, None, None], &[]).await;
+    check(vec![vec![device(1, 10, "a"), credential(2, 20, 10, 1), deleted(3, d, 10)]], [None, None, None], &[]).await;
+    // A token that moves to another device.
+    let moved = vec![device(3, 11, "b"), deleted(4, c, 20), credential(5, 21, 11, 1)];
+    check(vec![base(), moved], [Some(11), None, None], &[20]).await;
+}
+
+#[tokio::test]
+async fn names_the_credentials_that_ended_with_their_device() {
+    let mut rig = Rig::new();
+    rig.apply(vec![device(1, 10, "a"), credential(2, 20, 10, 1), credential(3, 21, 10, 2)]).await;
+    let mut ended = rig.apply(vec![credential(4, 22, 10, 3), deleted(5, EntityKind::Device, 10)]).await;
+    ended.sort_unstable();
+    assert_eq!(ended, [credential_id(20), credential_id(21), credential_id(22)]);
+    assert_eq!(rig.fleet.gone, [device_id(10)]);
+}
+
+#[tokio::test]
+async fn only_the_owner_learns_of_a_device_and_all_learn_of_a_tenant() {
+    let mut rig = Rig::new();
+    let many = 3 * limits::CHANGES_PER_EVENT_MAX as u128;
+    let mut changes = vec![sample::tenant(1)];
+    changes.extend((0..many).map(|id| device(1, 1_000 + id, "x")));
+    rig.apply(changes).await;
+    let devices: Vec<usize> = rig.fleet.tables.iter().map(crate::snapshot::Table::devices).collect();
+    assert_eq!(devices.iter().sum::<usize>() as u128, many);
+    assert!(devices.iter().all(|count| *count > 0), "{devices:?}");
+}
+
+#[tokio::test]
+async fn an_older_log_entry_does_not_undo_the_row_of_a_full_state() {
+    let mut rig = Rig::new();
+    rig.apply(vec![device(1, 10, "a"), credential(2, 20, 10, 1), credential(2, 21, 10, 2)]).await;
+    rig.applier.begin_full().await;
+    rig.apply(vec![device(1, 10, "a"), credential(50, 20, 10, 3)]).await;
+    rig.apply(vec![credential(45, 20, 10, 1)]).await;
+    assert_eq!(rig.admits(1..4), [None, Some(device_id(10)), Some(device_id(10))], "nothing is forgotten yet");
+    rig.applier.end_full().await;
+    rig.fleet.settle();
+    assert_eq!(rig.admits(1..4), [None, None, Some(device_id(10))], "token 2 was not sent again");
+    assert!(rig.fleet.revoked.contains_key(&credential_id(21)));
+}

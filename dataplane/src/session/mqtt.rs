@@ -1,0 +1,276 @@
+//! The MQTT session of one connection. Never parses bytes itself (codec), never decides who may connect (shard and auth).
+
+mod connecting;
+mod inflight;
+mod keepalive;
+mod publishing;
+mod subscribing;
+
+use connecting::Terms;
+use inflight::{Downlinks, Receipts};
+use keepalive::KeepAlive;
+use subscribing::Subscriptions;
+
+use crate::clock::Instant;
+use crate::codec::mqtt::{
+    self, DecodeError, Disconnect, Packet, PacketType, Property, ReasonCode, Version, encode_disconnect, encode_pingresp,
+    encode_puback,
+};
+use crate::limits;
+use crate::session::{Close, Delivery, Downlink, Intent, Outcome, Reason, Receipt, Refusal};
+
+/// Protocol state of one connection. Small and without a heap allocation while idle: there are tens of thousands.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    version: Version,
+    /// The client asked for session expiry 0; DISCONNECT may then not raise it.
+    session_expiry_is_zero: bool,
+    keep_alive: KeepAlive,
+    /// What the client accepts (MQTT 5): unacknowledged QoS 1 publishes, and bytes of a packet.
+    receive_maximum: u16,
+    packet_bytes_max: u32,
+    subscriptions: Subscriptions,
+    receipts: Receipts,
+    downlinks: Downlinks,
+    outbox: Vec<u8>,
+}
+
+const _: () = assert!(size_of::<Session>() <= 256, "an idle session is small");
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    AwaitingConnect,
+    /// CONNECT was read; the shard decides.
+    Offered(Terms),
+    Connected,
+    /// A verb answered with [`Close`]; a DISCONNECT may still be sent.
+    Failed,
+    Ended,
+}
+
+impl Session {
+    /// The state of a connection accepted at `accepted`, which has until [`limits::CONNECT_DEADLINE_MS`] to send CONNECT.
+    #[must_use]
+    pub fn new(accepted: Instant) -> Self {
+        Self {
+            phase: Phase::AwaitingConnect,
+            version: Version::V311,
+            session_expiry_is_zero: true,
+            keep_alive: KeepAlive::until_connect(accepted),
+            receive_maximum: u16::MAX,
+            packet_bytes_max: u32::MAX,
+            subscriptions: Subscriptions::default(),
+            receipts: Receipts::default(),
+            downlinks: Downlinks::default(),
+            outbox: Vec::new(),
+        }
+    }
+
+    /// Consumes whole packets from the front of `input` until one means something to the shard. `None`: more bytes are
+    /// needed, or CONNECT is not answered yet, or the session is [`Self::blocked`] or over.
+    pub fn next<'a>(&mut self, input: &mut &'a [u8], now: Instant) -> Result<Option<Intent<'a>>, Close> {
+        while matches!(self.phase, Phase::AwaitingConnect | Phase::Connected) && !self.blocked() {
+            match self.step(input, now) {
+                Ok(Step::Intent(intent)) => return Ok(Some(intent)),
+                Ok(Step::Done) => {}
+                Ok(Step::Incomplete) => return Ok(None),
+                Err(reason) => return Err(self.fail(reason)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether no more may be read before receipts settle (DESIGN 8.1, 4). An MQTT 5 client knows its receive maximum and
+    /// is closed when it exceeds it, so it is never blocked.
+    #[must_use]
+    pub fn blocked(&self) -> bool {
+        self.version != Version::V5 && self.receipts.len() >= limits::RECEIPTS_PER_CONNECTION_MAX
+    }
+
+    /// Keeps a promise or breaks it. Acknowledgements leave in arrival order: a settled receipt waits for earlier ones
+    /// (DESIGN 8.1, 4). Receipts of a connection that is over settle silently.
+    pub fn settle(&mut self, receipt: Receipt, outcome: Outcome) -> Result<(), Close> {
+        if self.phase != Phase::Connected {
+            return Ok(());
+        }
+        // Before MQTT 5 a PUBACK always means success. ThingsBoard closes instead; so do we.
+        if self.version != Version::V5
+            && let Some(reason) = outcome.close_reason()
+        {
+            return Err(self.fail(reason));
+        }
+        self.receipts.settle(receipt, outcome.reason_code());
+        while let Some((packet_id, code)) = self.receipts.pop_settled() {
+            encode_puback(self.version, packet_id, code, &mut self.outbox);
+        }
+        Ok(())
+    }
+
+    /// A QoS 0 message was refused. MQTT 5 could keep the connection, but nothing would tell the device: ThingsBoard closes
+    /// for every version, and so do we.
+    pub fn refuse_unacked(&mut self, outcome: Outcome) -> Result<(), Close> {
+        match outcome.close_reason() {
+            Some(reason) if self.phase == Phase::Connected => Err(self.fail(reason)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Queues a message to the device, with the QoS that was granted for its topic. Sending never depends on the time:
+    /// MQTT over TCP has no retransmission within a connection.
+    pub fn deliver(&mut self, downlink: Downlink<'_>, _now: Instant) -> Delivery {
+        if self.phase != Phase::Connected {
+            return Delivery::NotSubscribed;
+        }
+        publishing::deliver(self, downlink)
+    }
+
+    /// Ends the session: tells an MQTT 5 client why, if it is connected and there is use in telling.
+    pub fn close(&mut self, close: Close) {
+        let connected = matches!(self.phase, Phase::Connected | Phase::Failed);
+        if connected
+            && self.version == Version::V5
+            && let Some(code) = close.reason.disconnect_code()
+        {
+            encode_disconnect(code, &mut self.outbox);
+        }
+        self.phase = Phase::Ended;
+    }
+
+    /// Encoded bytes waiting to be sent; the shard sends and clears (or takes) them. Allocates nothing while empty.
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        if self.outbox.is_empty() && self.outbox.capacity() > 0 {
+            self.outbox = Vec::new();
+        }
+        &mut self.outbox
+    }
+
+    /// Whether CONNECT was admitted and the session is not over.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        self.phase == Phase::Connected
+    }
+
+    /// Receipts whose PUBACK is not queued yet.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.receipts.len()
+    }
+
+    /// What the client speaks; 3.1.1 until CONNECT says.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// When [`Self::elapse`] wants to be called: the CONNECT deadline, later 1.5 keep-alive periods after the last packet.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.keep_alive.deadline()
+    }
+
+    /// Time has passed.
+    pub fn elapse(&mut self, now: Instant) -> Option<Close> {
+        if now < self.keep_alive.deadline() {
+            return None;
+        }
+        match self.phase {
+            Phase::AwaitingConnect => Some(self.fail(Reason::ConnectTimeout)),
+            // The client did its part in time.
+            Phase::Offered(_) => Some(self.refuse(Refusal::Unavailable)),
+            // DESIGN 14: the silence is ours while we do not read.
+            Phase::Connected if self.keep_alive.is_paused() || self.blocked() => {
+                self.keep_alive.touch(now);
+                None
+            }
+            // [MQTT-3.1.2-24] (3.1.1), [MQTT-3.1.2-22] (5): one and a half times the keep-alive without a packet.
+            Phase::Connected => Some(self.fail(Reason::KeepAlive)),
+            Phase::Failed | Phase::Ended => None,
+        }
+    }
+
+    /// The shard stops reading this connection: keep-alive does not run (DESIGN 14).
+    pub fn pause(&mut self) {
+        self.keep_alive.pause();
+    }
+
+    /// The shard reads again: a whole keep-alive period begins.
+    pub fn resume(&mut self, now: Instant) {
+        self.keep_alive.resume(now, self.phase == Phase::Connected);
+    }
+
+    fn fail(&mut self, reason: Reason) -> Close {
+        self.phase = if self.phase == Phase::Connected { Phase::Failed } else { Phase::Ended };
+        Close { reason }
+    }
+
+    fn step<'a>(&mut self, input: &mut &'a [u8], now: Instant) -> Result<Step<'a>, Reason> {
+        let connected = self.phase == Phase::Connected;
+        // [MQTT-3.1.0-1]: the first packet is CONNECT; its first byte says so before the rest has arrived.
+        if !connected && input.first().is_some_and(|&first| PacketType::of_first_byte(first) != Some(PacketType::Connect)) {
+            return Err(Reason::UnexpectedPacket);
+        }
+        if self.outbox.len() > limits::OUTBOX_BYTES_MAX {
+            return Err(Reason::SlowPeer);
+        }
+        let Some(frame) = mqtt::frame(input, limits::PACKET_BYTES_MAX).map_err(Reason::Decode)? else {
+            return Ok(Step::Incomplete);
+        };
+        *input = input.get(frame.bytes..).unwrap_or_default();
+        let packet = match mqtt::decode(self.version, &frame) {
+            Ok(packet) => packet,
+            Err(DecodeError::ProtocolLevel(level)) if !connected => return Err(self.refuse_level(level)),
+            Err(error) => return Err(Reason::Decode(error)),
+        };
+        if !connected {
+            return match packet {
+                Packet::Connect(connect) => self.offer(&connect).map(Step::Intent),
+                _ => Err(Reason::UnexpectedPacket),
+            };
+        }
+        self.keep_alive.touch(now);
+        self.dispatch(packet)
+    }
+
+    fn dispatch<'a>(&mut self, packet: Packet<'a>) -> Result<Step<'a>, Reason> {
+        let intent = match packet {
+            Packet::Publish(publish) => publishing::receive(self, &publish)?,
+            Packet::Puback(ack) => {
+                // An unknown identifier can be left over from an earlier session, so it is no error.
+                self.downlinks.release(ack.packet_id);
+                return Ok(Step::Done);
+            }
+            Packet::Subscribe(subscribe) => subscribing::subscribe(self, &subscribe)?,
+            Packet::Unsubscribe(unsubscribe) => subscribing::unsubscribe(self, &unsubscribe)?,
+            Packet::Pingreq => {
+                encode_pingresp(&mut self.outbox);
+                Intent::Ping
+            }
+            Packet::Disconnect(disconnect) => self.disconnect(&disconnect)?,
+            // [MQTT-3.1.0-2]: a second CONNECT is a protocol error. We never take or send QoS 2 and accept no
+            // authentication method, so the parts of those flows come from nowhere.
+            Packet::Connect(_) | Packet::Pubrec(_) | Packet::Pubrel(_) | Packet::Pubcomp(_) | Packet::Auth(_) => {
+                return Err(Reason::UnexpectedPacket);
+            }
+        };
+        Ok(Step::Intent(intent))
+    }
+
+    fn disconnect<'a>(&mut self, disconnect: &Disconnect<'_>) -> Result<Intent<'a>, Reason> {
+        let raised = disconnect.properties.iter().any(|property| matches!(property, Property::SessionExpiryS(1..)));
+        // MQTT 5, 3.14.2.2.2: an expiry of 0 may not be raised on leaving.
+        if raised && self.session_expiry_is_zero {
+            return Err(Reason::UnexpectedPacket);
+        }
+        self.phase = Phase::Ended;
+        // [MQTT-3.14.4-3] (5), [MQTT-3.1.2-10] (3.1.1): only a normal DISCONNECT discards the will.
+        Ok(Intent::Disconnect { with_will: disconnect.code != ReasonCode::SUCCESS })
+    }
+}
+
+enum Step<'a> {
+    Intent(Intent<'a>),
+    /// A packet was taken that concerns nobody else.
+    Done,
+    Incomplete,
+}

@@ -1,0 +1,241 @@
+//! The registry of key kinds. Append-only: a retired kind keeps its number, golden bytes prove that old data still reads.
+//! Every key starts with its partition, so that moving a partition is moving a key range (DESIGN 3.3). Pure.
+
+use schemas::{
+    id::{EntityId, Partition},
+    telemetry::Scope,
+};
+use uuid::Uuid;
+
+use crate::{clock::Timestamp, store::Family};
+
+/// Where keys that belong to a shard and not to a partition begin (DESIGN 20); they never move.
+pub const SHARD_LOCAL: u16 = 0xFFFF;
+
+/// What follows the partition in a key. The numbers are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Kind {
+    /// entity 16 | ts 8 | seq 8, in [`Family::Rows`]
+    Row = 1,
+    /// entity 16
+    State = 2,
+    /// entity 16 | scope 1 | name
+    Attribute = 3,
+    /// key id 4
+    KeyName = 4,
+    /// deadline ts 8 | entity 16
+    Deadline = 5,
+    /// entity 16
+    Connected = 6,
+}
+
+impl Kind {
+    /// The column family it lies in.
+    #[must_use]
+    pub fn family(self) -> Family {
+        match self {
+            Self::Row => Family::Rows,
+            Self::State | Self::Attribute | Self::KeyName | Self::Deadline | Self::Connected => Family::State,
+        }
+    }
+}
+
+/// Bytes of partition, kind and entity: what all keys of one entity and kind share.
+pub const ENTITY_PREFIX_BYTES: usize = 19;
+const ROW_BYTES: usize = ENTITY_PREFIX_BYTES + 16;
+const DEADLINE_BYTES: usize = 3 + 8 + 16;
+const KEY_NAME_BYTES: usize = 3 + 4;
+
+/// A key of partition, kind and entity.
+pub type EntityKey = [u8; ENTITY_PREFIX_BYTES];
+
+/// Order-preserving: the sign bit is flipped so that byte order is number order.
+#[must_use]
+pub fn ts_bytes(ts: Timestamp) -> [u8; 8] {
+    (ts.0.cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+fn ts_from(bytes: &[u8]) -> Option<Timestamp> {
+    let bits = u64::from_be_bytes(bytes.try_into().ok()?) ^ (1 << 63);
+    Some(Timestamp(bits.cast_signed()))
+}
+
+/// partition | kind | entity: a whole key (State, Connected) or the prefix of one (Row, Attribute).
+#[must_use]
+pub fn entity(kind: Kind, entity: EntityId) -> EntityKey {
+    let mut key = [0; ENTITY_PREFIX_BYTES];
+    key[..2].copy_from_slice(&Partition::of(entity).number().to_be_bytes());
+    key[2] = kind as u8;
+    key[3..].copy_from_slice(entity.0.as_bytes());
+    key
+}
+
+/// The first byte string after all keys that start with this entity's prefix.
+#[must_use]
+pub fn entity_end(kind: Kind, id: EntityId) -> Vec<u8> {
+    // Longer than any suffix in use (ts and seq; scope and name start with a byte below 0xFF), and still of the same
+    // prefix, so that RocksDB's prefix filters serve the scan.
+    let mut end = entity(kind, id).to_vec();
+    end.extend_from_slice(&[0xFF; 17]);
+    end
+}
+
+/// The key of one row.
+#[must_use]
+pub fn row(id: EntityId, ts: Timestamp, seq: u64) -> [u8; ROW_BYTES] {
+    let mut key = [0; ROW_BYTES];
+    key[..ENTITY_PREFIX_BYTES].copy_from_slice(&entity(Kind::Row, id));
+    key[ENTITY_PREFIX_BYTES..ENTITY_PREFIX_BYTES + 8].copy_from_slice(&ts_bytes(ts));
+    key[ENTITY_PREFIX_BYTES + 8..].copy_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// Where the rows of an entity at or after `ts` begin.
+#[must_use]
+pub fn rows_from(id: EntityId, ts: Timestamp) -> [u8; ROW_BYTES] {
+    row(id, ts, 0)
+}
+
+/// The ts and seq of a row's key.
+#[must_use]
+pub fn parse_row(key: &[u8]) -> Option<(Timestamp, u64)> {
+    if key.len() != ROW_BYTES || key[2] != Kind::Row as u8 {
+        return None;
+    }
+    let seq = u64::from_be_bytes(key[ENTITY_PREFIX_BYTES + 8..].try_into().ok()?);
+    Some((ts_from(&key[ENTITY_PREFIX_BYTES..ENTITY_PREFIX_BYTES + 8])?, seq))
+}
+
+/// The key of one attribute.
+#[must_use]
+pub fn attribute(id: EntityId, scope: Scope, name: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(ENTITY_PREFIX_BYTES + 1 + name.len());
+    key.extend_from_slice(&entity(Kind::Attribute, id));
+    key.push(scope as u8);
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// The scope and name of an attribute's key.
+#[must_use]
+pub fn parse_attribute(key: &[u8]) -> Option<(Scope, &str)> {
+    let (scope, name) = key.get(ENTITY_PREFIX_BYTES..)?.split_first()?;
+    Some((Scope::from_number(*scope)?, std::str::from_utf8(name).ok()?))
+}
+
+/// The key under which a key's name lies in its partition's dictionary (DESIGN 17).
+#[must_use]
+pub fn key_name(partition: Partition, id: u32) -> [u8; KEY_NAME_BYTES] {
+    let mut key = [0; KEY_NAME_BYTES];
+    key[..2].copy_from_slice(&partition.number().to_be_bytes());
+    key[2] = Kind::KeyName as u8;
+    key[3..].copy_from_slice(&id.to_be_bytes());
+    key
+}
+
+/// The key id of a dictionary key.
+#[must_use]
+pub fn parse_key_name(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(3..)?.try_into().ok()?))
+}
+
+/// The key that re-arms an entity's inactivity deadline after a crash (DESIGN 21).
+#[must_use]
+pub fn deadline(id: EntityId, at: Timestamp) -> [u8; DEADLINE_BYTES] {
+    let mut key = [0; DEADLINE_BYTES];
+    key[..2].copy_from_slice(&Partition::of(id).number().to_be_bytes());
+    key[2] = Kind::Deadline as u8;
+    key[3..11].copy_from_slice(&ts_bytes(at));
+    key[11..].copy_from_slice(id.0.as_bytes());
+    key
+}
+
+/// The time and entity of a deadline's key.
+#[must_use]
+pub fn parse_deadline(key: &[u8]) -> Option<(Timestamp, EntityId)> {
+    if key.len() != DEADLINE_BYTES {
+        return None;
+    }
+    Some((ts_from(&key[3..11])?, EntityId(Uuid::from_slice(&key[11..]).ok()?)))
+}
+
+/// The entity of a key that consists of partition, kind and entity.
+#[must_use]
+pub fn parse_entity(key: &[u8]) -> Option<EntityId> {
+    (key.len() == ENTITY_PREFIX_BYTES).then(|| Uuid::from_slice(&key[3..]).ok().map(EntityId))?
+}
+
+/// [from, to) of all keys of one kind in one partition.
+#[must_use]
+pub fn kind_range(partition: Partition, kind: Kind) -> ([u8; 3], [u8; 3]) {
+    let [high, low] = partition.number().to_be_bytes();
+    ([high, low, kind as u8], [high, low, kind as u8 + 1])
+}
+
+/// [from, to) of everything in one partition.
+#[must_use]
+pub fn partition_range(partition: Partition) -> ([u8; 2], [u8; 2]) {
+    (partition.number().to_be_bytes(), (partition.number() + 1).to_be_bytes())
+}
+
+/// Hexadecimal digits, for messages.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: EntityId = EntityId(Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff));
+
+    /// Golden: what these say lies on disks; a change here orphans it.
+    #[test]
+    fn keys_are_the_bytes_they_always_were() {
+        let check = |key: &[u8], golden: &str| assert_eq!(hex(key), golden);
+        let partition = Partition::of(ID);
+        check(&partition.number().to_be_bytes(), PARTITION);
+        let id = "00112233445566778899aabbccddeeff";
+        check(&entity(Kind::State, ID), &format!("{PARTITION}02{id}"));
+        check(&entity(Kind::Connected, ID), &format!("{PARTITION}06{id}"));
+        check(
+            &row(ID, Timestamp(1_700_000_000_000), 0x0000_0100_0000_0002),
+            &format!("{PARTITION}01{id}8000018bcfe568000000010000000002"),
+        );
+        check(&attribute(ID, Scope::Shared, "fw"), &format!("{PARTITION}03{id}036677"));
+        check(&key_name(partition, 7), &format!("{PARTITION}0400000007"));
+        check(&deadline(ID, Timestamp(1)), &format!("{PARTITION}058000000000000001{id}"));
+    }
+
+    const PARTITION: &str = "0396";
+
+    #[test]
+    fn keys_give_back_what_they_were_made_of() {
+        for ts in [i64::MIN, -1, 0, 1, 1_700_000_000_000, i64::MAX] {
+            assert_eq!(parse_row(&row(ID, Timestamp(ts), 9)), Some((Timestamp(ts), 9)));
+            assert_eq!(parse_deadline(&deadline(ID, Timestamp(ts))), Some((Timestamp(ts), ID)));
+        }
+        assert_eq!(parse_attribute(&attribute(ID, Scope::Client, "ü")), Some((Scope::Client, "ü")));
+        assert_eq!(parse_key_name(&key_name(Partition::of(ID), 65_536)), Some(65_536));
+        assert_eq!(parse_entity(&entity(Kind::Connected, ID)), Some(ID));
+        assert_eq!(parse_row(&entity(Kind::Row, ID)), None);
+    }
+
+    #[test]
+    fn byte_order_is_time_order_and_the_end_is_behind_everything() {
+        let times = [i64::MIN, -5, 0, 3, i64::MAX];
+        for pair in times.windows(2) {
+            assert!(row(ID, Timestamp(pair[0]), u64::MAX) < row(ID, Timestamp(pair[1]), 0), "{pair:?}");
+        }
+        assert!(row(ID, Timestamp(i64::MAX), u64::MAX).as_slice() < entity_end(Kind::Row, ID).as_slice());
+        assert!(attribute(ID, Scope::Shared, "\u{10FFFF}").as_slice() < entity_end(Kind::Attribute, ID).as_slice());
+        let (from, to) = partition_range(Partition::of(ID));
+        assert!(from.as_slice() < entity(Kind::Row, ID).as_slice() && entity(Kind::Connected, ID).as_slice() < to.as_slice());
+    }
+}

@@ -1,0 +1,85 @@
+//! How the databases are set up, and what they share. Values only; opens nothing.
+
+use std::thread;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, Env, LogLevel, Options, SliceTransform, WriteBufferManager,
+};
+
+use crate::{
+    limits,
+    store::{Family, StoreError, key},
+};
+
+/// What the databases of a process share.
+pub(super) struct Shared {
+    env: Env,
+    cache: Cache,
+    write_buffers: WriteBufferManager,
+}
+
+impl Shared {
+    pub(super) fn new(shards: u16) -> Result<Self, StoreError> {
+        let mut env = Env::new().map_err(|error| StoreError::Failed(error.into_string()))?;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let threads = i32::try_from(cores.min(usize::from(shards).max(2))).unwrap_or(2);
+        env.set_high_priority_background_threads(threads.min(2));
+        env.set_low_priority_background_threads(threads);
+        let cache = Cache::new_hyper_clock_cache(limits::BLOCK_CACHE_BYTES, 0);
+        // Never stalls: a stalled writer would be a shard's thread. Reaching the budget starts flushes early.
+        let write_buffers =
+            WriteBufferManager::new_write_buffer_manager(limits::WRITE_BUFFER_BYTES_PER_SHARD * usize::from(shards), false);
+        Ok(Self { env, cache, write_buffers })
+    }
+
+    /// Options of one database.
+    pub(super) fn database(&self) -> Options {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_env(&self.env);
+        options.set_write_buffer_manager(&self.write_buffers);
+        // A write only appends to a buffer; the commit lane hands it over and syncs.
+        options.set_manual_wal_flush(true);
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        options.set_track_and_verify_wals_in_manifest(true);
+        // One writer: its thread.
+        options.set_allow_concurrent_memtable_write(false);
+        options.set_enable_write_thread_adaptive_yield(false);
+        options.set_max_open_files(limits::STORE_FILES_PER_SHARD);
+        options.set_max_total_wal_size(2 * limits::WRITE_BUFFER_BYTES_PER_SHARD as u64);
+        options.set_max_background_jobs(4);
+        options.set_bytes_per_sync(1 << 20);
+        options.set_skip_stats_update_on_db_open(true);
+        options.set_stats_dump_period_sec(0);
+        options.set_log_level(LogLevel::Warn);
+        options.set_keep_log_file_num(4);
+        options.set_max_log_file_size(4 << 20);
+        options
+    }
+
+    /// Options of one column family. Four memtables of each make the two budgets of `limits::memory_per_shard`.
+    pub(super) fn family(&self, family: Family) -> Options {
+        let mut options = Options::default();
+        let share = match family {
+            Family::Rows => 3,
+            Family::State => 1,
+        };
+        options.set_write_buffer_size(limits::WRITE_BUFFER_BYTES_PER_SHARD / 8 * share);
+        options.set_max_write_buffer_number(4);
+        options.set_level_compaction_dynamic_level_bytes(true);
+        options.set_compression_type(DBCompressionType::Lz4);
+        options.set_bottommost_compression_type(DBCompressionType::Zstd);
+        options.set_prefix_extractor(SliceTransform::create_fixed_prefix(key::ENTITY_PREFIX_BYTES));
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&self.cache);
+        table.set_block_size(16 << 10);
+        table.set_bloom_filter(10.0, false);
+        table.set_optimize_filters_for_memory(true);
+        // Memory for indexes and filters is then part of the cache's bound.
+        table.set_cache_index_and_filter_blocks(true);
+        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        options.set_block_based_table_factory(&table);
+        options
+    }
+}
