@@ -72,17 +72,21 @@ free_port() {
 }
 
 start() {
-    local binary=${CARGO_TARGET_DIR:-target}/release/tidegate data=./data
+    local binary=${CARGO_TARGET_DIR:-target}/release/tidegate
     work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-quickstart.XXXXXX")
-    [[ $check == yes ]] && data="$work/data"
-    say "3/5 Starting Tidegate with demo data in ${TIDEGATE_DATA_DIR:-$data}"
+    if [[ $check == yes ]]; then
+        export TIDEGATE_DATA_DIR="$work/data"
+    else
+        export TIDEGATE_DATA_DIR="${TIDEGATE_DATA_DIR:-./data}"
+    fi
+    say "3/5 Starting Tidegate with demo data in $TIDEGATE_DATA_DIR"
     # Loopback also for MQTT: demo tokens are well known.
     free_port TIDEGATE_MQTT_LISTEN 127.0.0.1 1883
     free_port TIDEGATE_HTTP_LISTEN 127.0.0.1 8080
     free_port TIDEGATE_GRPC_LISTEN 127.0.0.1 7070
     free_port TIDEGATE_QUERY_LISTEN 127.0.0.1 7071
     free_port TIDEGATE_ADMIN_LISTEN 127.0.0.1 9090
-    export TIDEGATE_DATA_DIR="${TIDEGATE_DATA_DIR:-$data}"
+    : >"$work/out"
     # Its own session: Ctrl-C reaches only this script, which asks once for a drain.
     setsid "$binary" standalone --demo >"$work/out" 2>"$work/log" &
     pid=$!
@@ -114,7 +118,7 @@ publish_and_read() {
     http=http://$(address http)
     temperature="2$((RANDOM % 10)).$((RANDOM % 9 + 1))"
     say "4/5 Publishing {\"temperature\": $temperature} as the device with token $token"
-    mosquitto_pub -h "${mqtt%:*}" -p "${mqtt##*:}" -q 1 -u "$token" \
+    timeout 20 mosquitto_pub -h "${mqtt%:*}" -p "${mqtt##*:}" -q 1 -u "$token" \
         -t v1/devices/me/telemetry -m "{\"temperature\": $temperature}" || fail "the message was not acknowledged"
     echo "acknowledged: it is on disk"
     say "5/5 Reading it back over REST"

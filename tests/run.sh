@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/tidegate"
 packages=(build-essential clang libclang-dev cmake mosquitto-clients curl jq python3 python3-venv)
 deny_version=0.20.2
+fuzz_seconds=60
 names=() states=() seconds=()
 failed=0
 
@@ -91,6 +92,18 @@ check_generated() {
     cargo run --quiet --locked --manifest-path schemas/codegen/Cargo.toml -- --check
 }
 
+# The fuzz targets' harnesses as property tests, with new random inputs until the time is up (`cargo fuzz` runs the same
+# harnesses, guided: dataplane/fuzz).
+fuzz() {
+    local end=$((SECONDS + fuzz_seconds)) rounds=0
+    while ((SECONDS < end)); do
+        PROPTEST_CASES=20000 cargo test --release --workspace --locked --quiet --lib -- --quiet tests::any_ >"$cache/fuzz.log" 2>&1 ||
+            { cat "$cache/fuzz.log"; return 1; }
+        rounds=$((rounds + 1))
+    done
+    echo "$rounds rounds without finding"
+}
+
 summary() {
     local index
     say "summary"
@@ -114,7 +127,9 @@ step deny check_supply_chain || true
 step generated check_generated || true
 if step build cargo build --release --workspace --all-targets --locked; then
     step test cargo test --release --workspace --locked --no-fail-fast || true
+    step fuzz fuzz || true
 else
     skip test
+    skip fuzz
 fi
 exit "$failed"

@@ -183,16 +183,22 @@ fn what_this_start_chose_is_told_apart() {
     assert!(loaded.is_given("grpc.join_token") && !loaded.is_given("shards"));
 }
 
+/// At least 2,000 cases; more if PROPTEST_CASES says so.
+fn cases() -> ProptestConfig {
+    let given = ProptestConfig::default();
+    ProptestConfig { cases: given.cases.max(2_000), failure_persistence: None, ..given }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases())]
 
     #[test]
-    fn loading_is_total_on_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+    fn any_bytes_are_settings_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
         harness::any(&bytes);
     }
 
     #[test]
-    fn loading_is_total_on_texts_that_look_like_settings(
+    fn any_text_that_looks_like_settings_is_read_or_refused(
         lines in proptest::collection::vec((0..KEYS.len(), "[a-z0-9:./\"\\[\\]{}=' -]{0,24}"), 0..6),
         variables in proptest::collection::vec((any::<u8>(), "[a-zA-Z0-9:./ -]{0,24}"), 0..4),
     ) {
