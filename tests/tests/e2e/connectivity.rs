@@ -1,8 +1,9 @@
 //! Sessions begin, end, expire and are taken over, and the device's connectivity attributes follow. Never asserts a duration.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::harness::eventually;
-use tests::harness::fixture::{Fixture, attributes, device, telemetry};
+use tests::harness::fixture::{self, Fixture, attributes, device, telemetry};
+use tests::harness::instance::{Home, Setup};
 use tests::harness::mqtt::{Connect, DISCONNECT, PINGRESP, V5, V311, Wire};
 
 #[test]
@@ -21,10 +22,36 @@ fn server_attributes_follow_the_connection() {
     assert_eq!(info["active"], true, "{info}");
     wire.write(&[0xe0, 0]).expect("DISCONNECT is sent");
     assert_eq!(wire.read_to_close(), []);
-    let first = eventually("the disconnect is recorded", || read()["lastDisconnectTime"].as_i64().filter(|time| *time > 0));
+    let first = eventually("the disconnect is recorded", || {
+        read().get("lastDisconnectTime").and_then(Value::as_i64).filter(|time| *time > 0)
+    });
     drop(Wire::session(fixture.instance.mqtt(), &device.token));
-    eventually("a lost connection is a disconnect, too", || read()["lastDisconnectTime"].as_i64().filter(|time| *time > first));
+    eventually("a lost connection is a disconnect, too", || {
+        read().get("lastDisconnectTime").and_then(Value::as_i64).filter(|time| *time > first)
+    });
     fixture.instance.stop();
+}
+
+/// DESIGN 8.5 (21): devices connected at a crash get DISCONNECT at restart.
+#[test]
+fn a_crash_is_a_disconnect() {
+    let home = Home::new();
+    let setup = Setup::standalone(&home).shards(2);
+    let instance = setup.start();
+    let device = device(&fixture::tenant(&instance), "crashed");
+    let mut wire = Wire::session(instance.mqtt(), &device.token);
+    assert_eq!(wire.telemetry(1, r#"{"a":1}"#), 0);
+    let before = attributes(&fixture::tenant(&instance), &device.id, "SERVER_SCOPE");
+    assert!(before.get("lastDisconnectTime").is_none(), "{before:?}");
+    instance.kill();
+    let instance = setup.start();
+    let tenant = fixture::tenant(&instance);
+    let after = eventually("the disconnect is recorded", || {
+        let now = attributes(&tenant, &device.id, "SERVER_SCOPE");
+        now.get("lastDisconnectTime").and_then(Value::as_i64)
+    });
+    assert!(before["lastConnectTime"].as_i64().is_some_and(|connected| connected <= after));
+    instance.stop();
 }
 
 #[test]

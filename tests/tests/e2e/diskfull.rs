@@ -66,7 +66,8 @@ fn a_full_disk_refuses_and_recovers() {
     let made = devices(&fixture::tenant(&instance), "full", 10);
     let mut ledgers: Vec<Ledger> =
         made.into_iter().zip([V311, V5].into_iter().cycle()).map(|(device, version)| Ledger::new(device, version)).collect();
-    assert_eq!(instance.admin().get("/readyz").status, 200);
+    let is_ready = || (instance.admin().get("/readyz").status == 200).then_some(());
+    eventually("it is ready", is_ready);
     storm(&mut ledgers, instance.mqtt(), true, |progress| {
         progress.wait_for_more(500);
         // Below the reserve, but not to the last byte: the reserve is what makes the refusal orderly.
@@ -80,7 +81,7 @@ fn a_full_disk_refuses_and_recovers() {
         assert_eq!(instance.admin().get("/livez").status, 200, "alive");
         let refused = progress.acknowledged();
         std::fs::remove_file(ballast).expect("the ballast is there");
-        eventually("it is ready again", || (instance.admin().get("/readyz").status == 200).then_some(()));
+        eventually("it is ready again", is_ready);
         println!("{refused} messages were acknowledged before the refusal");
         progress.wait_for_more(500);
     });

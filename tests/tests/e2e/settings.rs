@@ -75,6 +75,17 @@ fn an_address_in_use_is_said() {
 }
 
 #[test]
+fn a_start_says_what_it_chose() {
+    let home = Home::new();
+    let instance = Setup::standalone(&home).shards(3).driver("epoll").with("TIDEGATE_DURABILITY", "buffered").start();
+    let said = instance.stdout();
+    for part in ["driver epoll", "3 shards", "durability buffered", "sum", "MiB", "NOT FOR PRODUCTION"] {
+        assert!(said.contains(part), "{part} is said in:\n{said}");
+    }
+    instance.stop();
+}
+
+#[test]
 fn a_data_directory_in_use_is_said() {
     let home = Home::new();
     let setup = Setup::standalone(&home);
