@@ -105,7 +105,7 @@ impl App {
     pub async fn activation_token(&self, caller: &Caller, id: Uuid) -> Result<String, Error> {
         let now = clock::now_ms();
         let target = self.manageable_user(caller, id).await?;
-        let stored = user::with_secret(self.reader(), target.id).await?.ok_or(Error::not_found(EntityKind::User, id))?;
+        let stored = user::with_secret(self.reader(), target.id).await?.ok_or_else(|| Error::not_found(EntityKind::User, id))?;
         if stored.password_hash.is_some() {
             return Err(Error::Refused("User is already activated!".to_owned()));
         }
@@ -137,7 +137,7 @@ impl App {
     pub(super) async fn set_password(&self, id: Uuid, new: &str) -> Result<TokenPair, Error> {
         let hash = self.passwords.hash(new.to_owned()).await?;
         let now = clock::now_ms();
-        let stored = user::with_secret(self.reader(), id).await?.ok_or(Error::not_found(EntityKind::User, id))?;
+        let stored = user::with_secret(self.reader(), id).await?.ok_or_else(|| Error::not_found(EntityKind::User, id))?;
         let mut write = self.store.write(Author { user: Some(id), name: stored.user.email.clone() }, now).await?;
         user::set_password(&mut write, id, &hash).await?;
         write.audit(Action::CredentialsUpdated, EntityKind::User, id, stored.user.tenant).await?;
