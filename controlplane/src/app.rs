@@ -11,7 +11,7 @@ mod profile;
 mod seed;
 mod tenant;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod user;
 
 use std::{sync::Arc, time::Duration};
@@ -73,11 +73,11 @@ impl App {
         let feed = Feed::new(store.clone()).await?;
         let ca = match &settings.query_tls_ca {
             None => None,
-            Some(path) => Some(
-                tokio::fs::read(path)
-                    .await
-                    .map_err(|source| StartError::File { what: "query_tls_ca", path: path.clone(), source })?,
-            ),
+            Some(path) => Some(tokio::fs::read(path).await.map_err(|source| StartError::File {
+                what: "query_tls_ca",
+                path: path.clone(),
+                source,
+            })?),
         };
         let pool =
             telemetry::Pool::new(&settings.join_token, ca.as_deref()).map_err(|error| StartError::Grpc(error.to_string()))?;

@@ -44,15 +44,8 @@ pub enum EntityKind {
 }
 
 impl EntityKind {
-    pub const ALL: [Self; 7] = [
-        Self::Tenant,
-        Self::Customer,
-        Self::User,
-        Self::DeviceProfile,
-        Self::Device,
-        Self::Credential,
-        Self::RuleChain,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Tenant, Self::Customer, Self::User, Self::DeviceProfile, Self::Device, Self::Credential, Self::RuleChain];
 
     /// ThingsBoard's `entityType`.
     #[must_use]

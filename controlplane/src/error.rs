@@ -117,8 +117,10 @@ pub enum StartError {
     File { what: &'static str, path: PathBuf, source: io::Error },
     #[error("{what}: cannot listen on {address}: {source}")]
     Listen { what: &'static str, address: SocketAddr, source: io::Error },
-    #[error("grpc.listen: {0} is not a loopback address, so the join token would cross the network in clear: set grpc.tls_cert and \
-             grpc.tls_key")]
+    #[error(
+        "grpc.listen: {0} is not a loopback address, so the join token would cross the network in clear: set grpc.tls_cert and \
+             grpc.tls_key"
+    )]
     Insecure(SocketAddr),
     #[error("grpc: {0}")]
     Grpc(String),

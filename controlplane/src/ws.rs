@@ -73,11 +73,7 @@ fn token_of(opening: Result<Query<Opening>, QueryRejection>) -> Result<Option<St
     Ok(opening.token.filter(|token| !token.is_empty()))
 }
 
-async fn open(
-    doorway: Doorway,
-    token: Option<String>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
+async fn open(doorway: Doorway, token: Option<String>, upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Response {
     let Doorway { app, sockets } = doorway;
     let known = match token {
         None => None,

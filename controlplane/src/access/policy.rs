@@ -59,14 +59,9 @@ pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -
         (Authority::SysAdmin, Resource::User) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
         (Authority::SysAdmin, Resource::Instance) => &[Read],
         // What is inside a tenant is the tenant's alone.
-        (
-            Authority::SysAdmin,
-            Resource::Customer | Resource::Device | Resource::DeviceProfile | Resource::RuleChain,
-        ) => &[],
+        (Authority::SysAdmin, Resource::Customer | Resource::Device | Resource::DeviceProfile | Resource::RuleChain) => &[],
         (Authority::TenantAdmin, Resource::Tenant) => &[Read, ReadValues, WriteValues],
-        (Authority::TenantAdmin, Resource::Customer | Resource::User) => {
-            &[Read, Create, Write, Delete, ReadValues, WriteValues]
-        }
+        (Authority::TenantAdmin, Resource::Customer | Resource::User) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
         (Authority::TenantAdmin, Resource::Device) => &Operation::ALL,
         (Authority::TenantAdmin, Resource::DeviceProfile | Resource::RuleChain) => &[Read, Create, Write, Delete],
         (Authority::TenantAdmin, Resource::Instance) => &[],

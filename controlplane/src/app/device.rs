@@ -215,8 +215,7 @@ pub(super) async fn create_device(
     };
     device::insert(write, &saved).await?;
     let token = access_token.unwrap_or_else(|| random_text(TOKEN_CHARS));
-    let shown =
-        Credential { id: new_id(), created_ms: saved.created_ms, version: 1, tenant, device: saved.id, token };
+    let shown = Credential { id: new_id(), created_ms: saved.created_ms, version: 1, tenant, device: saved.id, token };
     credential::insert(write, &shown).await?;
     write.audit(Action::Added, EntityKind::Device, saved.id, Some(tenant)).await?;
     Ok(saved)

@@ -61,13 +61,7 @@ impl App {
     pub async fn caller(&self, access_token: &str) -> Result<Caller, Error> {
         let claims = self.tokens.check_access(access_token)?;
         let user = self.claimed_user(&claims).await?;
-        Ok(Caller {
-            user: user.id,
-            email: user.email,
-            authority: user.authority,
-            tenant: user.tenant,
-            customer: user.customer,
-        })
+        Ok(Caller { user: user.id, email: user.email, authority: user.authority, tenant: user.tenant, customer: user.customer })
     }
 
     async fn claimed_user(&self, claims: &Claims) -> Result<User, Error> {

@@ -24,13 +24,7 @@ impl App {
     ///
     /// # Errors
     /// [`Error::Invalid`] for another type, [`Error::NotFound`] for what the caller cannot see, [`Error::Forbidden`].
-    pub async fn authorize_entity(
-        &self,
-        caller: &Caller,
-        entity_type: &str,
-        id: Uuid,
-        wanted: Use,
-    ) -> Result<EntityRef, Error> {
+    pub async fn authorize_entity(&self, caller: &Caller, entity_type: &str, id: Uuid, wanted: Use) -> Result<EntityRef, Error> {
         let operation = match wanted {
             Use::Read => Operation::ReadValues,
             Use::Write => Operation::WriteValues,

@@ -20,7 +20,8 @@ impl App {
     /// Creates or replaces a profile. Renaming one renames the `type` of its devices.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::Duplicate`], [`Error::NotFound`] (also for a rule chain that is not there), [`Error::Conflict`].
+    /// [`Error::Invalid`], [`Error::Duplicate`], [`Error::Conflict`], [`Error::NotFound`] (also for a rule chain that is not
+    /// there).
     pub async fn save_profile(&self, caller: &Caller, draft: ProfileDraft) -> Result<Written<DeviceProfile>, Error> {
         let draft = draft.checked()?;
         let operation = if draft.id.is_some() { Operation::Write } else { Operation::Create };

@@ -97,7 +97,8 @@ impl App {
             }
         }
         write.commit().await?;
-        let users = "Demo users: sysadmin@thingsboard.org/sysadmin, tenant@thingsboard.org/tenant, customer@thingsboard.org/customer";
+        let users =
+            "Demo users: sysadmin@thingsboard.org/sysadmin, tenant@thingsboard.org/tenant, customer@thingsboard.org/customer";
         let shown = "Demo devices (access tokens): A1_TEST_TOKEN, A2_TEST_TOKEN, T1_TEST_TOKEN";
         Ok(Seeded { notes: vec![LOUD.to_owned(), users.to_owned(), shown.to_owned()] })
     }

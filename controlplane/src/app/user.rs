@@ -139,7 +139,8 @@ impl App {
         visible.ok_or(Error::not_found(EntityKind::User, id))
     }
 
-    /// A user the caller may change: a system administrator anyone but customer users, a tenant administrator anyone of the tenant.
+    /// A user the caller may change: a system administrator anyone but customer users, a tenant administrator anyone of the
+    /// tenant.
     pub(super) async fn manageable_user(&self, caller: &Caller, id: Uuid) -> Result<User, Error> {
         permit(caller, Resource::User, Operation::Write)?;
         let found = self.visible_user(caller, id).await?;

@@ -60,9 +60,8 @@ pub fn optional_name(field: &'static str, value: Option<&str>) -> Result<Option<
 /// [`Invalid`] naming the rule broken.
 pub fn email(field: &'static str, value: &str) -> Result<String, Invalid> {
     let address = name(field, value)?.to_lowercase();
-    let shaped = address
-        .split_once('@')
-        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
+    let shaped =
+        address.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
     if !shaped || address.chars().any(char::is_whitespace) {
         return Err(Invalid::new(field, value, "must be an e-mail address such as name@example.org"));
     }

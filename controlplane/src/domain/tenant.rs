@@ -30,11 +30,7 @@ impl Contact {
             address2: optional_name("address2", self.address2.as_deref())?,
             zip: optional_name("zip", self.zip.as_deref())?,
             phone: optional_name("phone", self.phone.as_deref())?,
-            email: self
-                .email
-                .filter(|address| !address.trim().is_empty())
-                .map(|address| email("email", &address))
-                .transpose()?,
+            email: self.email.filter(|address| !address.trim().is_empty()).map(|address| email("email", &address)).transpose()?,
         })
     }
 }

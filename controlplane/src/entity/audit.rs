@@ -1,8 +1,8 @@
 //! Who did what, when: one row per write, in the same transaction. Append only.
 
 use sea_orm::{
-    ActiveModelBehavior, ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey, DeriveRelation, EntityTrait, EnumIter,
-    PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelBehavior, ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey, DeriveRelation, EntityTrait,
+    EnumIter, PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 

@@ -2,8 +2,8 @@
 //! row, so that a data plane always gets the current one.
 
 use sea_orm::{
-    ActiveModelBehavior, ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey, DeriveRelation, EntityTrait, EnumIter,
-    PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
+    ActiveModelBehavior, ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey, DeriveRelation, EntityTrait,
+    EnumIter, PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
 };
 use uuid::Uuid;
 
@@ -114,8 +114,7 @@ pub async fn tail(db: &impl ConnectionTrait) -> Result<Option<u64>, StoreError> 
 /// [`StoreError`].
 pub async fn after(db: &impl ConnectionTrait, after: u64, limit: u64) -> Result<Vec<Entry>, StoreError> {
     let after = i64::try_from(after).unwrap_or(i64::MAX);
-    let rows =
-        Entity::find().filter(Column::Revision.gt(after)).order_by_asc(Column::Revision).limit(limit).all(db).await?;
+    let rows = Entity::find().filter(Column::Revision.gt(after)).order_by_asc(Column::Revision).limit(limit).all(db).await?;
     rows.into_iter()
         .map(|row| {
             let revision = u64::try_from(row.revision).unwrap_or(0);

@@ -116,12 +116,7 @@ pub async fn by_ids(db: &impl ConnectionTrait, kind: EntityKind, ids: Vec<Uuid>)
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn after(
-    db: &impl ConnectionTrait,
-    kind: EntityKind,
-    id: Option<Uuid>,
-    limit: u64,
-) -> Result<Vec<Pushed>, StoreError> {
+pub async fn after(db: &impl ConnectionTrait, kind: EntityKind, id: Option<Uuid>, limit: u64) -> Result<Vec<Pushed>, StoreError> {
     Ok(match kind {
         EntityKind::Tenant => after!(db, tenant, id, limit),
         EntityKind::RuleChain => after!(db, chain, id, limit),

@@ -189,9 +189,8 @@ async fn pages_search_sort_and_count() {
             let names: Vec<String> = page.data.iter().map(|device| device.name.clone()).collect();
             (names.join(","), page.total_elements, page.total_pages, page.has_next)
         };
-        let link = |size, page, text| {
-            PageLink::new(size, page).unwrap().search(text).unwrap().sort(Some("name"), Some("ASC")).unwrap()
-        };
+        let link =
+            |size, page, text| PageLink::new(size, page).unwrap().search(text).unwrap().sort(Some("name"), Some("ASC")).unwrap();
         assert_eq!(names(link(10, 0, Some("PUMP"))).await, ("pump 1,Pump 2".to_owned(), 2, 1, false));
         assert_eq!(names(link(10, 0, Some("_1"))).await, ("fan_1".to_owned(), 1, 1, false));
         assert_eq!(names(link(10, 0, Some("%"))).await, ("100%".to_owned(), 1, 1, false));

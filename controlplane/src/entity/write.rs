@@ -2,8 +2,7 @@
 //! Dropping it rolls everything back.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, sea_query::Expr,
-    sea_query::ExprTrait,
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, sea_query::Expr, sea_query::ExprTrait,
 };
 use uuid::Uuid;
 

@@ -50,9 +50,14 @@ pub enum Cut {
 enum Stage {
     Begin(Start),
     /// Keyset pages of the kind at this index of [`pushed::KINDS`], after this id.
-    Rows { kind: usize, after: Option<Uuid> },
+    Rows {
+        kind: usize,
+        after: Option<Uuid>,
+    },
     /// The log since the full state began, up to this revision.
-    CatchUp { until: u64 },
+    CatchUp {
+        until: u64,
+    },
     Live,
 }
 

@@ -164,7 +164,11 @@ async fn a_full_state_includes_what_is_written_meanwhile() {
                 Kind::Batch(batch) => {
                     for change in &batch.changes {
                         let id = Uuid::from_slice(&change.id).unwrap();
-                        if matches!(change.body, Some(Body::Deleted(_))) { held.remove(&id) } else { held.insert(id) };
+                        if matches!(change.body, Some(Body::Deleted(_))) {
+                            held.remove(&id)
+                        } else {
+                            held.insert(id)
+                        };
                     }
                 }
                 Kind::FullEnd(end) => {

@@ -20,12 +20,9 @@ pub(super) fn change(row: Pushed) -> wire::Change {
             name,
             rule_chain_id: chain.map(bytes).unwrap_or_default(),
         }),
-        Body::Device { tenant, profile, name, kind } => wire::change::Body::Device(wire::Device {
-            tenant_id: bytes(tenant),
-            profile_id: bytes(profile),
-            name,
-            r#type: kind,
-        }),
+        Body::Device { tenant, profile, name, kind } => {
+            wire::change::Body::Device(wire::Device { tenant_id: bytes(tenant), profile_id: bytes(profile), name, r#type: kind })
+        }
         Body::Credential { device, token } => wire::change::Body::Credential(wire::Credential {
             device_id: bytes(device),
             token_sha256: digest(&SHA256, token.as_bytes()).as_ref().to_vec(),

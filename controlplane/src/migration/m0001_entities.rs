@@ -77,12 +77,7 @@ fn optional_text(name: &'static str) -> ColumnDef {
 
 /// A table whose rows have an id, a creation time and a version.
 fn entity(name: &'static str) -> TableCreateStatement {
-    Table::create()
-        .table(name)
-        .col(uuid("id").primary_key())
-        .col(number("created_ms"))
-        .col(number("version"))
-        .take()
+    Table::create().table(name).col(uuid("id").primary_key()).col(number("created_ms")).col(number("version")).take()
 }
 
 fn refer(table: &'static str, column: &'static str, to: &'static str) -> sea_orm_migration::sea_query::ForeignKeyCreateStatement {

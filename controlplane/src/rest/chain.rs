@@ -150,7 +150,11 @@ async fn read_metadata(State(web): State<Web>, Signed(caller): Signed, Segment(i
 /// Save what a rule chain does. Everything wrong with it is answered at once.
 #[utoipa::path(post, path = "/api/ruleChain/metadata", operation_id = "saveRuleChainMetaData", tag = "rule chain",
     request_body = Value, responses((status = 200, body = Value)))]
-async fn save_metadata(State(web): State<Web>, Signed(caller): Signed, Body(metadata): Body<Value>) -> Result<Applied<Value>, Error> {
+async fn save_metadata(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Body(metadata): Body<Value>,
+) -> Result<Applied<Value>, Error> {
     let id = metadata.pointer("/ruleChainId/id").and_then(Value::as_str).unwrap_or_default();
     let id = id.parse().map_err(|_| Invalid::new("ruleChainId", id, "must be an id object with a UUID"))?;
     let version = metadata.get("version").and_then(Value::as_i64);
@@ -160,6 +164,10 @@ async fn save_metadata(State(web): State<Web>, Signed(caller): Signed, Body(meta
 /// Make a rule chain the tenant's root chain.
 #[utoipa::path(post, path = "/api/ruleChain/{id}/root", operation_id = "setRootRuleChain", tag = "rule chain",
     params(("id" = Uuid, Path)), responses((status = 200, body = ChainShape)))]
-async fn set_root(State(web): State<Web>, Signed(caller): Signed, Segment(id): Segment<Uuid>) -> Result<Applied<ChainShape>, Error> {
+async fn set_root(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment(id): Segment<Uuid>,
+) -> Result<Applied<ChainShape>, Error> {
     Ok(Applied::of(web.app.set_root_chain(&caller, id).await?))
 }

@@ -87,7 +87,11 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
 /// Create or update a customer.
 #[utoipa::path(post, path = "/api/customer", operation_id = "saveCustomer", tag = "customer",
     request_body = CustomerForm, responses((status = 200, body = CustomerShape)))]
-async fn save(State(web): State<Web>, Signed(caller): Signed, Body(form): Body<CustomerForm>) -> Result<Json<CustomerShape>, Error> {
+async fn save(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Body(form): Body<CustomerForm>,
+) -> Result<Json<CustomerShape>, Error> {
     Ok(Json(web.app.save_customer(&caller, form.into()).await?.value.into()))
 }
 

@@ -105,7 +105,13 @@ impl Params {
 
     /// `a,b` as a list.
     pub(in crate::rest) fn list(&self, name: &str) -> Vec<String> {
-        self.all(name).iter().flat_map(|value| value.split(',')).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        self.all(name)
+            .iter()
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// ThingsBoard's paging parameters.
@@ -139,9 +145,7 @@ impl<T: DeserializeOwned> FromRequest<Web> for Body<T> {
 
     async fn from_request(request: Request, web: &Web) -> Result<Self, Response> {
         let Raw(bytes) = Raw::from_request(request, web).await?;
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|error| Error::Refused(format!("request body: {error}")).into_response())
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| Error::Refused(format!("request body: {error}")).into_response())
     }
 }
 

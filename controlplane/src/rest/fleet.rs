@@ -156,8 +156,7 @@ async fn infos_of_customer(
 }
 
 async fn devices(web: &Web, caller: &Caller, params: &Params, customer: Option<Uuid>) -> Result<Page<DeviceInfo>, Error> {
-    let filter =
-        DeviceFilter { customer, kind: params.text("type").map(str::to_owned), profile: params.id("deviceProfileId")? };
+    let filter = DeviceFilter { customer, kind: params.text("type").map(str::to_owned), profile: params.id("deviceProfileId")? };
     web.app.devices(caller, filter, &params.page()?).await
 }
 

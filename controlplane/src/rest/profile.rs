@@ -159,7 +159,11 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
 /// Create or update a device profile.
 #[utoipa::path(post, path = "/api/deviceProfile", operation_id = "saveDeviceProfile", tag = "device profile",
     request_body = ProfileForm, responses((status = 200, body = ProfileShape)))]
-async fn save(State(web): State<Web>, Signed(caller): Signed, Body(form): Body<ProfileForm>) -> Result<Applied<ProfileShape>, Error> {
+async fn save(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Body(form): Body<ProfileForm>,
+) -> Result<Applied<ProfileShape>, Error> {
     Ok(Applied::of(web.app.save_profile(&caller, form.into()).await?))
 }
 

@@ -75,12 +75,7 @@ async fn save_device_attributes(
     put_attributes(&web, &caller, (DEVICE, id, &name), payload).await
 }
 
-async fn put_attributes(
-    web: &Web,
-    caller: &Caller,
-    (kind, id, name): (&str, Uuid, &str),
-    payload: Vec<u8>,
-) -> Result<(), Error> {
+async fn put_attributes(web: &Web, caller: &Caller, (kind, id, name): (&str, Uuid, &str), payload: Vec<u8>) -> Result<(), Error> {
     let scope = scope(name)?;
     let (client, entity) = reach(web, caller, kind, id, Use::Write).await?;
     Ok(client.save_attributes(&entity, scope, payload).await?)
@@ -116,12 +111,7 @@ async fn delete_device_attributes(
     drop_attributes(&web, &caller, (DEVICE, id, &name), &params).await
 }
 
-async fn drop_attributes(
-    web: &Web,
-    caller: &Caller,
-    (kind, id, name): (&str, Uuid, &str),
-    params: &Params,
-) -> Result<(), Error> {
+async fn drop_attributes(web: &Web, caller: &Caller, (kind, id, name): (&str, Uuid, &str), params: &Params) -> Result<(), Error> {
     let scope = scope(name)?;
     let keys = named(params)?;
     let (client, entity) = reach(web, caller, kind, id, Use::Write).await?;
@@ -203,9 +193,7 @@ pub(in crate::rest) fn deletion(params: &Params) -> Result<Option<(i64, i64)>, I
     let end: Option<i64> = params.read("endTs", millis)?;
     match (start, end) {
         (Some(start), Some(end)) if start <= end => Ok(Some((start, end))),
-        (Some(start), Some(end)) => {
-            Err(Invalid::new("startTs", &start.to_string(), format!("must not be above endTs {end}")))
-        }
+        (Some(start), Some(end)) => Err(Invalid::new("startTs", &start.to_string(), format!("must not be above endTs {end}"))),
         _ => Err(Invalid::new("startTs, endTs", "", "must both be given unless deleteAllDataForKeys=true")),
     }
 }

@@ -87,7 +87,11 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
 /// Create or update a tenant (system administrator).
 #[utoipa::path(post, path = "/api/tenant", operation_id = "saveTenant", tag = "tenant",
     request_body = TenantForm, responses((status = 200, body = TenantShape)))]
-async fn save(State(web): State<Web>, Signed(caller): Signed, Body(form): Body<TenantForm>) -> Result<Applied<TenantShape>, Error> {
+async fn save(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Body(form): Body<TenantForm>,
+) -> Result<Applied<TenantShape>, Error> {
     Ok(Applied::of(web.app.save_tenant(&caller, form.into()).await?))
 }
 

@@ -178,9 +178,8 @@ async fn a_device_lives_and_dies() {
 async fn people_are_made_activated_and_signed_in() {
     let house = House::open(None).await;
     let root = house.sign_in("sysadmin@thingsboard.org", "sysadmin").await;
-    let post = async |path: &str, token: &str, body: Value| {
-        house.ask(&Method::POST, path, Some(token), Some(&body.to_string())).await
-    };
+    let post =
+        async |path: &str, token: &str, body: Value| house.ask(&Method::POST, path, Some(token), Some(&body.to_string())).await;
     let tenant = post("/api/tenant", &root, json!({"title": "Second"})).await;
     assert_eq!(tenant.body["id"]["entityType"], "TENANT", "{tenant:?}");
     let form = json!({"email": "Boss@Second.org", "authority": "TENANT_ADMIN", "tenantId": tenant.body["id"]});
@@ -304,5 +303,9 @@ async fn the_page_at_the_root_needs_nothing_from_elsewhere() {
         assert!(!page.text.contains(elsewhere), "{elsewhere}");
     }
     let document = house.ask(&Method::GET, "/v3/api-docs", None, None).await;
-    assert!(document.body["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")), "{:?}", document.body["openapi"]);
+    assert!(
+        document.body["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")),
+        "{:?}",
+        document.body["openapi"]
+    );
 }

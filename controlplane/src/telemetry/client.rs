@@ -152,13 +152,8 @@ impl Client {
     ) -> Result<(), Unanswered> {
         let mut stub = self.0.clone();
         let (start_ts, end_ts) = range.unwrap_or_default();
-        let request = wire::DeleteTimeseriesRequest {
-            entity: Some(to_wire(entity)),
-            keys,
-            start_ts,
-            end_ts,
-            all_data: range.is_none(),
-        };
+        let request =
+            wire::DeleteTimeseriesRequest { entity: Some(to_wire(entity)), keys, start_ts, end_ts, all_data: range.is_none() };
         within(WRITE_TIMEOUT, stub.delete_timeseries(request)).await.map(drop)
     }
 
@@ -182,10 +177,7 @@ impl Client {
 }
 
 /// Waits for a unary answer, at most `deadline`.
-async fn within<T>(
-    deadline: Duration,
-    call: impl Future<Output = Result<Response<T>, Status>> + Send,
-) -> Result<T, Unanswered> {
+async fn within<T>(deadline: Duration, call: impl Future<Output = Result<Response<T>, Status>> + Send) -> Result<T, Unanswered> {
     match tokio::time::timeout(deadline, call).await {
         Ok(answer) => Ok(answer?.into_inner()),
         Err(_) => Err(late(deadline)),

@@ -165,9 +165,10 @@ fn subscribe_attributes(raw: RawCommand) -> Result<Command, Refused> {
     }
     let scope = match raw.scope.as_deref().filter(|scope| !scope.is_empty()) {
         None | Some("ANY_SCOPE") => None,
-        Some(name) => Some(Scope::parse(name).ok_or_else(|| {
-            refused(&raw, format!("scope: \"{name}\" must be CLIENT_SCOPE, SERVER_SCOPE or SHARED_SCOPE"))
-        })?),
+        Some(name) => Some(
+            Scope::parse(name)
+                .ok_or_else(|| refused(&raw, format!("scope: \"{name}\" must be CLIENT_SCOPE, SERVER_SCOPE or SHARED_SCOPE")))?,
+        ),
     };
     let subject = subject(&raw)?;
     Ok(Command::Subscribe(Subscription { id: raw.cmd_id, subject, what: Watch::Attributes(scope), window: None }))
@@ -199,9 +200,8 @@ fn subject(raw: &RawCommand) -> Result<Subject, Refused> {
 fn span(raw: &RawCommand, start: Option<i64>, length_ms: i64) -> Result<Span, Refused> {
     let aggregation = match raw.agg.as_deref().filter(|name| !name.is_empty()) {
         None => Aggregation::None,
-        Some(name) => Aggregation::parse(name).ok_or_else(|| {
-            refused(raw, format!("agg: \"{}\" must be NONE, MIN, MAX, AVG, SUM or COUNT", shortened(name)))
-        })?,
+        Some(name) => Aggregation::parse(name)
+            .ok_or_else(|| refused(raw, format!("agg: \"{}\" must be NONE, MIN, MAX, AVG, SUM or COUNT", shortened(name))))?,
     };
     let limit = match raw.limit {
         None | Some(0) => LIMIT_DEFAULT,

@@ -95,12 +95,11 @@ proptest! {
     }
 
     #[test]
-    fn any_numbers_are_a_command_or_a_refusal(cmd in any::<i64>(), start in any::<i64>(), window in any::<i64>(), limit in any::<i64>()) {
-        let text = format!(
-            r#"{{"tsSubCmds":[{{"cmdId":{cmd},"entityType":"DEVICE","entityId":"{ID}","keys":"a","startTs":{start},"timeWindow":{window},
-            "limit":{limit}}}],"historyCmds":[{{"cmdId":{cmd},"entityType":"DEVICE","entityId":"{ID}","keys":"a","startTs":{start},
-            "endTs":{window}}}]}}"#
-        );
+    fn any_numbers_are_a_command_or_a_refusal(numbers in any::<[i64; 4]>()) {
+        let [cmd, start, window, limit] = numbers;
+        let body = json!({"cmdId": cmd, "entityType": "DEVICE", "entityId": ID, "keys": "a", "startTs": start,
+            "timeWindow": window, "endTs": window, "limit": limit});
+        let text = json!({"tsSubCmds": [body], "historyCmds": [body]}).to_string();
         prop_assert_eq!(parse(&text).unwrap().commands.len(), 2);
     }
 }

@@ -61,10 +61,7 @@ pub(in crate::ws) fn of_error(id: i64, code: u32, text: &str) -> String {
 }
 
 fn encode(id: i64, data: BTreeMap<&str, Vec<(i64, String)>>) -> String {
-    let latest_values = data
-        .iter()
-        .filter_map(|(key, points)| Some((*key, points.iter().map(|(ts, _)| *ts).max()?)))
-        .collect();
+    let latest_values = data.iter().filter_map(|(key, points)| Some((*key, points.iter().map(|(ts, _)| *ts).max()?))).collect();
     let shape = Shape { subscription_id: id, error_code: 0, error_msg: None, data, latest_values };
     serde_json::to_string(&shape).unwrap_or_default()
 }

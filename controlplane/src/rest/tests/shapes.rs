@@ -6,8 +6,8 @@ use uuid::Uuid;
 use crate::{
     domain::{Authority, CustomerDraft, DeviceDraft, NULL_UUID, ProfileDraft, RuleChainDraft, TenantDraft, UserDraft},
     rest::{
-        chain::ChainForm, customer::CustomerForm, device::DeviceForm, extract::Params, profile::ProfileForm,
-        telemetry::range, tenant::TenantForm, user::UserForm,
+        chain::ChainForm, customer::CustomerForm, device::DeviceForm, extract::Params, profile::ProfileForm, telemetry::range,
+        tenant::TenantForm, user::UserForm,
     },
     telemetry::{Aggregation, Range},
 };
