@@ -4,6 +4,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use schemas::telemetry::Scope;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -77,6 +78,10 @@ async fn save_device_attributes(
 
 async fn put_attributes(web: &Web, caller: &Caller, (kind, id, name): (&str, Uuid, &str), payload: Vec<u8>) -> Result<(), Error> {
     let scope = scope(name)?;
+    // Client attributes are the device's own word; people write the other scopes, as in ThingsBoard.
+    if scope == Scope::Client {
+        return Err(Invalid::new("scope", name, "must be SERVER_SCOPE or SHARED_SCOPE").into());
+    }
     let (client, entity) = reach(web, caller, kind, id, Use::Write).await?;
     Ok(client.save_attributes(&entity, scope, payload).await?)
 }

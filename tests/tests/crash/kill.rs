@@ -7,7 +7,7 @@ use tests::harness::instance::{Home, Setup, drivers};
 use tests::harness::load::{Ledger, assert_all_there, storm};
 use tests::harness::websocket::Live;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 8;
 const CONNECTIONS: usize = 50;
 
 #[test]
@@ -19,7 +19,7 @@ fn every_acknowledged_message_survives_kill_9() {
         let mut instance = setup.start();
         let mut ledgers = super::ledgers(&instance, CONNECTIONS);
         for round in 0..ROUNDS {
-            let messages = dice.roll(500..20_000);
+            let messages = dice.roll(500..30_000);
             let mqtt = instance.mqtt();
             storm(&mut ledgers, mqtt, false, |progress| {
                 progress.wait_for_more(messages);

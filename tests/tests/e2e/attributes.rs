@@ -15,10 +15,10 @@ fn a_device_posts_and_requests_attributes() {
             let device = device(&fixture.tenant, "asks");
             let mut paho = Client::paho(&fixture.home, fixture.instance.mqtt(), &device.token, version);
             assert_eq!(paho.event("connected")["code"], 0);
-            let post = json!({ "do": "publish", "topic": ATTRIBUTES, "payload": { "firmware": "1.2", "cells": 4 } });
+            let post = json!({ "do": "publish", "topic": ATTRIBUTES, "payload": { "firmware": "v1.2", "cells": 4 } });
             assert_eq!(paho.ask(&post, "published")["code"], 0);
             let stored = attributes(&fixture.tenant, &device.id, "CLIENT_SCOPE");
-            assert_eq!((&stored["firmware"], &stored["cells"]), (&json!("1.2"), &json!(4)));
+            assert_eq!((&stored["firmware"], &stored["cells"]), (&json!("v1.2"), &json!(4)));
             fixture.tenant.post(&telemetry(&device.id, "attributes/SHARED_SCOPE"), &json!({ "target": 21.5 })).expect_text(200);
             fixture.tenant.post(&telemetry(&device.id, "attributes/SERVER_SCOPE"), &json!({ "secret": 1 })).expect_text(200);
 
@@ -30,7 +30,7 @@ fn a_device_posts_and_requests_attributes() {
             let answer = paho.event("message");
             assert_eq!(answer["topic"], format!("{ATTRIBUTES}/response/17"));
             // A server attribute is never a device's business.
-            assert_eq!(answer["payload"], json!({ "client": { "firmware": "1.2" }, "shared": { "target": 21.5 } }));
+            assert_eq!(answer["payload"], json!({ "client": { "firmware": "v1.2" }, "shared": { "target": 21.5 } }));
             fixture.instance.stop();
         }
     }

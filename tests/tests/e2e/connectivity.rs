@@ -14,7 +14,7 @@ fn server_attributes_follow_the_connection() {
     assert_eq!(wire.telemetry(1, r#"{"a":1}"#), 0);
     let connected = read();
     assert_eq!(connected["active"], true, "{connected:?}");
-    for key in ["lastConnectTime", "lastActivityTime", "inactivityTimeout"] {
+    for key in ["lastConnectTime", "lastActivityTime"] {
         assert!(connected[key].as_i64().is_some_and(|value| value > 0), "{key}: {connected:?}");
     }
     let info = fixture.tenant.get(&format!("/api/device/info/{}", device.id)).json();

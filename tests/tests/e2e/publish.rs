@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tests::harness::fixture::{self, Device, Fixture, device, history, latest, latest_value, telemetry};
 use tests::harness::instance::drivers;
+use tests::harness::mqtt::{PUBACK, Wire};
 use tests::harness::python::{Client, Publication, mosquitto_pub};
 use tests::harness::{eventually, now_ms};
 
@@ -139,6 +140,27 @@ fn every_value_type_survives() {
     listed.sort_unstable();
     assert_eq!(listed, ["b", "big", "d", "j", "l", "s"], "null is skipped");
     fixture.instance.stop();
+}
+
+/// DESIGN 8.1 (4): acks leave in arrival order, and a 3.1.1 connection that runs ahead is only read more slowly.
+#[test]
+fn a_burst_is_acknowledged_in_order() {
+    const MESSAGES: u16 = 2_000;
+    for driver in drivers() {
+        let fixture = Fixture::with(|setup| setup.driver(driver).shards(2));
+        let device = device(&fixture.tenant, "burst");
+        let mut wire = Wire::session(fixture.instance.mqtt(), &device.token);
+        for number in 1..=MESSAGES {
+            let payload = format!(r#"{{"ts":{},"values":{{"n":{number}}}}}"#, BASE + i64::from(number));
+            wire.publish(TELEMETRY, Some(number), &payload).expect("the connection is open");
+        }
+        for number in 1..=MESSAGES {
+            assert_eq!(wire.read().map(|packet| (packet.kind(), packet.id())), Ok((PUBACK, number)));
+        }
+        let all = format!("startTs={BASE}&endTs={}&agg=COUNT&interval=0", BASE + 10_000);
+        assert_eq!(history(&fixture.tenant, &device.id, "n", &all), [(BASE + 5_000, f64::from(MESSAGES))]);
+        fixture.instance.stop();
+    }
 }
 
 #[test]
