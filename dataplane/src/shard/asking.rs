@@ -125,7 +125,8 @@ impl Shard {
 
     fn save_timeseries(&mut self, target: Target, bytes: &[u8], ttl_s: u32, reply: Reply<()>) {
         let mut readings = Readings::default();
-        let parsed = payload::telemetry(bytes, Casting::Enabled, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
+        let parsed =
+            payload::telemetry(bytes, Casting::Enabled, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
         let saved = parsed.and_then(|()| {
             let mut stage = self.stage(target.entity).ok_or_else(not_loaded)?;
             stage
@@ -141,7 +142,8 @@ impl Shard {
 
     fn save_attributes(&mut self, target: Target, scope: Scope, bytes: &[u8], reply: Reply<()>) {
         let mut readings = Readings::default();
-        let parsed = payload::attributes(bytes, Casting::Enabled, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
+        let parsed =
+            payload::attributes(bytes, Casting::Enabled, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
         let saved = parsed.and_then(|()| {
             let mut stage = self.stage(target.entity).ok_or_else(not_loaded)?;
             stage
@@ -155,13 +157,7 @@ impl Shard {
         }
     }
 
-    fn delete_timeseries(
-        &mut self,
-        target: Target,
-        keys: &[String],
-        range: Option<(Timestamp, Timestamp)>,
-        reply: Reply<()>,
-    ) {
+    fn delete_timeseries(&mut self, target: Target, keys: &[String], range: Option<(Timestamp, Timestamp)>, reply: Reply<()>) {
         let deleted = match self.stage(target.entity) {
             Some(stage) => {
                 let mut writing = super::work::writing(stage.ledger, stage.now);

@@ -21,13 +21,24 @@ pub type Reopen = Box<dyn Fn() -> Result<Arc<dyn Engine>, StoreError>>;
 
 /// A promise that leaves once its ticket is durable.
 pub enum Owed {
-    Receipt { connection: Key, receipt: Receipt, outcome: Outcome },
+    Receipt {
+        connection: Key,
+        receipt: Receipt,
+        outcome: Outcome,
+    },
     /// A message down to the device's session.
-    Downlink { device: DeviceId, downlink: OwnedDownlink },
+    Downlink {
+        device: DeviceId,
+        downlink: OwnedDownlink,
+    },
     /// An answer to whoever asked.
     Release(Box<dyn FnOnce() + Send>),
     /// A live update to one watcher.
-    Update { watcher: WatcherId, entity: EntityId, update: Update },
+    Update {
+        watcher: WatcherId,
+        entity: EntityId,
+        update: Update,
+    },
 }
 
 /// A downlink that outlives the message it came from.
@@ -152,11 +163,7 @@ impl Ledger {
     /// Writes the batch, gives everything promised in this turn its ticket.
     pub fn persist(&mut self, now: Instant) -> Persisted {
         let Some(open) = &mut self.open else { return Persisted::Ended };
-        let ticket = if self.batch.is_empty() {
-            Ok(open.committer.written())
-        } else {
-            open.committer.persist(&self.batch)
-        };
+        let ticket = if self.batch.is_empty() { Ok(open.committer.written()) } else { open.committer.persist(&self.batch) };
         match ticket {
             Ok(ticket) => {
                 if !self.batch.is_empty() {

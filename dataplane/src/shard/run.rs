@@ -119,8 +119,22 @@ async fn live(parts: Parts, serving: impl FnOnce()) -> Result<(), ShardError> {
 
 /// Puts the shard together on its own thread, where it stays.
 fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<(Shard, Listener), ShardError> {
-    let Parts { index, placement, durability, clock, heard, doorbell, mailbox, mesh, directory, report, engine, reopen, epoch, .. } =
-        parts;
+    let Parts {
+        index,
+        placement,
+        durability,
+        clock,
+        heard,
+        doorbell,
+        mailbox,
+        mesh,
+        directory,
+        report,
+        engine,
+        reopen,
+        epoch,
+        ..
+    } = parts;
     let reopen: Reopen = reopen;
     let mut ledger = Ledger::new(reopen, doorbell, durability, epoch, Arc::clone(&report.counters));
     ledger.begin(Arc::clone(&engine))?;

@@ -62,16 +62,14 @@ impl Shard {
             let whole = *input;
             match connection.session.next(input, self.now.instant) {
                 Ok(None) => return,
-                Ok(Some(intent)) => {
-                    match self.take_intent(key, intent, whole) {
-                        Flow::More => {}
-                        Flow::Stop => return,
-                        Flow::Again => {
-                            *input = whole;
-                            return;
-                        }
+                Ok(Some(intent)) => match self.take_intent(key, intent, whole) {
+                    Flow::More => {}
+                    Flow::Stop => return,
+                    Flow::Again => {
+                        *input = whole;
+                        return;
                     }
-                }
+                },
                 Err(close) => {
                     return self.close(key, close);
                 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use schemas::chain::MessageType;
 use schemas::id::{DeviceId, EntityId, TenantId};
 
+use super::connection::Standing;
 use super::ledger::{Ledger, Owed, OwnedDownlink};
 use super::serve::Flow;
 use super::slab::Key;
 use super::turn::Shard;
-use super::connection::Standing;
+use super::watching::Watches;
 use crate::clock::{Now, Timestamp};
 use crate::device::{DeviceState, RefusedReadings, Writing};
 use crate::effect::Effect;
@@ -21,7 +22,6 @@ use crate::payload::{self, Casting};
 use crate::query::{Attribute, Point, Series};
 use crate::rules::{self, NodeCounts, Plan};
 use crate::session::{Outcome, Receipt};
-use super::watching::Watches;
 
 impl Shard {
     pub fn telemetry(&mut self, key: Key, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
@@ -98,11 +98,14 @@ impl Shard {
             body,
         };
         let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return Outcome::Unspecified };
-        if matches!(kind, MessageType::PostTelemetryRequest | MessageType::PostAttributesRequest | MessageType::ToServerRpcRequest)
-        {
+        if matches!(
+            kind,
+            MessageType::PostTelemetryRequest | MessageType::PostAttributesRequest | MessageType::ToServerRpcRequest
+        ) {
             state.touched(self.now.timestamp);
         }
-        let mut stage = Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now };
+        let mut stage =
+            Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now };
         stage.evaluate(plan, &message)
     }
 
@@ -110,10 +113,10 @@ impl Shard {
     pub fn evaluate_entity(&mut self, entity: EntityId, tenant: TenantId, kind: MessageType, body: Body<'_>) {
         let Some(plan) = self.table.plan_of_tenant(tenant).map(Arc::clone) else { return };
         let (device_name, device_type) = ("", "");
-        let message =
-            Message { kind, originator: entity, tenant, device_name, device_type, received: self.now.timestamp, body };
+        let message = Message { kind, originator: entity, tenant, device_name, device_type, received: self.now.timestamp, body };
         let Some(state) = self.residents.get_mut(entity, self.now.instant) else { return };
-        let mut stage = Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now };
+        let mut stage =
+            Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now };
         let _outcome = stage.evaluate(&plan, &message);
     }
 
