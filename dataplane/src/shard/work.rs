@@ -24,7 +24,7 @@ use crate::rules::{self, NodeCounts, Plan};
 use crate::session::{Outcome, Receipt};
 
 impl Shard {
-    pub fn telemetry(&mut self, key: Key, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
+    pub(super) fn telemetry(&mut self, key: Key, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
         let mut readings = Readings::default();
         if payload::telemetry(bytes, Casting::Enabled, &mut readings).is_err() {
             return self.refuse_payload(key, receipt);
@@ -32,7 +32,7 @@ impl Shard {
         self.said(key, MessageType::PostTelemetryRequest, Body::Telemetry(readings), receipt)
     }
 
-    pub fn attributes(&mut self, key: Key, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
+    pub(super) fn attributes(&mut self, key: Key, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
         let mut readings = Readings::default();
         if payload::attributes(bytes, Casting::Enabled, &mut readings).is_err() {
             return self.refuse_payload(key, receipt);
@@ -42,7 +42,7 @@ impl Shard {
     }
 
     /// Answered from memory with the ticket of the newest write it reflects (DESIGN 8.1, 3).
-    pub fn attributes_request(&mut self, key: Key, id: u32, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
+    pub(super) fn attributes_request(&mut self, key: Key, id: u32, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
         let Ok(request) = payload::attributes_request(bytes) else { return self.refuse_payload(key, receipt) };
         let Some(device) = self.device_of(key) else { return Flow::Stop };
         let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return Flow::Stop };
@@ -60,7 +60,7 @@ impl Shard {
         self.settle_later(key, receipt, Outcome::Stored)
     }
 
-    pub fn rpc_request(&mut self, key: Key, id: u32, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
+    pub(super) fn rpc_request(&mut self, key: Key, id: u32, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
         let (Ok(request), Ok(text)) = (payload::rpc(bytes), std::str::from_utf8(bytes)) else {
             return self.refuse_payload(key, receipt);
         };
@@ -86,7 +86,7 @@ impl Shard {
     }
 
     /// Evaluates a message whose originator is a device of this shard with its state resident.
-    pub fn evaluate_device(&mut self, device: DeviceId, plan: &Plan, kind: MessageType, body: Body<'_>) -> Outcome {
+    pub(super) fn evaluate_device(&mut self, device: DeviceId, plan: &Plan, kind: MessageType, body: Body<'_>) -> Outcome {
         let Some(facts) = self.table.device(device) else { return Outcome::Unspecified };
         let message = Message {
             kind,
@@ -110,7 +110,7 @@ impl Shard {
     }
 
     /// Evaluates a message of an entity that is no device, by its tenant's root chain.
-    pub fn evaluate_entity(&mut self, entity: EntityId, tenant: TenantId, kind: MessageType, body: Body<'_>) {
+    pub(super) fn evaluate_entity(&mut self, entity: EntityId, tenant: TenantId, kind: MessageType, body: Body<'_>) {
         let Some(plan) = self.table.plan_of_tenant(tenant).map(Arc::clone) else { return };
         let (device_name, device_type) = ("", "");
         let message = Message { kind, originator: entity, tenant, device_name, device_type, received: self.now.timestamp, body };
@@ -121,7 +121,7 @@ impl Shard {
     }
 
     /// The stage on which an entity's writes are prepared; `None` when its state is not resident.
-    pub fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
+    pub(super) fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
         let state = self.residents.get_mut(entity, self.now.instant)?;
         Some(Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now })
     }
@@ -153,7 +153,7 @@ impl Shard {
 }
 
 /// Where one entity's writes are staged: the turn's batch, the entity's state and its watchers.
-pub struct Stage<'s> {
+pub(super) struct Stage<'s> {
     pub ledger: &'s mut Ledger,
     pub state: &'s mut DeviceState,
     pub watches: &'s Watches,
@@ -191,7 +191,7 @@ impl Stage<'_> {
     ///
     /// # Errors
     /// What is wrong with the readings.
-    pub fn save_timeseries(
+    pub(super) fn save_timeseries(
         &mut self,
         entity: EntityId,
         readings: &Readings<'_>,
@@ -218,7 +218,7 @@ impl Stage<'_> {
     ///
     /// # Errors
     /// What is wrong with the readings.
-    pub fn save_attributes(
+    pub(super) fn save_attributes(
         &mut self,
         entity: EntityId,
         scope: Scope,
@@ -278,7 +278,7 @@ fn series(readings: &Readings<'_>, timestamps: &[Timestamp]) -> Vec<Series> {
 }
 
 /// What a device state needs to write: the batch, the names, the numbers and the time.
-pub fn writing(ledger: &mut Ledger, now: Now) -> Writing<'_> {
+pub(super) fn writing(ledger: &mut Ledger, now: Now) -> Writing<'_> {
     Writing {
         batch: &mut ledger.batch,
         dictionary: &mut ledger.dictionary,
