@@ -68,7 +68,8 @@ impl From<DbErr> for StoreError {
 fn unique(kind: EntityKind, fields: &'static [(&'static str, &'static str)]) -> impl FnOnce(DbErr) -> StoreError {
     move |error| match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(said)) => {
-            let field = fields.iter().find(|(column, _)| said.contains(column)).or(fields.first());
+            let named = fields.iter().find(|(column, _)| said.contains(column));
+            let field = named.or_else(|| fields.first());
             StoreError::Duplicate { kind, field: field.map_or("id", |(_, field)| field) }
         }
         _ => error.into(),

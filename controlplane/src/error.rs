@@ -19,6 +19,7 @@ use crate::{
 };
 
 /// Why a request was not done.
+#[expect(clippy::error_impl_error, reason = "it is the application's one error: `error::Error` says it all")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]

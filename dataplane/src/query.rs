@@ -73,19 +73,50 @@ pub struct History {
 /// Reads and writes of one entity. Empty `keys` means all, except in deletes.
 #[derive(Debug)]
 pub enum Query {
-    Keys { reply: Reply<Vec<String>> },
-    Latest { keys: Vec<String>, reply: Reply<Vec<Series>> },
-    History { history: History, reply: Reply<Vec<Series>> },
-    Attributes { scope: Option<Scope>, keys: Vec<String>, reply: Reply<Vec<Attribute>> },
+    Keys {
+        reply: Reply<Vec<String>>,
+    },
+    Latest {
+        keys: Vec<String>,
+        reply: Reply<Vec<Series>>,
+    },
+    History {
+        history: History,
+        reply: Reply<Vec<Series>>,
+    },
+    Attributes {
+        scope: Option<Scope>,
+        keys: Vec<String>,
+        reply: Reply<Vec<Attribute>>,
+    },
     /// `payload` is ThingsBoard telemetry JSON. Stored directly, raises TIMESERIES_UPDATED (DESIGN 28).
-    SaveTimeseries { payload: Vec<u8>, ttl_s: u32, reply: Reply<()> },
+    SaveTimeseries {
+        payload: Vec<u8>,
+        ttl_s: u32,
+        reply: Reply<()>,
+    },
     /// `payload` is a flat JSON object. Raises ATTRIBUTES_UPDATED; shared attributes go down to the device.
-    SaveAttributes { scope: Scope, payload: Vec<u8>, reply: Reply<()> },
+    SaveAttributes {
+        scope: Scope,
+        payload: Vec<u8>,
+        reply: Reply<()>,
+    },
     /// `range` is [start, end); `None` deletes everything of the keys.
-    DeleteTimeseries { keys: Vec<String>, range: Option<(Timestamp, Timestamp)>, reply: Reply<()> },
-    DeleteAttributes { scope: Scope, keys: Vec<String>, reply: Reply<()> },
+    DeleteTimeseries {
+        keys: Vec<String>,
+        range: Option<(Timestamp, Timestamp)>,
+        reply: Reply<()>,
+    },
+    DeleteAttributes {
+        scope: Scope,
+        keys: Vec<String>,
+        reply: Reply<()>,
+    },
     Watch(Watch),
-    Unwatch { watcher: WatcherId, watch: u32 },
+    Unwatch {
+        watcher: WatcherId,
+        watch: u32,
+    },
 }
 
 /// The entity a query is about, and the tenant it belongs to.

@@ -53,6 +53,9 @@ pub enum StartError {
 #[error("{}", .0.join("; "))]
 pub struct DrainError(Vec<String>);
 
+/// A shard's thread, which ends with its shard.
+type ShardThread = JoinHandle<Result<(), ShardError>>;
+
 /// A running data plane.
 #[derive(Debug)]
 pub struct Running {
@@ -62,7 +65,7 @@ pub struct Running {
     pub driver: &'static str,
     pub shards: u16,
     mailboxes: Shards,
-    threads: Vec<(u16, JoinHandle<Result<(), ShardError>>)>,
+    threads: Vec<(u16, ShardThread)>,
     stop: watch::Sender<bool>,
     runtime: tokio::runtime::Runtime,
 }
@@ -227,7 +230,7 @@ fn build(
 }
 
 /// Starts every shard's thread and waits until all of them serve.
-fn spawn(parts: Vec<Parts>) -> Result<Vec<(u16, JoinHandle<Result<(), ShardError>>)>, StartError> {
+fn spawn(parts: Vec<Parts>) -> Result<Vec<(u16, ShardThread)>, StartError> {
     let mut threads = Vec::new();
     let (serving, served) = mpsc::channel();
     let count = parts.len();

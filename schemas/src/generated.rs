@@ -2,6 +2,8 @@
 #![allow(
     clippy::all,
     clippy::pedantic,
+    clippy::nursery,
+    clippy::restriction,
     clippy::allow_attributes_without_reason,
     unsafe_code,
     unreachable_pub,

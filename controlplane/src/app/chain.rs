@@ -36,7 +36,7 @@ impl App {
             }
             Some(id) => {
                 let stored = chain::find(write.db(), tenant, id).await?;
-                let stored = stored.ok_or(Error::not_found(EntityKind::RuleChain, id))?;
+                let stored = stored.ok_or_else(|| Error::not_found(EntityKind::RuleChain, id))?;
                 same_version(EntityKind::RuleChain, draft.version, stored.version)?;
                 let RuleChainDraft { name, debug_mode, additional_info, .. } = draft;
                 let saved = RuleChain { version: stored.version + 1, name, debug_mode, additional_info, ..stored };
@@ -53,7 +53,7 @@ impl App {
     pub async fn chain(&self, caller: &Caller, id: Uuid) -> Result<RuleChain, Error> {
         let scope = permit_within(caller, Resource::RuleChain, Operation::Read)?;
         let found = chain::find(self.reader(), scope.tenant, id).await?;
-        found.ok_or(Error::not_found(EntityKind::RuleChain, id))
+        found.ok_or_else(|| Error::not_found(EntityKind::RuleChain, id))
     }
 
     /// The tenant's chains; sorted by `createdTime`, `name` or `root`.
@@ -71,7 +71,7 @@ impl App {
     /// [`Error::NotFound`].
     pub async fn chain_metadata(&self, caller: &Caller, id: Uuid) -> Result<Value, Error> {
         let found = self.chain(caller, id).await?;
-        let text = chain::metadata(self.reader(), id).await?.ok_or(Error::not_found(EntityKind::RuleChain, id))?;
+        let text = chain::metadata(self.reader(), id).await?.ok_or_else(|| Error::not_found(EntityKind::RuleChain, id))?;
         described(&found, &text)
     }
 
@@ -90,7 +90,7 @@ impl App {
         let tenant = permit_within(caller, Resource::RuleChain, Operation::Write)?.tenant;
         let (text, first_node) = checked(metadata)?;
         let mut write = self.begin(caller).await?;
-        let stored = chain::find(write.db(), tenant, id).await?.ok_or(Error::not_found(EntityKind::RuleChain, id))?;
+        let stored = chain::find(write.db(), tenant, id).await?.ok_or_else(|| Error::not_found(EntityKind::RuleChain, id))?;
         same_version(EntityKind::RuleChain, version, stored.version)?;
         let saved = RuleChain { version: stored.version + 1, first_node, ..stored };
         chain::update_metadata(&mut write, &saved, &text).await?;
@@ -106,7 +106,7 @@ impl App {
     pub async fn set_root_chain(&self, caller: &Caller, id: Uuid) -> Result<Written<RuleChain>, Error> {
         let tenant = permit_within(caller, Resource::RuleChain, Operation::Write)?.tenant;
         let mut write = self.begin(caller).await?;
-        let stored = chain::find(write.db(), tenant, id).await?.ok_or(Error::not_found(EntityKind::RuleChain, id))?;
+        let stored = chain::find(write.db(), tenant, id).await?.ok_or_else(|| Error::not_found(EntityKind::RuleChain, id))?;
         if stored.root {
             return Ok(Written { value: stored, applied: true });
         }
@@ -125,7 +125,7 @@ impl App {
     pub async fn delete_chain(&self, caller: &Caller, id: Uuid) -> Result<Written<()>, Error> {
         let tenant = permit_within(caller, Resource::RuleChain, Operation::Delete)?.tenant;
         let mut write = self.begin(caller).await?;
-        let stored = chain::find(write.db(), tenant, id).await?.ok_or(Error::not_found(EntityKind::RuleChain, id))?;
+        let stored = chain::find(write.db(), tenant, id).await?.ok_or_else(|| Error::not_found(EntityKind::RuleChain, id))?;
         if stored.root {
             return Err(Error::Refused("Deletion of Root Tenant Rule Chain is prohibited!".to_owned()));
         }

@@ -30,7 +30,7 @@ impl App {
             }
             Some(id) => {
                 let stored = customer::find(write.db(), tenant, id).await?;
-                let stored = stored.ok_or(Error::not_found(EntityKind::Customer, id))?;
+                let stored = stored.ok_or_else(|| Error::not_found(EntityKind::Customer, id))?;
                 same_version(EntityKind::Customer, draft.version, stored.version)?;
                 let saved = made(draft, tenant, id, stored.created_ms, stored.version + 1);
                 customer::update(&mut write, &saved).await?;
@@ -71,7 +71,7 @@ impl App {
     pub async fn delete_customer(&self, caller: &Caller, id: Uuid) -> Result<Written<()>, Error> {
         let tenant = permit_within(caller, Resource::Customer, Operation::Delete)?.tenant;
         let mut write = self.begin(caller).await?;
-        customer::find(write.db(), tenant, id).await?.ok_or(Error::not_found(EntityKind::Customer, id))?;
+        customer::find(write.db(), tenant, id).await?.ok_or_else(|| Error::not_found(EntityKind::Customer, id))?;
         cascade::delete_customer(&mut write, tenant, id).await?;
         write.audit(Action::Deleted, EntityKind::Customer, id, Some(tenant)).await?;
         self.finish(write, ()).await

@@ -61,7 +61,7 @@ impl App {
     pub async fn device_info(&self, caller: &Caller, id: Uuid) -> Result<DeviceInfo, Error> {
         let device = self.device(caller, id).await?;
         let mut infos = device::infos(self.reader(), vec![device]).await?;
-        infos.pop().ok_or(Error::not_found(EntityKind::Device, id))
+        infos.pop().ok_or_else(|| Error::not_found(EntityKind::Device, id))
     }
 
     /// The device of the caller's tenant with this name, whatever its case.
@@ -142,7 +142,7 @@ impl App {
         match to {
             Some(to) => {
                 let known = customer::find(write.db(), scope.tenant, to).await?;
-                known.ok_or(Error::not_found(EntityKind::Customer, to))?;
+                known.ok_or_else(|| Error::not_found(EntityKind::Customer, to))?;
             }
             None if stored.customer.is_none() => {
                 return Err(Error::Refused("Device isn't assigned to any customer!".to_owned()));
@@ -162,7 +162,7 @@ impl App {
         let scope = permit_within(caller, Resource::Device, Operation::ReadCredentials)?;
         found(self.reader(), &scope, device).await?;
         let stored = credential::of_device(self.reader(), device).await?;
-        stored.ok_or(Error::not_found(EntityKind::Credential, device))
+        stored.ok_or_else(|| Error::not_found(EntityKind::Credential, device))
     }
 
     /// Gives a device another access token; the old one is refused once the data planes have it. `version` is that of the
@@ -189,7 +189,7 @@ impl App {
 async fn found(db: &impl sea_orm::ConnectionTrait, scope: &Scope, id: Uuid) -> Result<Device, Error> {
     let found = device::find(db, scope.tenant, id).await?;
     let visible = found.filter(|found| scope.customer.is_none_or(|own| found.customer == Some(own)));
-    visible.ok_or(Error::not_found(EntityKind::Device, id))
+    visible.ok_or_else(|| Error::not_found(EntityKind::Device, id))
 }
 
 /// The device with its credentials, in the write under way. Without a token one is made.
@@ -228,7 +228,10 @@ async fn replace(write: &mut Write, scope: &Scope, id: Uuid, draft: DeviceDraft)
         (None, None) => None,
         _ => Some(choose_profile(write, scope.tenant, &draft).await?),
     };
-    let (profile, kind) = profile.map_or((stored.profile, stored.kind.clone()), |chosen| (chosen.id, chosen.name));
+    let (profile, kind) = match profile {
+        Some(chosen) => (chosen.id, chosen.name),
+        None => (stored.profile, stored.kind.clone()),
+    };
     let DeviceDraft { name, label, additional_info, .. } = draft;
     let saved = Device { version: stored.version + 1, name, label, additional_info, profile, kind, ..stored };
     device::update(write, &saved).await?;
@@ -240,7 +243,7 @@ async fn replace(write: &mut Write, scope: &Scope, id: Uuid, draft: DeviceDraft)
 async fn choose_profile(write: &mut Write, tenant: Uuid, draft: &DeviceDraft) -> Result<DeviceProfile, Error> {
     if let Some(id) = draft.profile {
         let found = profiles::find(write.db(), tenant, id).await?;
-        return found.ok_or(Error::not_found(EntityKind::DeviceProfile, id));
+        return found.ok_or_else(|| Error::not_found(EntityKind::DeviceProfile, id));
     }
     match &draft.kind {
         None => profile::default_profile(write.db(), tenant).await,
@@ -253,7 +256,7 @@ async fn choose_profile(write: &mut Write, tenant: Uuid, draft: &DeviceDraft) ->
 
 async fn set_token(write: &mut Write, owner: &Device, version: Option<i64>, text: String) -> Result<Credential, Error> {
     let stored = credential::of_device(write.db(), owner.id).await?;
-    let stored = stored.ok_or(Error::not_found(EntityKind::Credential, owner.id))?;
+    let stored = stored.ok_or_else(|| Error::not_found(EntityKind::Credential, owner.id))?;
     same_version(EntityKind::Credential, version, stored.version)?;
     let saved = Credential { token: text, version: stored.version + 1, ..stored };
     credential::update(write, &saved).await?;

@@ -9,7 +9,7 @@ use crate::{
     app::App,
     clock,
     domain::{EntityKind, Invalid, User, password},
-    entity::{Author, audit::Action, user},
+    entity::{Author, Write, audit::Action, user},
     error::Error,
     random::random_text,
 };
@@ -92,10 +92,10 @@ impl App {
         password("newPassword", new)?;
         self.throttle.admit(&caller.email, address)?;
         let stored = user::with_secret(self.reader(), caller.user).await?.ok_or(WRONG)?;
-        if !self.passwords.verify(current.to_owned(), stored.password_hash).await? {
+        if !self.passwords.verify(current.to_owned(), stored.password_hash.clone()).await? {
             return Err(Invalid::new("currentPassword", "***", "doesn't match").into());
         }
-        self.set_password(caller.user, new).await
+        self.set_password(&stored.user, new).await
     }
 
     /// The secret part of a user's activation link. A new one is made when the last has run out.
@@ -105,7 +105,7 @@ impl App {
     pub async fn activation_token(&self, caller: &Caller, id: Uuid) -> Result<String, Error> {
         let now = clock::now_ms();
         let target = self.manageable_user(caller, id).await?;
-        let stored = user::with_secret(self.reader(), target.id).await?.ok_or(Error::not_found(EntityKind::User, id))?;
+        let stored = user::with_secret(self.reader(), target.id).await?.ok_or_else(|| Error::not_found(EntityKind::User, id))?;
         if stored.password_hash.is_some() {
             return Err(Error::Refused("User is already activated!".to_owned()));
         }
@@ -127,23 +127,31 @@ impl App {
     pub async fn activate(&self, token: &str, new: &str, address: IpAddr) -> Result<TokenPair, Error> {
         password("password", new)?;
         self.throttle.admit("", address)?;
-        let stored = user::by_activation(self.reader(), token).await?;
-        let stored = stored.filter(|stored| stored.activation_until_ms > clock::now_ms());
-        let stored = stored.ok_or_else(|| Error::Missing("Activation token is unknown or has expired".to_owned()))?;
-        self.set_password(stored.user.id, new).await
+        let works = |stored: &user::WithSecret| stored.activation_until_ms > clock::now_ms();
+        let unknown = || Error::Missing("Activation token is unknown or has expired".to_owned());
+        // Before the hash, so that guessing costs us nothing; again inside the write, so that a link works once.
+        user::by_activation(self.reader(), token).await?.filter(works).ok_or_else(unknown)?;
+        let hash = self.passwords.hash(new.to_owned()).await?;
+        let mut write = self.store.write(Author::system(), clock::now_ms()).await?;
+        let stored = user::by_activation(write.db(), token).await?.filter(works).ok_or_else(unknown)?;
+        store_password(&mut write, &stored.user, &hash).await?;
+        write.commit().await?;
+        self.tokens.issue(&User { enabled: true, ..stored.user }, clock::now_ms())
     }
 
-    /// Hashes and stores a password; the user is enabled with it.
-    pub(super) async fn set_password(&self, id: Uuid, new: &str) -> Result<TokenPair, Error> {
+    async fn set_password(&self, user: &User, new: &str) -> Result<TokenPair, Error> {
         let hash = self.passwords.hash(new.to_owned()).await?;
-        let now = clock::now_ms();
-        let stored = user::with_secret(self.reader(), id).await?.ok_or(Error::not_found(EntityKind::User, id))?;
-        let mut write = self.store.write(Author { user: Some(id), name: stored.user.email.clone() }, now).await?;
-        user::set_password(&mut write, id, &hash).await?;
-        write.audit(Action::CredentialsUpdated, EntityKind::User, id, stored.user.tenant).await?;
+        let author = Author { user: Some(user.id), name: user.email.clone() };
+        let mut write = self.store.write(author, clock::now_ms()).await?;
+        store_password(&mut write, user, &hash).await?;
         write.commit().await?;
-        self.tokens.issue(&User { enabled: true, ..stored.user }, now)
+        self.tokens.issue(user, clock::now_ms())
     }
+}
+
+async fn store_password(write: &mut Write, user: &User, hash: &str) -> Result<(), Error> {
+    user::set_password(write, user.id, hash).await?;
+    Ok(write.audit(Action::CredentialsUpdated, EntityKind::User, user.id, user.tenant).await?)
 }
 
 /// The wall of a scope as a caller of that tenant and customer has it.

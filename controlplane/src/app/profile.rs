@@ -28,7 +28,7 @@ impl App {
         let tenant = permit_within(caller, Resource::DeviceProfile, operation)?.tenant;
         let mut write = self.begin(caller).await?;
         if let Some(id) = draft.chain {
-            chain::find(write.db(), tenant, id).await?.ok_or(Error::not_found(EntityKind::RuleChain, id))?;
+            chain::find(write.db(), tenant, id).await?.ok_or_else(|| Error::not_found(EntityKind::RuleChain, id))?;
         }
         let saved = match draft.id {
             None => {
@@ -39,7 +39,7 @@ impl App {
             }
             Some(id) => {
                 let stored = profile::find(write.db(), tenant, id).await?;
-                let stored = stored.ok_or(Error::not_found(EntityKind::DeviceProfile, id))?;
+                let stored = stored.ok_or_else(|| Error::not_found(EntityKind::DeviceProfile, id))?;
                 same_version(EntityKind::DeviceProfile, draft.version, stored.version)?;
                 let renamed = stored.name != draft.name;
                 let made = made(draft, tenant, id, stored.created_ms);
@@ -57,7 +57,7 @@ impl App {
     pub async fn profile(&self, caller: &Caller, id: Uuid) -> Result<DeviceProfile, Error> {
         let scope = permit_within(caller, Resource::DeviceProfile, Operation::Read)?;
         let found = profile::find(self.reader(), scope.tenant, id).await?;
-        found.ok_or(Error::not_found(EntityKind::DeviceProfile, id))
+        found.ok_or_else(|| Error::not_found(EntityKind::DeviceProfile, id))
     }
 
     /// The profile devices of the tenant get when nothing is said.
@@ -86,7 +86,7 @@ impl App {
         let tenant = permit_within(caller, Resource::DeviceProfile, Operation::Write)?.tenant;
         let mut write = self.begin(caller).await?;
         let stored = profile::find(write.db(), tenant, id).await?;
-        let stored = stored.ok_or(Error::not_found(EntityKind::DeviceProfile, id))?;
+        let stored = stored.ok_or_else(|| Error::not_found(EntityKind::DeviceProfile, id))?;
         let old = default_profile(write.db(), tenant).await?;
         if old.id == id {
             return Ok(Written { value: stored, applied: true });
@@ -105,7 +105,7 @@ impl App {
         let tenant = permit_within(caller, Resource::DeviceProfile, Operation::Delete)?.tenant;
         let mut write = self.begin(caller).await?;
         let stored = profile::find(write.db(), tenant, id).await?;
-        let stored = stored.ok_or(Error::not_found(EntityKind::DeviceProfile, id))?;
+        let stored = stored.ok_or_else(|| Error::not_found(EntityKind::DeviceProfile, id))?;
         if stored.is_default {
             return Err(Error::Refused("Deletion of Default Device Profile is prohibited!".to_owned()));
         }

@@ -23,7 +23,7 @@ impl App {
         let saved = match draft.id {
             None => create_tenant(&mut write, draft).await?,
             Some(id) => {
-                let stored = tenant::find(write.db(), id).await?.ok_or(Error::not_found(EntityKind::Tenant, id))?;
+                let stored = tenant::find(write.db(), id).await?.ok_or_else(|| Error::not_found(EntityKind::Tenant, id))?;
                 same_version(EntityKind::Tenant, draft.version, stored.version)?;
                 let saved = made(draft, id, stored.created_ms, stored.version + 1);
                 tenant::update(&mut write, &saved).await?;
@@ -64,7 +64,7 @@ impl App {
     pub async fn delete_tenant(&self, caller: &Caller, id: Uuid) -> Result<Written<()>, Error> {
         permit(caller, Resource::Tenant, Operation::Delete)?;
         let mut write = self.begin(caller).await?;
-        tenant::find(write.db(), id).await?.ok_or(Error::not_found(EntityKind::Tenant, id))?;
+        tenant::find(write.db(), id).await?.ok_or_else(|| Error::not_found(EntityKind::Tenant, id))?;
         cascade::delete_tenant(&mut write, id).await?;
         write.audit(Action::Deleted, EntityKind::Tenant, id, Some(id)).await?;
         self.finish(write, ()).await

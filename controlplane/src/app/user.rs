@@ -35,7 +35,7 @@ impl App {
                     self.manageable_user(caller, id).await?;
                 }
                 let mut write = self.begin(caller).await?;
-                let stored = user::find(write.db(), id).await?.ok_or(Error::not_found(EntityKind::User, id))?;
+                let stored = user::find(write.db(), id).await?.ok_or_else(|| Error::not_found(EntityKind::User, id))?;
                 same_version(EntityKind::User, draft.version, stored.version)?;
                 let UserDraft { email, first_name, last_name, phone, additional_info, .. } = draft;
                 let version = stored.version + 1;
@@ -136,7 +136,7 @@ impl App {
             Authority::SysAdmin => true,
             _ => caller.scope().is_some_and(|scope| login::inside(&scope, found.tenant, found.customer)),
         });
-        visible.ok_or(Error::not_found(EntityKind::User, id))
+        visible.ok_or_else(|| Error::not_found(EntityKind::User, id))
     }
 
     /// A user the caller may change: a system administrator anyone but customer users, a tenant administrator anyone of the
@@ -157,14 +157,14 @@ async fn place(write: &Write, caller: &Caller, draft: UserDraft) -> Result<User,
         (Authority::SysAdmin, Authority::SysAdmin) => (None, None),
         (Authority::SysAdmin, Authority::TenantAdmin) => {
             let id = draft.tenant.ok_or_else(|| Invalid::new("tenantId", "", "must name the administrator's tenant"))?;
-            let found = tenant::find(write.db(), id).await?.ok_or(Error::not_found(EntityKind::Tenant, id))?;
+            let found = tenant::find(write.db(), id).await?.ok_or_else(|| Error::not_found(EntityKind::Tenant, id))?;
             (Some(found.id), None)
         }
         (Authority::TenantAdmin, Authority::TenantAdmin) => (caller.tenant, None),
         (Authority::TenantAdmin, Authority::CustomerUser) => {
             let id = draft.customer.ok_or_else(|| Invalid::new("customerId", "", "must name the user's customer"))?;
             let own = caller.tenant.ok_or(Error::Forbidden)?;
-            let found = customer::find(write.db(), own, id).await?.ok_or(Error::not_found(EntityKind::Customer, id))?;
+            let found = customer::find(write.db(), own, id).await?.ok_or_else(|| Error::not_found(EntityKind::Customer, id))?;
             (Some(own), Some(found.id))
         }
         _ => return Err(Error::Forbidden),

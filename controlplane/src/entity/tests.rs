@@ -248,13 +248,16 @@ async fn commit_order_is_number_order() {
                 })
             })
             .collect();
-        let mut seen = 0;
-        while seen < WRITERS * WRITES {
-            for entry in change_log::after(store.reader(), seen, 7).await.unwrap() {
-                assert_eq!(entry.revision, seen + 1, "a gap: a lower number would commit after a higher one");
-                seen = entry.revision;
+        let reader = async {
+            let mut seen = 0;
+            while seen < WRITERS * WRITES {
+                for entry in change_log::after(store.reader(), seen, 7).await.unwrap() {
+                    assert_eq!(entry.revision, seen + 1, "a gap: a lower number would commit after a higher one");
+                    seen = entry.revision;
+                }
             }
-        }
+        };
+        tokio::time::timeout(Duration::from_secs(60), reader).await.expect("every write arrives");
         for writer in writers {
             writer.await.unwrap();
         }

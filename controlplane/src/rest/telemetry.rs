@@ -235,7 +235,7 @@ async fn attributes_of_scope(
 #[utoipa::path(get, path = "/api/plugins/telemetry/{entityType}/{entityId}/values/timeseries",
     operation_id = "getTimeseries", tag = "telemetry",
     params(("entityType" = String, Path, example = "DEVICE"), ("entityId" = Uuid, Path), HistoryParams),
-    responses((status = 200, body = SeriesShape)))]
+    responses((status = 200, body = BTreeMap<String, Vec<PointShape>>)))]
 async fn timeseries(
     State(web): State<Web>,
     Signed(caller): Signed,
@@ -256,7 +256,7 @@ async fn timeseries(
 #[utoipa::path(get, path = "/api/plugins/telemetry/{entityType}/{entityId}/values/timeseries/history",
     operation_id = "getTimeseriesHistory", tag = "telemetry",
     params(("entityType" = String, Path, example = "DEVICE"), ("entityId" = Uuid, Path), HistoryParams),
-    responses((status = 200, body = SeriesShape)))]
+    responses((status = 200, body = BTreeMap<String, Vec<PointShape>>)))]
 async fn history(
     State(web): State<Web>,
     Signed(caller): Signed,

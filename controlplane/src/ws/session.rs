@@ -343,12 +343,10 @@ impl Session {
         let subjects: Vec<(i64, Subject)> =
             self.watches.values().map(|watched| (watched.subscription.id, watched.subscription.subject.clone())).collect();
         for (id, subject) in subjects {
-            match self.app.authorize_entity(&self.caller, &subject.kind, subject.id, Use::Read).await {
-                Err(error @ (Error::NotFound { .. } | Error::Forbidden)) => {
-                    self.unsubscribe(id);
-                    self.out.text(update::of_error(id, code(&error), &error.to_string()))?;
-                }
-                _ => {}
+            let seen = self.app.authorize_entity(&self.caller, &subject.kind, subject.id, Use::Read).await;
+            if let Err(error @ (Error::NotFound { .. } | Error::Forbidden)) = seen {
+                self.unsubscribe(id);
+                self.out.text(update::of_error(id, code(&error), &error.to_string()))?;
             }
         }
         Ok(())

@@ -20,7 +20,7 @@ use crate::store;
 
 impl Shard {
     /// Answers a query, or parks it until the entity's state is loaded.
-    pub fn ask(&mut self, target: Target, query: Query) {
+    pub(super) fn ask(&mut self, target: Target, query: Query) {
         if let Query::Unwatch { watcher, watch } = query {
             return self.watches.remove(target.entity, watcher, Some(watch));
         }
@@ -41,7 +41,7 @@ impl Shard {
     }
 
     /// Has the reader lane load what was asked for in this turn, as far as it takes jobs.
-    pub fn submit_loads(&mut self) {
+    pub(super) fn submit_loads(&mut self) {
         while let Some(entity) = self.loads.front().copied() {
             let Some(readers) = self.ledger.readers() else { return };
             let mailbox = self.mailbox.clone();
@@ -60,7 +60,7 @@ impl Shard {
     }
 
     /// Answers a query whose entity's state is resident.
-    pub fn answer(&mut self, target: Target, query: Query) {
+    pub(super) fn answer(&mut self, target: Target, query: Query) {
         let entity = target.entity;
         match query {
             Query::Keys { reply } => {
@@ -125,7 +125,8 @@ impl Shard {
 
     fn save_timeseries(&mut self, target: Target, bytes: &[u8], ttl_s: u32, reply: Reply<()>) {
         let mut readings = Readings::default();
-        let parsed = payload::telemetry(bytes, Casting::Enabled, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
+        let parsed =
+            payload::telemetry(bytes, Casting::Enabled, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
         let saved = parsed.and_then(|()| {
             let mut stage = self.stage(target.entity).ok_or_else(not_loaded)?;
             stage
@@ -141,7 +142,8 @@ impl Shard {
 
     fn save_attributes(&mut self, target: Target, scope: Scope, bytes: &[u8], reply: Reply<()>) {
         let mut readings = Readings::default();
-        let parsed = payload::attributes(bytes, Casting::Enabled, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
+        let parsed =
+            payload::attributes(bytes, Casting::Enabled, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
         let saved = parsed.and_then(|()| {
             let mut stage = self.stage(target.entity).ok_or_else(not_loaded)?;
             stage
@@ -155,13 +157,7 @@ impl Shard {
         }
     }
 
-    fn delete_timeseries(
-        &mut self,
-        target: Target,
-        keys: &[String],
-        range: Option<(Timestamp, Timestamp)>,
-        reply: Reply<()>,
-    ) {
+    fn delete_timeseries(&mut self, target: Target, keys: &[String], range: Option<(Timestamp, Timestamp)>, reply: Reply<()>) {
         let deleted = match self.stage(target.entity) {
             Some(stage) => {
                 let mut writing = super::work::writing(stage.ledger, stage.now);
@@ -192,7 +188,7 @@ impl Shard {
             }
             None => Err(not_loaded()),
         };
-        let gone = deleted.as_ref().map(Clone::clone).unwrap_or_default();
+        let gone = deleted.clone().unwrap_or_default();
         self.reply(reply, deleted.map(|_| ()));
         if gone.is_empty() {
             return;
@@ -259,7 +255,7 @@ fn not_loaded() -> QueryError {
 }
 
 /// Tells whoever asked why there is no answer.
-pub fn refuse(query: Query, error: &QueryError) {
+pub(super) fn refuse(query: Query, error: &QueryError) {
     let error = error.clone();
     match query {
         Query::Keys { reply } => drop(reply.send(Err(error))),

@@ -20,7 +20,7 @@ use crate::transport::Socket;
 
 /// A connection as the turn sees it.
 #[derive(Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     pub socket: Rc<Socket>,
     pub signal: Rc<Signal>,
     pub session: Session,
@@ -38,7 +38,7 @@ pub struct Connection {
 
 /// How far a connection has come.
 #[derive(Debug)]
-pub enum Standing {
+pub(super) enum Standing {
     /// No CONNECT yet.
     New,
     /// CONNECT is accepted; its device's state is being loaded (DESIGN 19).
@@ -48,13 +48,13 @@ pub enum Standing {
 
 /// Who a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub(super) struct Identity {
     pub device: DeviceId,
     pub credential: CredentialId,
 }
 
 #[derive(Debug)]
-pub struct Admitted {
+pub(super) struct Admitted {
     pub identity: Identity,
     /// The plan in force when the table had this generation.
     pub plan: Arc<Plan>,
@@ -62,7 +62,7 @@ pub struct Admitted {
 }
 
 impl Connection {
-    pub fn new(socket: Rc<Socket>, signal: Rc<Signal>, accepted: Instant) -> Self {
+    pub(super) fn new(socket: Rc<Socket>, signal: Rc<Signal>, accepted: Instant) -> Self {
         Self {
             socket,
             signal,
@@ -76,7 +76,7 @@ impl Connection {
         }
     }
 
-    pub fn identity(&self) -> Option<Identity> {
+    pub(super) fn identity(&self) -> Option<Identity> {
         match &self.standing {
             Standing::Admitted(admitted) => Some(admitted.identity),
             Standing::Loading(identity) => Some(*identity),
@@ -87,7 +87,7 @@ impl Connection {
 
 /// What a connection's task is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub(super) enum Order {
     /// Watch the socket again.
     Watch,
     /// Give the socket to this shard; nothing is outstanding on it.
@@ -98,14 +98,14 @@ pub enum Order {
 
 /// The one-place letter box between a turn and a connection's task.
 #[derive(Debug, Default)]
-pub struct Signal {
+pub(super) struct Signal {
     order: Cell<Option<Order>>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Signal {
     /// Gives an order; `End` is never replaced by a later one.
-    pub fn give(&self, order: Order) {
+    pub(super) fn give(&self, order: Order) {
         if self.order.get() != Some(Order::End) {
             self.order.set(Some(order));
         }
@@ -115,7 +115,7 @@ impl Signal {
     }
 
     /// Waits for the next order.
-    pub async fn order(&self) -> Order {
+    pub(super) async fn order(&self) -> Order {
         poll_fn(|cx| match self.order.take() {
             Some(order) => Poll::Ready(order),
             None => {
@@ -128,7 +128,7 @@ impl Signal {
 }
 
 /// What a connection's task asks of its shard.
-pub trait Owner: 'static {
+pub(super) trait Owner: 'static {
     /// The socket has bytes or is at its end.
     fn readable(&self, key: Key);
     /// The socket takes bytes again.
@@ -138,7 +138,7 @@ pub trait Owner: 'static {
 }
 
 /// Watches a connection for as long as its shard wants.
-pub async fn watch<O: Owner>(owner: Rc<O>, key: Key, socket: Rc<Socket>, signal: Rc<Signal>) {
+pub(super) async fn watch<O: Owner>(owner: Rc<O>, key: Key, socket: Rc<Socket>, signal: Rc<Signal>) {
     loop {
         // An error here shows itself again as the end of the stream when the turn reads.
         let _ready = socket.readable().await;
@@ -158,7 +158,7 @@ pub async fn watch<O: Owner>(owner: Rc<O>, key: Key, socket: Rc<Socket>, signal:
 }
 
 /// Waits until the socket takes bytes again, once.
-pub async fn await_room<O: Owner>(owner: Rc<O>, key: Key, socket: Rc<Socket>) {
+pub(super) async fn await_room<O: Owner>(owner: Rc<O>, key: Key, socket: Rc<Socket>) {
     let _ready = socket.writable().await;
     owner.writable(key);
 }

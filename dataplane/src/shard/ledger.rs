@@ -17,22 +17,33 @@ use crate::store::key::{self, Kind};
 use crate::store::{Batch, Committer, Durability, Encoder, Engine, Family, ReaderLane, StoreError, Ticket, WriteError};
 
 /// Opens this shard's store again after a generation ended.
-pub type Reopen = Box<dyn Fn() -> Result<Arc<dyn Engine>, StoreError>>;
+pub(super) type Reopen = Box<dyn Fn() -> Result<Arc<dyn Engine>, StoreError>>;
 
 /// A promise that leaves once its ticket is durable.
-pub enum Owed {
-    Receipt { connection: Key, receipt: Receipt, outcome: Outcome },
+pub(super) enum Owed {
+    Receipt {
+        connection: Key,
+        receipt: Receipt,
+        outcome: Outcome,
+    },
     /// A message down to the device's session.
-    Downlink { device: DeviceId, downlink: OwnedDownlink },
+    Downlink {
+        device: DeviceId,
+        downlink: OwnedDownlink,
+    },
     /// An answer to whoever asked.
     Release(Box<dyn FnOnce() + Send>),
     /// A live update to one watcher.
-    Update { watcher: WatcherId, entity: EntityId, update: Update },
+    Update {
+        watcher: WatcherId,
+        entity: EntityId,
+        update: Update,
+    },
 }
 
 /// A downlink that outlives the message it came from.
 #[derive(Debug)]
-pub enum OwnedDownlink {
+pub(super) enum OwnedDownlink {
     AttributesUpdated(Vec<u8>),
     AttributesResponse(u32, Vec<u8>),
     RpcResponse(u32, Vec<u8>),
@@ -46,14 +57,14 @@ struct Open {
 
 /// Why a turn may not evaluate now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standstill {
+pub(super) enum Standstill {
     /// The store refuses for now; the batch is offered again.
     Refused { since: Instant, reason: String },
     /// The generation ended; the store is opened again at `retry`.
     Ended { retry: Instant, reason: String },
 }
 
-pub struct Ledger {
+pub(super) struct Ledger {
     open: Option<Open>,
     reopen: Reopen,
     doorbell: Doorbell,
@@ -73,7 +84,7 @@ pub struct Ledger {
 
 /// What persisting did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Persisted {
+pub(super) enum Persisted {
     Done,
     /// Kept, to be offered again unchanged.
     Refused,
@@ -82,7 +93,13 @@ pub enum Persisted {
 }
 
 impl Ledger {
-    pub fn new(reopen: Reopen, doorbell: Doorbell, durability: Durability, epoch: u32, counters: Arc<ShardCounters>) -> Self {
+    pub(super) fn new(
+        reopen: Reopen,
+        doorbell: Doorbell,
+        durability: Durability,
+        epoch: u32,
+        counters: Arc<ShardCounters>,
+    ) -> Self {
         Self {
             open: None,
             reopen,
@@ -105,7 +122,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the dictionary cannot be read.
-    pub fn begin(&mut self, engine: Arc<dyn Engine>) -> Result<(), StoreError> {
+    pub(super) fn begin(&mut self, engine: Arc<dyn Engine>) -> Result<(), StoreError> {
         self.dictionary = Dictionary::load(&*engine)?;
         let committer = Committer::spawn(Arc::clone(&engine), self.durability, self.doorbell.clone())?;
         let readers = ReaderLane::spawn(engine)?;
@@ -115,48 +132,44 @@ impl Ledger {
         Ok(())
     }
 
-    pub fn readers(&self) -> Option<&ReaderLane> {
+    pub(super) fn readers(&self) -> Option<&ReaderLane> {
         self.open.as_ref().map(|open| &open.readers)
     }
 
     /// Progress of the commit queue, for lanes that read.
-    pub fn progress(&self) -> Option<crate::store::Progress> {
+    pub(super) fn progress(&self) -> Option<crate::store::Progress> {
         self.open.as_ref().map(|open| open.committer.progress())
     }
 
-    pub fn standstill(&self) -> Option<&Standstill> {
+    pub(super) fn standstill(&self) -> Option<&Standstill> {
         self.standstill.as_ref()
     }
 
     /// May messages be evaluated?
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.open.is_some() && self.standstill.is_none()
     }
 
     /// Promises something for when this turn's batch is durable.
-    pub fn owe(&mut self, owed: Owed) {
+    pub(super) fn owe(&mut self, owed: Owed) {
         self.turn.push(owed);
     }
 
     /// Promises something for a ticket that was taken earlier.
-    pub fn owe_at(&mut self, ticket: Ticket, owed: Owed) {
+    pub(super) fn owe_at(&mut self, ticket: Ticket, owed: Owed) {
         let behind = self.owed.partition_point(|(other, _)| *other <= ticket);
         self.owed.insert(behind, (ticket, owed));
     }
 
     /// Is there anything to write or to promise?
-    pub fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         !self.batch.is_empty() || !self.turn.is_empty()
     }
 
     /// Writes the batch, gives everything promised in this turn its ticket.
-    pub fn persist(&mut self, now: Instant) -> Persisted {
+    pub(super) fn persist(&mut self, now: Instant) -> Persisted {
         let Some(open) = &mut self.open else { return Persisted::Ended };
-        let ticket = if self.batch.is_empty() {
-            Ok(open.committer.written())
-        } else {
-            open.committer.persist(&self.batch)
-        };
+        let ticket = if self.batch.is_empty() { Ok(open.committer.written()) } else { open.committer.persist(&self.batch) };
         match ticket {
             Ok(ticket) => {
                 if !self.batch.is_empty() {
@@ -179,7 +192,7 @@ impl Ledger {
     }
 
     /// Has the commit lane failed? Its generation ends then.
-    pub fn check(&mut self, now: Instant) -> Persisted {
+    pub(super) fn check(&mut self, now: Instant) -> Persisted {
         match self.open.as_ref().and_then(|open| open.committer.failure()) {
             Some(reason) => {
                 self.end(now, reason);
@@ -190,7 +203,7 @@ impl Ledger {
     }
 
     /// The next promise whose ticket is durable.
-    pub fn settled(&mut self) -> Option<Owed> {
+    pub(super) fn settled(&mut self) -> Option<Owed> {
         let durable = self.open.as_ref()?.committer.durable();
         if self.owed.front().is_some_and(|(ticket, _)| *ticket <= durable) {
             return self.owed.pop_front().map(|(_, owed)| owed);
@@ -199,7 +212,7 @@ impl Ledger {
     }
 
     /// Group commits since the last call.
-    pub fn new_commits(&mut self) -> u64 {
+    pub(super) fn new_commits(&mut self) -> u64 {
         let commits = self.open.as_ref().map_or(0, |open| open.committer.commits());
         let new = commits.saturating_sub(self.commits);
         self.commits = commits;
@@ -207,7 +220,7 @@ impl Ledger {
     }
 
     /// Tries to open the store again when its time has come. `Some` with the engine when a new generation began.
-    pub fn try_reopen(&mut self, now: Instant) -> Option<Arc<dyn Engine>> {
+    pub(super) fn try_reopen(&mut self, now: Instant) -> Option<Arc<dyn Engine>> {
         match &self.standstill {
             Some(Standstill::Ended { retry, .. }) if *retry <= now => {}
             _ => return None,
@@ -230,7 +243,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The store's error: what was acknowledged is durable all the same.
-    pub fn close(&mut self) -> Result<(), StoreError> {
+    pub(super) fn close(&mut self) -> Result<(), StoreError> {
         match self.open.take() {
             Some(open) => {
                 drop(open.readers);

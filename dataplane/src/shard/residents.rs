@@ -16,7 +16,7 @@ const IDLE_MS_MIN: u64 = 1_000;
 
 /// Who waits for a state to be loaded.
 #[derive(Debug)]
-pub enum Parked {
+pub(super) enum Parked {
     /// A connection whose CONNECT was accepted.
     Connection(Key),
     Query(Target, Query),
@@ -40,7 +40,7 @@ struct Resident {
 }
 
 #[derive(Debug, Default)]
-pub struct Residents {
+pub(super) struct Residents {
     states: HashMap<EntityId, Resident>,
     loading: HashMap<EntityId, Vec<Parked>>,
     parked: usize,
@@ -52,7 +52,7 @@ pub struct Residents {
 
 /// What became of a wish to park.
 #[derive(Debug)]
-pub enum Parking {
+pub(super) enum Parking {
     /// The first for this entity: somebody must load it.
     Load,
     /// Already being loaded.
@@ -62,23 +62,23 @@ pub enum Parking {
 }
 
 impl Residents {
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.states.len()
     }
 
-    pub fn get_mut(&mut self, entity: EntityId, now: Instant) -> Option<&mut DeviceState> {
+    pub(super) fn get_mut(&mut self, entity: EntityId, now: Instant) -> Option<&mut DeviceState> {
         let resident = self.states.get_mut(&entity)?;
         resident.used = now;
         resident.uses += 1;
         Some(&mut resident.state)
     }
 
-    pub fn contains(&self, entity: EntityId) -> bool {
+    pub(super) fn contains(&self, entity: EntityId) -> bool {
         self.states.contains_key(&entity)
     }
 
     /// Parks somebody until the entity's state is loaded.
-    pub fn park(&mut self, entity: EntityId, parked: Parked) -> Parking {
+    pub(super) fn park(&mut self, entity: EntityId, parked: Parked) -> Parking {
         if self.parked >= limits::PARKED_PER_SHARD_MAX {
             return Parking::Full(parked);
         }
@@ -89,7 +89,7 @@ impl Residents {
     }
 
     /// Takes a loaded state in, and gives out everyone who waited for it.
-    pub fn loaded(&mut self, entity: EntityId, state: Option<DeviceState>, now: Instant) -> Vec<Parked> {
+    pub(super) fn loaded(&mut self, entity: EntityId, state: Option<DeviceState>, now: Instant) -> Vec<Parked> {
         if let Some(state) = state {
             let bytes = state.bytes();
             self.bytes += bytes;
@@ -102,14 +102,14 @@ impl Residents {
     }
 
     /// The disk is asked for a state that is here; [`Self::replace`] compares with this moment.
-    pub fn reloading(&mut self, entity: EntityId) {
+    pub(super) fn reloading(&mut self, entity: EntityId) {
         if let Some(resident) = self.states.get_mut(&entity) {
             resident.reloading = resident.uses;
         }
     }
 
     /// Takes a reloaded state, unless the one here has been used since it was asked for.
-    pub fn replace(&mut self, entity: EntityId, state: DeviceState) -> bool {
+    pub(super) fn replace(&mut self, entity: EntityId, state: DeviceState) -> bool {
         match self.states.get_mut(&entity) {
             Some(resident) if resident.reloading == resident.uses => {
                 resident.state = state;
@@ -121,28 +121,28 @@ impl Residents {
     }
 
     /// A session starts to use the state.
-    pub fn hold(&mut self, entity: EntityId) {
+    pub(super) fn hold(&mut self, entity: EntityId) {
         if let Some(resident) = self.states.get_mut(&entity) {
             resident.sessions += 1;
         }
     }
 
     /// A session ends.
-    pub fn let_go(&mut self, entity: EntityId) {
+    pub(super) fn let_go(&mut self, entity: EntityId) {
         if let Some(resident) = self.states.get_mut(&entity) {
             resident.sessions = resident.sessions.saturating_sub(1);
         }
     }
 
     /// Forgets one entity: it was deleted.
-    pub fn forget(&mut self, entity: EntityId) {
+    pub(super) fn forget(&mut self, entity: EntityId) {
         if let Some(resident) = self.states.remove(&entity) {
             self.bytes = self.bytes.saturating_sub(resident.bytes);
         }
     }
 
     /// Forgets everything: the store generation ended. Gives out everyone who waited.
-    pub fn clear(&mut self) -> Vec<Parked> {
+    pub(super) fn clear(&mut self) -> Vec<Parked> {
         self.states.clear();
         self.queue.clear();
         self.deadlines.clear();
@@ -152,7 +152,7 @@ impl Residents {
     }
 
     /// States to write out and drop because the budget is exceeded, idle ones first.
-    pub fn evict(&mut self, now: Instant) -> Vec<DeviceState> {
+    pub(super) fn evict(&mut self, now: Instant) -> Vec<DeviceState> {
         let mut evicted = Vec::new();
         let mut looks = self.queue.len();
         while self.bytes > limits::DEVICE_STATES_BYTES_PER_SHARD && looks > 0 {
@@ -173,17 +173,17 @@ impl Residents {
     }
 
     /// Every resident entity, for a clean stop.
-    pub fn entities(&self) -> Vec<EntityId> {
+    pub(super) fn entities(&self) -> Vec<EntityId> {
         self.states.keys().copied().collect()
     }
 
     /// Arms the inactivity deadline of a device. Lazy: an earlier one that is still armed will look and arm again.
-    pub fn arm(&mut self, deadline: Timestamp, entity: EntityId) {
+    pub(super) fn arm(&mut self, deadline: Timestamp, entity: EntityId) {
         self.deadlines.insert((deadline, entity));
     }
 
     /// Devices whose armed deadline has passed.
-    pub fn overdue(&mut self, now: Timestamp) -> Vec<EntityId> {
+    pub(super) fn overdue(&mut self, now: Timestamp) -> Vec<EntityId> {
         let mut overdue = Vec::new();
         while let Some(&(deadline, entity)) = self.deadlines.first() {
             if deadline > now || overdue.len() >= limits::EVENTS_PER_TURN_MAX {

@@ -60,6 +60,12 @@ pub struct Parts {
     pub epoch: u32,
 }
 
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
 /// A shard cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
@@ -119,8 +125,22 @@ async fn live(parts: Parts, serving: impl FnOnce()) -> Result<(), ShardError> {
 
 /// Puts the shard together on its own thread, where it stays.
 fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<(Shard, Listener), ShardError> {
-    let Parts { index, placement, durability, clock, heard, doorbell, mailbox, mesh, directory, report, engine, reopen, epoch, .. } =
-        parts;
+    let Parts {
+        index,
+        placement,
+        durability,
+        clock,
+        heard,
+        doorbell,
+        mailbox,
+        mesh,
+        directory,
+        report,
+        engine,
+        reopen,
+        epoch,
+        ..
+    } = parts;
     let reopen: Reopen = reopen;
     let mut ledger = Ledger::new(reopen, doorbell, durability, epoch, Arc::clone(&report.counters));
     ledger.begin(Arc::clone(&engine))?;
@@ -245,7 +265,7 @@ impl Owner for Home {
 
 impl Shard {
     /// Sends a connection to its owner, or keeps it until the ring has room.
-    pub fn send_moved(&mut self, owner: u16, moved: Box<Moved>) {
+    pub(super) fn send_moved(&mut self, owner: u16, moved: Box<Moved>) {
         match self.mesh.send(owner, moved) {
             Ok(()) => self.counters.increment(Counter::ConnectionsHandedOver),
             Err(moved) => self.stuck.push((owner, moved)),
@@ -253,7 +273,7 @@ impl Shard {
     }
 
     /// Is everything written and everyone told? A store at a standstill has nothing more to give.
-    pub fn drained(&mut self) -> bool {
+    pub(super) fn drained(&mut self) -> bool {
         self.draining && self.connections.len() == 0 && !(self.ledger.is_open() && self.ledger.has_work())
     }
 }

@@ -17,7 +17,7 @@ use crate::transport::Received;
 
 /// Whether the session may be asked for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
+pub(super) enum Flow {
     More,
     Stop,
     /// Nothing was done: the same bytes are looked at again later.
@@ -26,7 +26,7 @@ pub enum Flow {
 
 impl Shard {
     /// Reads what is there and advances the session as far as it goes.
-    pub fn serve(&mut self, key: Key) {
+    pub(super) fn serve(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if matches!(connection.standing, Standing::Loading(_)) {
             return;
@@ -62,16 +62,14 @@ impl Shard {
             let whole = *input;
             match connection.session.next(input, self.now.instant) {
                 Ok(None) => return,
-                Ok(Some(intent)) => {
-                    match self.take_intent(key, intent, whole) {
-                        Flow::More => {}
-                        Flow::Stop => return,
-                        Flow::Again => {
-                            *input = whole;
-                            return;
-                        }
+                Ok(Some(intent)) => match self.take_intent(key, intent, whole) {
+                    Flow::More => {}
+                    Flow::Stop => return,
+                    Flow::Again => {
+                        *input = whole;
+                        return;
                     }
-                }
+                },
                 Err(close) => {
                     return self.close(key, close);
                 }
@@ -130,7 +128,7 @@ impl Shard {
     }
 
     /// Take-over, CONNACK and the connect event of a device whose state is here.
-    pub fn admitted(&mut self, key: Key, identity: Identity) {
+    pub(super) fn admitted(&mut self, key: Key, identity: Identity) {
         if let Some(earlier) = self.sessions.get(&identity.device).copied()
             && earlier != key
         {
@@ -150,7 +148,7 @@ impl Shard {
     }
 
     /// Tells the peer why it may not come in, and ends the connection.
-    pub fn refuse(&mut self, key: Key, refusal: Refusal) -> Flow {
+    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal) -> Flow {
         self.counters.increment(Counter::SessionsRefused);
         if let Some(connection) = self.connections.get_mut(key) {
             let close = connection.session.refuse(refusal);
@@ -176,7 +174,7 @@ impl Shard {
     }
 
     /// Ends a connection: says why where the protocol has a word for it, forgets it, lets its task linger.
-    pub fn close(&mut self, key: Key, close: Close) {
+    pub(super) fn close(&mut self, key: Key, close: Close) {
         let Some(mut connection) = self.connections.remove(key) else { return };
         connection.session.close(close);
         let output = std::mem::take(connection.session.output());
@@ -204,7 +202,7 @@ impl Shard {
     }
 
     /// Acks in this turn's ticket (which is the newest written one if this turn writes nothing).
-    pub fn settle_later(&mut self, key: Key, receipt: Option<Receipt>, outcome: Outcome) -> Flow {
+    pub(super) fn settle_later(&mut self, key: Key, receipt: Option<Receipt>, outcome: Outcome) -> Flow {
         match receipt {
             Some(receipt) => {
                 self.ledger.owe(super::ledger::Owed::Receipt { connection: key, receipt, outcome });
@@ -222,7 +220,7 @@ impl Shard {
         }
     }
 
-    pub fn settle_receipt(&mut self, key: Key, receipt: Receipt, outcome: Outcome) {
+    pub(super) fn settle_receipt(&mut self, key: Key, receipt: Receipt, outcome: Outcome) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let was_blocked = connection.session.blocked();
         self.counters.increment(Counter::ReceiptsSettled);
@@ -237,7 +235,7 @@ impl Shard {
     }
 
     /// The plan that evaluates a device's messages; one that does nothing if there is none.
-    pub fn plan_of(&self, device: DeviceId) -> Arc<Plan> {
+    pub(super) fn plan_of(&self, device: DeviceId) -> Arc<Plan> {
         self.table.plan_of_device(device).cloned().unwrap_or_default()
     }
 

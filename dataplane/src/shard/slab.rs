@@ -2,7 +2,7 @@
 
 /// Where a value is. Stale after the value was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
+pub(super) struct Key {
     index: u32,
     generation: u32,
 }
@@ -15,18 +15,18 @@ struct Slot<T> {
 
 /// A growing array with a free list.
 #[derive(Debug)]
-pub struct Slab<T> {
+pub(super) struct Slab<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
 }
 
 impl<T> Slab<T> {
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
     /// Inserts a value. `None` when four billion are in it.
-    pub fn insert(&mut self, value: T) -> Option<Key> {
+    pub(super) fn insert(&mut self, value: T) -> Option<Key> {
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.value = Some(value);
@@ -37,17 +37,17 @@ impl<T> Slab<T> {
         Some(Key { index, generation: 0 })
     }
 
-    pub fn get(&self, key: Key) -> Option<&T> {
+    pub(super) fn get(&self, key: Key) -> Option<&T> {
         let slot = self.slots.get(key.index as usize)?;
         if slot.generation == key.generation { slot.value.as_ref() } else { None }
     }
 
-    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index as usize)?;
         if slot.generation == key.generation { slot.value.as_mut() } else { None }
     }
 
-    pub fn remove(&mut self, key: Key) -> Option<T> {
+    pub(super) fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.index as usize)?;
         if slot.generation != key.generation {
             return None;
@@ -58,7 +58,7 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    pub fn keys(&self) -> Vec<Key> {
+    pub(super) fn keys(&self) -> Vec<Key> {
         let key = |(index, slot): (usize, &Slot<T>)| {
             slot.value.as_ref()?;
             Some(Key { index: u32::try_from(index).ok()?, generation: slot.generation })

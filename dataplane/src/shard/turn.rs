@@ -26,7 +26,7 @@ use crate::snapshot::{Directory, Table};
 use crate::transport::{Sent, Socket};
 
 /// Everything one core owns. Not `Send`: it never leaves its thread.
-pub struct Shard {
+pub(super) struct Shard {
     pub index: u16,
     pub placement: Placement,
     pub clock: Clock,
@@ -78,7 +78,7 @@ pub struct Shard {
 
 /// What a turn asks its driver to do, because only tasks can: watch sockets.
 #[derive(Debug, Default)]
-pub struct Errands {
+pub(super) struct Errands {
     /// New connections to watch.
     pub watch: Vec<(Key, Rc<Socket>)>,
     /// Sockets to await room on.
@@ -87,7 +87,7 @@ pub struct Errands {
 
 impl Shard {
     /// One pass of the seven verbs.
-    pub fn turn(&mut self) -> Errands {
+    pub(super) fn turn(&mut self) -> Errands {
         self.now = self.clock.now();
         self.health.beat(self.now.instant.nanos() / 1_000_000);
         self.counters.increment(Counter::Turns);
@@ -237,7 +237,7 @@ impl Shard {
     }
 
     /// Marks a connection as having output for this turn's flush.
-    pub fn wants_flush(&mut self, key: Key) {
+    pub(super) fn wants_flush(&mut self, key: Key) {
         if let Some(connection) = self.connections.get_mut(key)
             && !connection.flushing
         {
@@ -247,7 +247,7 @@ impl Shard {
     }
 
     /// Lets a connection's socket be watched again, if its session can take more.
-    pub fn watch_again(&mut self, key: Key) {
+    pub(super) fn watch_again(&mut self, key: Key) {
         let now = self.now.instant;
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.session.blocked() || matches!(connection.standing, Standing::Loading(_)) {

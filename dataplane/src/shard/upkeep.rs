@@ -20,7 +20,7 @@ use crate::session::{Close, Delivery, Downlink, Reason, Refusal};
 use crate::snapshot::ShardChange;
 
 impl Shard {
-    pub fn take_event(&mut self, event: Event) {
+    pub(super) fn take_event(&mut self, event: Event) {
         match event {
             Event::Config { changes, applied } => {
                 for change in changes.iter() {
@@ -59,7 +59,7 @@ impl Shard {
     }
 
     /// A lane has loaded a state: whoever waited for it goes on.
-    pub fn state_loaded(&mut self, loaded: Loaded) {
+    pub(super) fn state_loaded(&mut self, loaded: Loaded) {
         let Loaded { entity, result } = loaded;
         if self.residents.contains(entity) {
             if let Ok(state) = result
@@ -101,7 +101,7 @@ impl Shard {
     }
 
     /// A hundred milliseconds have passed, or more.
-    pub fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         let now = self.now;
         self.lingering.retain(|(until, socket)| match socket.upgrade() {
             Some(socket) if *until <= now.instant => {
@@ -184,7 +184,7 @@ impl Shard {
         self.lifecycle(DeviceId(entity.0), MessageType::InactivityEvent);
     }
 
-    pub fn connect_event(&mut self, device: DeviceId) {
+    pub(super) fn connect_event(&mut self, device: DeviceId) {
         let entity = EntityId::from(device);
         let now = self.now;
         let Some(state) = self.residents.get_mut(entity, now.instant) else { return };
@@ -207,7 +207,7 @@ impl Shard {
         }
     }
 
-    pub fn disconnect_event(&mut self, device: DeviceId) {
+    pub(super) fn disconnect_event(&mut self, device: DeviceId) {
         let entity = EntityId::from(device);
         let now = self.now;
         let Some(state) = self.residents.get_mut(entity, now.instant) else { return };
@@ -235,7 +235,7 @@ impl Shard {
     }
 
     /// Sends a message down to a device, if it is connected and has asked for such messages.
-    pub fn deliver(&mut self, device: DeviceId, downlink: &OwnedDownlink) {
+    pub(super) fn deliver(&mut self, device: DeviceId, downlink: &OwnedDownlink) {
         let Some(key) = self.sessions.get(&device).copied() else { return };
         let Some(connection) = self.connections.get_mut(key) else { return };
         let downlink = match downlink {
@@ -250,7 +250,7 @@ impl Shard {
     }
 
     /// After a start or a new generation: devices that were connected get their DISCONNECT, deadlines are armed again.
-    pub fn recover(&mut self, engine: &dyn crate::store::Engine) {
+    pub(super) fn recover(&mut self, engine: &dyn crate::store::Engine) {
         match (device::interrupted(engine), device::deadlines(engine)) {
             (Ok(interrupted), Ok(deadlines)) => {
                 self.interrupted = interrupted.into();
@@ -263,7 +263,7 @@ impl Shard {
     }
 
     /// The store accepts again: whoever was held back goes on.
-    pub fn release_held(&mut self) {
+    pub(super) fn release_held(&mut self) {
         if !self.held.is_empty() && self.ledger.is_open() {
             self.ready.append(&mut self.held);
             self.bell.ring();
@@ -271,7 +271,7 @@ impl Shard {
     }
 
     /// Says why nothing moves, in health and counters.
-    pub fn say_standstill(&mut self) {
+    pub(super) fn say_standstill(&mut self) {
         let reason = self.ledger.standstill().map(|standstill| match standstill {
             Standstill::Refused { reason, .. } => format!("writes are refused for now: {reason}"),
             Standstill::Ended { reason, .. } => format!("the store is closed: {reason}"),
@@ -284,7 +284,7 @@ impl Shard {
     }
 
     /// The generation is over: sessions close unacked, device states are dropped (DESIGN 8.2, 5).
-    pub fn generation_ended(&mut self) {
+    pub(super) fn generation_ended(&mut self) {
         for key in self.connections.keys() {
             self.close(key, Close::from(Reason::Unavailable));
         }

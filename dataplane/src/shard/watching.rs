@@ -19,22 +19,22 @@ struct Row {
 }
 
 #[derive(Debug, Default)]
-pub struct Watches {
+pub(super) struct Watches {
     rows: HashMap<EntityId, Vec<Row>>,
     count: usize,
 }
 
 impl Watches {
-    pub fn is_watched(&self, entity: EntityId) -> bool {
+    pub(super) fn is_watched(&self, entity: EntityId) -> bool {
         self.rows.contains_key(&entity)
     }
 
     /// Is there room for one more?
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.count < limits::WATCHES_PER_SHARD_MAX
     }
 
-    pub fn insert(&mut self, entity: EntityId, watch: Watch) {
+    pub(super) fn insert(&mut self, entity: EntityId, watch: Watch) {
         self.remove(entity, watch.watcher, Some(watch.watch));
         let Watch { watcher, watch, what, keys, updates } = watch;
         self.rows.entry(entity).or_default().push(Row { watcher, watch, what, keys, updates });
@@ -42,12 +42,12 @@ impl Watches {
     }
 
     /// Removes one watch of a watcher, or all of its watches of this entity.
-    pub fn remove(&mut self, entity: EntityId, watcher: WatcherId, watch: Option<u32>) {
+    pub(super) fn remove(&mut self, entity: EntityId, watcher: WatcherId, watch: Option<u32>) {
         self.retain(entity, |row| row.watcher != watcher || watch.is_some_and(|watch| row.watch != watch));
     }
 
     /// What saved readings mean for this entity's watchers.
-    pub fn on_series(&self, entity: EntityId, series: &[Series]) -> Vec<Owed> {
+    pub(super) fn on_series(&self, entity: EntityId, series: &[Series]) -> Vec<Owed> {
         let wanted = |row: &&Row| row.what == Watched::Timeseries;
         let update = |row: &Row| {
             let series: Vec<Series> = series.iter().filter(|one| row.wants(&one.key)).cloned().collect();
@@ -58,7 +58,7 @@ impl Watches {
     }
 
     /// What changed attributes mean for this entity's watchers.
-    pub fn on_attributes(&self, entity: EntityId, changed: &[Attribute]) -> Vec<Owed> {
+    pub(super) fn on_attributes(&self, entity: EntityId, changed: &[Attribute]) -> Vec<Owed> {
         let update = |row: &Row| {
             let Watched::Attributes(scope) = row.what else { return None };
             let wanted = |one: &&Attribute| scope.is_none_or(|scope| scope == one.scope) && row.wants(&one.key);
@@ -69,7 +69,7 @@ impl Watches {
     }
 
     /// What deleted attributes mean for this entity's watchers.
-    pub fn on_deleted(&self, entity: EntityId, scope: crate::message::Scope, keys: &[String]) -> Vec<Owed> {
+    pub(super) fn on_deleted(&self, entity: EntityId, scope: crate::message::Scope, keys: &[String]) -> Vec<Owed> {
         let update = |row: &Row| {
             let wanted = matches!(row.what, Watched::Attributes(watched) if watched.is_none_or(|watched| watched == scope));
             let deleted: Vec<String> = keys.iter().filter(|key| wanted && row.wants(key)).cloned().collect();
@@ -79,7 +79,7 @@ impl Watches {
     }
 
     /// Sends an update whose ticket is durable. False when the watcher was too slow and is cut: all its watches end.
-    pub fn send(&mut self, entity: EntityId, watcher: WatcherId, update: Update) -> bool {
+    pub(super) fn send(&mut self, entity: EntityId, watcher: WatcherId, update: Update) -> bool {
         let sent = match self.of(entity).find(|row| row.watcher == watcher && row.watch == update.watch) {
             Some(row) => row.updates.try_send(update).is_ok(),
             // It was taken back while its update waited for the ticket.
@@ -100,7 +100,7 @@ impl Watches {
     }
 
     /// Forgets everything: the store generation ended, or the shard drains.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.rows.clear();
         self.count = 0;
     }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use schemas::chain::MessageType;
 use schemas::id::{DeviceId, EntityId, TenantId};
 
+use super::connection::Standing;
 use super::ledger::{Ledger, Owed, OwnedDownlink};
 use super::serve::Flow;
 use super::slab::Key;
 use super::turn::Shard;
-use super::connection::Standing;
+use super::watching::Watches;
 use crate::clock::{Now, Timestamp};
 use crate::device::{DeviceState, RefusedReadings, Writing};
 use crate::effect::Effect;
@@ -21,10 +22,9 @@ use crate::payload::{self, Casting};
 use crate::query::{Attribute, Point, Series};
 use crate::rules::{self, NodeCounts, Plan};
 use crate::session::{Outcome, Receipt};
-use super::watching::Watches;
 
 impl Shard {
-    pub fn telemetry(&mut self, key: Key, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
+    pub(super) fn telemetry(&mut self, key: Key, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
         let mut readings = Readings::default();
         if payload::telemetry(bytes, Casting::Enabled, &mut readings).is_err() {
             return self.refuse_payload(key, receipt);
@@ -32,7 +32,7 @@ impl Shard {
         self.said(key, MessageType::PostTelemetryRequest, Body::Telemetry(readings), receipt)
     }
 
-    pub fn attributes(&mut self, key: Key, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
+    pub(super) fn attributes(&mut self, key: Key, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
         let mut readings = Readings::default();
         if payload::attributes(bytes, Casting::Enabled, &mut readings).is_err() {
             return self.refuse_payload(key, receipt);
@@ -42,7 +42,7 @@ impl Shard {
     }
 
     /// Answered from memory with the ticket of the newest write it reflects (DESIGN 8.1, 3).
-    pub fn attributes_request(&mut self, key: Key, id: u32, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
+    pub(super) fn attributes_request(&mut self, key: Key, id: u32, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
         let Ok(request) = payload::attributes_request(bytes) else { return self.refuse_payload(key, receipt) };
         let Some(device) = self.device_of(key) else { return Flow::Stop };
         let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return Flow::Stop };
@@ -60,7 +60,7 @@ impl Shard {
         self.settle_later(key, receipt, Outcome::Stored)
     }
 
-    pub fn rpc_request(&mut self, key: Key, id: u32, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
+    pub(super) fn rpc_request(&mut self, key: Key, id: u32, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
         let (Ok(request), Ok(text)) = (payload::rpc(bytes), std::str::from_utf8(bytes)) else {
             return self.refuse_payload(key, receipt);
         };
@@ -86,7 +86,7 @@ impl Shard {
     }
 
     /// Evaluates a message whose originator is a device of this shard with its state resident.
-    pub fn evaluate_device(&mut self, device: DeviceId, plan: &Plan, kind: MessageType, body: Body<'_>) -> Outcome {
+    pub(super) fn evaluate_device(&mut self, device: DeviceId, plan: &Plan, kind: MessageType, body: Body<'_>) -> Outcome {
         let Some(facts) = self.table.device(device) else { return Outcome::Unspecified };
         let message = Message {
             kind,
@@ -98,27 +98,30 @@ impl Shard {
             body,
         };
         let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return Outcome::Unspecified };
-        if matches!(kind, MessageType::PostTelemetryRequest | MessageType::PostAttributesRequest | MessageType::ToServerRpcRequest)
-        {
+        if matches!(
+            kind,
+            MessageType::PostTelemetryRequest | MessageType::PostAttributesRequest | MessageType::ToServerRpcRequest
+        ) {
             state.touched(self.now.timestamp);
         }
-        let mut stage = Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now };
+        let mut stage =
+            Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now };
         stage.evaluate(plan, &message)
     }
 
     /// Evaluates a message of an entity that is no device, by its tenant's root chain.
-    pub fn evaluate_entity(&mut self, entity: EntityId, tenant: TenantId, kind: MessageType, body: Body<'_>) {
+    pub(super) fn evaluate_entity(&mut self, entity: EntityId, tenant: TenantId, kind: MessageType, body: Body<'_>) {
         let Some(plan) = self.table.plan_of_tenant(tenant).map(Arc::clone) else { return };
         let (device_name, device_type) = ("", "");
-        let message =
-            Message { kind, originator: entity, tenant, device_name, device_type, received: self.now.timestamp, body };
+        let message = Message { kind, originator: entity, tenant, device_name, device_type, received: self.now.timestamp, body };
         let Some(state) = self.residents.get_mut(entity, self.now.instant) else { return };
-        let mut stage = Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now };
+        let mut stage =
+            Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now };
         let _outcome = stage.evaluate(&plan, &message);
     }
 
     /// The stage on which an entity's writes are prepared; `None` when its state is not resident.
-    pub fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
+    pub(super) fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
         let state = self.residents.get_mut(entity, self.now.instant)?;
         Some(Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now })
     }
@@ -150,7 +153,7 @@ impl Shard {
 }
 
 /// Where one entity's writes are staged: the turn's batch, the entity's state and its watchers.
-pub struct Stage<'s> {
+pub(super) struct Stage<'s> {
     pub ledger: &'s mut Ledger,
     pub state: &'s mut DeviceState,
     pub watches: &'s Watches,
@@ -188,7 +191,7 @@ impl Stage<'_> {
     ///
     /// # Errors
     /// What is wrong with the readings.
-    pub fn save_timeseries(
+    pub(super) fn save_timeseries(
         &mut self,
         entity: EntityId,
         readings: &Readings<'_>,
@@ -215,7 +218,7 @@ impl Stage<'_> {
     ///
     /// # Errors
     /// What is wrong with the readings.
-    pub fn save_attributes(
+    pub(super) fn save_attributes(
         &mut self,
         entity: EntityId,
         scope: Scope,
@@ -275,7 +278,7 @@ fn series(readings: &Readings<'_>, timestamps: &[Timestamp]) -> Vec<Series> {
 }
 
 /// What a device state needs to write: the batch, the names, the numbers and the time.
-pub fn writing(ledger: &mut Ledger, now: Now) -> Writing<'_> {
+pub(super) fn writing(ledger: &mut Ledger, now: Now) -> Writing<'_> {
     Writing {
         batch: &mut ledger.batch,
         dictionary: &mut ledger.dictionary,

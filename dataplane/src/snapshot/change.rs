@@ -18,10 +18,18 @@ pub enum ShardChange {
     ProfileDeleted(ProfileId),
     Device(Device),
     DeviceDeleted(DeviceId),
-    Chain { id: ChainId, tenant: TenantId, root: bool, plan: Arc<Plan> },
+    Chain {
+        id: ChainId,
+        tenant: TenantId,
+        root: bool,
+        plan: Arc<Plan>,
+    },
     ChainDeleted(ChainId),
     /// A credential is gone: a session admitted with it is closed.
-    CredentialRevoked { device: DeviceId, credential: schemas::id::CredentialId },
+    CredentialRevoked {
+        device: DeviceId,
+        credential: schemas::id::CredentialId,
+    },
     /// The begin of a full state: whatever is not repeated before [`ShardChange::Sweep`] is forgotten then.
     Mark,
     Sweep,

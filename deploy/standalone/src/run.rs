@@ -1,6 +1,7 @@
 //! Starts the planes, waits, drains them. The control plane starts first and ends last, so that the data plane is never
 //! without it for the sake of order alone; it needs it neither to start nor to stop.
 
+use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ const WORKERS: usize = 2;
 /// # Errors
 /// What kept a plane from starting, or from ending cleanly.
 pub(crate) fn run(planes: Planes) -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_env_filter(planes.filter.clone()).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(planes.filter.clone()).with_ansi(colours).with_writer(std::io::stderr).init();
     let descriptors = rlimit::increase_nofile_limit(u64::MAX).context("raising the limit of open files")?;
     report::starting(&planes, descriptors);
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).thread_name("control").enable_all().build()?;

@@ -8,7 +8,7 @@ const DATAPLANE: &str = "dataplane/src/";
 const SELF: &str = "tests/tests/tidy";
 
 /// Protocol, rules and store are plain functions over values.
-pub fn asynchrony(source: &Source) -> Vec<Finding> {
+pub(crate) fn asynchrony(source: &Source) -> Vec<Finding> {
     let Some(module) = source.module(DATAPLANE) else { return Vec::new() };
     if ASYNC.contains(&module) {
         return Vec::new();
@@ -17,7 +17,7 @@ pub fn asynchrony(source: &Source) -> Vec<Finding> {
     Marks::of(source).asyncs.iter().map(|line| source.finding(*line, says.clone())).collect()
 }
 
-pub fn unsafety(source: &Source) -> Vec<Finding> {
+pub(crate) fn unsafety(source: &Source) -> Vec<Finding> {
     if UNSAFE.contains(&source.path.as_str()) {
         return Vec::new();
     }
@@ -25,7 +25,7 @@ pub fn unsafety(source: &Source) -> Vec<Finding> {
 }
 
 /// Time is an argument.
-pub fn os_clock(source: &Source) -> Vec<Finding> {
+pub(crate) fn os_clock(source: &Source) -> Vec<Finding> {
     let judged = ["dataplane/src/", "controlplane/src/", "schemas/src/"].iter().any(|folder| source.is_in(folder));
     if !judged || CLOCKS.contains(&source.path.as_str()) {
         return Vec::new();
@@ -41,7 +41,7 @@ pub fn os_clock(source: &Source) -> Vec<Finding> {
 }
 
 /// A shard owns what it works on; the tokio side uses channels.
-pub fn locks(source: &Source) -> Vec<Finding> {
+pub(crate) fn locks(source: &Source) -> Vec<Finding> {
     if !source.is_in(DATAPLANE) {
         return Vec::new();
     }
@@ -52,7 +52,7 @@ pub fn locks(source: &Source) -> Vec<Finding> {
 }
 
 /// What cannot be finished is left out and said, not promised in the code.
-pub fn unfinished(source: &Source) -> Vec<Finding> {
+pub(crate) fn unfinished(source: &Source) -> Vec<Finding> {
     if source.is_in(SELF) {
         return Vec::new();
     }
@@ -72,7 +72,7 @@ pub fn unfinished(source: &Source) -> Vec<Finding> {
 }
 
 /// The tree must mean the same on every machine.
-pub fn machine_paths(source: &Source) -> Vec<Finding> {
+pub(crate) fn machine_paths(source: &Source) -> Vec<Finding> {
     if source.is_in(SELF) {
         return Vec::new();
     }

@@ -4,7 +4,7 @@ use crate::source::{Finding, Marks, Source};
 use crate::table::{CRATES, TABLES, Table};
 
 /// The first name after `crate::` must be in the file's row.
-pub fn allowed(source: &Source) -> Vec<Finding> {
+pub(crate) fn allowed(source: &Source) -> Vec<Finding> {
     let Some((table, module)) = place(source) else { return Vec::new() };
     let Some((_, uses)) = table.rows.iter().find(|(name, _)| *name == module) else {
         return vec![source.finding(1, format!("module {module} has no row in tests/tests/tidy/table.rs"))];
@@ -26,7 +26,7 @@ fn place(source: &Source) -> Option<(&'static Table, &str)> {
 }
 
 /// Rows use only rows above them, and rows and modules are the same set.
-pub fn tables(sources: &[Source]) -> Vec<Finding> {
+pub(crate) fn tables(sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for table in &TABLES {
         findings.extend(order(table));
@@ -43,7 +43,7 @@ pub fn tables(sources: &[Source]) -> Vec<Finding> {
 }
 
 /// A row that uses a later row could be part of a cycle; one order from the bottom up proves that there is none.
-pub fn order(table: &Table) -> Vec<Finding> {
+pub(crate) fn order(table: &Table) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, (name, uses)) in table.rows.iter().enumerate() {
         for used in uses.iter().filter(|used| !table.rows[..index].iter().any(|(above, _)| above == *used)) {
@@ -65,7 +65,7 @@ fn modules(face: &Source) -> Vec<String> {
 }
 
 /// Outside crates are named only where they belong.
-pub fn crates(source: &Source) -> Vec<Finding> {
+pub(crate) fn crates(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, within, places) in CRATES {
         if !source.is_in(within) || places.iter().any(|place| source.is_in(place)) {
@@ -79,7 +79,7 @@ pub fn crates(source: &Source) -> Vec<Finding> {
 }
 
 /// `super::super` hides where a thing lives.
-pub fn climbing(source: &Source) -> Vec<Finding> {
+pub(crate) fn climbing(source: &Source) -> Vec<Finding> {
     let marks = Marks::of_all(source);
     let climbs = marks.paths.iter().filter(|(path, _)| path.len() > 1 && path[0] == "super" && path[1] == "super");
     climbs.map(|(_, line)| source.finding(*line, "a path climbs two levels: begin it with crate")).collect()

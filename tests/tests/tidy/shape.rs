@@ -11,12 +11,12 @@ const FUNCTION_LINES_MAX: usize = 70;
 const ARGUMENTS_MAX: usize = 6;
 
 /// Every Rust file begins with `//!`.
-pub fn file_header(source: &Source) -> Vec<Finding> {
+pub(crate) fn file_header(source: &Source) -> Vec<Finding> {
     let missing = source.syntax.is_some() && !source.text.starts_with("//! ");
     missing.then(|| source.finding(1, "begin with `//!` lines: what it does and what it never does")).into_iter().collect()
 }
 
-pub fn file_length(source: &Source) -> Vec<Finding> {
+pub(crate) fn file_length(source: &Source) -> Vec<Finding> {
     let code = [".rs", ".sh", ".py", ".c"].iter().any(|extension| source.path.ends_with(extension));
     let lines = source.text.lines().count();
     let long = code && lines > FILE_LINES_MAX;
@@ -26,7 +26,7 @@ pub fn file_length(source: &Source) -> Vec<Finding> {
 }
 
 /// Lines of code in a function's body, as clippy's `too_many_lines` counts them: blank and comment lines are free.
-pub fn function_length(source: &Source) -> Vec<Finding> {
+pub(crate) fn function_length(source: &Source) -> Vec<Finding> {
     let lines: Vec<&str> = source.text.lines().collect();
     let long = functions(source).into_iter().filter_map(|function| {
         let body = lines.get(function.open.start().line..function.close.end().line - 1).unwrap_or_default();
@@ -42,7 +42,7 @@ fn is_code(line: &str) -> bool {
     !line.is_empty() && !line.starts_with("//")
 }
 
-pub fn argument_count(source: &Source) -> Vec<Finding> {
+pub(crate) fn argument_count(source: &Source) -> Vec<Finding> {
     let many = functions(source).into_iter().filter(|function| function.arguments > ARGUMENTS_MAX);
     many.map(|function| {
         let says = format!("{} takes {} arguments, at most {ARGUMENTS_MAX}", function.name, function.arguments);
@@ -52,7 +52,7 @@ pub fn argument_count(source: &Source) -> Vec<Finding> {
 }
 
 /// No file, folder or module is called after nothing.
-pub fn names(source: &Source) -> Vec<Finding> {
+pub(crate) fn names(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
     for part in source.path.split('/') {
         let stem = part.split('.').next().unwrap_or(part);
@@ -75,7 +75,7 @@ pub fn names(source: &Source) -> Vec<Finding> {
 }
 
 /// `lib.rs` of the planes and of schemas lists modules and nothing else.
-pub fn module_lists(source: &Source) -> Vec<Finding> {
+pub(crate) fn module_lists(source: &Source) -> Vec<Finding> {
     if !["dataplane/src/lib.rs", "controlplane/src/lib.rs", "schemas/src/lib.rs"].contains(&source.path.as_str()) {
         return Vec::new();
     }

@@ -9,18 +9,18 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
 /// One file: its path from the root of the repository, its text, and its syntax if it is Rust.
-pub struct Source {
-    pub path: String,
-    pub text: String,
-    pub syntax: Option<syn::File>,
+pub(crate) struct Source {
+    pub(crate) path: String,
+    pub(crate) text: String,
+    pub(crate) syntax: Option<syn::File>,
 }
 
 /// One breach of one rule.
 #[derive(Debug)]
-pub struct Finding {
-    pub path: String,
-    pub line: usize,
-    pub says: String,
+pub(crate) struct Finding {
+    pub(crate) path: String,
+    pub(crate) line: usize,
+    pub(crate) says: String,
 }
 
 impl fmt::Display for Finding {
@@ -31,7 +31,7 @@ impl fmt::Display for Finding {
 
 impl Source {
     /// Reads a text as if it lay at `path`.
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
         let syntax = Path::new(path)
             .extension()
             .is_some_and(|extension| extension == "rs")
@@ -39,34 +39,34 @@ impl Source {
         Self { path: path.to_owned(), text: text.to_owned(), syntax }
     }
 
-    pub fn finding(&self, line: usize, says: impl Into<String>) -> Finding {
+    pub(crate) fn finding(&self, line: usize, says: impl Into<String>) -> Finding {
         Finding { path: self.path.clone(), line, says: says.into() }
     }
 
-    pub fn is_in(&self, folder: &str) -> bool {
+    pub(crate) fn is_in(&self, folder: &str) -> bool {
         self.path.starts_with(folder)
     }
 
     /// Whether the whole file is test code.
-    pub fn is_test(&self) -> bool {
+    pub(crate) fn is_test(&self) -> bool {
         self.path.ends_with("/tests.rs") || self.path.contains("/tests/") || self.path.starts_with("tests/")
     }
 
     /// `session` for `dataplane/src/session.rs` and everything under `dataplane/src/session/`.
-    pub fn module(&self, folder: &str) -> Option<&str> {
+    pub(crate) fn module(&self, folder: &str) -> Option<&str> {
         let rest = self.path.strip_prefix(folder)?;
         let first = rest.split('/').next()?;
         Some(first.strip_suffix(".rs").unwrap_or(first))
     }
 
     /// Whether this file is the module itself and not a part of it.
-    pub fn is_top(&self, folder: &str) -> bool {
+    pub(crate) fn is_top(&self, folder: &str) -> bool {
         self.path.strip_prefix(folder).is_some_and(|rest| !rest.contains('/'))
     }
 }
 
 /// Every text file that is or would be committed, without generated code.
-pub fn repository() -> Vec<Source> {
+pub(crate) fn repository() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository");
     let listed = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -82,29 +82,29 @@ pub fn repository() -> Vec<Source> {
 
 /// What the checks ask about: every path and every mark of `async`, `unsafe` and macros outside test code.
 #[derive(Debug, Default)]
-pub struct Marks {
+pub(crate) struct Marks {
     /// Segments of every path, `use` trees flattened, and the line.
-    pub paths: Vec<(Vec<String>, usize)>,
-    pub asyncs: Vec<usize>,
-    pub unsafes: Vec<usize>,
+    pub(crate) paths: Vec<(Vec<String>, usize)>,
+    pub(crate) asyncs: Vec<usize>,
+    pub(crate) unsafes: Vec<usize>,
     /// Names of macros called.
-    pub macros: Vec<(String, usize)>,
+    pub(crate) macros: Vec<(String, usize)>,
     /// Names of methods called.
-    pub methods: Vec<(String, usize)>,
+    pub(crate) methods: Vec<(String, usize)>,
     depth: usize,
     with_tests: bool,
     /// Paths that begin with `super` outside inline modules.
-    pub supers: Vec<(Vec<String>, usize)>,
+    pub(crate) supers: Vec<(Vec<String>, usize)>,
 }
 
 impl Marks {
     /// Collects what is not test code.
-    pub fn of(source: &Source) -> Self {
+    pub(crate) fn of(source: &Source) -> Self {
         Self::collect(source, false)
     }
 
     /// Collects everything.
-    pub fn of_all(source: &Source) -> Self {
+    pub(crate) fn of_all(source: &Source) -> Self {
         Self::collect(source, true)
     }
 

@@ -1,20 +1,20 @@
 //! Who may use whom, and what may appear where, as data.
 
 /// One module and the modules of its crate that it may use, besides itself.
-pub type Row = (&'static str, &'static [&'static str]);
+pub(crate) type Row = (&'static str, &'static [&'static str]);
 
 /// A crate whose modules are held to a table.
 #[derive(Debug)]
-pub struct Table {
-    pub folder: &'static str,
-    pub rows: &'static [Row],
+pub(crate) struct Table {
+    pub(crate) folder: &'static str,
+    pub(crate) rows: &'static [Row],
 }
 
-pub const TABLES: [Table; 2] =
+pub(crate) const TABLES: [Table; 2] =
     [Table { folder: "dataplane/src/", rows: DATAPLANE }, Table { folder: "controlplane/src/", rows: CONTROLPLANE }];
 
 /// From the bottom up: a row uses only rows above it.
-pub const DATAPLANE: &[Row] = &[
+pub(crate) const DATAPLANE: &[Row] = &[
     ("limits", &[]),
     ("clock", &[]),
     ("metric", &["limits"]),
@@ -81,7 +81,7 @@ pub const DATAPLANE: &[Row] = &[
 
 /// domain → {entity, telemetry} → error → {access, feed} → app → {push, ws} → rest → start (DESIGN 4, 8.8). `rest` comes after
 /// `ws` because it holds the full list of routes.
-pub const CONTROLPLANE: &[Row] = &[
+pub(crate) const CONTROLPLANE: &[Row] = &[
     ("clock", &[]),
     ("random", &[]),
     ("settings", &[]),
@@ -119,7 +119,7 @@ pub const CONTROLPLANE: &[Row] = &[
 ];
 
 /// Outside crates and the only places that may name them: `(crate, within, places)`.
-pub const CRATES: &[(&str, &str, &[&str])] = &[
+pub(crate) const CRATES: &[(&str, &str, &[&str])] = &[
     ("rocksdb", "", &["dataplane/src/store/rocks.rs", "dataplane/src/store/rocks/"]),
     ("monoio", "dataplane/", &["dataplane/src/transport", "dataplane/src/shard", "dataplane/src/start"]),
     ("axum", "dataplane/", &["dataplane/src/admin"]),
@@ -140,22 +140,22 @@ pub const CRATES: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Modules of the data plane that may wait (DESIGN 3.2).
-pub const ASYNC: &[&str] = &["transport", "shard", "link", "admin", "start"];
+pub(crate) const ASYNC: &[&str] = &["transport", "shard", "link", "admin", "start"];
 
 /// The files that may hold `unsafe`, each block with its SAFETY.
-pub const UNSAFE: &[&str] = &["dataplane/src/transport/socket.rs"];
+pub(crate) const UNSAFE: &[&str] = &["dataplane/src/transport/socket.rs"];
 
 /// The files that read the operating system's clock for their plane.
-pub const CLOCKS: &[&str] = &["dataplane/src/clock.rs", "controlplane/src/clock.rs"];
+pub(crate) const CLOCKS: &[&str] = &["dataplane/src/clock.rs", "controlplane/src/clock.rs"];
 
 /// Names that say nothing (model-codebases 11).
-pub const NAMES_BANNED: &[&str] = &[
+pub(crate) const NAMES_BANNED: &[&str] = &[
     "util", "utils", "common", "helper", "helpers", "misc", "types", "manager", "managers", "context", "contexts", "service",
     "services",
 ];
 
 /// What lies at the root of the repository (DESIGN 2).
-pub const TOP_LEVEL: &[&str] = &[
+pub(crate) const TOP_LEVEL: &[&str] = &[
     "Cargo.toml",
     "README.md",
     "schemas",
@@ -175,7 +175,7 @@ pub const TOP_LEVEL: &[&str] = &[
 ];
 
 /// Our own crates that a crate may depend on: `(manifest, crates)`.
-pub const DEPENDENCIES: &[(&str, &[&str])] = &[
+pub(crate) const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("schemas/Cargo.toml", &[]),
     ("dataplane/Cargo.toml", &["schemas"]),
     ("controlplane/Cargo.toml", &["schemas"]),

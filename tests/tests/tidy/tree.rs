@@ -4,7 +4,7 @@ use crate::source::{Finding, Source};
 use crate::table::{DEPENDENCIES, TOP_LEVEL};
 
 /// Exactly what DESIGN 2 lists, so that nothing settles beside it.
-pub fn top_level(sources: &[Source]) -> Vec<Finding> {
+pub(crate) fn top_level(sources: &[Source]) -> Vec<Finding> {
     let mut present: Vec<&str> = sources.iter().filter_map(|source| source.path.split('/').next()).collect();
     present.sort_unstable();
     present.dedup();
@@ -15,7 +15,7 @@ pub fn top_level(sources: &[Source]) -> Vec<Finding> {
 }
 
 /// Dependencies between our crates, by manifest.
-pub fn dependencies(sources: &[Source]) -> Vec<Finding> {
+pub(crate) fn dependencies(sources: &[Source]) -> Vec<Finding> {
     let ours = ["schemas", "dataplane", "controlplane", "bench", "tests", "standalone"];
     let mut findings = Vec::new();
     for (manifest, may) in DEPENDENCIES {
