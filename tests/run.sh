@@ -125,7 +125,7 @@ step format cargo fmt --all --check || true
 step lint cargo clippy --release --workspace --all-targets --locked -- -D warnings || true
 step deny check_supply_chain || true
 step generated check_generated || true
-if step build cargo build --release --workspace --all-targets --locked; then
+if step build cargo build --release --workspace --locked; then
     step test cargo test --release --workspace --locked --no-fail-fast || true
     step fuzz fuzz || true
 else
