@@ -104,7 +104,10 @@ async fn live(parts: Parts, serving: impl FnOnce()) -> Result<(), ShardError> {
     let bell = Rc::new(Bell::default());
     let listener = parts.listener.try_clone().map_err(ShardError::Runtime)?;
     let listener = monoio::net::TcpListener::from_std(listener).map_err(ShardError::Runtime)?;
+    let (index, shards) = (parts.index, parts.placement.shards());
     let (shard, ears) = furnish(parts, Rc::clone(&bell))?;
+    // After the lanes were started: they may run wherever there is room.
+    pin(index, shards);
     let home = Rc::new(Home { shard: RefCell::new(shard), bell });
     monoio::spawn(listen(ears, Rc::clone(&home.bell)));
     monoio::spawn(tick(Rc::clone(&home)));
@@ -121,6 +124,22 @@ async fn live(parts: Parts, serving: impl FnOnce()) -> Result<(), ShardError> {
     // The final sync: acknowledged or not, everything written is durable when the process ends.
     let closed = home.shard.borrow_mut().ledger.close();
     closed.map_err(ShardError::Store)
+}
+
+/// Keeps a shard on a core of its own, if there is one for each. Where the system forbids it the shard only runs slower.
+fn pin(index: u16, shards: u16) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let Ok(allowed) = sched_getaffinity(None) else { return };
+    if allowed.count() < u32::from(shards) {
+        return;
+    }
+    if let Some(core) = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).nth(usize::from(index)) {
+        let mut own = CpuSet::new();
+        own.set(core);
+        if let Err(error) = sched_setaffinity(None, &own) {
+            tracing::warn!(%error, core, "a shard could not be pinned to its core");
+        }
+    }
 }
 
 /// Puts the shard together on its own thread, where it stays.
@@ -179,6 +198,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<(Shard, Listener), ShardError
         draining: false,
     };
     shard.recover(&*engine);
+    shard.say_standstill();
     Ok((shard, heard))
 }
 
