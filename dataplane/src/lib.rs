@@ -27,6 +27,7 @@ pub mod session;
 pub mod settings;
 pub mod shard;
 pub mod snapshot;
+#[cfg(feature = "rocks")]
 pub mod start;
 pub mod store;
 pub mod transport;

@@ -185,7 +185,7 @@ pub fn memory_per_shard_bytes(shards: usize) -> usize {
 }
 
 /// User-space bytes of an idle connection: task, session and slab entry (measured: README).
-const CONNECTION_BYTES: usize = 2_048;
+const CONNECTION_BYTES: usize = 3_072;
 /// A key's name, shared by both directions of a dictionary, with its entries.
 const KEY_NAME_BYTES: usize = 128;
 const EVENT_BYTES: usize = 128;
