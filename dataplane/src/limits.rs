@@ -43,7 +43,8 @@ pub const CONNECTIONS_PER_SHARD_MAX: usize = 65_536;
 pub const READ_BUFFERS_PER_SHARD: usize = 1;
 /// Bytes of one pooled read buffer; holds at least one whole packet.
 pub const READ_BUFFER_BYTES: usize = 131_072;
-/// Partial packets kept between turns, bytes of one shard together.
+/// What the memory sum allows one shard for partial packets, in bytes. Nothing enforces it together yet: each connection is
+/// held to `READ_BUFFER_BYTES`.
 pub const PARTIAL_BYTES_PER_SHARD_MAX: usize = 64 << 20;
 /// Mailbox events taken in one turn.
 pub const EVENTS_PER_TURN_MAX: usize = 256;
