@@ -93,7 +93,12 @@ pub struct Problem {
 impl Problem {
     #[must_use]
     pub fn new(path: impl Into<String>, value: &str, rule: impl Into<String>) -> Self {
-        Self { path: path.into(), value: shown(value), rule: rule.into() }
+        let mut path = path.into();
+        if path.is_empty() {
+            // TOML allows an empty key; shown as it is written, so that the refusal still names something.
+            path.push_str("\"\"");
+        }
+        Self { path, value: shown(value), rule: rule.into() }
     }
 }
 

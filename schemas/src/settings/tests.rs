@@ -189,6 +189,12 @@ fn cases() -> ProptestConfig {
     ProptestConfig { cases: given.cases.max(2_000), failure_persistence: None, ..given }
 }
 
+/// Found by `cargo fuzz run settings`: the refusal of an empty key named nothing.
+#[test]
+fn an_empty_key_is_named_in_its_refusal() {
+    harness::any(b"''=''");
+}
+
 proptest! {
     #![proptest_config(cases())]
 
