@@ -86,6 +86,7 @@ fn persist(c: &mut Criterion) {
         group.bench_function(format!("commit/{devices}"), |b| {
             b.iter(|| {
                 let ticket = commits.persist(turn.evaluate()).expect("an idle store");
+                commits.commit();
                 while commits.durable() < ticket {
                     std::thread::yield_now();
                 }

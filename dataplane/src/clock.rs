@@ -22,6 +22,12 @@ impl Instant {
         Self(self.0.saturating_add(ms.saturating_mul(1_000_000)))
     }
 
+    /// Microseconds from `earlier` to this; 0 if it lies ahead.
+    #[must_use]
+    pub fn us_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0) / 1_000
+    }
+
     /// Milliseconds from `earlier` to this; 0 if it lies ahead.
     #[must_use]
     pub fn ms_since(self, earlier: Self) -> u64 {

@@ -46,6 +46,10 @@ pub const READ_BUFFER_BYTES: usize = 131_072;
 /// What the memory sum allows one shard for partial packets, in bytes. Nothing enforces it together yet: each connection is
 /// held to `READ_BUFFER_BYTES`.
 pub const PARTIAL_BYTES_PER_SHARD_MAX: usize = 64 << 20;
+/// Connections accepted in one turn.
+pub const ACCEPTS_PER_TURN_MAX: usize = 64;
+/// Closed connections of one shard whose peer may still be reading our last words.
+pub const LINGERING_PER_SHARD_MAX: usize = 4_096;
 /// Mailbox events taken in one turn.
 pub const EVENTS_PER_TURN_MAX: usize = 256;
 /// Events waiting in a shard's mailbox.
@@ -70,6 +74,8 @@ pub const INACTIVITY_TIMEOUT_MS: i64 = 600_000;
 pub const STORE_REFUSAL_MS_MAX: u64 = 10_000;
 /// Effects bytes that make one turn's batch; the turn stops evaluating beyond it.
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Between two group commits while a shard is busy, in microseconds; an idle shard commits at once.
+pub const COMMIT_EVERY_US: u64 = 1_000;
 /// Free space below which the store refuses writes, in bytes (DESIGN 8.2, 5).
 pub const DISK_RESERVE_BYTES: u64 = 64 << 20;
 /// Write buffers (memtables) of one shard's store, in bytes.

@@ -1,8 +1,10 @@
-//! Bytes and connections: listening sockets, non-blocking reads and writes on a stream that the runtime watches for
-//! readiness. Knows no protocol and no session.
+//! Bytes and connections: listening sockets, the set of descriptors that are ready, non-blocking reads and writes. Knows no
+//! protocol and no session.
 
 mod listener;
+mod ready;
 mod socket;
 
-pub use listener::{Bound, bind};
+pub use listener::{Accepted, Bound, accept, bind};
+pub use ready::{Happened, ReadySet};
 pub use socket::{Received, Sent, Socket};

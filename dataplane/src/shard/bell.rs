@@ -1,26 +1,27 @@
-//! How a sleeping shard is woken: a byte on a socket pair from other threads, a flag and a waker within its own.
-//! Many rings before the owner wakes cost one byte.
+//! How a sleeping shard is woken: an event descriptor in its ready set, rung by other threads, and a flag and a waker
+//! within its own. While the shard is awake a ring costs no system call: it looks at everything before it sleeps.
 
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    io::{self, Read, Write},
-    os::unix::net::UnixStream,
-    rc::Rc,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, Ordering, fence},
     },
     task::{Poll, Waker},
 };
 
+use rustix::event::{EventfdFlags, eventfd};
+
 use super::event::Doorbell;
 
-/// The owner's end of a doorbell, to be listened to on the shard's thread.
+/// The owner's end of a doorbell: a descriptor that becomes readable when somebody rings while the owner sleeps.
 #[derive(Debug)]
 pub struct Listener {
-    stream: UnixStream,
-    rung: Arc<AtomicBool>,
+    event: Arc<OwnedFd>,
+    awake: Arc<AtomicBool>,
 }
 
 /// A doorbell that any thread may ring, and the end that hears it.
@@ -28,40 +29,46 @@ pub struct Listener {
 /// # Errors
 /// When the process is out of descriptors.
 pub fn doorbell() -> io::Result<(Doorbell, Listener)> {
-    let (near, far) = UnixStream::pair()?;
-    near.set_nonblocking(true)?;
-    far.set_nonblocking(true)?;
-    let rung = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&rung);
+    let event = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    let awake = Arc::new(AtomicBool::new(true));
+    let (far, flag) = (Arc::clone(&event), Arc::clone(&awake));
     let ring = move || {
-        if !flag.swap(true, Ordering::AcqRel) {
-            // A full pipe means that the owner has not yet heard earlier rings: it will look anyway.
-            drop((&far).write(&[1]));
+        // Orders what was posted before the look at the flag; its partner is in `doze`.
+        fence(Ordering::SeqCst);
+        if !flag.swap(true, Ordering::SeqCst) {
+            // Fails only when the count is full, and then the owner has not heard earlier rings: it will look anyway.
+            let _heard = rustix::io::write(&far, &1_u64.to_ne_bytes());
         }
     };
-    Ok((Arc::new(ring), Listener { stream: near, rung }))
+    Ok((Arc::new(ring), Listener { event, awake }))
 }
 
 impl Listener {
-    /// Passes rings from other threads on to the shard's own bell, for ever.
-    ///
-    /// # Errors
-    /// The runtime's error when the socket pair cannot be watched.
-    pub async fn listen(self, bell: Rc<Bell>) -> io::Result<()> {
-        let reader = self.stream.try_clone()?;
-        let watched = monoio::net::UnixStream::from_std(self.stream)?;
-        let mut bytes = [0; 64];
-        loop {
-            watched.readable(false).await?;
-            while matches!((&reader).read(&mut bytes), Ok(count) if count == bytes.len()) {}
-            // Cleared before the turn looks, so that whatever is posted after that look rings again.
-            self.rung.store(false, Ordering::Release);
-            bell.ring();
-        }
+    /// The owner is about to sleep: from now on a ring wakes it. It looks once more at everything that is posted to it
+    /// after this, since whoever posted before it did not wake anybody.
+    pub fn doze(&self) {
+        self.awake.store(false, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The owner is awake and looks at everything before it dozes again.
+    pub fn wake(&self) {
+        self.awake.store(true, Ordering::SeqCst);
+    }
+
+    /// Empties the descriptor, so that it never fills. Edge-triggered as it is watched, it needs no more.
+    pub fn heard(&self) {
+        let _count = rustix::io::read(&self.event, &mut [0; 8]);
     }
 }
 
-/// The bell within a shard: tasks ring, the turn loop waits.
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+}
+
+/// The bell within a shard: its turn and its tasks ring, the turn loop waits.
 #[derive(Debug, Default)]
 pub struct Bell {
     rung: Cell<bool>,
@@ -77,6 +84,12 @@ impl Bell {
         }
     }
 
+    /// Whether it was rung since the last wait.
+    #[must_use]
+    pub fn rung(&self) -> bool {
+        self.rung.get()
+    }
+
     /// Waits for a ring; several rings before it are one.
     pub async fn wait(&self) {
         poll_fn(|cx| {
@@ -87,5 +100,32 @@ impl Bell {
             Poll::Pending
         })
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::ReadySet;
+
+    #[test]
+    fn only_a_dozing_owner_is_woken() {
+        let (ring, listener) = doorbell().unwrap();
+        let mut set = ReadySet::new().unwrap();
+        set.add_reader(&listener, 1).unwrap();
+        ring();
+        assert_eq!(set.look(), 0, "awake: it looks anyway");
+        for _ in 0..2 {
+            listener.doze();
+            ring();
+            ring();
+            assert_eq!(set.look(), 1);
+            listener.heard();
+            assert_eq!(set.look(), 0);
+        }
+        listener.doze();
+        listener.wake();
+        ring();
+        assert_eq!(set.look(), 0);
     }
 }

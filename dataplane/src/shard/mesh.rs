@@ -14,7 +14,7 @@ use crate::limits;
 #[derive(Debug)]
 pub struct Moved {
     pub stream: TcpStream,
-    pub bytes: Vec<u8>,
+    pub bytes: Box<[u8]>,
     pub accepted: Instant,
 }
 
@@ -59,6 +59,12 @@ impl Mesh {
         ring.push(moved).map_err(|rtrb::PushError::Full(moved)| moved)?;
         doorbell();
         Ok(())
+    }
+
+    /// Does a connection wait to be taken?
+    #[must_use]
+    pub fn has_arrivals(&self) -> bool {
+        self.from.iter().any(|ring| !ring.is_empty())
     }
 
     /// The next connection handed to this shard.

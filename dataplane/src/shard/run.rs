@@ -1,24 +1,23 @@
-//! The thread of a shard: its runtime, its tasks, its turn loop. Tasks only watch sockets, the doorbell and time; all
-//! work is done by the turn, which runs after the tasks of a round have spoken.
+//! The thread of a shard: its runtime and its turn loop. While there is work, turn follows turn; the runtime only lets the
+//! shard sleep until a descriptor is ready or a tick is due.
 
-use std::{cell::RefCell, future::Future, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use super::bell::{Bell, Listener};
-use super::connection::{self, Owner};
 use super::event::{Doorbell, Mailbox};
 use super::ledger::{Ledger, Reopen};
-use super::mesh::{Mesh, Moved};
+use super::mesh::Mesh;
 use super::placement::Placement;
-use super::slab::{Key, Slab};
-use super::turn::{Errands, Shard};
+use super::slab::Slab;
+use super::turn::{Shard, Token};
 use crate::clock::{Clock, Instant};
 use crate::limits;
-use crate::metric::{Counter, ShardReport};
+use crate::metric::ShardReport;
 use crate::snapshot::{Directory, Table};
 use crate::store::{Durability, Engine};
-use crate::transport::Socket;
+use crate::transport::ReadySet;
 
-/// How sockets are watched (DESIGN 3.2).
+/// What a shard sleeps on (DESIGN 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
     IoUring,
@@ -94,36 +93,54 @@ pub fn run(parts: Parts, serving: impl FnOnce()) -> Result<(), ShardError> {
     }
 }
 
-/// The shard as its tasks hold it. Turns and tasks take it in alternation, never at once.
-struct Home {
-    shard: RefCell<Shard>,
-    bell: Rc<Bell>,
-}
-
 async fn live(parts: Parts, serving: impl FnOnce()) -> Result<(), ShardError> {
     let bell = Rc::new(Bell::default());
-    let listener = parts.listener.try_clone().map_err(ShardError::Runtime)?;
-    let listener = monoio::net::TcpListener::from_std(listener).map_err(ShardError::Runtime)?;
     let (index, shards) = (parts.index, parts.placement.shards());
-    let (shard, ears) = furnish(parts, Rc::clone(&bell))?;
+    let shard = furnish(parts, Rc::clone(&bell))?;
     // After the lanes were started: they may run wherever there is room.
     pin(index, shards);
-    let home = Rc::new(Home { shard: RefCell::new(shard), bell });
-    monoio::spawn(listen(ears, Rc::clone(&home.bell)));
-    monoio::spawn(tick(Rc::clone(&home)));
-    monoio::spawn(accept(listener, Rc::clone(&home)));
+    let set = shard.set.watched().and_then(monoio::net::UnixStream::from_std).map_err(ShardError::Runtime)?;
+    let shard = Rc::new(RefCell::new(shard));
+    let asleep = Rc::new(Bell::default());
+    drop(monoio::spawn(watch(set, Rc::clone(&asleep), Rc::clone(&bell))));
+    drop(monoio::spawn(tick(Rc::clone(&bell))));
     serving();
     loop {
-        let errands = home.shard.borrow_mut().turn();
-        run_errands(&home, errands);
-        if home.shard.borrow_mut().drained() {
+        let mut turning = shard.borrow_mut();
+        turning.turn();
+        if turning.drained() {
             break;
         }
-        home.bell.wait().await;
+        if !bell.rung() && turning.may_sleep() {
+            asleep.ring();
+        }
+        drop(turning);
+        bell.wait().await;
+        shard.borrow().heard.wake();
     }
     // The final sync: acknowledged or not, everything written is durable when the process ends.
-    let closed = home.shard.borrow_mut().ledger.close();
+    let closed = shard.borrow_mut().ledger.close();
     closed.map_err(ShardError::Store)
+}
+
+/// Rings the shard's bell when something is ready, once per sleep.
+async fn watch(set: monoio::net::UnixStream, asleep: Rc<Bell>, bell: Rc<Bell>) {
+    loop {
+        asleep.wait().await;
+        if let Err(error) = set.readable(false).await {
+            // A shard that cannot be woken would never acknowledge anything again.
+            tracing::error!(%error, "the ready set of a shard cannot be watched");
+            std::process::abort();
+        }
+        bell.ring();
+    }
+}
+
+async fn tick(bell: Rc<Bell>) {
+    loop {
+        monoio::time::sleep(Duration::from_millis(limits::TICK_MS)).await;
+        bell.ring();
+    }
 }
 
 /// Keeps a shard on a core of its own, if there is one for each. Where the system forbids it the shard only runs slower.
@@ -143,12 +160,13 @@ fn pin(index: u16, shards: u16) {
 }
 
 /// Puts the shard together on its own thread, where it stays.
-fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<(Shard, Listener), ShardError> {
+fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
     let Parts {
         index,
         placement,
         durability,
         clock,
+        listener,
         heard,
         doorbell,
         mailbox,
@@ -163,6 +181,9 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<(Shard, Listener), ShardError
     let reopen: Reopen = reopen;
     let mut ledger = Ledger::new(reopen, doorbell, durability, epoch, Arc::clone(&report.counters));
     ledger.begin(Arc::clone(&engine))?;
+    let set = ReadySet::new().map_err(ShardError::Runtime)?;
+    set.add_reader(&heard, Token::DOORBELL).map_err(ShardError::Runtime)?;
+    set.add_reader(&listener, Token::LISTENER).map_err(ShardError::Runtime)?;
     let mut shard = Shard {
         index,
         placement,
@@ -178,7 +199,13 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<(Shard, Listener), ShardError
         ledger,
         residents: Default::default(),
         watches: Default::default(),
+        set,
+        heard,
+        listener: Some(listener),
+        // Whoever connected before the listener was watched.
+        accepting: true,
         connections: Slab::default(),
+        lingering: Slab::default(),
         sessions: Default::default(),
         ready: Vec::new(),
         held: Vec::new(),
@@ -186,110 +213,28 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<(Shard, Listener), ShardError
         reload_later: Vec::new(),
         interrupted: Default::default(),
         crowded: Vec::new(),
-        stuck: Vec::new(),
         flushing: Vec::new(),
-        leaving: Default::default(),
-        lingering: Vec::new(),
         scratch: vec![0; limits::READ_BUFFER_BYTES],
-        arrived: Vec::new(),
         bell,
-        ticked: false,
+        ticked_at: Instant::default(),
         expired_at: Instant::default(),
         draining: false,
     };
     shard.recover(&*engine);
     shard.say_standstill();
-    Ok((shard, heard))
-}
-
-async fn listen(ears: Listener, bell: Rc<Bell>) {
-    if let Err(error) = ears.listen(bell).await {
-        // Without its doorbell a shard is deaf to commits: nothing it holds would ever be acknowledged.
-        tracing::error!(%error, "the doorbell of a shard is broken");
-        std::process::abort();
-    }
-}
-
-async fn tick(home: Rc<Home>) {
-    loop {
-        monoio::time::sleep(Duration::from_millis(limits::TICK_MS)).await;
-        home.shard.borrow_mut().ticked = true;
-        home.bell.ring();
-    }
-}
-
-async fn accept(listener: monoio::net::TcpListener, home: Rc<Home>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                if home.shard.borrow().draining {
-                    continue;
-                }
-                home.shard.borrow_mut().arrived.push(Rc::new(Socket::new(stream)));
-                home.bell.ring();
-            }
-            Err(error) => {
-                // Out of descriptors: the connections that are open matter more than new ones.
-                home.shard.borrow().counters.increment(Counter::ConnectionsRefused);
-                tracing::warn!(%error, "a connection could not be accepted");
-                monoio::time::sleep(Duration::from_millis(limits::TICK_MS)).await;
-            }
-        }
-    }
-}
-
-fn run_errands(home: &Rc<Home>, errands: Errands) {
-    for (key, socket) in errands.watch {
-        let signal = match home.shard.borrow().connections.get(key) {
-            Some(connection) => Rc::clone(&connection.signal),
-            None => continue,
-        };
-        spawn(connection::watch(Rc::clone(home), key, socket, signal));
-    }
-    for (key, socket) in errands.await_room {
-        spawn(connection::await_room(Rc::clone(home), key, socket));
-    }
-}
-
-fn spawn(task: impl Future<Output = ()> + 'static) {
-    drop(monoio::spawn(task));
-}
-
-impl Owner for Home {
-    fn readable(&self, key: Key) {
-        let mut shard = self.shard.borrow_mut();
-        if let Some(connection) = shard.connections.get_mut(key) {
-            connection.waiting = true;
-            shard.ready.push(key);
-            self.bell.ring();
-        }
-    }
-
-    fn writable(&self, key: Key) {
-        let mut shard = self.shard.borrow_mut();
-        if let Some(connection) = shard.connections.get_mut(key) {
-            connection.writing = false;
-            shard.wants_flush(key);
-            self.bell.ring();
-        }
-    }
-
-    fn leave(&self, key: Key, socket: Socket, owner: u16) {
-        let mut shard = self.shard.borrow_mut();
-        if let Some((bytes, accepted)) = shard.leaving.remove(&key) {
-            let stream = socket.release();
-            shard.send_moved(owner, Box::new(Moved { stream, bytes, accepted }));
-        }
-    }
+    Ok(shard)
 }
 
 impl Shard {
-    /// Sends a connection to its owner, or keeps it until the ring has room.
-    pub(super) fn send_moved(&mut self, owner: u16, moved: Box<Moved>) {
-        match self.mesh.send(owner, moved) {
-            Ok(()) => self.counters.increment(Counter::ConnectionsHandedOver),
-            Err(moved) => self.stuck.push((owner, moved)),
+    /// Prepares for sleep; false when there is something to do after all.
+    fn may_sleep(&self) -> bool {
+        self.heard.doze();
+        if self.has_news() {
+            self.heard.wake();
+            self.bell.ring();
+            return false;
         }
+        true
     }
 
     /// Is everything written and everyone told? A store at a standstill has nothing more to give.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use schemas::id::{DeviceId, EntityId, Partition};
 
-use super::connection::{Admitted, Identity, Order, Standing};
+use super::connection::{Admitted, Identity, Standing};
+use super::mesh::Moved;
 use super::residents::{Parked, Parking};
 use super::slab::Key;
 use super::turn::Shard;
@@ -13,7 +14,7 @@ use crate::limits;
 use crate::metric::Counter;
 use crate::rules::Plan;
 use crate::session::{Close, Credential, Intent, Outcome, Reason, Receipt, Refusal};
-use crate::transport::Received;
+use crate::transport::{Received, Socket};
 
 /// Whether the session may be asked for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,7 @@ impl Shard {
     /// Reads what is there and advances the session as far as it goes.
     pub(super) fn serve(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.queued = false;
         if matches!(connection.standing, Standing::Loading(_)) {
             return;
         }
@@ -35,25 +37,30 @@ impl Shard {
         let mut length = connection.unread.len();
         scratch[..length].copy_from_slice(&connection.unread);
         let mut ended = false;
-        if connection.waiting && length < scratch.len() && !connection.session.blocked() {
+        if length < scratch.len() && connection.wants_service() {
             match connection.socket.receive(&mut scratch[length..]) {
-                Received::Bytes(count) => length += count,
-                Received::Nothing => {}
+                Received::Bytes(count) => {
+                    length += count;
+                    // A short read took everything, so the next byte is a new edge (epoll(7)).
+                    connection.readable = length == scratch.len() || connection.ended;
+                }
+                Received::Nothing => connection.readable = false,
                 Received::End => ended = true,
             }
         }
-        connection.unread = Vec::new();
         let mut input = &scratch[..length];
         self.advance(key, &mut input);
         if ended {
             self.close(key, Close::from(Reason::PeerClosed));
         }
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.unread = input.to_vec();
+        if let Some(connection) = self.connections.get_mut(key)
+            && (!input.is_empty() || !connection.unread.is_empty())
+        {
+            connection.unread = input.into();
         }
         self.scratch = scratch;
         self.wants_flush(key);
-        self.watch_again(key);
+        self.served(key);
     }
 
     fn advance(&mut self, key: Key, input: &mut &[u8]) {
@@ -168,8 +175,14 @@ impl Shard {
             return Flow::Again;
         }
         let Some(connection) = self.connections.remove(key) else { return Flow::Stop };
-        self.leaving.insert(key, (whole.to_vec(), connection.accepted));
-        connection.signal.give(Order::HandOver(owner));
+        if let Err(error) = self.set.remove(&connection.socket) {
+            tracing::warn!(%error, "a connection that is handed over was not watched");
+        }
+        let moved = Moved { stream: connection.socket.release(), bytes: whole.into(), accepted: connection.accepted };
+        // There was room, and nobody else sends from here.
+        if self.mesh.send(owner, Box::new(moved)).is_ok() {
+            self.counters.increment(Counter::ConnectionsHandedOver);
+        }
         Flow::Stop
     }
 
@@ -188,9 +201,7 @@ impl Shard {
             self.counters.increment(Counter::KeepAliveExpired);
         }
         connection.socket.finish();
-        let until = self.now.instant.after_ms(limits::LINGER_MS);
-        self.lingering.push((until, std::rc::Rc::downgrade(&connection.socket)));
-        connection.signal.give(Order::End);
+        self.linger(connection.socket, close);
         if let Standing::Admitted(admitted) = connection.standing {
             let device = admitted.identity.device;
             self.residents.let_go(device.into());
@@ -198,6 +209,20 @@ impl Shard {
                 self.sessions.remove(&device);
                 self.disconnect_event(device);
             }
+        }
+    }
+
+    /// Keeps a socket until its peer is done reading and writing, for a while.
+    fn linger(&mut self, socket: Socket, close: Close) {
+        let until = self.now.instant.after_ms(limits::LINGER_MS);
+        // Whoever ended it is not waited for; neither is anybody when the process ends.
+        if close.reason == Reason::PeerClosed || self.lingering.len() >= limits::LINGERING_PER_SHARD_MAX {
+            return;
+        }
+        let Some(key) = self.lingering.insert((until, socket)) else { return };
+        let renamed = self.lingering.get(key).map(|(_, socket)| self.set.rename(socket, key.token(true)));
+        if !matches!(renamed, Some(Ok(()))) {
+            self.lingering.remove(key);
         }
     }
 
@@ -228,7 +253,7 @@ impl Shard {
             return self.close(key, close);
         }
         if was_blocked && !connection.session.blocked() {
-            self.ready.push(key);
+            self.make_ready(key);
             self.bell.ring();
         }
         self.wants_flush(key);

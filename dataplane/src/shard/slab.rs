@@ -7,6 +7,20 @@ pub(super) struct Key {
     generation: u32,
 }
 
+impl Key {
+    /// As the number of a descriptor in the ready set, with a bit of the caller's.
+    pub(super) fn token(self, flag: bool) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(flag) << 31 | u64::from(self.index)
+    }
+
+    /// What [`Self::token`] made.
+    pub(super) fn of_token(token: u64) -> (Self, bool) {
+        let low = u32::try_from(token & 0xFFFF_FFFF).unwrap_or(u32::MAX);
+        let generation = u32::try_from(token >> 32).unwrap_or(u32::MAX);
+        (Self { index: low & (u32::MAX >> 1), generation }, low >> 31 == 1)
+    }
+}
+
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,
@@ -25,14 +39,14 @@ impl<T> Slab<T> {
         self.slots.len() - self.free.len()
     }
 
-    /// Inserts a value. `None` when four billion are in it.
+    /// Inserts a value. `None` when two billion are in it.
     pub(super) fn insert(&mut self, value: T) -> Option<Key> {
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.value = Some(value);
             return Some(Key { index, generation: slot.generation });
         }
-        let index = u32::try_from(self.slots.len()).ok()?;
+        let index = u32::try_from(self.slots.len()).ok().filter(|index| index >> 31 == 0)?;
         self.slots.push(Slot { generation: 0, value: Some(value) });
         Some(Key { index, generation: 0 })
     }
@@ -87,5 +101,14 @@ mod tests {
         assert_eq!(slab.remove(first), None);
         assert_eq!(slab.get(second), Some(&'b'));
         assert_eq!((slab.len(), slab.keys()), (1, vec![second]));
+    }
+
+    #[test]
+    fn a_token_gives_its_key_back() {
+        for key in [Key { index: 0, generation: 0 }, Key { index: u32::MAX >> 1, generation: u32::MAX }] {
+            for flag in [false, true] {
+                assert_eq!(Key::of_token(key.token(flag)), (key, flag));
+            }
+        }
     }
 }

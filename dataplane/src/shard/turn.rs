@@ -3,14 +3,15 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    rc::{Rc, Weak},
+    net::TcpListener,
+    rc::Rc,
     sync::Arc,
 };
 
 use schemas::id::{DeviceId, EntityId};
 
-use super::bell::Bell;
-use super::connection::{Connection, Order, Standing};
+use super::bell::{Bell, Listener};
+use super::connection::{Connection, Standing};
 use super::event::Mailbox;
 use super::ledger::{Ledger, Owed, Persisted, Standstill};
 use super::mesh::{Mesh, Moved};
@@ -23,7 +24,7 @@ use crate::limits;
 use crate::metric::{Counter, ShardCounters, ShardHealth};
 use crate::session::{Close, Reason};
 use crate::snapshot::{Directory, Table};
-use crate::transport::{Sent, Socket};
+use crate::transport::{Accepted, Happened, ReadySet, Received, Sent, Socket, accept};
 
 /// Everything one core owns. Not `Send`: it never leaves its thread.
 pub(super) struct Shard {
@@ -42,7 +43,15 @@ pub(super) struct Shard {
     pub ledger: Ledger,
     pub residents: Residents,
     pub watches: Watches,
+    pub set: ReadySet,
+    pub heard: Listener,
+    /// `None` once draining.
+    pub listener: Option<TcpListener>,
+    /// Somebody may be waiting at the listener.
+    pub accepting: bool,
     pub connections: Slab<Connection>,
+    /// Sockets whose peer may still be reading what we said last, until then.
+    pub lingering: Slab<(Instant, Socket)>,
     /// The admitted connection of a device (`sessions_per_device` is 1, DESIGN 12).
     pub sessions: HashMap<DeviceId, Key>,
     /// Connections to serve in this turn.
@@ -57,95 +66,170 @@ pub(super) struct Shard {
     pub interrupted: VecDeque<EntityId>,
     /// Connections whose owner's ring had no room; looked at again with the next tick.
     pub crowded: Vec<Key>,
-    /// Connections whose task let go of the socket just when the ring was full.
-    pub stuck: Vec<(u16, Box<Moved>)>,
     /// Connections with output.
     pub flushing: Vec<Key>,
-    /// Connections on their way to another shard, until their task has let the socket go.
-    pub leaving: HashMap<Key, (Vec<u8>, Instant)>,
-    /// Sockets whose peer may still be reading what we said last.
-    pub lingering: Vec<(Instant, Weak<Socket>)>,
     /// Bytes of connections wait here while they are understood; empty between turns.
     pub scratch: Vec<u8>,
-    /// Sockets that arrived and have no task yet.
-    pub arrived: Vec<Rc<Socket>>,
     pub bell: Rc<Bell>,
-    pub ticked: bool,
+    pub ticked_at: Instant,
     /// When the deadlines of all sessions were last looked at.
     pub expired_at: Instant,
     pub draining: bool,
 }
 
-/// What a turn asks its driver to do, because only tasks can: watch sockets.
-#[derive(Debug, Default)]
-pub(super) struct Errands {
-    /// New connections to watch.
-    pub watch: Vec<(Key, Rc<Socket>)>,
-    /// Sockets to await room on.
-    pub await_room: Vec<(Key, Rc<Socket>)>,
+/// The numbers in the ready set that are no connections.
+pub(super) struct Token;
+
+impl Token {
+    pub(super) const LISTENER: u64 = u64::MAX;
+    pub(super) const DOORBELL: u64 = u64::MAX - 1;
 }
 
 impl Shard {
-    /// One pass of the seven verbs.
-    pub(super) fn turn(&mut self) -> Errands {
+    /// One pass of the seven verbs. Rings the bell if another one has something to do at once.
+    pub(super) fn turn(&mut self) {
         self.now = self.clock.now();
         self.health.beat(self.now.instant.nanos() / 1_000_000);
         self.counters.increment(Counter::Turns);
-        let mut errands = Errands::default();
-        self.gather(&mut errands);
+        self.gather();
         self.serve_ready();
         self.persist();
         self.submit_loads();
         self.settle();
-        self.flush(&mut errands);
-        errands
+        self.flush();
+        self.ledger.commit(self.now.instant, !self.bell.rung());
     }
 
-    /// Events, connections from other shards and time. Bytes are gathered connection by connection in `serve`.
-    fn gather(&mut self, errands: &mut Errands) {
-        if std::mem::take(&mut self.ticked) {
+    /// Who has something to say, events, connections, time. Bytes are gathered connection by connection in `serve`.
+    fn gather(&mut self) {
+        if self.now.instant.ms_since(self.ticked_at) >= limits::TICK_MS {
+            self.ticked_at = self.now.instant;
             self.tick();
+        }
+        for index in 0..self.set.look() {
+            if let Some(happened) = self.set.happened(index) {
+                self.hear(happened);
+            }
         }
         for _ in 0..limits::EVENTS_PER_TURN_MAX {
             let Some(event) = self.mailbox.take() else { break };
             self.take_event(event);
         }
-        if !self.mailbox.is_empty() {
-            self.bell.ring();
-        }
         while let Some(moved) = self.mesh.take() {
             let Moved { stream, bytes, accepted } = *moved;
-            if let Ok(socket) = Socket::adopt(stream)
-                && let Some(key) = self.connect(Rc::new(socket), accepted, errands)
-            {
+            if let Some(key) = self.connect(Socket::adopt(stream), accepted) {
                 if let Some(connection) = self.connections.get_mut(key) {
                     connection.unread = bytes;
                 }
-                self.ready.push(key);
+                self.make_ready(key);
             }
         }
-        for socket in std::mem::take(&mut self.arrived) {
-            self.counters.increment(Counter::ConnectionsAccepted);
-            self.connect(socket, self.now.instant, errands);
+        self.accept();
+        if !self.mailbox.is_empty() || self.set.may_have_more() {
+            self.bell.ring();
         }
     }
 
+    fn hear(&mut self, happened: Happened) {
+        match happened.token {
+            Token::LISTENER => self.accepting = true,
+            Token::DOORBELL => self.heard.heard(),
+            token => match Key::of_token(token) {
+                (key, false) => self.hear_connection(key, happened),
+                (key, true) => self.read_away(key),
+            },
+        }
+    }
+
+    fn hear_connection(&mut self, key: Key, happened: Happened) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.ended |= happened.ended;
+        if happened.readable {
+            connection.readable = true;
+            self.make_ready(key);
+        }
+        if happened.writable && self.connections.get_mut(key).is_some_and(|connection| std::mem::take(&mut connection.writing)) {
+            self.wants_flush(key);
+        }
+    }
+
+    /// Reads what a closed connection's peer still sends: dropping a socket with unread bytes would reset the connection,
+    /// and the peer would never see why it was closed.
+    fn read_away(&mut self, key: Key) {
+        loop {
+            let Some((_, socket)) = self.lingering.get(key) else { return };
+            match socket.receive(&mut self.scratch) {
+                Received::Bytes(_) => {}
+                Received::Nothing => return,
+                Received::End => drop(self.lingering.remove(key)),
+            }
+        }
+    }
+
+    /// Takes in whoever waits at the listener, as many as a turn may.
+    fn accept(&mut self) {
+        if !self.accepting {
+            return;
+        }
+        for _ in 0..limits::ACCEPTS_PER_TURN_MAX {
+            let Some(listener) = &self.listener else { return };
+            match accept(listener) {
+                Accepted::Stream(stream) => {
+                    self.counters.increment(Counter::ConnectionsAccepted);
+                    self.connect(Socket::new(stream), self.now.instant);
+                }
+                Accepted::Nothing => {
+                    self.accepting = false;
+                    return;
+                }
+                Accepted::Failed(error) => {
+                    // Out of descriptors: the connections that are open matter more than new ones. The next tick tries again.
+                    self.counters.increment(Counter::ConnectionsRefused);
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    self.accepting = false;
+                    return;
+                }
+            }
+        }
+        self.bell.ring();
+    }
+
     /// Takes a socket in; `None` when there is no room for it.
-    fn connect(&mut self, socket: Rc<Socket>, accepted: Instant, errands: &mut Errands) -> Option<Key> {
+    fn connect(&mut self, socket: Socket, accepted: Instant) -> Option<Key> {
         if self.draining || self.connections.len() >= limits::CONNECTIONS_PER_SHARD_MAX {
             self.counters.increment(Counter::ConnectionsRefused);
             return None;
         }
-        let connection = Connection::new(Rc::clone(&socket), Rc::default(), accepted);
-        let key = self.connections.insert(connection)?;
-        errands.watch.push((key, socket));
+        let key = self.connections.insert(Connection::new(socket, accepted))?;
+        let added = self.connections.get(key).map(|connection| self.set.add(&connection.socket, key.token(false)));
+        if let Some(Err(error)) = added {
+            self.counters.increment(Counter::ConnectionsRefused);
+            tracing::warn!(%error, "a connection cannot be watched");
+            self.connections.remove(key);
+            return None;
+        }
         Some(key)
+    }
+
+    /// Puts a connection into the list of those to serve, once.
+    pub(super) fn make_ready(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && !std::mem::replace(&mut connection.queued, true)
+        {
+            self.ready.push(key);
+        }
+    }
+
+    /// Was anything posted that no turn has looked at?
+    pub(super) fn has_news(&self) -> bool {
+        !self.mailbox.is_empty() || self.mesh.has_arrivals() || self.ledger.has_news()
     }
 
     /// Serves every connection that has bytes, unless the store is at a standstill: nothing is evaluated then, and
     /// sockets are not read (DESIGN 8.2, 5).
     fn serve_ready(&mut self) {
-        for key in std::mem::take(&mut self.ready) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for key in ready.drain(..) {
             if !self.ledger.is_open() {
                 self.pause(key);
                 self.held.push(key);
@@ -156,6 +240,12 @@ impl Shard {
                 self.persist();
             }
         }
+        // Those that became ready meanwhile have another turn.
+        if !self.ready.is_empty() {
+            self.bell.ring();
+        }
+        ready.append(&mut self.ready);
+        self.ready = ready;
     }
 
     fn persist(&mut self) {
@@ -195,13 +285,15 @@ impl Shard {
     }
 
     /// One write per connection and turn: all its acks leave together (DESIGN 3.2).
-    fn flush(&mut self, errands: &mut Errands) {
-        for key in std::mem::take(&mut self.flushing) {
-            self.flush_one(key, errands);
+    fn flush(&mut self) {
+        let mut flushing = std::mem::take(&mut self.flushing);
+        for key in flushing.drain(..) {
+            self.flush_one(key);
         }
+        self.flushing = flushing;
     }
 
-    fn flush_one(&mut self, key: Key, errands: &mut Errands) {
+    fn flush_one(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.flushing = false;
         if connection.writing {
@@ -232,7 +324,6 @@ impl Shard {
             self.close(key, Close::from(Reason::SlowPeer));
         } else {
             connection.writing = true;
-            errands.await_room.push((key, Rc::clone(&connection.socket)));
         }
     }
 
@@ -246,16 +337,17 @@ impl Shard {
         }
     }
 
-    /// Lets a connection's socket be watched again, if its session can take more.
-    pub(super) fn watch_again(&mut self, key: Key) {
+    /// After a connection was served: it is served again if there is more to read, and its keep-alive stands still while
+    /// we do not read (DESIGN 14).
+    pub(super) fn served(&mut self, key: Key) {
         let now = self.now.instant;
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.session.blocked() || matches!(connection.standing, Standing::Loading(_)) {
             return connection.session.pause();
         }
         connection.session.resume(now);
-        if std::mem::take(&mut connection.waiting) {
-            connection.signal.give(Order::Watch);
+        if connection.wants_service() {
+            self.make_ready(key);
         }
     }
 

@@ -97,25 +97,23 @@ impl Shard {
             return drop_flow(self.refuse(key, Refusal::NotAuthorized));
         }
         self.admitted(key, identity);
-        self.ready.push(key);
+        self.make_ready(key);
     }
 
     /// A hundred milliseconds have passed, or more.
     pub(super) fn tick(&mut self) {
         let now = self.now;
-        self.lingering.retain(|(until, socket)| match socket.upgrade() {
-            Some(socket) if *until <= now.instant => {
-                socket.shutdown();
-                false
+        for key in self.lingering.keys() {
+            if self.lingering.get(key).is_some_and(|(until, _)| *until <= now.instant) {
+                self.lingering.remove(key);
             }
-            open => open.is_some(),
-        });
-        self.expire();
-        self.ready.append(&mut self.crowded);
-        self.loads.extend(std::mem::take(&mut self.reload_later));
-        for (shard, moved) in std::mem::take(&mut self.stuck) {
-            self.send_moved(shard, moved);
         }
+        self.accepting = true;
+        self.expire();
+        for key in std::mem::take(&mut self.crowded) {
+            self.make_ready(key);
+        }
+        self.loads.extend(std::mem::take(&mut self.reload_later));
         if self.ledger.is_open() {
             for entity in self.residents.overdue(now.timestamp) {
                 self.with_state(entity, Parked::Overdue);
@@ -306,6 +304,8 @@ impl Shard {
 
     fn drain(&mut self) {
         self.draining = true;
+        // Closed, so that newcomers are refused by the kernel and try elsewhere.
+        self.listener = None;
         for key in self.connections.keys() {
             self.close(key, Close::from(Reason::ShuttingDown));
         }

@@ -30,6 +30,8 @@ pub enum Durability {
 #[derive(Debug, Default)]
 struct Shared {
     written: AtomicU64,
+    /// The newest ticket that the shard wants durable now.
+    wanted: AtomicU64,
     durable: AtomicU64,
     commits: AtomicU64,
     failure: OnceLock<String>,
@@ -84,7 +86,7 @@ impl Committer {
         Ok(Self { engine, shared, lane: Some(lane) })
     }
 
-    /// Writes a batch on the calling thread and wakes the lane.
+    /// Writes a batch on the calling thread. It becomes durable after the next [`Self::commit`], or with the one under way.
     ///
     /// # Errors
     /// See [`WriteError`]; after a failure of the lane every write fails.
@@ -96,10 +98,25 @@ impl Committer {
         let ticket = self.shared.written.load(Ordering::Relaxed) + 1;
         // Release: whoever reads the ticket finds the batch in the engine.
         self.shared.written.store(ticket, Ordering::Release);
-        if let Some(lane) = &self.lane {
-            lane.thread().unpark();
-        }
         Ok(Ticket(ticket))
+    }
+
+    /// Asks the lane to make everything written durable. The shard chooses the moment: a commit costs the same for one
+    /// batch and for a thousand.
+    pub fn commit(&mut self) {
+        let written = self.shared.written.load(Ordering::Relaxed);
+        if written > self.shared.wanted.load(Ordering::Relaxed) {
+            self.shared.wanted.store(written, Ordering::Release);
+            if let Some(lane) = &self.lane {
+                lane.thread().unpark();
+            }
+        }
+    }
+
+    /// Is anything written that was not asked to become durable?
+    #[must_use]
+    pub fn uncommitted(&self) -> bool {
+        self.shared.written.load(Ordering::Relaxed) > self.shared.wanted.load(Ordering::Relaxed)
     }
 
     #[must_use]
@@ -122,6 +139,11 @@ impl Committer {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.shared.failure.get().cloned()
+    }
+
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.shared.failure.get().is_some()
     }
 
     /// For lanes and readers.
@@ -171,11 +193,14 @@ impl Lane {
         loop {
             // Read before the tickets: what was written before closing is flushed below.
             let closing = self.shared.closing.load(Ordering::Acquire);
+            let wanted = self.shared.wanted.load(Ordering::Acquire);
             let written = self.shared.written.load(Ordering::Acquire);
             let now = self.clock.now().instant;
             let overdue = now.ms_since(synced_at) >= limits::BUFFERED_SYNC_MS;
             let sync = closing || self.durability == Durability::Synced || overdue;
-            let todo = if sync { written > synced } else { written > self.shared.durable.load(Ordering::Relaxed) };
+            // Whoever closes wants everything.
+            let due = if closing || overdue { written } else { wanted };
+            let todo = due > if sync { synced } else { self.shared.durable.load(Ordering::Relaxed) };
             if todo {
                 if let Err(error) = self.engine.flush(sync) {
                     let _ = self.shared.failure.set(error.to_string());
@@ -188,7 +213,7 @@ impl Lane {
                 self.report(written);
             } else if closing {
                 return;
-            } else if written > synced {
+            } else if written > synced && self.durability == Durability::Buffered {
                 thread::park_timeout(Duration::from_millis(limits::BUFFERED_SYNC_MS));
             } else {
                 // Idle time is no debt: the next write starts a new second.
@@ -240,6 +265,9 @@ mod tests {
             let mut commits = committer(&engine, durability);
             for number in 0..100_u8 {
                 let ticket = commits.persist(&batch(&[number])).unwrap();
+                assert!(commits.uncommitted());
+                commits.commit();
+                assert!(!commits.uncommitted());
                 assert_eq!(ticket, Ticket(u64::from(number) + 1));
                 wait_for(|| commits.durable() >= ticket);
                 let after = if durability == Durability::Synced { engine.crash() } else { engine.kill() };
@@ -256,6 +284,7 @@ mod tests {
         let engine = MemoryEngine::new();
         let mut commits = committer(&engine, Durability::Buffered);
         let ticket = commits.persist(&batch(b"k")).unwrap();
+        commits.commit();
         wait_for(|| commits.durable() >= ticket);
         wait_for(|| engine.crash().get(Family::State, b"k").unwrap().is_some());
     }
@@ -266,9 +295,11 @@ mod tests {
         let engine = MemoryEngine::new();
         let mut commits = committer(&engine, Durability::Synced);
         let first = commits.persist(&batch(b"a")).unwrap();
+        commits.commit();
         wait_for(|| commits.durable() >= first);
         engine.fail_flushes(true);
         let second = commits.persist(&batch(b"b")).unwrap();
+        commits.commit();
         wait_for(|| commits.failure().is_some());
         engine.fail_flushes(false);
         assert!(matches!(commits.persist(&batch(b"c")), Err(WriteError::Failed(_))));

@@ -1,11 +1,12 @@
 //! Listening sockets, one per shard on the same address by SO_REUSEPORT, bound before anything is served so that a
-//! taken port is said at start. Never accepts.
+//! taken port is said at start, and accepting from one of them.
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
 };
 
+use rustix::{io::Errno, net::SocketFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections the kernel keeps for us between two accepts.
@@ -30,6 +31,30 @@ pub fn bind(address: SocketAddr, shards: u16) -> io::Result<Bound> {
         listeners.push(listener(address)?);
     }
     Ok(Bound { address, listeners })
+}
+
+/// What a listener had.
+#[derive(Debug)]
+pub enum Accepted {
+    /// Non-blocking.
+    Stream(TcpStream),
+    Nothing,
+    /// The process or the system is out of something; those who wait are still there later.
+    Failed(io::Error),
+}
+
+/// Takes one waiting connection, never waits.
+#[must_use]
+pub fn accept(listener: &TcpListener) -> Accepted {
+    loop {
+        match rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            Ok(stream) => return Accepted::Stream(TcpStream::from(stream)),
+            Err(Errno::AGAIN) => return Accepted::Nothing,
+            // One that gave up before it was accepted says nothing about the next.
+            Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
+            Err(error) => return Accepted::Failed(error.into()),
+        }
+    }
 }
 
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {

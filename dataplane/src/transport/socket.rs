@@ -1,19 +1,18 @@
-//! One TCP stream: the runtime says when it is ready, the bytes move by our own non-blocking calls.
+//! One TCP stream, moved by non-blocking reads and writes whenever its shard's ready set says so.
 //!
-//! An idle connection therefore owns no buffer, and nothing is ever in flight that would have to be cancelled: the
-//! rules of DESIGN 3.2 for monoio. The only file that may use `unsafe`.
-#![expect(unsafe_code, reason = "recv, send and shutdown on a descriptor that this value owns")]
+//! An idle connection therefore owns no buffer, and nothing is ever in flight that would have to be cancelled: the rules
+//! of DESIGN 3.2 hold by construction. Never waits.
 
 use std::{
-    io,
-    net::TcpStream,
-    os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd},
+    io::{self, Read, Write},
+    net::{Shutdown, TcpStream},
+    os::fd::{AsFd, BorrowedFd},
 };
 
-/// A connected stream, watched by the runtime of the thread that made it.
+/// A connected stream.
 #[derive(Debug)]
 pub struct Socket {
-    stream: monoio::net::TcpStream,
+    stream: TcpStream,
 }
 
 /// What a read found.
@@ -33,48 +32,27 @@ pub enum Sent {
 }
 
 impl Socket {
-    /// Takes a stream over; small answers leave at once (TCP_NODELAY).
+    /// Takes a non-blocking stream over; small answers leave at once (TCP_NODELAY).
     #[must_use]
-    pub fn new(stream: monoio::net::TcpStream) -> Self {
+    pub fn new(stream: TcpStream) -> Self {
         // A socket that refuses the option still works; it is only slower.
         drop(stream.set_nodelay(true));
         Self { stream }
     }
 
-    /// Takes over a stream that was handed over by another shard.
-    ///
-    /// # Errors
-    /// The runtime's error when it cannot watch the descriptor.
-    pub fn adopt(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        monoio::net::TcpStream::from_std(stream).map(Self::new)
-    }
-
-    /// Waits until there is something to read or the peer is gone.
-    ///
-    /// # Errors
-    /// The runtime's error; the connection is of no further use then.
-    pub async fn readable(&self) -> io::Result<()> {
-        self.stream.readable(false).await
-    }
-
-    /// Waits until bytes can be written.
-    ///
-    /// # Errors
-    /// The runtime's error; the connection is of no further use then.
-    pub async fn writable(&self) -> io::Result<()> {
-        self.stream.writable(false).await
+    /// Takes over a stream that was handed over by another shard, as it is.
+    #[must_use]
+    pub fn adopt(stream: TcpStream) -> Self {
+        Self { stream }
     }
 
     /// Reads what is there, never waits.
     pub fn receive(&self, into: &mut [u8]) -> Received {
         loop {
-            // SAFETY: the descriptor is open as long as `self.stream`; pointer and length are those of one live slice.
-            let read = unsafe { libc::recv(self.fd(), into.as_mut_ptr().cast(), into.len(), libc::MSG_DONTWAIT) };
-            match usize::try_from(read) {
+            match (&self.stream).read(into) {
                 Ok(0) => return Received::End,
                 Ok(bytes) => return Received::Bytes(bytes),
-                Err(_) => match io::Error::last_os_error().kind() {
+                Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Received::Nothing,
                     io::ErrorKind::Interrupted => {}
                     _ => return Received::End,
@@ -85,13 +63,10 @@ impl Socket {
 
     /// Writes what fits, never waits, never raises SIGPIPE.
     pub fn send(&self, bytes: &[u8]) -> Sent {
-        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         loop {
-            // SAFETY: the descriptor is open as long as `self.stream`; pointer and length are those of one live slice.
-            let sent = unsafe { libc::send(self.fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
-            match usize::try_from(sent) {
+            match (&self.stream).write(bytes) {
                 Ok(count) => return Sent::Bytes(count),
-                Err(_) => match io::Error::last_os_error().kind() {
+                Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Sent::Full,
                     io::ErrorKind::Interrupted => {}
                     _ => return Sent::Broken,
@@ -100,31 +75,21 @@ impl Socket {
         }
     }
 
-    /// Ends the connection in both directions, which wakes its pending operation on both drivers (closing does not).
-    pub fn shutdown(&self) {
-        self.end(libc::SHUT_RDWR);
-    }
-
     /// Says that nothing more will be written; what was written still arrives.
     pub fn finish(&self) {
-        self.end(libc::SHUT_WR);
+        // The peer may have ended it already; there is nothing left to do then.
+        drop(self.stream.shutdown(Shutdown::Write));
     }
 
-    /// Gives the stream up for another shard. Only while nothing is outstanding on it (DESIGN 11).
+    /// Gives the stream up for another shard (DESIGN 11).
     #[must_use]
     pub fn release(self) -> TcpStream {
-        let fd = self.stream.into_raw_fd();
-        // SAFETY: `into_raw_fd` gave up ownership of an open descriptor, which the new value takes over.
-        unsafe { TcpStream::from_raw_fd(fd) }
+        self.stream
     }
+}
 
-    fn end(&self, how: libc::c_int) {
-        // The peer may have ended it already; there is nothing left to do then.
-        // SAFETY: the descriptor is open as long as `self.stream`; the call has no memory arguments.
-        let _ended = unsafe { libc::shutdown(self.fd(), how) };
-    }
-
-    fn fd(&self) -> RawFd {
-        self.stream.as_raw_fd()
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
