@@ -6,7 +6,7 @@ use std::{borrow::Cow, hint::black_box, sync::Arc};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use dataplane::{
     clock::Timestamp,
-    device::{DeviceState, Dictionary, Sequence, Writing},
+    device::{DeviceState, Dictionary, Key, Sequence, Writing},
     message::{Entry, Reading, Readings, Value},
     store::{Batch, Committer, Durability, Encoder, Engine, Stores, memory::MemoryEngine, rocks::RocksStores},
 };
@@ -32,6 +32,7 @@ struct Turn {
     dictionary: Dictionary,
     sequence: Sequence,
     encoder: Encoder,
+    keys: Vec<Key>,
     batch: Batch,
     readings: Readings<'static>,
     now: i64,
@@ -44,6 +45,7 @@ impl Turn {
             dictionary: Dictionary::default(),
             sequence: Sequence::new(1),
             encoder: Encoder::new(),
+            keys: Vec::new(),
             batch: Batch::new(),
             readings: readings(),
             now: NOW,
@@ -59,6 +61,7 @@ impl Turn {
                 dictionary: &mut self.dictionary,
                 sequence: &mut self.sequence,
                 encoder: &mut self.encoder,
+                keys: &mut self.keys,
                 now: Timestamp(self.now),
             };
             state.save_timeseries(&mut w, &self.readings, 0, false).expect("within all bounds");

@@ -40,7 +40,25 @@ pub struct Writing<'a> {
     pub dictionary: &'a mut Dictionary,
     pub sequence: &'a mut Sequence,
     pub encoder: &'a mut Encoder,
+    /// The keys of the readings at hand; kept for its memory only.
+    pub keys: &'a mut Vec<Key>,
     pub now: Timestamp,
+}
+
+/// Where the key of a reading was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Key {
+    /// 0: the partition has no such name yet.
+    id: u32,
+    /// In the sorted list of latest values.
+    place: Option<usize>,
+}
+
+impl Key {
+    /// A key whose place has to be looked for.
+    fn of(id: u32) -> Self {
+        Self { id, place: None }
+    }
 }
 
 /// Why readings or a deletion were refused. Nothing was changed and nothing put into the batch.
@@ -154,10 +172,10 @@ impl DeviceState {
     }
 
     /// DESIGN 16: latest is the reading with the greatest (ts, seq).
-    fn observe(&mut self, key: u32, ts: Timestamp, seq: u64, value: &Value<'_>) {
+    fn observe(&mut self, Key { id: key, place }: Key, ts: Timestamp, seq: u64, value: &Value<'_>) {
         let new = || Latest { key, ts, seq, value: Some(value.clone().into_owned()) };
         let text = text_bytes(value);
-        match self.find_latest(key) {
+        match place.map_or_else(|| self.find_latest(key), Ok) {
             Ok(place) => {
                 let latest = &mut self.record.latest[place];
                 if (ts, seq) >= (latest.ts, latest.seq) {

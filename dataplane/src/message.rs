@@ -43,6 +43,20 @@ impl<'a> Readings<'a> {
     pub fn is_empty(&self) -> bool {
         self.readings.is_empty()
     }
+
+    /// Empties it and keeps its memory for the readings of another message.
+    #[must_use]
+    pub fn recycle<'b>(mut self) -> Readings<'b> {
+        self.entries.clear();
+        Readings { entries: self.entries, readings: emptied(self.readings) }
+    }
+}
+
+/// An empty vector of the same memory. The standard library collects in place what has the same layout.
+#[must_use]
+pub fn emptied<A, B>(mut vector: Vec<A>) -> Vec<B> {
+    vector.clear();
+    vector.into_iter().filter_map(|_| None).collect()
 }
 
 /// What was said, by kind.

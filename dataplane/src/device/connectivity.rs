@@ -93,13 +93,14 @@ impl DeviceState {
 
     /// Writes a deadline key if there is none. The caller writes the record if it says so.
     pub(super) fn arm(&mut self, w: &mut Writing<'_>) -> bool {
-        match self.deadline() {
-            Some(deadline) if self.record.connectivity.deadline == Timestamp(0) => {
-                self.move_deadline(w, deadline);
-                true
-            }
-            _ => false,
+        if self.record.connectivity.deadline != Timestamp(0) {
+            return false;
         }
+        let deadline = self.deadline();
+        if let Some(deadline) = deadline {
+            self.move_deadline(w, deadline);
+        }
+        deadline.is_some()
     }
 
     fn move_deadline(&mut self, w: &mut Writing<'_>, to: Timestamp) {

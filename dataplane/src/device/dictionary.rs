@@ -1,12 +1,9 @@
 //! Key names and their ids on disk, per partition, so that they move with it (DESIGN 17). What is interned in memory only
 //! never reaches disk: a new id is in the same batch as the first row that uses it.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::ControlFlow,
-    sync::Arc,
-};
+use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
+use foldhash::fast::RandomState;
 use schemas::id::{PARTITIONS, Partition};
 
 use crate::{
@@ -21,14 +18,26 @@ use crate::{
 /// never written leaves ids behind that exist in memory only.
 #[derive(Debug, Default)]
 pub struct Dictionary {
-    partitions: HashMap<Partition, Names>,
+    partitions: HashMap<Partition, Names, RandomState>,
     names: usize,
 }
 
+/// The names of one partition.
 #[derive(Debug, Default)]
-struct Names {
-    ids: HashMap<Arc<str>, u32>,
-    names: BTreeMap<u32, Arc<str>>,
+pub(super) struct Names {
+    ids: HashMap<Arc<str>, u32, RandomState>,
+    /// By id. Ids are given one after the other from 1, so there are hardly any gaps.
+    names: Vec<Option<Arc<str>>>,
+}
+
+impl Names {
+    pub(super) fn id_of(&self, name: &str) -> Option<u32> {
+        self.ids.get(name).copied()
+    }
+
+    pub(super) fn name_of(&self, id: u32) -> Option<&str> {
+        self.names.get(usize::try_from(id).ok()?)?.as_deref()
+    }
 }
 
 /// The shard knows as many key names as it may.
@@ -46,8 +55,9 @@ impl Dictionary {
         for partition in (0..PARTITIONS).filter_map(Partition::new) {
             let (from, to) = key::kind_range(partition, Kind::KeyName);
             let mut damaged = None;
+            let possible = |id: &u32| usize::try_from(*id).is_ok_and(|id| id <= limits::KEY_NAMES_PER_SHARD_MAX);
             engine.scan(Range::new(Kind::KeyName.family(), &from, &to), &mut |key, name| match (
-                key::parse_key_name(key),
+                key::parse_key_name(key).filter(possible),
                 std::str::from_utf8(name),
             ) {
                 (Some(id), Ok(name)) => {
@@ -66,12 +76,17 @@ impl Dictionary {
 
     #[must_use]
     pub fn id_of(&self, partition: Partition, name: &str) -> Option<u32> {
-        self.partitions.get(&partition)?.ids.get(name).copied()
+        self.partitions.get(&partition)?.id_of(name)
     }
 
     #[must_use]
     pub fn name_of(&self, partition: Partition, id: u32) -> Option<&str> {
-        self.partitions.get(&partition)?.names.get(&id).map(AsRef::as_ref)
+        self.partitions.get(&partition)?.name_of(id)
+    }
+
+    /// The names of one partition; `None` while it has none.
+    pub(super) fn names(&self, partition: Partition) -> Option<&Names> {
+        self.partitions.get(&partition)
     }
 
     /// The ids of those of the names that the partition knows: what [`crate::store::history`] wants.
@@ -91,8 +106,9 @@ impl Dictionary {
         if let Some(id) = self.id_of(partition, name) {
             return id;
         }
-        let last = self.partitions.get(&partition).and_then(|names| names.names.keys().next_back().copied());
-        let id = last.unwrap_or(0) + 1;
+        let next = self.partitions.get(&partition).map_or(1, |names| names.names.len().max(1));
+        // Far below: a shard knows at most KEY_NAMES_PER_SHARD_MAX names.
+        let id = u32::try_from(next).unwrap_or(u32::MAX);
         batch.put(Family::State, &key::key_name(partition, id), name.as_bytes());
         self.add(partition, id, name);
         id
@@ -102,7 +118,11 @@ impl Dictionary {
         let names = self.partitions.entry(partition).or_default();
         let name: Arc<str> = Arc::from(name);
         names.ids.insert(Arc::clone(&name), id);
-        names.names.insert(id, name);
+        let place = id as usize;
+        if names.names.len() <= place {
+            names.names.resize(place + 1, None);
+        }
+        names.names[place] = Some(name);
         self.names += 1;
     }
 }

@@ -62,7 +62,7 @@ impl DeviceState {
         each_row(engine, Range::new(Family::Rows, &from, &to), |ts, seq, row| {
             for cell in row.cells() {
                 if !self.is_deleted(cell.key, ts, seq) {
-                    self.observe(cell.key, ts, seq, &cell.value);
+                    self.observe(super::Key::of(cell.key), ts, seq, &cell.value);
                 }
             }
             self.newest = self.newest.max(ts);
@@ -138,7 +138,7 @@ impl DeviceState {
         while let Some(place) = self.record.latest.iter().position(|latest| latest.value.is_none()) {
             self.forget(place);
         }
-        found.into_iter().for_each(|(key, ts, seq, value)| self.observe(key, ts, seq, &value));
+        found.into_iter().for_each(|(key, ts, seq, value)| self.observe(super::Key::of(key), ts, seq, &value));
         self.dirty = true;
         Ok(())
     }

@@ -49,6 +49,7 @@ impl Shard {
             dictionary: &mut self.dictionary,
             sequence: &mut self.sequence,
             encoder: &mut self.encoder,
+            keys: &mut Vec::new(),
             now: Timestamp(self.now),
         };
         let result = act(&mut self.state, &mut w);

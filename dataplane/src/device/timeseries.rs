@@ -2,7 +2,7 @@
 
 use schemas::telemetry::Value;
 
-use super::{DeviceState, Dictionary, LATEST_BYTES, RefusedReadings, Writing};
+use super::{DeviceState, Dictionary, Key, LATEST_BYTES, RefusedReadings, Writing};
 use crate::{
     clock::Timestamp,
     limits,
@@ -48,25 +48,26 @@ impl DeviceState {
         use_server_ts: bool,
     ) -> Result<Saved, RefusedReadings> {
         let mut saved = self.choose_timestamps(w.now, readings, use_server_ts)?;
-        self.require_room(w.dictionary, readings)?;
+        let known = self.resolve(w.dictionary, readings, w.keys)?;
 
         let partition = self.partition();
         let mut record = false;
         let connectivity = &self.record.connectivity;
         let mut activity = (connectivity.last_activity > self.activity_on_disk).then_some(connectivity.last_activity);
         for (entry, ts) in readings.entries.iter().zip(&saved.ts) {
-            let of = readings.of(entry);
+            let (of, keys) = (readings.of(entry), w.keys.get_mut(entry.range.clone()).unwrap_or_default());
             if of.is_empty() {
                 continue;
             }
             let seq = w.sequence.next();
-            let mut ids = Vec::with_capacity(of.len());
-            for reading in of {
-                let id = w.dictionary.intern(partition, &reading.key, w.batch);
-                self.observe(id, *ts, seq, &reading.value);
-                ids.push(id);
+            for (reading, key) in of.iter().zip(keys.iter_mut()) {
+                if !known {
+                    // Places move when a key is new, so they are looked for again.
+                    *key = Key::of(w.dictionary.intern(partition, &reading.key, w.batch));
+                }
+                self.observe(*key, *ts, seq, &reading.value);
             }
-            let cells = ids.into_iter().zip(of.iter().map(|reading| &reading.value));
+            let cells = keys.iter().map(|key| key.id).zip(of.iter().map(|reading| &reading.value));
             let row = w.encoder.row(cells, ttl_s, activity.take());
             w.batch.put(Family::Rows, &key::row(self.entity, *ts, seq), row);
             record |= *ts <= self.record.covered;
@@ -115,18 +116,32 @@ impl DeviceState {
         Ok(saved)
     }
 
-    /// Keys and bytes the readings would add, before anything is written.
-    fn require_room(&self, dictionary: &Dictionary, readings: &Readings<'_>) -> Result<(), RefusedReadings> {
-        let partition = self.partition();
+    /// Finds the readings' keys, and refuses what they would add beyond the bounds, before anything is written. Whether the
+    /// device has all keys already: they lie in `keys` then, one per reading.
+    ///
+    /// A device says the same keys in the same order again and again, so each is first looked for behind the one before it.
+    fn resolve(&self, dictionary: &Dictionary, readings: &Readings<'_>, keys: &mut Vec<Key>) -> Result<bool, RefusedReadings> {
+        keys.clear();
+        let names = dictionary.names(self.partition());
         let mut bytes = self.bytes;
         let mut new: Vec<&str> = Vec::new();
         let mut unnamed = 0;
+        let mut next = 0;
         for reading in &readings.readings {
-            let id = dictionary.id_of(partition, &reading.key);
-            let old = id.and_then(|id| self.find_latest(id).ok()).map(|place| &self.record.latest[place]);
-            let old_bytes = old.and_then(|latest| latest.value.as_ref()).map_or(0, text_bytes);
-            bytes += text_bytes(&reading.value).saturating_sub(old_bytes);
-            if old.is_none() && !new.contains(&reading.key.as_ref()) {
+            let expected = self.record.latest.get(next).map(|latest| latest.key);
+            let same = |id: &u32| names.and_then(|names| names.name_of(*id)) == Some(&*reading.key);
+            let (id, place) = match expected.filter(same) {
+                Some(id) => (Some(id), Some(next)),
+                None => {
+                    let id = names.and_then(|names| names.id_of(&reading.key));
+                    (id, id.and_then(|id| self.find_latest(id).ok()))
+                }
+            };
+            let old = place.and_then(|place| self.record.latest[place].value.as_ref());
+            bytes += text_bytes(&reading.value).saturating_sub(old.map_or(0, text_bytes));
+            if let Some(place) = place {
+                next = if place + 1 == self.record.latest.len() { 0 } else { place + 1 };
+            } else if !new.contains(&reading.key.as_ref()) {
                 new.push(&reading.key);
                 bytes += LATEST_BYTES;
                 unnamed += usize::from(id.is_none());
@@ -136,11 +151,13 @@ impl DeviceState {
                     return Err(RefusedReadings::TooManyKeys { keys });
                 }
             }
+            keys.push(Key { id: id.unwrap_or(0), place });
         }
         if bytes > limits::DEVICE_STATE_BYTES_MAX {
             return Err(RefusedReadings::StateTooLarge { bytes });
         }
-        Ok(dictionary.require_room(unnamed)?)
+        dictionary.require_room(unnamed)?;
+        Ok(new.is_empty())
     }
 
     /// Deletes the readings of these keys in [start, end), or all of them (DESIGN 18): a tombstone each, in the record.

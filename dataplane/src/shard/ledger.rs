@@ -9,6 +9,7 @@ use super::event::Doorbell;
 use super::slab::Key;
 use crate::clock::Instant;
 use crate::device::{Dictionary, Sequence};
+use crate::effect::Effect;
 use crate::limits;
 use crate::metric::{Counter, ShardCounters};
 use crate::query::{Update, WatcherId};
@@ -73,6 +74,9 @@ pub(super) struct Ledger {
     pub dictionary: Dictionary,
     pub sequence: Sequence,
     pub encoder: Encoder,
+    pub keys: Vec<crate::device::Key>,
+    /// Effects of the message at hand; empty between messages.
+    pub effects: Vec<Effect<'static>>,
     /// Promises of this turn, waiting for its ticket.
     turn: Vec<Owed>,
     owed: VecDeque<(Ticket, Owed)>,
@@ -110,6 +114,8 @@ impl Ledger {
             dictionary: Dictionary::default(),
             sequence: Sequence::new(epoch),
             encoder: Encoder::default(),
+            keys: Vec::new(),
+            effects: Vec::new(),
             turn: Vec::new(),
             owed: VecDeque::new(),
             standstill: None,

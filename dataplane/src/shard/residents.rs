@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use foldhash::fast::RandomState;
 use schemas::id::EntityId;
 
 use super::slab::Key;
@@ -41,8 +42,8 @@ struct Resident {
 
 #[derive(Debug, Default)]
 pub(super) struct Residents {
-    states: HashMap<EntityId, Resident>,
-    loading: HashMap<EntityId, Vec<Parked>>,
+    states: HashMap<EntityId, Resident, RandomState>,
+    loading: HashMap<EntityId, Vec<Parked>, RandomState>,
     parked: usize,
     bytes: usize,
     /// Eviction candidates, oldest first; a state used since it was queued gets a second chance.

@@ -12,6 +12,7 @@ use super::slab::Slab;
 use super::turn::{Shard, Token};
 use crate::clock::{Clock, Instant};
 use crate::limits;
+use crate::message::Readings;
 use crate::metric::ShardReport;
 use crate::snapshot::{Directory, Table};
 use crate::store::{Durability, Engine};
@@ -215,6 +216,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         crowded: Vec::new(),
         flushing: Vec::new(),
         scratch: vec![0; limits::READ_BUFFER_BYTES],
+        readings: Readings::default(),
         bell,
         ticked_at: Instant::default(),
         expired_at: Instant::default(),

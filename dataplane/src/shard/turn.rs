@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use foldhash::fast::RandomState;
 use schemas::id::{DeviceId, EntityId};
 
 use super::bell::{Bell, Listener};
@@ -21,6 +22,7 @@ use super::slab::{Key, Slab};
 use super::watching::Watches;
 use crate::clock::{Clock, Instant, Now};
 use crate::limits;
+use crate::message::Readings;
 use crate::metric::{Counter, ShardCounters, ShardHealth};
 use crate::session::{Close, Reason};
 use crate::snapshot::{Directory, Table};
@@ -53,7 +55,7 @@ pub(super) struct Shard {
     /// Sockets whose peer may still be reading what we said last, until then.
     pub lingering: Slab<(Instant, Socket)>,
     /// The admitted connection of a device (`sessions_per_device` is 1, DESIGN 12).
-    pub sessions: HashMap<DeviceId, Key>,
+    pub sessions: HashMap<DeviceId, Key, RandomState>,
     /// Connections to serve in this turn.
     pub ready: Vec<Key>,
     /// Connections that could not be served because the store is at a standstill.
@@ -70,6 +72,8 @@ pub(super) struct Shard {
     pub flushing: Vec<Key>,
     /// Bytes of connections wait here while they are understood; empty between turns.
     pub scratch: Vec<u8>,
+    /// Readings of the message at hand; empty between messages.
+    pub readings: Readings<'static>,
     pub bell: Rc<Bell>,
     pub ticked_at: Instant,
     /// When the deadlines of all sessions were last looked at.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use schemas::id::EntityId;
 use tokio::sync::mpsc;
 
@@ -20,7 +21,7 @@ struct Row {
 
 #[derive(Debug, Default)]
 pub(super) struct Watches {
-    rows: HashMap<EntityId, Vec<Row>>,
+    rows: HashMap<EntityId, Vec<Row>, RandomState>,
     count: usize,
 }
 

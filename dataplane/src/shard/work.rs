@@ -16,7 +16,7 @@ use crate::clock::{Now, Timestamp};
 use crate::device::{DeviceState, RefusedReadings, Writing};
 use crate::effect::Effect;
 use crate::limits;
-use crate::message::{Body, Message, Readings, Scope};
+use crate::message::{Body, Message, Readings, Scope, emptied};
 use crate::metric::{Counter, ShardCounters};
 use crate::payload::{self, Casting};
 use crate::query::{Attribute, Point, Series};
@@ -25,7 +25,7 @@ use crate::session::{Outcome, Receipt};
 
 impl Shard {
     pub(super) fn telemetry(&mut self, key: Key, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
-        let mut readings = Readings::default();
+        let mut readings = std::mem::take(&mut self.readings);
         if payload::telemetry(bytes, Casting::Enabled, &mut readings).is_err() {
             return self.refuse_payload(key, receipt);
         }
@@ -106,7 +106,11 @@ impl Shard {
         }
         let mut stage =
             Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now };
-        stage.evaluate(plan, &message)
+        let outcome = stage.evaluate(plan, &message);
+        if let Body::Telemetry(readings) = message.body {
+            self.readings = readings.recycle();
+        }
+        outcome
     }
 
     /// Evaluates a message of an entity that is no device, by its tenant's root chain.
@@ -163,10 +167,11 @@ pub(super) struct Stage<'s> {
 
 impl Stage<'_> {
     fn evaluate(&mut self, plan: &Plan, message: &Message<'_>) -> Outcome {
-        let mut effects = Vec::new();
+        let mut effects = std::mem::take(&mut self.ledger.effects);
         rules::evaluate(plan, message, &mut NodeCounts::default(), &mut effects);
         let mut outcome = Outcome::Stored;
-        for effect in effects {
+        for effect in &effects {
+            let effect = effect.clone();
             let staged = match effect {
                 Effect::SaveTimeseries { readings, ttl_s, use_server_ts } => {
                     self.save_timeseries(message.originator, readings, ttl_s, use_server_ts)
@@ -184,6 +189,7 @@ impl Stage<'_> {
                 outcome = self.refused(&refused);
             }
         }
+        self.ledger.effects = emptied(effects);
         outcome
     }
 
@@ -284,6 +290,7 @@ pub(super) fn writing(ledger: &mut Ledger, now: Now) -> Writing<'_> {
         dictionary: &mut ledger.dictionary,
         sequence: &mut ledger.sequence,
         encoder: &mut ledger.encoder,
+        keys: &mut ledger.keys,
         now: now.timestamp,
     }
 }

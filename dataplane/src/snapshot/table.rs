@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use foldhash::fast::RandomState;
 use schemas::{
     config::{Device, Profile},
     id::{ChainId, DeviceId, ProfileId, TenantId},
@@ -38,7 +39,7 @@ struct ChainRow {
 pub struct Table {
     tenants: HashMap<TenantId, Row<()>>,
     profiles: HashMap<ProfileId, Row<Profile>>,
-    devices: HashMap<DeviceId, Row<Device>>,
+    devices: HashMap<DeviceId, Row<Device>, RandomState>,
     chains: HashMap<ChainId, Row<ChainRow>>,
     roots: HashMap<TenantId, ChainId>,
     /// Counts full states. A bit would not do: rows of a full state that broke off would look repeated in the next.

@@ -31,7 +31,10 @@ impl fmt::Debug for RocksEngine {
 
 impl RocksEngine {
     pub(super) fn open(path: &Path, shared: &Shared) -> Result<Self, StoreError> {
-        let families = Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), shared.family(family)));
+        let mut families = Vec::with_capacity(Family::ALL.len());
+        for family in Family::ALL {
+            families.push(ColumnFamilyDescriptor::new(family.name(), shared.family(family)?));
+        }
         let db = DB::open_cf_descriptors(&shared.database(), path, families)
             .map_err(|error| StoreError::Io { path: path.to_owned(), why: error.into_string() })?;
         let mut writing = WriteOptions::default();
