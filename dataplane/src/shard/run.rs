@@ -106,22 +106,26 @@ async fn live(parts: Parts, serving: impl FnOnce()) -> Result<(), ShardError> {
     drop(monoio::spawn(watch(set, Rc::clone(&asleep), Rc::clone(&bell))));
     drop(monoio::spawn(tick(Rc::clone(&bell))));
     serving();
-    loop {
-        let mut turning = shard.borrow_mut();
-        turning.turn();
-        if turning.drained() {
-            break;
-        }
-        if !bell.rung() && turning.may_sleep() {
-            asleep.ring();
-        }
-        drop(turning);
+    while pass(&shard, &bell, &asleep) {
         bell.wait().await;
         shard.borrow().heard.wake();
     }
     // The final sync: acknowledged or not, everything written is durable when the process ends.
     let closed = shard.borrow_mut().ledger.close();
     closed.map_err(ShardError::Store)
+}
+
+/// One turn, and leave to sleep if nothing is left to do; false when the shard has drained.
+fn pass(shard: &RefCell<Shard>, bell: &Bell, asleep: &Bell) -> bool {
+    let mut shard = shard.borrow_mut();
+    shard.turn();
+    if shard.drained() {
+        return false;
+    }
+    if !bell.rung() && shard.may_sleep() {
+        asleep.ring();
+    }
+    true
 }
 
 /// Rings the shard's bell when something is ready, once per sleep.
