@@ -1,1 +1,3 @@
-//! bench
+//! Measuring instruments as libraries; the programs in `bin` only call them.
+
+pub mod load;

@@ -1,0 +1,64 @@
+//! `tidegate-load`: an open-loop MQTT load generator with an audit. Says what to run; the work is in the modules below it.
+
+mod audit;
+mod clock;
+mod connection;
+mod disk;
+mod drive;
+mod fleet;
+mod idle;
+mod ledger;
+mod live;
+mod misuse;
+mod options;
+mod packet;
+mod payload;
+mod process;
+mod report;
+mod rest;
+mod schedule;
+mod tokens;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use options::{Command, Options};
+
+/// The whole program: 0 when the run did what it was to do, 1 when it failed or the audit found something, 2 for arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let options = Options::parse();
+    let done = match &options.command {
+        None => run(&options),
+        Some(Command::Fleet(fleet)) => fleet::run(fleet).map(|()| true),
+        Some(Command::Idle(idle)) => idle::run(idle).map(|()| true),
+        Some(Command::Disk(disk)) => disk::run(disk).map(|()| true),
+        Some(Command::Verify(verify)) => audit::run(verify),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            report::complain(&error);
+            if error.is::<misuse::Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// One load, its accounting, its audit.
+fn run(options: &Options) -> anyhow::Result<bool> {
+    let plan = options.load.plan()?;
+    if let Some(core) = options.load.core {
+        process::pin(core)?;
+    }
+    let mut outcome = drive::run(&plan)?;
+    if let Some(audit) = options.load.audit()? {
+        ledger::write(&audit.ledger, &outcome.ledger)?;
+        outcome.report.audit = Some(audit::verify(&audit.platform, &outcome.ledger)?);
+    }
+    report::show(&outcome.report, options.load.json.as_deref())?;
+    let clean = outcome.report.audit.as_ref().is_none_or(|audit| audit.is_clean());
+    let lost = outcome.report.lost_connections > 0 && !options.load.reconnect;
+    Ok(clean && !lost && outcome.report.unanswered == 0)
+}
