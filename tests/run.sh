@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/tidegate"
-packages=(build-essential clang libclang-dev cmake mosquitto-clients curl jq python3 python3-venv)
+packages=(build-essential clang libclang-dev cmake mosquitto-clients curl jq python3 python3-venv valgrind)
 deny_version=0.20.2
 fuzz_seconds=60
 names=() states=() seconds=()
@@ -127,9 +127,11 @@ step deny check_supply_chain || true
 step generated check_generated || true
 if step build cargo build --release --workspace --locked; then
     step test cargo test --release --workspace --locked --no-fail-fast || true
+    step gate bench/gate.sh || true
     step fuzz fuzz || true
 else
     skip test
+    skip gate
     skip fuzz
 fi
 exit "$failed"

@@ -6,6 +6,7 @@ mod connection;
 mod disk;
 mod drive;
 mod fleet;
+mod floor;
 mod idle;
 mod ledger;
 mod live;
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
         Some(Command::Fleet(fleet)) => fleet::run(fleet).map(|()| true),
         Some(Command::Idle(idle)) => idle::run(idle).map(|()| true),
         Some(Command::Disk(disk)) => disk::run(disk).map(|()| true),
+        Some(Command::Floor(floor)) => floor::run(floor).map(|()| true),
         Some(Command::Verify(verify)) => audit::run(verify),
     };
     match done {
@@ -44,6 +46,22 @@ pub fn main() -> ExitCode {
             if error.is::<misuse::Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// A message of a built-in payload (`meter`, `tracker`, `plc`), for other instruments.
+///
+/// # Panics
+/// There is no payload of that name.
+#[must_use]
+pub fn sample(name: &str) -> Vec<u8> {
+    let choice = match name {
+        "meter" => payload::Choice::Meter,
+        "tracker" => payload::Choice::Tracker,
+        "plc" => payload::Choice::Plc,
+        other => panic!("no built-in payload is called {other}"),
+    };
+    let readings = payload::Readings::of(&choice).unwrap_or_else(|misuse| panic!("built-in payloads are valid: {misuse}"));
+    readings.plain().render(payload::Message::default())
 }
 
 /// One load, its accounting, its audit.

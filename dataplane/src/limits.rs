@@ -76,6 +76,8 @@ pub const STORE_REFUSAL_MS_MAX: u64 = 10_000;
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Between two group commits while a shard is busy, in microseconds; an idle shard commits at once.
 pub const COMMIT_EVERY_US: u64 = 1_000;
+/// From the beginning of one flush of the log to that of the next, at least, in microseconds.
+pub const COMMIT_PAUSE_US: u64 = 500;
 /// Free space below which the store refuses writes, in bytes (DESIGN 8.2, 5).
 pub const DISK_RESERVE_BYTES: u64 = 64 << 20;
 /// Write buffers (memtables) of one shard's store, in bytes.

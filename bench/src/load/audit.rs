@@ -121,10 +121,10 @@ fn compare(
 /// Whether a stored text is the value that was sent; numbers may be written in another way.
 fn same(text: &str, sent: &Value) -> bool {
     match sent {
-        Value::Number(number) if !number.is_f64() => text == number.to_string(),
+        Value::Number(number) if !number.is_f64() => *text == *number.to_string(),
         Value::Number(number) => text.parse::<f64>().ok() == number.as_f64(),
         Value::String(sent) => text == sent,
-        other => text == other.to_string(),
+        other => *text == *other.to_string(),
     }
 }
 
@@ -141,7 +141,7 @@ fn check_last(rest: &mut Rest, account: &Account, base_ts: u64, audit: &mut Audi
     let number = last.and_then(|value| value.checked_sub(AUDIT_LAST_BASE));
     if !number.is_some_and(|number| (acked..account.sent).contains(&number)) {
         audit.out_of_order += 1;
-        let found = number.map_or("nothing".to_owned(), |number| format!("message {number}"));
+        let found = number.map_or_else(|| "nothing".to_owned(), |number| format!("message {number}"));
         finding(
             audit,
             format!(

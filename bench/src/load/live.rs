@@ -165,8 +165,8 @@ mod tests {
         let update = |value: &str| json!({ "subscriptionId": 1, "errorCode": 0, "data": { "n": [[5, value]] } });
         assert_eq!(times_of(&update("10000007"), "n", &times), [7]);
         assert_eq!(times_of(&update("10004097"), "n", &times), [1]);
-        assert_eq!(times_of(&update("x"), "n", &times), []);
-        assert_eq!(times_of(&json!({ "subscriptionId": 9, "data": { "n": [[5, "10000007"]] } }), "n", &times), []);
-        assert_eq!(times_of(&json!({}), "n", &times), []);
+        assert_eq!(times_of(&update("x"), "n", &times), Vec::<u64>::new());
+        assert_eq!(times_of(&json!({ "subscriptionId": 9, "data": { "n": [[5, "10000007"]] } }), "n", &times), Vec::<u64>::new());
+        assert_eq!(times_of(&json!({}), "n", &times), Vec::<u64>::new());
     }
 }

@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Idle(Idle),
     /// What the file system takes to make appended bytes durable
     Disk(Disk),
+    /// A server that only answers: the floor under every broker's figures
+    Floor(Floor),
     /// Check again what an earlier --audit run was promised
     Verify(Verify),
 }
@@ -177,6 +179,12 @@ pub(crate) struct Disk {
     pub(crate) duration: Duration,
     #[arg(long, value_name = "PATH|-")]
     pub(crate) json: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Floor {
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883")]
+    pub(crate) listen: String,
 }
 
 #[derive(Debug, Args)]

@@ -96,7 +96,7 @@ fn mark(mark: char, width: usize) -> String {
 fn plc() -> String {
     let line = |number: usize| match number {
         1 => r#""line001":1@@@@@@@"#.to_owned(),
-        _ if number % 2 == 0 => format!(r#""line{number:03}":2##.#"#),
+        _ if number.is_multiple_of(2) => format!(r#""line{number:03}":2##.#"#),
         _ => format!(r#""line{number:03}":1###"#),
     };
     let lines: Vec<String> = (1..=60).map(line).collect();

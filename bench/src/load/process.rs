@@ -36,7 +36,7 @@ impl Process {
     /// [`Misuse`] when there is no such process or it may not be looked at.
     pub(crate) fn of(pid: u32) -> Result<Self, Misuse> {
         let process = Self { pid };
-        let looked = process.cpu().and(process.resident_bytes()).and(process.descriptors());
+        let looked = process.cpu().and_then(|_| process.resident_bytes()).and_then(|_| process.descriptors());
         looked.map(|_| process).map_err(|error| Misuse::new("--pid", pid, format!("must be a process of this user: {error}")))
     }
 

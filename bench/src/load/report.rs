@@ -142,7 +142,7 @@ pub(crate) fn complain(error: &anyhow::Error) {
 }
 
 fn table(report: &Report) {
-    let target = report.rate_target.map_or("max".to_owned(), |rate| format!("{rate}/s"));
+    let target = report.rate_target.map_or_else(|| "max".to_owned(), |rate| format!("{rate}/s"));
     println!(
         "{} MQTT {} QoS {}, {} connections x {} in flight, rate {target}, payload {} ({} bytes), {:.1} s",
         report.label,

@@ -51,6 +51,12 @@ impl DeviceState {
         !std::mem::replace(&mut self.record.connectivity.active, true)
     }
 
+    /// Makes durable that the device is active again, with a deadline for looking whether it still is.
+    pub fn awoke(&mut self, w: &mut Writing<'_>) {
+        self.arm(w);
+        self.write_record(w);
+    }
+
     pub(super) fn saw_activity(&mut self, at: Timestamp) {
         let last = &mut self.record.connectivity.last_activity;
         *last = at.max(*last);

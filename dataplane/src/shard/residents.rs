@@ -89,6 +89,13 @@ impl Residents {
         if waiting.len() == 1 { Parking::Load } else { Parking::Waiting }
     }
 
+    /// The connections that wait for this entity's state.
+    pub(super) fn parked_connections(&self, entity: EntityId) -> Vec<Key> {
+        let waiting = self.loading.get(&entity).map(Vec::as_slice).unwrap_or_default();
+        let connection = |parked: &Parked| if let Parked::Connection(key) = parked { Some(*key) } else { None };
+        waiting.iter().filter_map(connection).collect()
+    }
+
     /// Takes a loaded state in, and gives out everyone who waited for it.
     pub(super) fn loaded(&mut self, entity: EntityId, state: Option<DeviceState>, now: Instant) -> Vec<Parked> {
         if let Some(state) = state {

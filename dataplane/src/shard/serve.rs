@@ -267,8 +267,9 @@ impl Shard {
     fn touched(&mut self, key: Key) -> Flow {
         if let Some(identity) = self.connections.get(key).and_then(super::connection::Connection::identity)
             && let Some(state) = self.residents.get_mut(identity.device.into(), self.now.instant)
+            && state.touched(self.now.timestamp)
         {
-            state.touched(self.now.timestamp);
+            self.awoke(identity.device);
         }
         Flow::More
     }

@@ -50,6 +50,14 @@ impl Shard {
 
     /// Closes a device's session: its device or its credential is gone.
     fn revoke(&mut self, device: DeviceId, credential: Option<schemas::id::CredentialId>) {
+        // Whoever waits for the device's state was let in by what is revoked now (DESIGN 11).
+        for key in self.residents.parked_connections(device.into()) {
+            let identity = self.connections.get(key).and_then(super::connection::Connection::identity);
+            if credential.is_none() || identity.map(|identity| identity.credential) == credential {
+                self.counters.increment(Counter::SessionsRevoked);
+                drop_flow(self.refuse(key, Refusal::NotAuthorized));
+            }
+        }
         let Some(key) = self.sessions.get(&device).copied() else { return };
         let identity = self.connections.get(key).and_then(super::connection::Connection::identity);
         if credential.is_none() || identity.map(|identity| identity.credential) == credential {
@@ -195,6 +203,19 @@ impl Shard {
         if woke {
             self.lifecycle(device, MessageType::ActivityEvent);
         }
+    }
+
+    /// A device that counted as inactive was heard of: it is active, and somebody looks again when it may no longer be.
+    pub(super) fn awoke(&mut self, device: DeviceId) {
+        let entity = EntityId::from(device);
+        let now = self.now;
+        let Some(state) = self.residents.get_mut(entity, now.instant) else { return };
+        state.awoke(&mut writing(&mut self.ledger, now));
+        if let Some(deadline) = state.deadline() {
+            self.residents.arm(deadline, entity);
+        }
+        self.tell_attributes(entity, &["active", "lastActivityTime"]);
+        self.lifecycle(device, MessageType::ActivityEvent);
     }
 
     /// A device that was connected at a crash gets its DISCONNECT, unless it is back already (DESIGN 21).

@@ -98,17 +98,19 @@ impl Shard {
             body,
         };
         let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return Outcome::Unspecified };
-        if matches!(
+        let said = matches!(
             kind,
             MessageType::PostTelemetryRequest | MessageType::PostAttributesRequest | MessageType::ToServerRpcRequest
-        ) {
-            state.touched(self.now.timestamp);
-        }
+        );
+        let awoke = said && state.touched(self.now.timestamp);
         let mut stage =
             Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now };
         let outcome = stage.evaluate(plan, &message);
         if let Body::Telemetry(readings) = message.body {
             self.readings = readings.recycle();
+        }
+        if awoke {
+            self.awoke(device);
         }
         outcome
     }

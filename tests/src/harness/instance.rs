@@ -148,12 +148,18 @@ pub fn without_settings(command: &mut Command) -> &mut Command {
     command
 }
 
-/// `<target>/release/tidegate`, beside the directory of the test executable.
+/// `<target>/release/tidegate`.
 #[must_use]
 pub fn binary() -> PathBuf {
+    program("tidegate")
+}
+
+/// A program of the workspace, beside the directory of the test executable.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running test has an executable");
     let target = test.parent().and_then(Path::parent).expect("a test executable is in <target>/<profile>/deps");
-    target.join("tidegate")
+    target.join(name)
 }
 
 /// A process that was started and may not be ready yet.

@@ -66,6 +66,11 @@ fn an_inactive_device_is_said_to_be_inactive() {
     eventually("the device becomes inactive", || (read()["active"] == false).then_some(()));
     assert_eq!(wire.telemetry(2, r#"{"a":2}"#), 0);
     eventually("a message makes it active again", || (read()["active"] == true).then_some(()));
+    eventually("and its silence inactive again", || (read()["active"] == false).then_some(()));
+    wire.write(&[0xc0, 0]).expect("PINGREQ is sent");
+    assert_eq!(wire.read().expect("PINGRESP").kind(), PINGRESP);
+    eventually("a ping makes it active, too", || (read()["active"] == true).then_some(()));
+    eventually("until it is silent for its time", || (read()["active"] == false).then_some(()));
     fixture.instance.stop();
 }
 

@@ -17,6 +17,7 @@ mod idle;
 mod independence;
 mod isolation;
 mod live;
+mod load;
 mod publish;
 mod rest;
 mod sdk;
