@@ -163,8 +163,8 @@ fn finding(audit: &mut Audited, text: String) {
 mod tests {
     use uuid::Uuid;
 
-    use super::super::payload::{Choice, Readings};
     use super::*;
+    use crate::load::payload::{Choice, Readings};
 
     const BASE: u64 = 1_700_000_000_000;
 

@@ -285,7 +285,8 @@ mod tests {
         std::fs::write(&path, "{\"hash\": \"#@é\", \"n\": 1 }\n").unwrap();
         let readings = Readings::of(&Choice::File(path.clone())).unwrap();
         assert_eq!(json(&readings.plain().render(Message::default())), serde_json::json!({ "hash": "#@é", "n": 1 }));
-        let audited = json(&readings.audited(5).render(Message::default()));
+        let message = Message { ts_ms: 1_700_000_000_000, ..Message::default() };
+        let audited = json(&readings.audited(5).render(message));
         assert_eq!(audited[0]["values"]["n"], 1);
         assert!(audited[0]["values"][AUDIT_KEY].is_u64());
         for (text, rule) in [("[1]", "JSON object"), ("{}", "at least one"), ("{\"audit\":1}", "must not have the key")] {
