@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Does anything grow? Runs Tidegate at half of what it can take for a long time, with clients that leave and come back, and fits a
+# line through its memory and its descriptors.
+#
+#   bench/soak.sh [--minutes N] [--churn N] [--driver auto|io_uring|epoll]...
+#
+#   --minutes   per driver (30)
+#   --churn     connections a second that leave and come back (5)
+#   --driver    repeatable (io_uring and epoll)
+#
+# The first fifth is left out of the lines: caches and write buffers fill. Traffic stays on loopback; data lies in a temporary
+# directory and takes about 40 MB a minute.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/target}"
+load=$CARGO_TARGET_DIR/release/tidegate-load
+minutes=30 churn=5 drivers=()
+port=28893 rest_port=28894
+sample_seconds=5
+
+usage() { sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+fail() { echo "soak: $*" >&2; exit 1; }
+
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --minutes) minutes=${2:?--minutes N}; shift ;;
+        --churn) churn=${2:?--churn N}; shift ;;
+        --driver) drivers+=("${2:?--driver NAME}"); shift ;;
+        -h | --help) usage; exit 0 ;;
+        *) usage >&2; exit 64 ;;
+    esac
+    shift
+done
+[[ ${#drivers[@]} -gt 0 ]] || drivers=(io_uring epoll)
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-soak.XXXXXX")
+pid= sampler=
+stop() {
+    local each
+    for each in $sampler $pid; do
+        kill "$each" 2>/dev/null || true
+        wait "$each" 2>/dev/null || true
+    done
+    pid= sampler=
+}
+trap 'stop; rm -rf "$work"' EXIT
+
+start() {
+    TIDEGATE_DRIVER=$1 TIDEGATE_DATA_DIR=$work/$1 TIDEGATE_SHARDS=1 TIDEGATE_MQTT_LISTEN=127.0.0.1:$port \
+        TIDEGATE_HTTP_LISTEN=127.0.0.1:$rest_port TIDEGATE_GRPC_LISTEN=127.0.0.1:0 TIDEGATE_QUERY_LISTEN=127.0.0.1:0 \
+        TIDEGATE_ADMIN_LISTEN=127.0.0.1:0 taskset -c 0 "$CARGO_TARGET_DIR/release/tidegate" standalone --demo >"$work/log" 2>&1 &
+    pid=$!
+    local tries
+    for ((tries = 0; tries < 300; tries++)); do
+        grep -q '^ready' "$work/log" && return
+        sleep 0.1
+    done
+    fail "tidegate does not start: $(tail -3 "$work/log")"
+}
+
+# sample PID FILE: seconds, RSS in KiB, descriptors; until it is killed.
+sample() {
+    while [[ -r /proc/$1/status ]]; do
+        echo "$SECONDS $(awk '/^VmRSS/ {print $2}' "/proc/$1/status") $(find "/proc/$1/fd" -maxdepth 1 2>/dev/null | wc -l)" >>"$2"
+        sleep "$sample_seconds"
+    done
+}
+
+# slope FILE COLUMN: growth per hour, least squares, without the first fifth.
+slope() {
+    awk -v column="$2" '{ x[NR] = $1; y[NR] = $column }
+        END { for (i = int(NR / 5) + 1; i <= NR; i++) { n++; sx += x[i]; sy += y[i]; sxx += x[i] * x[i]; sxy += x[i] * y[i] }
+              d = n * sxx - sx * sx; printf "%.1f", d == 0 ? 0 : (n * sxy - sx * sy) / d * 3600 }' "$1"
+}
+
+cargo build --release --locked --workspace --bin tidegate --bin tidegate-load >&2
+ulimit -n "$(ulimit -Hn)"
+echo "| driver | minutes | messages/s | lost connections | reconnects | RSS first / last MiB | RSS growth KiB/h | descriptors first / last | growth /h |"
+echo "|---|---|---|---|---|---|---|---|---|"
+for driver in "${drivers[@]}"; do
+    start "$driver"
+    "$load" fleet --rest "http://127.0.0.1:$rest_port" --count 500 --tokens "$work/tokens" >&2
+    common=(--mqtt "127.0.0.1:$port" --tokens "$work/tokens" --connections 500 --core 1 --quiet)
+    "$load" "${common[@]}" --duration 10s --warmup 2s --json "$work/max.json" >&2
+    half=$(jq '.rate_per_s / 2 | floor' "$work/max.json")
+    samples=$work/samples-$driver
+    sample "$pid" "$samples" &
+    sampler=$!
+    "$load" "${common[@]}" --rate "$half" --churn "$churn" --reconnect --duration "${minutes}m" --json "$work/soak.json" >&2 || true
+    kill "$sampler" 2>/dev/null || true
+    mib() { awk "$1 {printf \"%.1f\", \$2 / 1024}" "$samples"; }
+    row="| $driver | $minutes | $(jq '.rate_per_s | round' "$work/soak.json") | $(jq .lost_connections "$work/soak.json") | $(jq .reconnects "$work/soak.json")"
+    row+=" | $(mib 'NR == 1') / $(tail -1 "$samples" | awk '{printf "%.1f", $2 / 1024}') | $(slope "$samples" 2)"
+    row+=" | $(awk 'NR == 1 {print $3}' "$samples") / $(tail -1 "$samples" | awk '{print $3}') | $(slope "$samples" 3) |"
+    echo "$row"
+    stop
+    rm -rf "${work:?}/$driver"
+done
