@@ -78,7 +78,9 @@ fn persist(c: &mut Criterion) {
         group.bench_function(format!("batch/{devices}"), |b| b.iter(|| black_box(turn.evaluate()).bytes()));
 
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let engine = RocksStores::new(dir.path(), 1).and_then(|stores| stores.open(0)).expect("an empty database");
+        let engine = RocksStores::new(dir.path(), 1, &dataplane::limits::Pools::FULL)
+            .and_then(|stores| stores.open(0))
+            .expect("an empty database");
         let mut turn = Turn::new(devices);
         group.bench_function(format!("write/{devices}"), |b| {
             b.iter(|| while engine.write(turn.evaluate()).is_err() {});

@@ -75,6 +75,9 @@ fn run(options: &Options) -> anyhow::Result<bool> {
         ledger::write(&audit.ledger, &outcome.ledger)?;
         outcome.report.audit = Some(audit::verify(&audit.platform, &outcome.ledger)?);
     }
+    if options.load.audit_later {
+        ledger::write(&options.load.ledger, &outcome.ledger)?;
+    }
     report::show(&outcome.report, options.load.json.as_deref())?;
     let clean = outcome.report.audit.as_ref().is_none_or(|audit| audit.is_clean());
     let lost = outcome.report.lost_connections > 0 && !options.load.reconnect;

@@ -37,15 +37,24 @@ pub const KEYS_PER_DEVICE_MAX: usize = 1_024;
 /// How far ahead of the server a reading's ts may be, in milliseconds (DESIGN 8.5, 15).
 pub const TS_AHEAD_MS_MAX: i64 = 86_400_000;
 
-/// Connections of one shard.
+/// Connections of one shard, if memory allows.
 pub const CONNECTIONS_PER_SHARD_MAX: usize = 65_536;
 /// Read buffers of one shard: connections are served one after the other, so one is enough.
 pub const READ_BUFFERS_PER_SHARD: usize = 1;
 /// Bytes of one pooled read buffer; holds at least one whole packet.
 pub const READ_BUFFER_BYTES: usize = 131_072;
-/// What the memory sum allows one shard for partial packets, in bytes. Nothing enforces it together yet: each connection is
-/// held to `READ_BUFFER_BYTES`.
+/// Partial packets and packets behind unsettled receipts, all connections of one shard together, in bytes. The connection that
+/// would exceed it is closed.
 pub const PARTIAL_BYTES_PER_SHARD_MAX: usize = 64 << 20;
+/// Bytes read at once from one connection while more than half of that is in use.
+pub const SCARCE_READ_BYTES: usize = 4_096;
+/// Bytes consumed in one turn before what was written is committed and others are heard.
+pub const TURN_BYTES_MAX: usize = 256 << 10;
+/// Encoded bytes that peers do not take, all connections of one shard together, in bytes. The connection that would exceed it is
+/// closed.
+pub const OUTPUT_BYTES_PER_SHARD_MAX: usize = 32 << 20;
+/// Receipts, answers and updates waiting for their ticket; a shard reads nothing beyond them.
+pub const PROMISES_PER_SHARD_MAX: usize = 131_072;
 /// Connections accepted in one turn.
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 /// Closed connections of one shard whose peer may still be reading our last words.
@@ -167,34 +176,97 @@ pub struct Term {
     pub bytes: usize,
 }
 
-/// What one shard may hold, term by term; printed at start and used by the capacity planner (DESIGN 8.2, 6).
+/// The bounds that `memory_max` divides: of one shard, unless said otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pools {
+    pub connections: usize,
+    pub partial_bytes: usize,
+    pub output_bytes: usize,
+    pub promises: usize,
+    pub state_bytes: usize,
+    pub write_buffer_bytes: usize,
+    /// Of the process.
+    pub block_cache_bytes: usize,
+}
+
+impl Pools {
+    /// Where memory is no question.
+    pub const FULL: Self = Self {
+        connections: CONNECTIONS_PER_SHARD_MAX,
+        partial_bytes: PARTIAL_BYTES_PER_SHARD_MAX,
+        output_bytes: OUTPUT_BYTES_PER_SHARD_MAX,
+        promises: PROMISES_PER_SHARD_MAX,
+        state_bytes: DEVICE_STATES_BYTES_PER_SHARD,
+        write_buffer_bytes: WRITE_BUFFER_BYTES_PER_SHARD,
+        block_cache_bytes: BLOCK_CACHE_BYTES,
+    };
+
+    /// The largest pools with which a process of `shards` shards stays within `memory_max` bytes: full ones, or as many
+    /// sixteenths of them as fit.
+    ///
+    /// # Errors
+    /// The bytes that the smallest pools need.
+    pub fn within(memory_max: u64, shards: usize) -> Result<Self, u64> {
+        let fits = |pools: &Self| pools.process_bytes(shards) <= memory_max;
+        let smallest = Self::sixteenths(1);
+        (1..=16).rev().map(Self::sixteenths).find(fits).ok_or_else(|| smallest.process_bytes(shards))
+    }
+
+    const fn sixteenths(parts: usize) -> Self {
+        let full = Self::FULL;
+        Self {
+            connections: full.connections / 16 * parts,
+            partial_bytes: full.partial_bytes / 16 * parts,
+            output_bytes: full.output_bytes / 16 * parts,
+            promises: full.promises / 16 * parts,
+            state_bytes: full.state_bytes / 16 * parts,
+            write_buffer_bytes: full.write_buffer_bytes / 16 * parts,
+            block_cache_bytes: full.block_cache_bytes / 16 * parts,
+        }
+    }
+
+    /// What one shard may hold, term by term (DESIGN 8.2, 6).
+    #[must_use]
+    pub fn per_shard(&self, shards: usize) -> Vec<Term> {
+        let term = |name, bytes| Term { name, bytes };
+        vec![
+            term("connections", self.connections * CONNECTION_BYTES),
+            term("read buffers", READ_BUFFERS_PER_SHARD * READ_BUFFER_BYTES),
+            term("partial packets", self.partial_bytes),
+            term("output", self.output_bytes),
+            term("promises", self.promises * PROMISE_BYTES),
+            term("mailbox", MAILBOX_EVENTS_MAX * EVENT_BYTES),
+            term("mesh rings", shards.saturating_sub(1) * MESH_SLOTS * MESH_SLOT_BYTES),
+            term("device states", self.state_bytes),
+            term("batch", BATCH_BYTES_MAX * 2),
+            // Two memtables per column family can exist while one is flushed.
+            term("write buffers", self.write_buffer_bytes * 2),
+            term("block cache share", self.block_cache_bytes / shards.max(1)),
+            term("key names", KEY_NAMES_PER_SHARD_MAX * KEY_NAME_BYTES),
+            term("query", QUERY_BYTES_MAX),
+        ]
+    }
+
+    /// What the process may hold: its shards and what it holds without any, in bytes.
+    #[must_use]
+    pub fn process_bytes(&self, shards: usize) -> u64 {
+        let per_shard: usize = self.per_shard(shards).iter().map(|term| term.bytes).sum();
+        u64::try_from(per_shard.saturating_mul(shards).saturating_add(PROCESS_BYTES)).unwrap_or(u64::MAX)
+    }
+}
+
+/// What one shard with full pools may hold, term by term; used by the capacity planner.
 #[must_use]
 pub fn memory_per_shard(shards: usize) -> Vec<Term> {
-    let term = |name, bytes| Term { name, bytes };
-    vec![
-        term("connections", CONNECTIONS_PER_SHARD_MAX * CONNECTION_BYTES),
-        term("read buffers", READ_BUFFERS_PER_SHARD * READ_BUFFER_BYTES),
-        term("partial packets", PARTIAL_BYTES_PER_SHARD_MAX),
-        term("mailbox", MAILBOX_EVENTS_MAX * EVENT_BYTES),
-        term("mesh rings", shards.saturating_sub(1) * MESH_SLOTS * MESH_SLOT_BYTES),
-        term("device states", DEVICE_STATES_BYTES_PER_SHARD),
-        term("batch", BATCH_BYTES_MAX * 2),
-        // Two memtables per column family can exist while one is flushed.
-        term("write buffers", WRITE_BUFFER_BYTES_PER_SHARD * 2),
-        term("block cache share", BLOCK_CACHE_BYTES / shards.max(1)),
-        term("key names", KEY_NAMES_PER_SHARD_MAX * KEY_NAME_BYTES),
-        term("query", QUERY_BYTES_MAX),
-    ]
+    Pools::FULL.per_shard(shards)
 }
 
-/// The sum of [`memory_per_shard`], in bytes.
-#[must_use]
-pub fn memory_per_shard_bytes(shards: usize) -> usize {
-    memory_per_shard(shards).iter().map(|term| term.bytes).sum()
-}
-
-/// User-space bytes of an idle connection: task, session and slab entry (measured: README).
-const CONNECTION_BYTES: usize = 3_072;
+/// A process without devices: code, threads, the control plane and its database (measured: README).
+pub const PROCESS_BYTES: usize = 96 << 20;
+/// User-space bytes of an idle connection: socket, session and slab entry (measured: 1.2 KiB, bench/README.md).
+const CONNECTION_BYTES: usize = 1_536;
+/// A receipt, an answer or an update with its ticket; what an update carries comes on top and is bounded per watcher.
+const PROMISE_BYTES: usize = 128;
 /// A key's name, shared by both directions of a dictionary, with its entries.
 const KEY_NAME_BYTES: usize = 128;
 const EVENT_BYTES: usize = 128;

@@ -43,6 +43,7 @@ counters! {
     ConnectionsOpen => "tidegate_connections_open", "TCP connections open";
     ConnectionsHandedOver => "tidegate_connections_handed_over_total", "connections moved to the shard that owns their device";
     ConnectionsRefused => "tidegate_connections_refused_total", "connections refused because the shard is full or draining";
+    ConnectionsShed => "tidegate_connections_shed_total", "connections closed because all together kept too many unread bytes";
     SessionsAdmitted => "tidegate_sessions_admitted_total", "CONNECTs accepted";
     SessionsRefused => "tidegate_sessions_refused_total", "CONNECTs refused for their credential";
     SessionsTakenOver => "tidegate_sessions_taken_over_total", "sessions closed because their device connected again";

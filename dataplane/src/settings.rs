@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use schemas::settings::{InvalidSettings, Loaded, Problem};
 
-use crate::limits;
+use crate::limits::Pools;
 
 /// Most shards of one process; the rule of `shards` says the same.
 const SHARDS_MAX: u16 = 64;
@@ -45,6 +45,8 @@ pub struct Settings {
     pub durability: Durability,
     /// `None`: the memory sum is printed, not checked.
     pub memory_max_bytes: Option<u64>,
+    /// What fits `memory_max`; full ones without it.
+    pub pools: Pools,
     pub mqtt_listen: SocketAddr,
     pub query_listen: SocketAddr,
     pub query_advertise: Option<String>,
@@ -65,7 +67,7 @@ impl Settings {
     pub fn new(loaded: &Loaded, cores: usize) -> Result<Self, InvalidSettings> {
         let mut problems = Vec::new();
         let shards = shards(loaded, cores);
-        check_memory(loaded, shards, &mut problems);
+        let pools = pools(loaded, shards, &mut problems);
         let mut text = |path: &str| needed(loaded.text(path).map(ToOwned::to_owned), path, &mut problems);
         let (data_dir, control_plane) = (text("data_dir"), text("link.control_plane"));
         let join_token = text("grpc.join_token");
@@ -83,6 +85,7 @@ impl Settings {
             driver: driver(loaded),
             durability: if loaded.text("durability") == Some("buffered") { Durability::Buffered } else { Durability::Synced },
             memory_max_bytes: loaded.number("memory_max"),
+            pools,
             mqtt_listen,
             query_listen,
             query_advertise: loaded.text("query.advertise").map(ToOwned::to_owned),
@@ -93,12 +96,6 @@ impl Settings {
             join_token,
             instance_id: loaded.text("instance_id").map(ToOwned::to_owned),
         })
-    }
-
-    /// What all shards may hold together, in bytes.
-    #[must_use]
-    pub fn memory_bytes(&self) -> u64 {
-        memory_bytes(self.shards)
     }
 }
 
@@ -119,18 +116,14 @@ fn tls(loaded: &Loaded) -> Option<Tls> {
     Some(Tls { cert: loaded.path("query.tls_cert")?, key: loaded.path("query.tls_key")? })
 }
 
-fn memory_bytes(shards: u16) -> u64 {
-    let bytes = limits::memory_per_shard_bytes(usize::from(shards)).saturating_mul(usize::from(shards));
-    u64::try_from(bytes).unwrap_or(u64::MAX)
-}
-
-fn check_memory(loaded: &Loaded, shards: u16, problems: &mut Vec<Problem>) {
-    let Some(memory_max) = loaded.number("memory_max") else { return };
-    let sum = memory_bytes(shards);
-    if sum > memory_max {
-        let rule = format!("at least {sum} bytes, the memory sum of {shards} shards; raise it or lower shards");
+/// Pools that fit `memory_max` (DESIGN 8.2, 6).
+fn pools(loaded: &Loaded, shards: u16, problems: &mut Vec<Problem>) -> Pools {
+    let Some(memory_max) = loaded.number("memory_max") else { return Pools::FULL };
+    Pools::within(memory_max, usize::from(shards)).unwrap_or_else(|least| {
+        let rule = format!("at least {least} bytes, what the smallest pools of {shards} shards need; raise it or lower shards");
         problems.push(Problem::new("memory_max", &memory_max.to_string(), rule));
-    }
+        Pools::FULL
+    })
 }
 
 fn needed<T>(value: Option<T>, path: &str, problems: &mut Vec<Problem>) -> Option<T> {
@@ -179,9 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_sum_beyond_memory_max_is_refused_with_the_sum() {
+    fn pools_shrink_to_memory_max_and_too_little_is_refused_with_the_least() {
         let refusal = check(&[("TIDEGATE_MEMORY_MAX", "1M"), ("TIDEGATE_SHARDS", "2")]).unwrap_err();
         assert!(refusal.contains("memory_max = \"1048576\": at least") && refusal.contains("of 2 shards"), "{refusal}");
-        assert!(check(&[("TIDEGATE_MEMORY_MAX", "64G"), ("TIDEGATE_SHARDS", "2")]).is_ok());
+        assert_eq!(check(&[("TIDEGATE_MEMORY_MAX", "64G"), ("TIDEGATE_SHARDS", "2")]).unwrap().pools, Pools::FULL);
+        let small = check(&[("TIDEGATE_MEMORY_MAX", "512M"), ("TIDEGATE_SHARDS", "1")]).unwrap().pools;
+        assert!(small.process_bytes(1) <= 512 << 20 && small.connections >= 16_384, "{small:?}");
     }
 }

@@ -8,6 +8,7 @@ pub mod run;
 
 mod asking;
 mod connection;
+mod fairness;
 mod ledger;
 mod residents;
 mod serve;

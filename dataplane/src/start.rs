@@ -86,7 +86,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let directory = settings.data_dir.join("dataplane");
     let sockets = bind(settings)?;
     let placement = Placement::new(settings.shards);
-    let placed = placement::open(&directory, settings.shards, &mut say_progress)?;
+    let placed = placement::open(&directory, settings.shards, &settings.pools, &mut say_progress)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("link")
@@ -224,6 +224,7 @@ fn build(
             engine,
             reopen: Box::new(move || opener.open(index)),
             epoch,
+            pools: settings.pools,
         });
     }
     Ok(Built { parts, reports, mailboxes: Shards::new(placement, mailboxes) })

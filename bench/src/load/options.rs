@@ -114,7 +114,10 @@ pub(crate) struct Load {
     /// Read everything back afterwards: fails on a message that was acknowledged and is missing, altered or out of order
     #[arg(long, requires = "rest", requires = "tokens")]
     pub(crate) audit: bool,
-    /// Where --audit notes what was promised, for `verify`
+    /// Like --audit, but only notes what was promised; `verify` reads it back
+    #[arg(long, requires = "tokens", conflicts_with = "audit")]
+    pub(crate) audit_later: bool,
+    /// Where --audit and --audit-later note what was promised, for `verify`
     #[arg(long, value_name = "FILE", default_value = "tidegate-load.ledger")]
     pub(crate) ledger: PathBuf,
     /// Watch the first N devices over WebSocket and measure from publish to update
@@ -297,7 +300,8 @@ impl Load {
         let count = usize::try_from(self.connections).unwrap_or(usize::MAX);
         let (devices, anonymous) = devices(self.tokens.as_deref(), count)?;
         let watching = usize::try_from(self.websocket).unwrap_or(usize::MAX);
-        let identified = if self.audit { devices.len() } else { watching.min(devices.len()) };
+        let audited = self.audit || self.audit_later;
+        let identified = if audited { devices.len() } else { watching.min(devices.len()) };
         if devices.iter().take(identified).any(|device| device.id.is_none()) {
             let path = self.tokens.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
             return Err(Misuse::new(
@@ -306,7 +310,7 @@ impl Load {
                 "--audit and --websocket need `device_id,token` lines (`tidegate-load fleet`)",
             ));
         }
-        if self.audit && self.qos == 0 {
+        if audited && self.qos == 0 {
             return Err(Misuse::new("--qos", 0, "--audit needs acknowledgements: QoS 1"));
         }
         let watched = if watching > 0 { Some((watching.min(devices.len()), self.platform.platform()?)) } else { None };
@@ -325,7 +329,7 @@ impl Load {
             warmup: self.warmup.0,
             readings: Readings::of(&choice(&self.payload))?,
             stamped: self.timestamps == Timestamps::Device,
-            audited: self.audit,
+            audited,
             devices,
             anonymous,
             topic: self.topic.clone(),

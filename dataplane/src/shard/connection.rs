@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use schemas::id::{CredentialId, DeviceId};
+use schemas::id::{CredentialId, DeviceId, TenantId};
 
 use crate::clock::Instant;
 use crate::rules::Plan;
@@ -28,6 +28,8 @@ pub(super) struct Connection {
     pub writing: bool,
     /// In this turn's list of connections with output.
     pub flushing: bool,
+    /// Bytes of output that the socket did not take.
+    pub unsent_bytes: usize,
 }
 
 /// How far a connection has come.
@@ -50,6 +52,7 @@ pub(super) struct Identity {
 #[derive(Debug)]
 pub(super) struct Admitted {
     pub identity: Identity,
+    pub tenant: TenantId,
     /// The plan in force when the table had this generation.
     pub plan: Arc<Plan>,
     pub generation: u64,
@@ -68,6 +71,7 @@ impl Connection {
             queued: false,
             writing: false,
             flushing: false,
+            unsent_bytes: 0,
         }
     }
 
@@ -76,6 +80,14 @@ impl Connection {
             Standing::Admitted(admitted) => Some(admitted.identity),
             Standing::Loading(identity) => Some(*identity),
             Standing::New => None,
+        }
+    }
+
+    /// On whose account it is served; nil until it is admitted (DESIGN 8.4, 14).
+    pub(super) fn tenant(&self) -> TenantId {
+        match &self.standing {
+            Standing::Admitted(admitted) => admitted.tenant,
+            Standing::New | Standing::Loading(_) => TenantId(uuid::Uuid::nil()),
         }
     }
 

@@ -169,6 +169,11 @@ impl Ledger {
         self.owed.insert(behind, (ticket, owed));
     }
 
+    /// May more be promised? Beyond `most`, the disk is waited for (DESIGN 8.2, 6).
+    pub(super) fn has_room(&self, most: usize) -> bool {
+        self.owed.len() + self.turn.len() < most
+    }
+
     /// Is there anything to write or to promise?
     pub(super) fn has_work(&self) -> bool {
         !self.batch.is_empty() || !self.turn.is_empty()

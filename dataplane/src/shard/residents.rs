@@ -40,8 +40,9 @@ struct Resident {
     reloading: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Residents {
+    bytes_max: usize,
     states: HashMap<EntityId, Resident, RandomState>,
     loading: HashMap<EntityId, Vec<Parked>, RandomState>,
     parked: usize,
@@ -63,6 +64,19 @@ pub(super) enum Parking {
 }
 
 impl Residents {
+    /// At most `bytes_max` bytes of states, those in use aside.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            states: HashMap::default(),
+            loading: HashMap::default(),
+            parked: 0,
+            bytes: 0,
+            queue: VecDeque::new(),
+            deadlines: BTreeSet::new(),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.states.len()
     }
@@ -163,7 +177,7 @@ impl Residents {
     pub(super) fn evict(&mut self, now: Instant) -> Vec<DeviceState> {
         let mut evicted = Vec::new();
         let mut looks = self.queue.len();
-        while self.bytes > limits::DEVICE_STATES_BYTES_PER_SHARD && looks > 0 {
+        while self.bytes > self.bytes_max && looks > 0 {
             looks -= 1;
             let Some(entity) = self.queue.pop_front() else { break };
             let Some(resident) = self.states.get_mut(&entity) else { continue };

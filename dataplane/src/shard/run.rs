@@ -8,6 +8,7 @@ use super::event::{Doorbell, Mailbox};
 use super::ledger::{Ledger, Reopen};
 use super::mesh::Mesh;
 use super::placement::Placement;
+use super::residents::Residents;
 use super::slab::Slab;
 use super::turn::{Shard, Token};
 use crate::clock::{Clock, Instant};
@@ -58,6 +59,7 @@ pub struct Parts {
     pub engine: Arc<dyn Engine>,
     pub reopen: Box<dyn Fn() -> Result<Arc<dyn Engine>, crate::store::StoreError> + Send>,
     pub epoch: u32,
+    pub pools: limits::Pools,
 }
 
 impl std::fmt::Debug for Parts {
@@ -181,6 +183,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         engine,
         reopen,
         epoch,
+        pools,
         ..
     } = parts;
     let reopen: Reopen = reopen;
@@ -202,7 +205,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         mailbox,
         mesh,
         ledger,
-        residents: Default::default(),
+        residents: Residents::new(pools.state_bytes),
         watches: Default::default(),
         set,
         heard,
@@ -212,7 +215,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         connections: Slab::default(),
         lingering: Slab::default(),
         sessions: Default::default(),
-        ready: Vec::new(),
+        ready: Default::default(),
         held: Vec::new(),
         loads: Default::default(),
         reload_later: Vec::new(),
@@ -220,6 +223,8 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         crowded: Vec::new(),
         flushing: Vec::new(),
         scratch: vec![0; limits::READ_BUFFER_BYTES],
+        unsent_bytes: 0,
+        pools,
         readings: Readings::default(),
         bell,
         ticked_at: Instant::default(),

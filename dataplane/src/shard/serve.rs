@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use schemas::id::{DeviceId, EntityId, Partition};
+use schemas::id::{DeviceId, EntityId, Partition, TenantId};
 
-use super::connection::{Admitted, Identity, Standing};
+use super::connection::{Admitted, Connection, Identity, Standing};
 use super::mesh::Moved;
 use super::residents::{Parked, Parking};
 use super::slab::Key;
@@ -26,23 +26,27 @@ pub(super) enum Flow {
 }
 
 impl Shard {
-    /// Reads what is there and advances the session as far as it goes.
-    pub(super) fn serve(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+    /// Reads what is there and advances the session as far as it goes; how many bytes that consumed.
+    pub(super) fn serve(&mut self, key: Key) -> usize {
+        let Some(connection) = self.connections.get_mut(key) else { return 0 };
         connection.queued = false;
         if matches!(connection.standing, Standing::Loading(_)) {
-            return;
+            return 0;
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut length = connection.unread.len();
         scratch[..length].copy_from_slice(&connection.unread);
         let mut ended = false;
-        if length < scratch.len() && connection.wants_service() {
-            match connection.socket.receive(&mut scratch[length..]) {
+        // When much is kept already, whoever keeps most reads in small pieces (DESIGN 8.4, 14).
+        let tenant = connection.tenant();
+        let scarce = self.ready.kept_bytes() > self.pools.partial_bytes / 2 && self.ready.above_share(tenant);
+        let room = if scarce { scratch.len().min(length + limits::SCARCE_READ_BYTES) } else { scratch.len() };
+        if length < room && connection.wants_service() {
+            match connection.socket.receive(&mut scratch[length..room]) {
                 Received::Bytes(count) => {
                     length += count;
                     // A short read took everything, so the next byte is a new edge (epoll(7)).
-                    connection.readable = length == scratch.len() || connection.ended;
+                    connection.readable = length == room || connection.ended;
                 }
                 Received::Nothing => connection.readable = false,
                 Received::End => ended = true,
@@ -56,11 +60,28 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(key)
             && (!input.is_empty() || !connection.unread.is_empty())
         {
+            let kept = connection.unread.len();
             connection.unread = input.into();
+            self.ready.keep(connection.tenant(), kept, input.len());
         }
+        let consumed = length - input.len();
         self.scratch = scratch;
+        self.keep_to_the_pool(key);
         self.wants_flush(key);
         self.served(key);
+        consumed
+    }
+
+    /// Closes the connection that made all keep more than they may together, those of tenants above their share a little
+    /// earlier (DESIGN 8.2, 6 and 8.4, 14).
+    fn keep_to_the_pool(&mut self, key: Key) {
+        let Some(connection) = self.connections.get(key) else { return };
+        let most = self.pools.partial_bytes;
+        let most = if self.ready.above_share(connection.tenant()) { most / 8 * 7 } else { most };
+        if !connection.unread.is_empty() && self.ready.kept_bytes() > most {
+            self.counters.increment(Counter::ConnectionsShed);
+            self.close(key, Close::from(Reason::Unavailable));
+        }
     }
 
     fn advance(&mut self, key: Key, input: &mut &[u8]) {
@@ -144,8 +165,13 @@ impl Shard {
         }
         let plan = self.plan_of(identity.device);
         let generation = self.generation;
+        let tenant = self.table.device(identity.device).map_or(TenantId(uuid::Uuid::nil()), |facts| facts.tenant);
         let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.standing = Standing::Admitted(Box::new(Admitted { identity, plan, generation }));
+        // What it keeps is on its tenant's account from now on.
+        let kept = connection.unread.len();
+        self.ready.keep(connection.tenant(), kept, 0);
+        self.ready.keep(tenant, 0, kept);
+        connection.standing = Standing::Admitted(Box::new(Admitted { identity, tenant, plan, generation }));
         connection.session.admit(self.now.instant);
         self.sessions.insert(identity.device, key);
         self.residents.hold(identity.device.into());
@@ -175,6 +201,7 @@ impl Shard {
             return Flow::Again;
         }
         let Some(connection) = self.connections.remove(key) else { return Flow::Stop };
+        self.forget_bytes(&connection);
         if let Err(error) = self.set.remove(&connection.socket) {
             tracing::warn!(%error, "a connection that is handed over was not watched");
         }
@@ -189,6 +216,7 @@ impl Shard {
     /// Ends a connection: says why where the protocol has a word for it, forgets it, lets its task linger.
     pub(super) fn close(&mut self, key: Key, close: Close) {
         let Some(mut connection) = self.connections.remove(key) else { return };
+        self.forget_bytes(&connection);
         connection.session.close(close);
         let output = std::mem::take(connection.session.output());
         if !connection.writing {
@@ -210,6 +238,12 @@ impl Shard {
                 self.disconnect_event(device);
             }
         }
+    }
+
+    /// A connection has gone: what it kept no longer counts.
+    fn forget_bytes(&mut self, connection: &Connection) {
+        self.ready.keep(connection.tenant(), connection.unread.len(), 0);
+        self.unsent_bytes = self.unsent_bytes.saturating_sub(connection.unsent_bytes);
     }
 
     /// Keeps a socket until its peer is done reading and writing, for a while.
@@ -265,7 +299,7 @@ impl Shard {
     }
 
     fn touched(&mut self, key: Key) -> Flow {
-        if let Some(identity) = self.connections.get(key).and_then(super::connection::Connection::identity)
+        if let Some(identity) = self.connections.get(key).and_then(Connection::identity)
             && let Some(state) = self.residents.get_mut(identity.device.into(), self.now.instant)
             && state.touched(self.now.timestamp)
         {

@@ -14,6 +14,7 @@ use schemas::id::{DeviceId, EntityId};
 use super::bell::{Bell, Listener};
 use super::connection::{Connection, Standing};
 use super::event::Mailbox;
+use super::fairness::Fairness;
 use super::ledger::{Ledger, Owed, Persisted, Standstill};
 use super::mesh::{Mesh, Moved};
 use super::placement::Placement;
@@ -21,7 +22,7 @@ use super::residents::Residents;
 use super::slab::{Key, Slab};
 use super::watching::Watches;
 use crate::clock::{Clock, Instant, Now};
-use crate::limits;
+use crate::limits::{self, Pools};
 use crate::message::Readings;
 use crate::metric::{Counter, ShardCounters, ShardHealth};
 use crate::session::{Close, Reason};
@@ -57,7 +58,7 @@ pub(super) struct Shard {
     /// The admitted connection of a device (`sessions_per_device` is 1, DESIGN 12).
     pub sessions: HashMap<DeviceId, Key, RandomState>,
     /// Connections to serve in this turn.
-    pub ready: Vec<Key>,
+    pub ready: Fairness,
     /// Connections that could not be served because the store is at a standstill.
     pub held: Vec<Key>,
     /// States to be loaded: given to the reader lane after the turn's batch, so that it reads what the turn wrote.
@@ -72,6 +73,9 @@ pub(super) struct Shard {
     pub flushing: Vec<Key>,
     /// Bytes of connections wait here while they are understood; empty between turns.
     pub scratch: Vec<u8>,
+    /// Output that sockets did not take, of all connections together.
+    pub unsent_bytes: usize,
+    pub pools: Pools,
     /// Readings of the message at hand; empty between messages.
     pub readings: Readings<'static>,
     pub bell: Rc<Bell>,
@@ -123,6 +127,7 @@ impl Shard {
             let Moved { stream, bytes, accepted } = *moved;
             if let Some(key) = self.connect(Socket::adopt(stream), accepted) {
                 if let Some(connection) = self.connections.get_mut(key) {
+                    self.ready.keep(connection.tenant(), 0, bytes.len());
                     connection.unread = bytes;
                 }
                 self.make_ready(key);
@@ -200,7 +205,7 @@ impl Shard {
 
     /// Takes a socket in; `None` when there is no room for it.
     fn connect(&mut self, socket: Socket, accepted: Instant) -> Option<Key> {
-        if self.draining || self.connections.len() >= limits::CONNECTIONS_PER_SHARD_MAX {
+        if self.draining || self.connections.len() >= self.pools.connections {
             self.counters.increment(Counter::ConnectionsRefused);
             return None;
         }
@@ -220,7 +225,7 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(key)
             && !std::mem::replace(&mut connection.queued, true)
         {
-            self.ready.push(key);
+            self.ready.push(connection.tenant(), key);
         }
     }
 
@@ -229,27 +234,32 @@ impl Shard {
         !self.mailbox.is_empty() || self.mesh.has_arrivals() || self.ledger.has_news()
     }
 
-    /// Serves every connection that has bytes, unless the store is at a standstill: nothing is evaluated then, and
-    /// sockets are not read (DESIGN 8.2, 5).
+    /// Serves the connections that have bytes, tenant by tenant (DESIGN 8.4, 14), unless the store is at a standstill: nothing
+    /// is evaluated then, and sockets are not read (DESIGN 8.2, 5).
     fn serve_ready(&mut self) {
-        let mut ready = std::mem::take(&mut self.ready);
-        for key in ready.drain(..) {
+        let mut budget = limits::TURN_BYTES_MAX;
+        // Those that become ready meanwhile have another turn.
+        for _ in 0..self.ready.len() {
+            if budget == 0 || !self.ledger.has_room(self.pools.promises) {
+                break;
+            }
+            let Some((tenant, key)) = self.ready.next() else { break };
             if !self.ledger.is_open() {
                 self.pause(key);
                 self.held.push(key);
                 continue;
             }
-            self.serve(key);
+            let consumed = self.serve(key);
+            self.ready.charge(tenant, consumed);
+            budget = budget.saturating_sub(consumed);
             if self.ledger.batch.bytes() > limits::BATCH_BYTES_MAX {
                 self.persist();
             }
         }
-        // Those that became ready meanwhile have another turn.
-        if !self.ready.is_empty() {
+        // A commit ends the wait for room.
+        if self.ready.len() > 0 && self.ledger.has_room(self.pools.promises) {
             self.bell.ring();
         }
-        ready.append(&mut self.ready);
-        self.ready = ready;
     }
 
     fn persist(&mut self) {
@@ -319,15 +329,16 @@ impl Shard {
         if sent == output.len() {
             // An idle connection holds no buffer.
             *output = Vec::new();
-            return;
+        } else {
+            output.drain(..sent);
         }
-        output.drain(..sent);
+        let unsent = output.len();
+        connection.writing = unsent > 0;
+        self.unsent_bytes = (self.unsent_bytes + unsent).saturating_sub(std::mem::replace(&mut connection.unsent_bytes, unsent));
         if broken {
             self.close(key, Close::from(Reason::PeerClosed));
-        } else if output.len() > limits::OUTBOX_BYTES_MAX {
+        } else if unsent > 0 && (unsent > limits::OUTBOX_BYTES_MAX || self.unsent_bytes > self.pools.output_bytes) {
             self.close(key, Close::from(Reason::SlowPeer));
-        } else {
-            connection.writing = true;
         }
     }
 

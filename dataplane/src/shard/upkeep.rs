@@ -284,7 +284,11 @@ impl Shard {
     /// The store accepts again: whoever was held back goes on.
     pub(super) fn release_held(&mut self) {
         if !self.held.is_empty() && self.ledger.is_open() {
-            self.ready.append(&mut self.held);
+            for key in std::mem::take(&mut self.held) {
+                if let Some(connection) = self.connections.get(key) {
+                    self.ready.push(connection.tenant(), key);
+                }
+            }
             self.bell.ring();
         }
     }

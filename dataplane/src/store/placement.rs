@@ -85,9 +85,14 @@ impl Opener {
 /// # Errors
 /// Another process uses the directory, it is damaged, or there is no room to move.
 #[cfg(feature = "rocks")]
-pub fn open(dir: &Path, shards: u16, progress: &mut dyn FnMut(Progress)) -> Result<Placed, StoreError> {
+pub fn open(
+    dir: &Path,
+    shards: u16,
+    pools: &crate::limits::Pools,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Placed, StoreError> {
     fs::create_dir_all(dir).map_err(|error| StoreError::io(dir, &error))?;
-    let stores = Arc::new(crate::store::rocks::RocksStores::new(dir, shards)?);
+    let stores = Arc::new(crate::store::rocks::RocksStores::new(dir, shards, pools)?);
     open_with(dir, shards, stores, &mut |step| {
         if let Step::Moved(moved) = step {
             progress(moved);

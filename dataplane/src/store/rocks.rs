@@ -11,6 +11,7 @@ use std::{
 };
 
 use self::{engine::RocksEngine, options::Shared};
+use crate::limits::Pools;
 use crate::store::{Engine, StoreError, placement::Stores};
 
 /// The databases of one data directory: `shard-0000` and so on.
@@ -30,8 +31,8 @@ impl RocksStores {
     ///
     /// # Errors
     /// The library has no environment to give.
-    pub fn new(dir: &Path, shards: u16) -> Result<Self, StoreError> {
-        Ok(Self { dir: dir.to_owned(), shared: Shared::new(shards)? })
+    pub fn new(dir: &Path, shards: u16, pools: &Pools) -> Result<Self, StoreError> {
+        Ok(Self { dir: dir.to_owned(), shared: Shared::new(shards, pools)? })
     }
 
     fn path(&self, index: u16) -> PathBuf {

@@ -76,7 +76,7 @@ pub(crate) fn settings(planes: &Planes) {
         say(format_args!("{path:<24} = {shown:<24} {source:<12} {}", entry.key.help));
     }
     if let Some(settings) = &planes.dataplane {
-        memory(settings.shards, settings.memory_max_bytes);
+        memory(settings);
     }
 }
 
@@ -99,23 +99,26 @@ pub(crate) fn data_plane(driver: &str, shards: u16, settings: &dataplane::settin
     let plural = if shards == 1 { "" } else { "s" };
     let directory = settings.data_dir.display();
     say(format_args!("data plane: driver {driver}, {shards} shard{plural}, durability {durability}, data in {directory}"));
-    memory(shards, settings.memory_max_bytes);
+    memory(settings);
 }
 
 /// The memory sum, term by term (DESIGN 8.2, 6).
-fn memory(shards: u16, memory_max_bytes: Option<u64>) {
-    let shards = usize::from(shards);
+fn memory(settings: &dataplane::settings::Settings) {
+    let shards = usize::from(settings.shards);
+    let terms = settings.pools.per_shard(shards);
     say(format_args!("memory of one shard, at most:"));
-    for term in limits::memory_per_shard(shards) {
+    for term in &terms {
         say(format_args!("  {:<20} {:>9.1} MiB", term.name, mib(term.bytes)));
     }
-    let per_shard = limits::memory_per_shard_bytes(shards);
-    let max = match memory_max_bytes {
+    let per_shard = terms.iter().map(|term| term.bytes).sum::<usize>();
+    let max = match settings.memory_max_bytes {
         Some(bytes) => format!("memory_max {:.1} MiB", mib(usize::try_from(bytes).unwrap_or(usize::MAX))),
         None => "memory_max auto: not checked".to_owned(),
     };
-    let all = per_shard.saturating_mul(shards);
-    say(format_args!("  {:<20} {:>9.1} MiB × {shards} = {:.1} MiB ({max})", "sum", mib(per_shard), mib(all)));
+    let base = limits::PROCESS_BYTES;
+    let all = per_shard.saturating_mul(shards).saturating_add(base);
+    let (one, base, all) = (mib(per_shard), mib(base), mib(all));
+    say(format_args!("  {:<20} {one:>9.1} MiB × {shards} + {base:.0} MiB of the process = {all:.1} MiB ({max})", "sum"));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]

@@ -70,7 +70,7 @@ pub const KEYS: &[Key] = &[
         "memory_max",
         Rule::AutoOrBytes,
         Some("auto"),
-        "refuse to start if the memory sum of all shards exceeds this; auto: the sum is printed, not checked",
+        "pools are made to fit into this, and a start is refused if the smallest do not; auto: full pools, their sum is printed",
     ),
     key("", "instance_id", Rule::Name, None, "name of this data plane; chosen at first start and kept in data_dir if not given"),
     key("mqtt", "listen", Rule::Address, Some("0.0.0.0:1883"), "MQTT 3.1.1 and 5 over TCP"),

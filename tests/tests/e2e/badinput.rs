@@ -232,3 +232,27 @@ fn an_oversized_packet_gets_its_reason_on_5() {
     assert_eq!(said.iter().map(|packet| (packet.kind(), packet.code(0))).collect::<Vec<_>>(), [(DISCONNECT, 0x95)]);
     fixture.instance.stop();
 }
+
+/// DESIGN 8.2 (6): what all connections keep together is bounded, whatever each may keep.
+#[test]
+fn partial_packets_of_many_connections_are_bounded_together() {
+    use std::io::Write as _;
+    let fixture = Fixture::start();
+    let (mut witness, _device) = Witness::new(&fixture);
+    // A CONNECT of 65,000 bytes that never ends. 1,200 of them would keep 72 MB; a shard keeps 64 MiB.
+    let mut partial = vec![0x10, 0xe8, 0xfb, 0x03];
+    partial.resize(60_000, 0);
+    let begun: Vec<_> = (0..1_200)
+        .map(|_| {
+            let mut stream = std::net::TcpStream::connect(fixture.instance.mqtt()).expect("the listener is there");
+            // Whoever is closed may find out while it writes.
+            drop(stream.write_all(&partial));
+            stream
+        })
+        .collect();
+    fixture.instance.metric_reaches("tidegate_connections_shed_total", 1.0);
+    witness.is_served("partial packets beyond the bound");
+    drop(begun);
+    witness.is_served("their end");
+    fixture.instance.stop();
+}

@@ -199,15 +199,15 @@ fn what_cannot_be_is_refused() {
 #[test]
 fn partitions_move_between_databases() {
     let dir = tempfile::tempdir().unwrap();
-    let placed = open(dir.path(), 2, &mut |_| ()).unwrap();
+    let placed = open(dir.path(), 2, &crate::limits::Pools::FULL, &mut |_| ()).unwrap();
     fill(&placed, 2);
     drop(placed);
     for shards in [3, 1] {
-        let stores = Arc::new(crate::store::rocks::RocksStores::new(dir.path(), shards).unwrap());
+        let stores = Arc::new(crate::store::rocks::RocksStores::new(dir.path(), shards, &crate::limits::Pools::FULL).unwrap());
         survive(dir.path(), shards, stores, Arc::clone);
     }
     let mut progress = Vec::new();
-    let placed = open(dir.path(), 2, &mut |moved| progress.push(moved)).unwrap();
+    let placed = open(dir.path(), 2, &crate::limits::Pools::FULL, &mut |moved| progress.push(moved)).unwrap();
     check(&placed, 2);
     let of = partitions().filter(|partition| partition.number() >= 512).count();
     assert_eq!(progress.last(), Some(&Progress { moved: of, of }));

@@ -8,7 +8,7 @@ use rocksdb::{
 };
 
 use crate::{
-    limits,
+    limits::{self, Pools},
     store::{Family, StoreError, key},
 };
 
@@ -17,10 +17,11 @@ pub(super) struct Shared {
     env: Env,
     cache: Cache,
     write_buffers: WriteBufferManager,
+    write_buffer_bytes: usize,
 }
 
 impl Shared {
-    pub(super) fn new(shards: u16) -> Result<Self, StoreError> {
+    pub(super) fn new(shards: u16, pools: &Pools) -> Result<Self, StoreError> {
         let mut env = Env::new().map_err(|error| StoreError::Failed(error.into_string()))?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = i32::try_from(cores.min(usize::from(shards).max(2))).unwrap_or(2);
@@ -28,11 +29,10 @@ impl Shared {
         env.set_low_priority_background_threads(threads);
         // A merge can wait, a shard on the same core cannot.
         env.lower_thread_pool_cpu_priority();
-        let cache = Cache::new_hyper_clock_cache(limits::BLOCK_CACHE_BYTES, 0);
+        let cache = Cache::new_hyper_clock_cache(pools.block_cache_bytes, 0);
         // Never stalls: a stalled writer would be a shard's thread. Reaching the budget starts flushes early.
-        let write_buffers =
-            WriteBufferManager::new_write_buffer_manager(limits::WRITE_BUFFER_BYTES_PER_SHARD * usize::from(shards), false);
-        Ok(Self { env, cache, write_buffers })
+        let write_buffers = WriteBufferManager::new_write_buffer_manager(pools.write_buffer_bytes * usize::from(shards), false);
+        Ok(Self { env, cache, write_buffers, write_buffer_bytes: pools.write_buffer_bytes })
     }
 
     /// Options of one database.
@@ -50,7 +50,7 @@ impl Shared {
         options.set_allow_concurrent_memtable_write(false);
         options.set_enable_write_thread_adaptive_yield(false);
         options.set_max_open_files(limits::STORE_FILES_PER_SHARD);
-        options.set_max_total_wal_size(2 * limits::WRITE_BUFFER_BYTES_PER_SHARD as u64);
+        options.set_max_total_wal_size(2 * self.write_buffer_bytes as u64);
         options.set_max_background_jobs(4);
         options.set_bytes_per_sync(1 << 20);
         options.set_skip_stats_update_on_db_open(true);
@@ -74,7 +74,7 @@ impl Shared {
         if family == Family::State {
             options.set_level_compaction_dynamic_level_bytes(true);
         }
-        options.set_write_buffer_size(limits::WRITE_BUFFER_BYTES_PER_SHARD / 8 * share);
+        options.set_write_buffer_size(self.write_buffer_bytes / 8 * share);
         options.set_max_write_buffer_number(4);
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_bottommost_compression_type(DBCompressionType::Zstd);

@@ -41,7 +41,7 @@ fn sample() -> Batch {
 #[test]
 fn it_reads_like_the_twin_before_and_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let stores = RocksStores::new(dir.path(), 1).unwrap();
+    let stores = RocksStores::new(dir.path(), 1, &Pools::FULL).unwrap();
     let twin = MemoryEngine::new();
     let mut engine = stores.open(0).unwrap();
     for each in [engine.as_ref(), twin.as_ref() as &dyn Engine] {
@@ -77,7 +77,7 @@ fn it_reads_like_the_twin_before_and_after_a_restart() {
 #[test]
 fn a_store_in_use_cannot_be_opened_again() {
     let dir = tempfile::tempdir().unwrap();
-    let stores = RocksStores::new(dir.path(), 2).unwrap();
+    let stores = RocksStores::new(dir.path(), 2, &Pools::FULL).unwrap();
     let engine = stores.open(0).unwrap();
     assert!(stores.open(0).is_err());
     let other: Arc<dyn Engine> = stores.open(1).unwrap();
