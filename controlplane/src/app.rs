@@ -5,6 +5,7 @@
 mod chain;
 mod customer;
 mod device;
+mod import;
 mod login;
 mod owner;
 mod profile;
@@ -20,6 +21,7 @@ use sea_orm::DatabaseConnection;
 use uuid::Uuid;
 
 pub use crate::access::{Caller, TokenPair};
+pub use crate::app::import::Imported;
 pub use crate::app::owner::Use;
 pub use crate::app::seed::Seeded;
 use crate::{

@@ -8,6 +8,7 @@ mod customer;
 mod device;
 mod extract;
 mod fleet;
+mod import;
 mod instance;
 mod profile;
 mod record;
@@ -139,6 +140,7 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(user::routes())
         .merge(device::routes())
         .merge(fleet::routes())
+        .merge(import::routes())
         .merge(profile::routes())
         .merge(chain::routes())
         .merge(telemetry::routes())

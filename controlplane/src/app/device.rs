@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Characters of a token that nobody chose, ThingsBoard's length.
-const TOKEN_CHARS: usize = 20;
+pub(super) const TOKEN_CHARS: usize = 20;
 
 impl App {
     /// Creates or replaces a device. A new one gets `access_token`, or one made for it; an existing one keeps its own unless
@@ -221,7 +221,7 @@ pub(super) async fn create_device(
     Ok(saved)
 }
 
-async fn replace(write: &mut Write, scope: &Scope, id: Uuid, draft: DeviceDraft) -> Result<Device, Error> {
+pub(super) async fn replace(write: &mut Write, scope: &Scope, id: Uuid, draft: DeviceDraft) -> Result<Device, Error> {
     let stored = found(write.db(), scope, id).await?;
     same_version(EntityKind::Device, draft.version, stored.version)?;
     let profile = match (&draft.profile, &draft.kind) {
@@ -240,7 +240,7 @@ async fn replace(write: &mut Write, scope: &Scope, id: Uuid, draft: DeviceDraft)
 }
 
 /// The profile named by id, else by type (made when it does not exist, as ThingsBoard does), else the default.
-async fn choose_profile(write: &mut Write, tenant: Uuid, draft: &DeviceDraft) -> Result<DeviceProfile, Error> {
+pub(super) async fn choose_profile(write: &mut Write, tenant: Uuid, draft: &DeviceDraft) -> Result<DeviceProfile, Error> {
     if let Some(id) = draft.profile {
         let found = profiles::find(write.db(), tenant, id).await?;
         return found.ok_or_else(|| Error::not_found(EntityKind::DeviceProfile, id));
@@ -254,7 +254,12 @@ async fn choose_profile(write: &mut Write, tenant: Uuid, draft: &DeviceDraft) ->
     }
 }
 
-async fn set_token(write: &mut Write, owner: &Device, version: Option<i64>, text: String) -> Result<Credential, Error> {
+pub(super) async fn set_token(
+    write: &mut Write,
+    owner: &Device,
+    version: Option<i64>,
+    text: String,
+) -> Result<Credential, Error> {
     let stored = credential::of_device(write.db(), owner.id).await?;
     let stored = stored.ok_or_else(|| Error::not_found(EntityKind::Credential, owner.id))?;
     same_version(EntityKind::Credential, version, stored.version)?;

@@ -60,6 +60,29 @@ pub async fn of_device(db: &impl ConnectionTrait, device: Uuid) -> Result<Option
     Ok(Entity::find().filter(Column::DeviceId.eq(device)).one(db).await?.map(Credential::from))
 }
 
+/// Those that show one of `tokens`, of any tenant.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_tokens(db: &impl ConnectionTrait, tokens: Vec<String>) -> Result<Vec<Credential>, StoreError> {
+    Ok(Entity::find().filter(Column::Token.is_in(tokens)).all(db).await?.into_iter().map(Credential::from).collect())
+}
+
+/// All together; at most some hundred at once, for the sake of the bound variables.
+///
+/// # Errors
+/// [`StoreError::Duplicate`] for a token.
+pub async fn insert_all(write: &mut Write, credentials: &[Credential]) -> Result<(), StoreError> {
+    if credentials.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = credentials.iter().map(|credential| credential.id).collect();
+    let revisions = write.changed_each(EntityKind::Credential, &ids).await?;
+    let rows = credentials.iter().zip(revisions).map(|(credential, revision)| row(credential, revision));
+    let done = Entity::insert_many(rows).exec_without_returning(write.db()).await;
+    done.map(|_| ()).map_err(unique(EntityKind::Credential, &[("token", "credentialsId")]))
+}
+
 /// # Errors
 /// [`StoreError::Duplicate`] for the token.
 pub async fn insert(write: &mut Write, credential: &Credential) -> Result<(), StoreError> {

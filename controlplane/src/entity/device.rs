@@ -87,6 +87,15 @@ pub async fn by_name(db: &impl ConnectionTrait, tenant: Uuid, name: &str) -> Res
     Ok(named.one(db).await?.map(Device::from))
 }
 
+/// Those of the lower-cased `names` that exist in the tenant.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_names(db: &impl ConnectionTrait, tenant: Uuid, names: Vec<String>) -> Result<Vec<Device>, StoreError> {
+    let named = Entity::find().filter(Column::TenantId.eq(tenant)).filter(Column::Search.is_in(names));
+    Ok(named.all(db).await?.into_iter().map(Device::from).collect())
+}
+
 /// Those of `ids` in the tenant, and in the customer if there is one.
 ///
 /// # Errors
@@ -109,6 +118,21 @@ pub async fn by_ids(
 pub async fn insert(write: &mut Write, device: &Device) -> Result<(), StoreError> {
     let revision = write.changed(EntityKind::Device, device.id, false).await?;
     let done = Entity::insert(row(device, revision)).exec_without_returning(write.db()).await;
+    done.map(|_| ()).map_err(unique(EntityKind::Device, &[("search", "name")]))
+}
+
+/// All together; at most some hundred at once, for the sake of the bound variables.
+///
+/// # Errors
+/// [`StoreError::Duplicate`] for a name.
+pub async fn insert_all(write: &mut Write, devices: &[Device]) -> Result<(), StoreError> {
+    if devices.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = devices.iter().map(|device| device.id).collect();
+    let revisions = write.changed_each(EntityKind::Device, &ids).await?;
+    let rows = devices.iter().zip(revisions).map(|(device, revision)| row(device, revision));
+    let done = Entity::insert_many(rows).exec_without_returning(write.db()).await;
     done.map(|_| ()).map_err(unique(EntityKind::Device, &[("search", "name")]))
 }
 

@@ -93,6 +93,16 @@ impl Write {
         Ok(self.revision)
     }
 
+    /// One change each; returns the revision of each, which its row must carry.
+    pub(super) async fn changed_each(
+        &mut self,
+        kind: EntityKind,
+        ids: &[Uuid],
+    ) -> Result<std::ops::RangeInclusive<i64>, StoreError> {
+        let first = self.revision + 1;
+        Ok(first..=self.changed_all(kind, ids, false).await?)
+    }
+
     /// Appends to the audit log.
     ///
     /// # Errors
@@ -104,7 +114,21 @@ impl Write {
         id: Uuid,
         tenant: Option<Uuid>,
     ) -> Result<(), StoreError> {
-        let row = audit::ActiveModel {
+        self.audit_all(action, kind, &[id], tenant).await
+    }
+
+    /// One line each.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn audit_all(
+        &mut self,
+        action: audit::Action,
+        kind: EntityKind,
+        ids: &[Uuid],
+        tenant: Option<Uuid>,
+    ) -> Result<(), StoreError> {
+        let line = |id: &Uuid| audit::ActiveModel {
             id: Set(Uuid::now_v7()),
             created_ms: Set(self.now_ms),
             tenant_id: Set(tenant),
@@ -112,9 +136,11 @@ impl Write {
             user_name: Set(self.author.name.clone()),
             action: Set(action.name().to_owned()),
             entity_type: Set(kind.name().to_owned()),
-            entity_id: Set(id),
+            entity_id: Set(*id),
         };
-        audit::Entity::insert(row).exec_without_returning(&self.tx).await?;
+        for ids in ids.chunks(ROWS_PER_INSERT_MAX) {
+            audit::Entity::insert_many(ids.iter().map(line)).exec_without_returning(&self.tx).await?;
+        }
         Ok(())
     }
 

@@ -111,6 +111,49 @@ fn changed_credentials_close_the_old_session_and_admit_the_new_token_at_once() {
 }
 
 #[test]
+fn devices_are_imported_from_a_csv_file_and_let_in() {
+    let fixture = Fixture::start();
+    let rest = &fixture.tenant;
+    let _taken = device(rest, "taken");
+    let columns = json!([{ "type": "NAME" }, { "type": "TYPE" }, { "type": "ACCESS_TOKEN" }, { "type": "LABEL" }]);
+    let import = |file: &str, update: bool| {
+        let mapping = json!({ "columns": columns, "delimiter": ",", "header": true, "update": update });
+        rest.post("/api/device/bulk_import", &json!({ "file": file, "mapping": mapping }))
+    };
+    let mut file = "name,type,token,label\n".to_owned();
+    for number in 0..2_000 {
+        file += &format!("imported {number},meter,import-{number},first\n");
+    }
+    file += "too,few\n,meter,nameless,\nIMPORTED 7,meter,other,\nelse,meter,import-8,\nfree,meter,taken,\ndevice taken,meter,,\n";
+    let reply = import(&file, false);
+    assert_ne!(reply.applied.as_deref(), Some("false"), "DESIGN 8.7 (26): answered when applied");
+    let result = reply.json();
+    assert_eq!((&result["created"], &result["updated"], &result["errors"]), (&json!(2_000), &json!(0), &json!(6)), "{result}");
+    let wrong = result["errorsList"].as_array().expect("a list").iter().map(|line| line.as_str().unwrap_or_default());
+    let mut wrong: Vec<&str> = wrong.collect();
+    wrong.sort_unstable();
+    let lines: Vec<&str> = wrong.iter().map(|line| line.split(':').next().unwrap_or_default()).collect();
+    assert_eq!(lines, ["Line 2002", "Line 2003", "Line 2004", "Line 2005", "Line 2006", "Line 2007"], "{wrong:?}");
+    let mqtt = fixture.instance.mqtt();
+    let mut last = Wire::admitted(mqtt, &Connect::new("import-1999").version(V5));
+    // The same file again replaces; the same token leaves the session alone.
+    let result = import("name,type,token,label\nimported 1999,meter,import-1999,second\n", true).json();
+    assert_eq!((&result["created"], &result["updated"], &result["errors"]), (&json!(0), &json!(1), &json!(0)), "{result}");
+    let found = rest.get("/api/tenant/devices?deviceName=imported%201999").json();
+    assert_eq!((&found["label"], &found["type"]), (&json!("second"), &json!("meter")));
+    last.publish("v1/devices/me/telemetry", Some(1), r#"{"v":1}"#).expect("the session is still open");
+    assert_eq!(last.read().expect("an answer").kind(), tests::harness::mqtt::PUBACK);
+    // Another token closes it.
+    let _result = import("name,type,token,label\nimported 1999,meter,renewed,\n", true).json();
+    let said = last.read_to_close();
+    assert_eq!(said.iter().map(|packet| (packet.kind(), packet.code(0))).collect::<Vec<_>>(), [(DISCONNECT, 0x98)]);
+    let columns = json!([{ "type": "NAME" }, { "type": "X509" }]);
+    let refused = rest.post("/api/device/bulk_import", &json!({ "file": "a,b", "mapping": { "columns": columns } }));
+    assert!(refused.status == 400 && refused.text.contains("X509"), "{}", refused.text);
+    fixture.instance.stop();
+}
+
+#[test]
 fn profiles_and_openapi_are_served() {
     let fixture = Fixture::start();
     let profile = fixture.tenant.get("/api/deviceProfileInfo/default").json();

@@ -1,0 +1,177 @@
+//! Many devices at once: lines become rows in transactions of some hundred, so that others write in between and a line that is
+//! refused takes no other with it.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use crate::{
+    access::{Caller, Operation, Resource, Scope},
+    app::{
+        App, Written,
+        device::{TOKEN_CHARS, choose_profile, replace, set_token},
+        new_id, permit_within,
+    },
+    domain::{Credential, Device, DeviceProfile, EntityKind, ImportLine, ImportedDevice},
+    entity::{Write, audit::Action, credential, device},
+    error::Error,
+    random::random_text,
+};
+
+/// Lines of one transaction.
+const LINES_PER_WRITE: usize = 500;
+
+/// What became of the lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    pub created: u64,
+    pub updated: u64,
+    /// Lines that were refused, and why, in the order of the file.
+    pub errors: Vec<String>,
+}
+
+impl Imported {
+    fn refuse(&mut self, number: u64, why: impl std::fmt::Display) {
+        self.errors.push(format!("Line {number}: {why}"));
+    }
+}
+
+/// What earlier lines of the file have taken.
+#[derive(Default)]
+struct Taken {
+    names: HashSet<String>,
+    tokens: HashSet<String>,
+    profiles: HashMap<Option<String>, DeviceProfile>,
+}
+
+impl App {
+    /// Creates the devices of `lines`; with `update` those that exist are replaced, without it they are refused. Lines already
+    /// written stay if a later write fails.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::Internal`]. What is wrong with a line is in the answer.
+    pub async fn import_devices(
+        &self,
+        caller: &Caller,
+        lines: Vec<ImportLine>,
+        update: bool,
+    ) -> Result<Written<Imported>, Error> {
+        let scope = permit_within(caller, Resource::Device, Operation::Create)?;
+        let mut imported = Imported::default();
+        let mut taken = Taken::default();
+        let mut readable = Vec::with_capacity(lines.len());
+        for (number, line) in lines {
+            match line {
+                Err(why) => imported.refuse(number, why),
+                Ok(line) if !taken.names.insert(line.draft.name.to_lowercase()) => {
+                    imported.refuse(number, format!("the name {} is in the file twice", line.draft.name));
+                }
+                Ok(line) if line.token.as_ref().is_some_and(|token| !taken.tokens.insert(token.clone())) => {
+                    imported.refuse(number, "the access token is in the file twice");
+                }
+                Ok(line) => readable.push((number, line)),
+            }
+        }
+        let mut last = None;
+        for chunk in readable.chunks(LINES_PER_WRITE) {
+            let mut write = self.begin(caller).await?;
+            import(&mut write, &scope, chunk, update, (&mut taken, &mut imported)).await?;
+            last = write.commit().await?.or(last);
+            if let Some(revision) = last {
+                self.feed.wake(revision);
+            }
+        }
+        let applied = match last {
+            Some(revision) => self.registry.applied(self.store.epoch(), revision, super::APPLIED_WAIT).await,
+            None => true,
+        };
+        Ok(Written { value: imported, applied })
+    }
+}
+
+/// One transaction's lines: what is new is inserted together, what exists is replaced one by one.
+async fn import(
+    write: &mut Write,
+    scope: &Scope,
+    lines: &[(u64, ImportedDevice)],
+    update: bool,
+    (taken, imported): (&mut Taken, &mut Imported),
+) -> Result<(), Error> {
+    let names = lines.iter().map(|(_, line)| line.draft.name.to_lowercase()).collect();
+    let known: HashMap<String, Device> =
+        device::by_names(write.db(), scope.tenant, names).await?.into_iter().map(|one| (one.name.to_lowercase(), one)).collect();
+    let tokens = lines.iter().filter_map(|(_, line)| line.token.clone()).collect();
+    let owners: HashMap<String, Uuid> =
+        credential::by_tokens(write.db(), tokens).await?.into_iter().map(|one| (one.token, one.device)).collect();
+    let (mut devices, mut credentials) = (Vec::new(), Vec::new());
+    for (number, line) in lines {
+        let exists = known.get(&line.draft.name.to_lowercase());
+        let owner = line.token.as_ref().and_then(|token| owners.get(token));
+        if owner.is_some() && owner != exists.map(|device| &device.id) {
+            imported.refuse(*number, Error::Duplicate { kind: EntityKind::Credential, field: "ACCESS_TOKEN" });
+            continue;
+        }
+        match exists {
+            Some(_) if !update => imported.refuse(*number, Error::Duplicate { kind: EntityKind::Device, field: "name" }),
+            Some(device) => {
+                change(write, scope, device, line).await?;
+                imported.updated += 1;
+            }
+            None => {
+                let profile = profile_of(write, scope.tenant, line, taken).await?;
+                let (device, credential) = made(write, scope.tenant, line, &profile);
+                devices.push(device);
+                credentials.push(credential);
+            }
+        }
+    }
+    imported.created += devices.len() as u64;
+    device::insert_all(write, &devices).await?;
+    credential::insert_all(write, &credentials).await?;
+    let ids: Vec<Uuid> = devices.iter().map(|device| device.id).collect();
+    write.audit_all(Action::Added, EntityKind::Device, &ids, Some(scope.tenant)).await?;
+    Ok(())
+}
+
+async fn change(write: &mut Write, scope: &Scope, stored: &Device, line: &ImportedDevice) -> Result<(), Error> {
+    let mut draft = line.draft.clone();
+    if draft.additional_info.is_null() {
+        draft.additional_info = stored.additional_info.clone();
+    }
+    draft.label = draft.label.or_else(|| stored.label.clone());
+    let saved = replace(write, scope, stored.id, draft).await?;
+    let Some(token) = &line.token else { return Ok(()) };
+    let shown = credential::of_device(write.db(), saved.id).await?;
+    // Another token closes the device's session; the same one must not.
+    if shown.is_none_or(|shown| shown.token != *token) {
+        set_token(write, &saved, None, token.clone()).await?;
+    }
+    Ok(())
+}
+
+async fn profile_of(write: &mut Write, tenant: Uuid, line: &ImportedDevice, taken: &mut Taken) -> Result<DeviceProfile, Error> {
+    if let Some(profile) = taken.profiles.get(&line.draft.kind) {
+        return Ok(profile.clone());
+    }
+    let profile = choose_profile(write, tenant, &line.draft).await?;
+    taken.profiles.insert(line.draft.kind.clone(), profile.clone());
+    Ok(profile)
+}
+
+fn made(write: &Write, tenant: Uuid, line: &ImportedDevice, profile: &DeviceProfile) -> (Device, Credential) {
+    let device = Device {
+        id: new_id(),
+        created_ms: write.now_ms(),
+        version: 1,
+        tenant,
+        customer: None,
+        name: line.draft.name.clone(),
+        kind: profile.name.clone(),
+        label: line.draft.label.clone(),
+        profile: profile.id,
+        additional_info: line.draft.additional_info.clone(),
+    };
+    let token = line.token.clone().unwrap_or_else(|| random_text(TOKEN_CHARS));
+    let credential = Credential { id: new_id(), created_ms: device.created_ms, version: 1, tenant, device: device.id, token };
+    (device, credential)
+}
