@@ -24,7 +24,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+pub(crate) use clock::wall_ms;
 use options::{Command, Options};
+pub(crate) use process::Process;
 
 /// The whole program: 0 when the run did what it was to do, 1 when it failed or the audit found something, 2 for arguments.
 #[must_use]
