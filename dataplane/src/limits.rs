@@ -83,10 +83,15 @@ pub const INACTIVITY_TIMEOUT_MS: i64 = 600_000;
 pub const STORE_REFUSAL_MS_MAX: u64 = 10_000;
 /// Effects bytes that make one turn's batch; the turn stops evaluating beyond it.
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
-/// Between two group commits while a shard is busy, in microseconds; an idle shard commits at once.
+/// Between two group commits while a shard is busy, in microseconds.
 pub const COMMIT_EVERY_US: u64 = 1_000;
-/// From the beginning of one flush of the log to that of the next, at least, in microseconds.
+/// Between two group commits of an idle shard, at least, and the longest it leaves bytes unread meanwhile, in microseconds.
 pub const COMMIT_PAUSE_US: u64 = 500;
+/// From a batch that the store refused to its next offer, in microseconds.
+pub const REFUSAL_PAUSE_US: u64 = 1_000;
+/// A turn that is long enough to rest after it, and the longest rest, in microseconds.
+pub const LONG_TURN_US: u64 = 500;
+pub const REST_US_MAX: u64 = 10_000;
 /// Free space below which the store refuses writes, in bytes (DESIGN 8.2, 5).
 pub const DISK_RESERVE_BYTES: u64 = 64 << 20;
 /// Write buffers (memtables) of one shard's store, in bytes.

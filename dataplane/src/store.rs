@@ -126,6 +126,10 @@ pub trait Engine: Send + Sync + 'static {
     /// The operating system does not say.
     fn free_bytes(&self) -> Result<u64, StoreError>;
 
+    /// How far flushes and merges are behind: the time they should be left for each 64 that its writer works, 0 when they
+    /// keep up. Does not block.
+    fn backlog(&self) -> u64;
+
     /// Gives the space of deleted ranges back to the disk. May block for long: never on a shard's thread.
     fn reclaim(&self);
 

@@ -13,7 +13,7 @@ use std::{
     task::{Poll, Waker},
 };
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::event::Doorbell;
 
@@ -54,6 +54,14 @@ impl Listener {
     /// The owner is awake and looks at everything before it dozes again.
     pub fn wake(&self) {
         self.awake.store(true, Ordering::SeqCst);
+    }
+
+    /// Sleeps so many microseconds, less than a second. An owner that dozes is woken by a ring.
+    pub fn pause(&self, us: u64) {
+        let most = Timespec { tv_sec: 0, tv_nsec: i64::try_from(us.min(999_999)).unwrap_or(0) * 1_000 };
+        // Interrupted or not: the owner looks at everything next.
+        let _rung = poll(&mut [PollFd::new(&self.event, PollFlags::IN)], Some(&most));
+        self.wake();
     }
 
     /// Empties the descriptor, so that it never fills. Edge-triggered as it is watched, it needs no more.

@@ -215,17 +215,43 @@ impl Ledger {
         }
     }
 
-    /// Starts a group commit if there is something to commit: at once when the shard has nothing else to do, else when the
-    /// last one is long enough ago. A commit costs the core about as much as 20 messages, however many it covers.
+    /// Starts a group commit if there is something to commit and the last one is long enough ago; longer while the shard has
+    /// more to do. A commit costs the core about as much as 20 messages, however many it covers.
     pub(super) fn commit(&mut self, now: Instant, idle: bool) {
-        let due = idle || now.us_since(self.committed_at) >= limits::COMMIT_EVERY_US;
+        let apart = if idle { limits::COMMIT_PAUSE_US } else { limits::COMMIT_EVERY_US };
         if let Some(open) = &mut self.open
-            && due
             && open.committer.uncommitted()
+            && now.us_since(self.committed_at) >= apart
         {
             open.committer.commit();
             self.committed_at = now;
         }
+    }
+
+    /// How long a shard with nothing else to do leaves new bytes unread, in microseconds: nothing that it reads while a commit
+    /// is due or under way is acknowledged sooner for it, and a turn of many messages costs less each than one of few. 0 when
+    /// everything written is durable.
+    pub(super) fn pause_us(&self, now: Instant) -> u64 {
+        if matches!(self.standstill, Some(Standstill::Refused { .. })) {
+            return limits::REFUSAL_PAUSE_US;
+        }
+        let Some(open) = &self.open else { return 0 };
+        if open.committer.written() == open.committer.durable() {
+            return 0;
+        }
+        let passed = now.us_since(self.committed_at);
+        if passed < limits::COMMIT_PAUSE_US { limits::COMMIT_PAUSE_US - passed } else { limits::COMMIT_PAUSE_US }
+    }
+
+    /// How long a shard rests after a turn that took so long, in microseconds. Flushes and merges run at low priority; when
+    /// they fall behind a busy shard leaves them a part of the core, before the store refuses (DESIGN 8.2, 6).
+    pub(super) fn rest_us(&self, took_us: u64) -> u64 {
+        // After a short one the shard sleeps anyway, or is about to have a long one.
+        if took_us < limits::LONG_TURN_US {
+            return 0;
+        }
+        let backlog = self.open.as_ref().map_or(0, |open| open.committer.backlog());
+        (took_us * backlog / 64).min(limits::REST_US_MAX)
     }
 
     /// Has the commit lane reported anything that was not settled yet?

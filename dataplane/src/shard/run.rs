@@ -117,15 +117,26 @@ async fn live(parts: Parts, serving: impl FnOnce()) -> Result<(), ShardError> {
     closed.map_err(ShardError::Store)
 }
 
-/// One turn, and leave to sleep if nothing is left to do; false when the shard has drained.
+/// One turn, a pause if one is worth it, and leave to sleep if nothing is left to do; false when the shard has drained.
 fn pass(shard: &RefCell<Shard>, bell: &Bell, asleep: &Bell) -> bool {
     let mut shard = shard.borrow_mut();
     shard.turn();
     if shard.drained() {
         return false;
     }
-    if !bell.rung() && shard.may_sleep() {
-        asleep.ring();
+    let now = shard.clock.now().instant;
+    let rest_us = shard.ledger.rest_us(now.us_since(shard.now.instant));
+    if rest_us > 0 {
+        shard.heard.pause(rest_us);
+        bell.ring();
+    } else if !bell.rung() && shard.may_sleep() {
+        match shard.ledger.pause_us(now) {
+            0 => asleep.ring(),
+            us => {
+                shard.heard.pause(us);
+                bell.ring();
+            }
+        }
     }
     true
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    clock::{Clock, Instant},
+    clock::Clock,
     limits,
     store::{Batch, Engine, StoreError, Ticket, WriteError, lane},
 };
@@ -146,6 +146,12 @@ impl Committer {
         self.shared.failure.get().is_some()
     }
 
+    /// See [`Engine::backlog`].
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        self.engine.backlog()
+    }
+
     /// For lanes and readers.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -190,7 +196,6 @@ impl Lane {
     fn run(&mut self) {
         let mut synced = 0;
         let mut synced_at = self.clock.now().instant;
-        let mut flushed_at = Instant::default();
         loop {
             // Read before the tickets: what was written before closing is flushed below.
             let closing = self.shared.closing.load(Ordering::Acquire);
@@ -203,10 +208,6 @@ impl Lane {
             let due = if closing || overdue { written } else { wanted };
             let todo = due > if sync { synced } else { self.shared.durable.load(Ordering::Relaxed) };
             if todo {
-                if !closing && self.pace(flushed_at, now) {
-                    continue;
-                }
-                flushed_at = now;
                 if let Err(error) = self.engine.flush(sync) {
                     let _ = self.shared.failure.set(error.to_string());
                     (self.doorbell)();
@@ -226,17 +227,6 @@ impl Lane {
                 synced_at = self.clock.now().instant;
             }
         }
-    }
-
-    /// Waits until the last flush is long enough ago; true if it had to, since more may be wanted by then. A flush costs the
-    /// core as much as some twenty messages, so a busy shard's flushes cover more of them each.
-    fn pace(&self, flushed_at: Instant, now: Instant) -> bool {
-        let passed = now.us_since(flushed_at);
-        if passed >= limits::COMMIT_PAUSE_US {
-            return false;
-        }
-        thread::sleep(Duration::from_micros(limits::COMMIT_PAUSE_US - passed));
-        true
     }
 
     fn report(&self, written: u64) {

@@ -242,6 +242,10 @@ impl Engine for MemoryEngine {
         Ok(if self.full.load(Ordering::SeqCst) { 0 } else { u64::MAX })
     }
 
+    fn backlog(&self) -> u64 {
+        0
+    }
+
     fn reclaim(&self) {}
 
     fn path(&self) -> &Path {

@@ -3,6 +3,7 @@
 
 mod engine;
 mod options;
+mod priority;
 
 use std::{
     fmt, fs, io,

@@ -1,6 +1,7 @@
 //! One shard's database. Writes never wait for compactions and stop before the disk is full (DESIGN 8.2, 5).
 
 use std::{
+    ffi::CStr,
     fmt,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -9,7 +10,7 @@ use std::{
 
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, Error, ErrorKind, ReadOptions, WriteBatch, WriteOptions};
 
-use super::options::Shared;
+use super::{options::Shared, priority};
 use crate::{
     clock::Clock,
     limits,
@@ -21,7 +22,13 @@ pub(super) struct RocksEngine {
     path: PathBuf,
     writing: WriteOptions,
     reserve: Reserve,
+    flushes: AtomicU64,
+    /// The threads that write out buffers were found and have their priority.
+    lowered: AtomicBool,
 }
+
+/// Flushes of the log between two looks for the threads that write out buffers.
+const LOOK_FLUSHES: u64 = 512;
 
 impl fmt::Debug for RocksEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,7 +46,14 @@ impl RocksEngine {
             .map_err(|error| StoreError::Io { path: path.to_owned(), why: error.into_string() })?;
         let mut writing = WriteOptions::default();
         writing.set_no_slowdown(true);
-        Ok(Self { db, path: path.to_owned(), writing, reserve: Reserve::new() })
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+            writing,
+            reserve: Reserve::new(),
+            flushes: AtomicU64::new(0),
+            lowered: AtomicBool::new(false),
+        })
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {
@@ -74,6 +88,10 @@ impl Engine for RocksEngine {
     }
 
     fn flush(&self, sync: bool) -> Result<(), StoreError> {
+        let flushes = self.flushes.fetch_add(1, Ordering::Relaxed);
+        if !self.lowered.load(Ordering::Relaxed) && flushes.is_multiple_of(LOOK_FLUSHES) {
+            self.lowered.store(priority::lower_flushes(), Ordering::Relaxed);
+        }
         self.db.flush_wal(sync).map_err(failed)
     }
 
@@ -118,6 +136,21 @@ impl Engine for RocksEngine {
         free_bytes(&self.path)
     }
 
+    fn backlog(&self) -> u64 {
+        let of = |family, property: &CStr| -> u64 {
+            let said = self.family(family).ok().and_then(|family| self.db.property_value_cf(family, property).ok()?);
+            said.and_then(|number| number.parse().ok()).unwrap_or(0)
+        };
+        let worst = |property| Family::ALL.into_iter().map(|family| of(family, property)).max().unwrap_or(0);
+        // Writes are refused at the third full buffer of a family and at the 40th unmerged file of rows (`options`).
+        let buffers = match worst(FULL_BUFFERS) {
+            0 => 0,
+            1 => 8,
+            _ => 64,
+        };
+        buffers.max(2 * worst(UNMERGED_FILES).saturating_sub(WELCOME_FILES))
+    }
+
     fn reclaim(&self) {
         for family in Family::ALL {
             if let Ok(family) = self.family(family) {
@@ -130,6 +163,11 @@ impl Engine for RocksEngine {
         &self.path
     }
 }
+
+const FULL_BUFFERS: &CStr = c"rocksdb.num-immutable-mem-table";
+const UNMERGED_FILES: &CStr = c"rocksdb.num-files-at-level0";
+/// Unmerged files that are no sign of merges being behind: more than start one.
+const WELCOME_FILES: u64 = 12;
 
 fn same_prefix(from: &[u8], to: &[u8]) -> bool {
     let prefix = |bytes: &[u8]| bytes.get(..key::ENTITY_PREFIX_BYTES).map(<[u8]>::to_vec);

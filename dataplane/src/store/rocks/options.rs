@@ -27,7 +27,7 @@ impl Shared {
         let threads = i32::try_from(cores.min(usize::from(shards).max(2))).unwrap_or(2);
         env.set_high_priority_background_threads(threads.min(2));
         env.set_low_priority_background_threads(threads);
-        // A merge can wait, a shard on the same core cannot.
+        // A merge can wait, a shard on the same core cannot. Flushes are in between (`priority`).
         env.lower_thread_pool_cpu_priority();
         let cache = Cache::new_hyper_clock_cache(pools.block_cache_bytes, 0);
         // Never stalls: a stalled writer would be a shard's thread. Reaching the budget starts flushes early.
