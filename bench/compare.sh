@@ -16,16 +16,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-cache="${XDG_CACHE_HOME:-$HOME/.cache}/tidegate"
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
+. bench/lib.sh
+
 peers=(floor mosquitto nats rumqttd mqttv5 rmqttd tidegate tidegate-buffered tidegate-epoll)
 seconds=60 warmup=5 rounds=1 idle=8000 growth=no install=yes out=
 port=28883 rest_port=28884
-load=$CARGO_TARGET_DIR/release/tidegate-load
 declare -A version settings durable
 
-usage() { sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
-fail() { echo "compare: $*" >&2; exit 1; }
 say() { printf '\n=== %s\n' "$*" >&2; }
 
 while [[ $# -gt 0 ]]; do
@@ -49,8 +46,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-compare.XXXXXX")
 pid=
 stop() {
     [[ -n $pid ]] || return 0
-    kill "$pid" 2>/dev/null || true
-    wait "$pid" 2>/dev/null || true
+    end "$pid"
     pid=
 }
 trap 'stop; rm -rf "$work"' EXIT
@@ -78,12 +74,6 @@ install_peers() {
     if wants rumqttd; then crate rumqttd 0.20.0 rumqttd || true; fi
     if wants mqttv5; then crate mqttv5-cli 0.29.10 mqttv5 || true; fi
     if wants rmqttd; then { debian protobuf-compiler && crate rmqttd 0.24.0 rmqttd --locked; } || true; fi
-}
-
-build() {
-    say "building"
-    cargo build --release --locked --workspace --bin tidegate --bin tidegate-load >&2
-    ulimit -n "$(ulimit -Hn)"
 }
 
 # on_core0 COMMAND...: in the background, its process in $pid.
@@ -191,18 +181,7 @@ start_with() {
     TIDEGATE_DURABILITY=$2 TIDEGATE_DRIVER=$3 tidegate "$work/data"
 }
 
-# tidegate DATA: on core 0, one shard.
-tidegate() {
-    TIDEGATE_DATA_DIR=$1 TIDEGATE_SHARDS=1 TIDEGATE_MQTT_LISTEN=127.0.0.1:$port TIDEGATE_HTTP_LISTEN=127.0.0.1:$rest_port \
-        TIDEGATE_GRPC_LISTEN=127.0.0.1:0 TIDEGATE_QUERY_LISTEN=127.0.0.1:0 TIDEGATE_ADMIN_LISTEN=127.0.0.1:0 \
-        on_core0 "$CARGO_TARGET_DIR/release/tidegate" standalone --demo
-    local tries
-    for ((tries = 0; tries < 600; tries++)); do
-        grep -q '^ready' "$work/server.log" && return
-        sleep 0.1
-    done
-    return 1
-}
+tidegate() { serve "$1" "$work/server.log" "$port" "$rest_port"; }
 
 start_tidegate() { start_with tidegate synced auto "disk (fdatasync)"; }
 start_tidegate-buffered() { start_with tidegate-buffered buffered auto "page cache, disk within 1 s"; }
@@ -211,7 +190,7 @@ start_tidegate-epoll() { start_with tidegate-epoll synced epoll "disk (fdatasync
 # seed COUNT: a data directory that knows so many devices, and their tokens.
 seed() {
     say "creating $1 devices"
-    tidegate "$work/seed" || fail "tidegate does not start: $(tail -3 "$work/server.log")"
+    tidegate "$work/seed" || fail "no server, no devices"
     sleep 1
     idle_rss=$(awk '/^VmRSS/ {print $2}' "/proc/$pid/status")
     "$load" fleet --rest "http://127.0.0.1:$rest_port" --count "$1" --tokens "$work/tokens" >&2

@@ -7,14 +7,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/target}"
+. bench/lib.sh
 case ${1:-} in
-    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) usage; exit 0 ;;
 esac
 [[ $# -gt 0 ]] || set -- codec session payload rules store turn runtime
 # `turn` looks for the programs beside its own directory.
-cargo build --release --locked --workspace --bin tidegate --bin tidegate-load
+build
 benches=()
 for bench in "$@"; do benches+=(--bench "$bench"); done
-ulimit -n "$(ulimit -Hn)"
 cargo bench --locked --workspace "${benches[@]}" -- --warm-up-time 1 --measurement-time 3

@@ -11,21 +11,21 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 baseline=bench/baseline.json
 allowed_percent=5
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/target}"
+. bench/lib.sh
 program=$CARGO_TARGET_DIR/release/tidegate-gate
 accept=no
 
 case "${1:-}" in
     "") ;;
     --accept) accept=yes ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 64 ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; exit 64 ;;
 esac
 for tool in valgrind jq; do
-    command -v "$tool" >/dev/null || { echo "gate: $tool is missing: apt-get install $tool" >&2; exit 1; }
+    command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install $tool"
 done
 
-[[ -x $program ]] || cargo build --release --locked --workspace --bin tidegate-gate
+cargo build --quiet --release --locked --workspace --bin tidegate-gate
 work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-gate.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 

@@ -13,13 +13,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/target}"
-load=$CARGO_TARGET_DIR/release/tidegate-load
+. bench/lib.sh
+
 seconds=120 percent=10 memory=512M
 port=28897 rest_port=28898
-
-usage() { sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
-fail() { echo "overload: $*" >&2; exit 1; }
 
 while [[ $# -gt 0 ]]; do
     case $1 in
@@ -37,32 +34,13 @@ pid= throttle= sampler= how= groups=()
 stop() {
     local each
     release 2>/dev/null || true
-    for each in $throttle $sampler; do
-        kill "$each" 2>/dev/null || true
-        wait "$each" 2>/dev/null || true
-    done
-    if [[ -n $pid ]]; then
-        kill -CONT "$pid" 2>/dev/null || true
-        kill "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    fi
+    [[ -z $pid ]] || kill -CONT "$pid" 2>/dev/null || true
+    # shellcheck disable=SC2086 # whichever of them run
+    end $throttle $sampler $pid
     pid= throttle= sampler=
     for each in "${groups[@]}"; do rmdir "$each" 2>/dev/null || true; done
 }
 trap 'stop; rm -rf "$work"' EXIT
-
-start() {
-    TIDEGATE_DATA_DIR=$work/data TIDEGATE_SHARDS=1 TIDEGATE_MEMORY_MAX=$memory TIDEGATE_MQTT_LISTEN=127.0.0.1:$port \
-        TIDEGATE_HTTP_LISTEN=127.0.0.1:$rest_port TIDEGATE_GRPC_LISTEN=127.0.0.1:0 TIDEGATE_QUERY_LISTEN=127.0.0.1:0 \
-        TIDEGATE_ADMIN_LISTEN=127.0.0.1:0 taskset -c 0 "$CARGO_TARGET_DIR/release/tidegate" standalone --demo >"$work/log" 2>&1 &
-    pid=$!
-    local tries
-    for ((tries = 0; tries < 300; tries++)); do
-        grep -q '^ready' "$work/log" && return
-        sleep 0.1
-    done
-    fail "tidegate does not start: $(tail -3 "$work/log")"
-}
 
 # hold: leaves the server `percent` of a core, and says how.
 hold() {
@@ -100,8 +78,7 @@ pulse() {
 # release: the server has its core again.
 release() {
     if [[ -n $throttle ]]; then
-        kill "$throttle" 2>/dev/null || true
-        wait "$throttle" 2>/dev/null || true
+        end "$throttle"
         throttle=
         kill -CONT "$pid"
     fi
@@ -136,9 +113,8 @@ second_tenant() {
         -H 'Content-Type: application/json' -d "{\"activateToken\":\"${link##*activateToken=}\",\"password\":\"modest-one\"}" >/dev/null
 }
 
-cargo build --release --locked --workspace --bin tidegate --bin tidegate-load >&2
-ulimit -n "$(ulimit -Hn)"
-start
+build
+TIDEGATE_MEMORY_MAX=$memory serve "$work/data" "$work/log" "$port" "$rest_port"
 rest=(--rest "http://127.0.0.1:$rest_port")
 second_tenant
 "$load" fleet "${rest[@]}" --count 500 --prefix greedy --tokens "$work/greedy" >&2

@@ -13,14 +13,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/target}"
-load=$CARGO_TARGET_DIR/release/tidegate-load
+. bench/lib.sh
+
 minutes=30 churn=5 drivers=()
 port=28893 rest_port=28894
 sample_seconds=5
-
-usage() { sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
-fail() { echo "soak: $*" >&2; exit 1; }
 
 while [[ $# -gt 0 ]]; do
     case $1 in
@@ -37,27 +34,11 @@ done
 work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-soak.XXXXXX")
 pid= sampler=
 stop() {
-    local each
-    for each in $sampler $pid; do
-        kill "$each" 2>/dev/null || true
-        wait "$each" 2>/dev/null || true
-    done
+    # shellcheck disable=SC2086 # whichever of them run
+    end $sampler $pid
     pid= sampler=
 }
 trap 'stop; rm -rf "$work"' EXIT
-
-start() {
-    TIDEGATE_DRIVER=$1 TIDEGATE_DATA_DIR=$work/$1 TIDEGATE_SHARDS=1 TIDEGATE_MQTT_LISTEN=127.0.0.1:$port \
-        TIDEGATE_HTTP_LISTEN=127.0.0.1:$rest_port TIDEGATE_GRPC_LISTEN=127.0.0.1:0 TIDEGATE_QUERY_LISTEN=127.0.0.1:0 \
-        TIDEGATE_ADMIN_LISTEN=127.0.0.1:0 taskset -c 0 "$CARGO_TARGET_DIR/release/tidegate" standalone --demo >"$work/log" 2>&1 &
-    pid=$!
-    local tries
-    for ((tries = 0; tries < 300; tries++)); do
-        grep -q '^ready' "$work/log" && return
-        sleep 0.1
-    done
-    fail "tidegate does not start: $(tail -3 "$work/log")"
-}
 
 # sample PID FILE: seconds, RSS in KiB, descriptors; until it is killed.
 sample() {
@@ -74,18 +55,18 @@ slope() {
               d = n * sxx - sx * sx; printf "%.1f", d == 0 ? 0 : (n * sxy - sx * sy) / d * 3600 }' "$1"
 }
 
-cargo build --release --locked --workspace --bin tidegate --bin tidegate-load >&2
-ulimit -n "$(ulimit -Hn)"
+build
 echo "| driver | minutes | messages/s | lost connections | reconnects | RSS first / last MiB | RSS growth KiB/h | descriptors first / last | growth /h |"
 echo "|---|---|---|---|---|---|---|---|---|"
 for driver in "${drivers[@]}"; do
-    start "$driver"
+    TIDEGATE_DRIVER=$driver serve "$work/$driver" "$work/log" "$port" "$rest_port"
     "$load" fleet --rest "http://127.0.0.1:$rest_port" --count 500 --tokens "$work/tokens" >&2
     common=(--mqtt "127.0.0.1:$port" --tokens "$work/tokens" --connections 500 --core 1 --quiet)
     "$load" "${common[@]}" --duration 10s --warmup 2s --json "$work/max.json" >&2
     half=$(jq '.rate_per_s / 2 | floor' "$work/max.json")
     samples=$work/samples-$driver
-    sample "$pid" "$samples" &
+    # Once everybody is connected and has sent something.
+    { sleep 30; sample "$pid" "$samples"; } &
     sampler=$!
     "$load" "${common[@]}" --rate "$half" --churn "$churn" --reconnect --duration "${minutes}m" --json "$work/soak.json" >&2 || true
     kill "$sampler" 2>/dev/null || true

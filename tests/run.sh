@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/tidegate"
+. tests/target.sh
 packages=(build-essential clang libclang-dev cmake mosquitto-clients curl jq python3 python3-venv valgrind)
 deny_version=0.20.2
 fuzz_seconds=60

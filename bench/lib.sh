@@ -1,0 +1,40 @@
+# What the scripts of this folder share; sourced by them, from the top of the clone. Starts and stops programs, measures nothing.
+# shellcheck shell=bash
+
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/tidegate"
+. tests/target.sh
+load=$CARGO_TARGET_DIR/release/tidegate-load
+
+# usage: the comment at the head of the script, up to its first line of code.
+usage() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "bench/$(basename "$0")"; }
+fail() { echo "$(basename "$0" .sh): $*" >&2; exit 1; }
+
+build() {
+    cargo build --release --locked --workspace --bin tidegate --bin tidegate-load >&2
+    ulimit -n "$(ulimit -Hn)"
+}
+
+# end PID...: ends processes that this script started, and waits for them.
+end() {
+    local each
+    for each in "$@"; do
+        kill "$each" 2>/dev/null || true
+        wait "$each" 2>/dev/null || true
+    done
+}
+
+# serve DATA LOG PORT REST_PORT: Tidegate on core 0 with one shard and the demo's users, its process in $pid, once it is ready.
+serve() {
+    TIDEGATE_DATA_DIR=$1 TIDEGATE_SHARDS=1 TIDEGATE_MQTT_LISTEN=127.0.0.1:$3 TIDEGATE_HTTP_LISTEN=127.0.0.1:$4 \
+        TIDEGATE_GRPC_LISTEN=127.0.0.1:0 TIDEGATE_QUERY_LISTEN=127.0.0.1:0 TIDEGATE_ADMIN_LISTEN=127.0.0.1:0 \
+        taskset -c 0 "$CARGO_TARGET_DIR/release/tidegate" standalone --demo >"$2" 2>&1 &
+    pid=$!
+    local tries
+    for ((tries = 0; tries < 600; tries++)); do
+        grep -q '^ready' "$2" && return
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    echo "tidegate does not start: $(tail -3 "$2")" >&2
+    return 1
+}
