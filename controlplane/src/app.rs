@@ -141,12 +141,25 @@ impl App {
 
     /// Commits, wakes the feed and waits until the data planes run with it. A write they do not need is applied at once.
     async fn finish<T>(&self, write: Write, value: T) -> Result<Written<T>, Error> {
-        let Some(revision) = write.commit().await? else {
-            return Ok(Written { value, applied: true });
-        };
-        self.feed.wake(revision);
-        let applied = self.registry.applied(self.store.epoch(), revision, APPLIED_WAIT).await;
-        Ok(Written { value, applied })
+        let revision = self.commit(write).await?;
+        Ok(Written { value, applied: self.applied(revision).await })
+    }
+
+    /// Commits and wakes the feed; the revision, if data planes need the write.
+    async fn commit(&self, write: Write) -> Result<Option<u64>, Error> {
+        let revision = write.commit().await?;
+        if let Some(revision) = revision {
+            self.feed.wake(revision);
+        }
+        Ok(revision)
+    }
+
+    /// Waits until the data planes run with a revision; false when that takes too long.
+    async fn applied(&self, revision: Option<u64>) -> bool {
+        match revision {
+            Some(revision) => self.registry.applied(self.store.epoch(), revision, APPLIED_WAIT).await,
+            None => true,
+        }
     }
 }
 

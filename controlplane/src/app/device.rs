@@ -5,7 +5,6 @@ use uuid::Uuid;
 use crate::{
     access::{Caller, Operation, Resource, Scope},
     app::{App, Written, new_id, permit_within, profile, same_version},
-    clock,
     domain::{
         Credential, Device, DeviceDraft, DeviceFilter, DeviceInfo, DeviceProfile, EntityKind, Invalid, Page, PageLink, token,
     },
@@ -200,25 +199,27 @@ pub(super) async fn create_device(
     access_token: Option<String>,
 ) -> Result<Device, Error> {
     let profile = choose_profile(write, tenant, &draft).await?;
-    let DeviceDraft { name, label, additional_info, .. } = draft;
-    let saved = Device {
-        id: new_id(),
-        created_ms: clock::now_ms(),
-        version: 1,
-        tenant,
-        customer: None,
-        name,
-        kind: profile.name,
-        label,
-        profile: profile.id,
-        additional_info,
-    };
+    let (saved, shown) = new_device(write, tenant, draft, profile, access_token);
     device::insert(write, &saved).await?;
-    let token = access_token.unwrap_or_else(|| random_text(TOKEN_CHARS));
-    let shown = Credential { id: new_id(), created_ms: saved.created_ms, version: 1, tenant, device: saved.id, token };
     credential::insert(write, &shown).await?;
     write.audit(Action::Added, EntityKind::Device, saved.id, Some(tenant)).await?;
     Ok(saved)
+}
+
+/// A device that is not stored yet, and its credentials. Without a token one is made.
+pub(super) fn new_device(
+    write: &Write,
+    tenant: Uuid,
+    draft: DeviceDraft,
+    profile: DeviceProfile,
+    access_token: Option<String>,
+) -> (Device, Credential) {
+    let DeviceDraft { name, label, additional_info, .. } = draft;
+    let (id, created_ms) = (new_id(), write.now_ms());
+    let token = access_token.unwrap_or_else(|| random_text(TOKEN_CHARS));
+    let credential = Credential { id: new_id(), created_ms, version: 1, tenant, device: id, token };
+    let (kind, profile) = (profile.name, profile.id);
+    (Device { id, created_ms, version: 1, tenant, customer: None, name, kind, label, profile, additional_info }, credential)
 }
 
 pub(super) async fn replace(write: &mut Write, scope: &Scope, id: Uuid, draft: DeviceDraft) -> Result<Device, Error> {

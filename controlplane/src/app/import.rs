@@ -9,13 +9,12 @@ use crate::{
     access::{Caller, Operation, Resource, Scope},
     app::{
         App, Written,
-        device::{TOKEN_CHARS, choose_profile, replace, set_token},
-        new_id, permit_within,
+        device::{choose_profile, new_device, replace, set_token},
+        permit_within,
     },
-    domain::{Credential, Device, DeviceProfile, EntityKind, ImportLine, ImportedDevice},
+    domain::{Device, DeviceProfile, EntityKind, ImportLine, ImportedDevice},
     entity::{Write, audit::Action, credential, device},
     error::Error,
-    random::random_text,
 };
 
 /// Lines of one transaction.
@@ -76,15 +75,9 @@ impl App {
         for chunk in readable.chunks(LINES_PER_WRITE) {
             let mut write = self.begin(caller).await?;
             import(&mut write, &scope, chunk, update, (&mut taken, &mut imported)).await?;
-            last = write.commit().await?.or(last);
-            if let Some(revision) = last {
-                self.feed.wake(revision);
-            }
+            last = self.commit(write).await?.or(last);
         }
-        let applied = match last {
-            Some(revision) => self.registry.applied(self.store.epoch(), revision, super::APPLIED_WAIT).await,
-            None => true,
-        };
+        let applied = self.applied(last).await;
         Ok(Written { value: imported, applied })
     }
 }
@@ -119,7 +112,7 @@ async fn import(
             }
             None => {
                 let profile = profile_of(write, scope.tenant, line, taken).await?;
-                let (device, credential) = made(write, scope.tenant, line, &profile);
+                let (device, credential) = new_device(write, scope.tenant, line.draft.clone(), profile, line.token.clone());
                 devices.push(device);
                 credentials.push(credential);
             }
@@ -156,22 +149,4 @@ async fn profile_of(write: &mut Write, tenant: Uuid, line: &ImportedDevice, take
     let profile = choose_profile(write, tenant, &line.draft).await?;
     taken.profiles.insert(line.draft.kind.clone(), profile.clone());
     Ok(profile)
-}
-
-fn made(write: &Write, tenant: Uuid, line: &ImportedDevice, profile: &DeviceProfile) -> (Device, Credential) {
-    let device = Device {
-        id: new_id(),
-        created_ms: write.now_ms(),
-        version: 1,
-        tenant,
-        customer: None,
-        name: line.draft.name.clone(),
-        kind: profile.name.clone(),
-        label: line.draft.label.clone(),
-        profile: profile.id,
-        additional_info: line.draft.additional_info.clone(),
-    };
-    let token = line.token.clone().unwrap_or_else(|| random_text(TOKEN_CHARS));
-    let credential = Credential { id: new_id(), created_ms: device.created_ms, version: 1, tenant, device: device.id, token };
-    (device, credential)
 }

@@ -86,9 +86,7 @@ pub async fn insert_all(write: &mut Write, credentials: &[Credential]) -> Result
 /// # Errors
 /// [`StoreError::Duplicate`] for the token.
 pub async fn insert(write: &mut Write, credential: &Credential) -> Result<(), StoreError> {
-    let revision = write.changed(EntityKind::Credential, credential.id, false).await?;
-    let done = Entity::insert(row(credential, revision)).exec_without_returning(write.db()).await;
-    done.map(|_| ()).map_err(unique(EntityKind::Credential, &[("token", "credentialsId")]))
+    insert_all(write, std::slice::from_ref(credential)).await
 }
 
 /// # Errors

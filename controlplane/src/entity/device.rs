@@ -116,9 +116,7 @@ pub async fn by_ids(
 /// # Errors
 /// [`StoreError::Duplicate`] for the name.
 pub async fn insert(write: &mut Write, device: &Device) -> Result<(), StoreError> {
-    let revision = write.changed(EntityKind::Device, device.id, false).await?;
-    let done = Entity::insert(row(device, revision)).exec_without_returning(write.db()).await;
-    done.map(|_| ()).map_err(unique(EntityKind::Device, &[("search", "name")]))
+    insert_all(write, std::slice::from_ref(device)).await
 }
 
 /// All together; at most some hundred at once, for the sake of the bound variables.
