@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 pub(crate) use clock::wall_ms;
+pub(crate) use options::Duration;
 use options::{Command, Options};
 pub(crate) use process::Process;
 

@@ -14,8 +14,6 @@ pub(crate) struct Costs {
     /// A message besides its readings.
     pub(crate) message_us: f64,
     pub(crate) reading_us: f64,
-    /// Waking up a shard that sleeps.
-    pub(crate) wake_us: f64,
     /// A group commit of a shard that would have slept.
     pub(crate) commit_us: f64,
     /// A row at rest, merged and compressed.
@@ -44,13 +42,13 @@ impl Costs {
 
     /// How much of a core a shard uses at `rate` messages a second, 0 to 1; above 1 it cannot.
     ///
-    /// Messages take their part. What is left of the core sleeps, and is woken by messages and commits: up to all of it.
+    /// Messages take their part. What is left of the core sleeps, and is disturbed by commits: up to all of it.
     pub(crate) fn load(&self, rate: f64, alone_us: f64) -> f64 {
         let busy = rate / 1e6 * alone_us;
         if busy >= 1.0 {
             return busy;
         }
-        let disturbed = commits(rate) / 1e6 * self.commit_us + rate / 1e6 * self.wake_us;
+        let disturbed = commits(rate, busy) / 1e6 * self.commit_us;
         busy + (1.0 - busy) * disturbed.min(1.0)
     }
 
@@ -65,9 +63,13 @@ impl Costs {
     }
 }
 
-/// Commits a second of a shard that is not busy: after the pause the next message starts one.
-pub(crate) fn commits(rate: f64) -> f64 {
-    1e6 / (limits::COMMIT_PAUSE_US as f64 + 1e6 / rate)
+/// Commits a second of a shard that gets `rate` messages a second and works for `busy` of its time: a pause apart, or as far
+/// apart as messages are, and turns come in between. A busy shard commits once in its own interval.
+pub(crate) fn commits(rate: f64, busy: f64) -> f64 {
+    let pause_s = limits::COMMIT_PAUSE_US as f64 / 1e6;
+    let apart_s = pause_s + (-rate * pause_s).exp() / rate;
+    let when_busy = rate.min(1e6 / limits::COMMIT_EVERY_US as f64);
+    ((1.0 - busy).max(0.0) / apart_s).max(when_busy * busy.min(1.0))
 }
 
 #[cfg(test)]

@@ -93,6 +93,7 @@ pub(crate) fn answer(question: &Question, costs: &Costs) -> Answer {
     let for_connections = (connections / limits::CONNECTIONS_PER_SHARD_MAX as f64).ceil().max(1.0);
     let shards = for_cpu.max(for_connections);
     let load = costs.load(rate / shards, alone_us);
+    let busy = rate / shards / 1e6 * alone_us;
     let row = row_bytes(question, costs);
     let rows = rate * question.retention_s;
     let disk = rows * row;
@@ -124,7 +125,7 @@ pub(crate) fn answer(question: &Question, costs: &Costs) -> Answer {
     say("rows kept", "million", rows / 1e6, format!("{:.0} days", question.retention_s / 86_400.0));
     say("disk, rows", "GB", disk / 1e9, format!("{row:.1} bytes a row at rest"));
     say("disk to provide", "GB", disk * 2.0 / 1e9, "as much again free: a full merge needs it".to_owned());
-    disk_traffic(question, costs, (rate, load, shards), &mut say);
+    disk_traffic(question, costs, (rate, busy, shards), &mut say);
     network(question, rate, &mut say);
     answer
 }
@@ -159,10 +160,8 @@ fn memory_terms(shards: f64) -> Vec<(&'static str, usize)> {
 
 type Say<'a> = dyn FnMut(&'static str, &'static str, f64, String) + 'a;
 
-fn disk_traffic(question: &Question, costs: &Costs, (rate, load, shards): (f64, f64, f64), say: &mut Say<'_>) {
-    // A busy shard commits once a millisecond, another one as often as the pause allows.
-    let busy = 1e6 / limits::COMMIT_EVERY_US as f64;
-    let commits = costs::commits(rate / shards) * (1.0 - load).max(0.0) + busy.min(rate / shards) * load.min(1.0);
+fn disk_traffic(question: &Question, costs: &Costs, (rate, busy, shards): (f64, f64, f64), say: &mut Say<'_>) {
+    let commits = costs::commits(rate / shards, busy);
     say(
         "log flushes (fdatasync)",
         "/s",
@@ -193,10 +192,7 @@ fn assumptions(costs: &Costs, readings: f64, row: f64) -> Vec<Assumption> {
             source: measured(),
         },
         Assumption {
-            what: format!(
-                "a shard that sleeps: {:.1} us a message to wake it, {:.0} us a commit",
-                costs.wake_us, costs.commit_us
-            ),
+            what: format!("a shard that sleeps: {:.0} us a commit, waking up included", costs.commit_us),
             source: measured(),
         },
         Assumption { what: format!("{row:.1} bytes a row with {readings} readings at rest"), source: measured() },

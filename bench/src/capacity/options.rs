@@ -1,11 +1,11 @@
 //! The arguments of `tidegate-capacity`, each with its bounds. Computes nothing.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 
 use super::model::Question;
+use crate::load::Duration;
 
 /// What a fleet needs: cores, memory, disk, I/O and network, with every assumption and where it comes from
 ///
@@ -18,8 +18,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     devices: u64,
     /// From one message of a device to its next (500ms, 10s, 1m, 1h, 1d)
-    #[arg(long, value_name = "DURATION", default_value = "1m")]
-    every: Seconds,
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = above_zero)]
+    every: Duration,
     /// What a message is like: 3 numbers of a meter, 5 of a tracker, 60 of a controller
     #[arg(long, value_enum, default_value_t = Payload::Meter)]
     payload: Payload,
@@ -30,8 +30,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=65_536))]
     payload_bytes: Option<u32>,
     /// How long readings are kept
-    #[arg(long, value_name = "DURATION", default_value = "90d")]
-    retention: Seconds,
+    #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = above_zero)]
+    retention: Duration,
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
     qos: u8,
     /// Devices connected at the same time, in per cent
@@ -116,13 +116,13 @@ impl Options {
         let readings = self.readings.unwrap_or_else(|| self.payload.readings());
         Question {
             devices: self.devices,
-            every_s: self.every.0,
+            every_s: self.every.seconds(),
             payload: self.payload,
             readings,
             payload_bytes: self
                 .payload_bytes
                 .unwrap_or_else(|| self.payload.bytes().saturating_mul(readings) / self.payload.readings()),
-            retention_s: self.retention.0,
+            retention_s: self.retention.seconds(),
             qos: self.qos,
             connected: f64::from(self.connected) / 100.0,
             tenants: self.tenants,
@@ -134,28 +134,10 @@ impl Options {
     }
 }
 
-/// A duration: a whole number with a unit.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Seconds(f64);
-
-impl FromStr for Seconds {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let rule = || "must be a whole number above 0 with ms, s, m, h or d".to_owned();
-        let digits = text.trim_end_matches(|char: char| char.is_ascii_alphabetic());
-        let unit = match text.strip_prefix(digits) {
-            Some("ms") => 0.001,
-            Some("s") => 1.0,
-            Some("m") => 60.0,
-            Some("h") => 3_600.0,
-            Some("d") => 86_400.0,
-            _ => return Err(rule()),
-        };
-        match digits.parse::<u32>() {
-            Ok(number) if number > 0 => Ok(Self(f64::from(number) * unit)),
-            _ => Err(rule()),
-        }
+fn above_zero(text: &str) -> Result<Duration, String> {
+    match text.parse()? {
+        Duration(0) => Err("must be above 0".to_owned()),
+        duration => Ok(duration),
     }
 }
 
@@ -177,7 +159,7 @@ mod tests {
         for (flag, value) in [
             ("--devices", "0"),
             ("--every", "0s"),
-            ("--every", "10"),
+            ("--every", "10w"),
             ("--retention", "90 days"),
             ("--readings", "5000"),
             ("--qos", "2"),

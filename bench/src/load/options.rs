@@ -71,10 +71,10 @@ pub(crate) struct Load {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(crate) in_flight: u16,
     /// How long to measure, after the warm-up (like 500ms, 60s, 30m)
-    #[arg(long, default_value = "60s")]
+    #[arg(long, default_value = "60s", value_parser = run_time)]
     pub(crate) duration: Duration,
     /// How long to send before measuring
-    #[arg(long, default_value = "5s")]
+    #[arg(long, default_value = "5s", value_parser = run_time)]
     pub(crate) warmup: Duration,
     /// meter (3 readings), tracker (5), plc (60), or a file with a JSON object
     #[arg(long, value_name = "NAME|FILE", default_value = "tracker")]
@@ -178,7 +178,7 @@ pub(crate) struct Disk {
     #[arg(long, value_name = "BYTES", default_values_t = [4_096_u32, 16_384, 65_536, 262_144], value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     pub(crate) batch: Vec<u32>,
     /// How long each size is measured
-    #[arg(long, default_value = "3s")]
+    #[arg(long, default_value = "3s", value_parser = run_time)]
     pub(crate) duration: Duration,
     #[arg(long, value_name = "PATH|-")]
     pub(crate) json: Option<String>,
@@ -233,29 +233,39 @@ impl FromStr for Rate {
     }
 }
 
-/// Nanoseconds, written like 500ms, 60s, 30m, 2h.
+/// Nanoseconds, written like 500ms, 60s, 30m, 2h, 90d.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Duration(pub(crate) u64);
+
+impl Duration {
+    pub(crate) fn seconds(self) -> f64 {
+        self.0 as f64 / SECOND as f64
+    }
+}
 
 impl FromStr for Duration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let rule = || "must be a whole number with ms, s, m, h or d".to_owned();
         let digits = text.trim_end_matches(|char: char| char.is_ascii_alphabetic());
         let unit = match text.strip_prefix(digits) {
             Some("ms") => SECOND / 1_000,
             Some("s" | "") => SECOND,
             Some("m") => 60 * SECOND,
             Some("h") => 3_600 * SECOND,
-            _ => return Err("must be a number with ms, s, m or h".to_owned()),
+            Some("d") => 86_400 * SECOND,
+            _ => return Err(rule()),
         };
-        let number: u64 = digits.parse().map_err(|_| "must be a whole number with ms, s, m or h".to_owned())?;
-        number
-            .checked_mul(unit)
-            .filter(|nanos| *nanos <= 30 * 86_400 * SECOND)
-            .map(Self)
-            .ok_or_else(|| "must be at most 720h".to_owned())
+        let number: u64 = digits.parse().map_err(|_| rule())?;
+        number.checked_mul(unit).map(Self).ok_or_else(|| "must be at most 500 years".to_owned())
     }
+}
+
+/// How long a run may last: 30 days.
+fn run_time(text: &str) -> Result<Duration, String> {
+    let time: Duration = text.parse()?;
+    if time.0 <= 720 * 3_600 * SECOND { Ok(time) } else { Err("must be at most 720h".to_owned()) }
 }
 
 /// A load, all of it checked.
@@ -414,7 +424,7 @@ mod tests {
         for (arguments, parts) in [
             (&["--rate", "fast"][..], &["--rate", "fast", "`max` or a whole number"][..]),
             (&["--qos", "2"], &["--qos", "2", "0..=1"]),
-            (&["--duration", "1d"], &["--duration", "1d", "ms, s, m or h"]),
+            (&["--duration", "1y"], &["--duration", "1y", "ms, s, m, h or d"]),
             (&["--duration", "9999h"], &["--duration", "at most 720h"]),
             (&["--mqtt", "nowhere"], &["--mqtt", "nowhere", "HOST:PORT"]),
             (&["--topic", "a/#"], &["--topic", "a/#", "wildcards"]),
