@@ -44,7 +44,7 @@ pub const READ_BUFFERS_PER_SHARD: usize = 1;
 /// Bytes of one pooled read buffer; holds at least one whole packet.
 pub const READ_BUFFER_BYTES: usize = 131_072;
 /// Partial packets and packets behind unsettled receipts, all connections of one shard together, in bytes. The connection that
-/// would exceed it is closed.
+/// would exceed it is closed; one of a tenant that keeps more than its share already at seven eighths.
 pub const PARTIAL_BYTES_PER_SHARD_MAX: usize = 64 << 20;
 /// Bytes read at once from one connection while more than half of that is in use.
 pub const SCARCE_READ_BYTES: usize = 4_096;
@@ -266,7 +266,8 @@ pub fn memory_per_shard(shards: usize) -> Vec<Term> {
     Pools::FULL.per_shard(shards)
 }
 
-/// A process without devices: code, threads, the control plane and its database (measured: README).
+/// A process without devices: code, threads, the control plane and its database (35 MiB when idle, bench/README.md), and one
+/// password hash in the making (46 MiB).
 pub const PROCESS_BYTES: usize = 96 << 20;
 /// User-space bytes of an idle connection: socket, session and slab entry (measured: 1.2 KiB, bench/README.md).
 const CONNECTION_BYTES: usize = 1_536;

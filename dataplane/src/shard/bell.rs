@@ -136,4 +136,19 @@ mod tests {
         ring();
         assert_eq!(set.look(), 0);
     }
+
+    #[test]
+    fn a_pause_ends_with_a_ring_or_with_its_time_and_leaves_the_owner_awake() {
+        let (ring, listener) = doorbell().unwrap();
+        let mut set = ReadySet::new().unwrap();
+        set.add_reader(&listener, 1).unwrap();
+        listener.doze();
+        ring();
+        listener.pause(999_999);
+        assert_eq!(set.look(), 1, "the ring is still there to be heard");
+        listener.heard();
+        listener.pause(1);
+        ring();
+        assert_eq!(set.look(), 0, "awake: it looks anyway");
+    }
 }

@@ -62,7 +62,8 @@ impl Fairness {
             if line.waiting.is_empty() {
                 self.ring.pop_front();
                 line.queued = false;
-                // Who waits for nothing saves nothing up; what it took in advance it still owes.
+                // Who waits for nothing saves nothing up; what it took in advance it still owes, so its line stays: at most one
+                // for each tenant that ever had a device here.
                 line.deficit = line.deficit.min(0);
                 if line.kept_bytes == 0 && line.deficit == 0 {
                     self.lines.remove(&tenant);

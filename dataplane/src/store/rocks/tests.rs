@@ -90,3 +90,20 @@ fn a_store_in_use_cannot_be_opened_again() {
     stores.remove(1).unwrap();
     assert_eq!(stores.list(), Ok(vec![0]));
 }
+
+#[test]
+fn a_backlog_is_seen_before_writes_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = RocksStores::new(dir.path(), 1, &Pools::FULL).unwrap().open(0).unwrap();
+    assert_eq!(engine.backlog(), 0);
+    let mut batch = Batch::new();
+    let mut seen = 0;
+    // Far more than one buffer, and much less than all of them.
+    for number in 0..40_u8 {
+        batch.clear();
+        batch.put(Family::Rows, &key::row(ID, Timestamp(number.into()), 1), &vec![number; 1 << 20]);
+        engine.write(&batch).unwrap();
+        seen = seen.max(engine.backlog());
+    }
+    assert!(seen > 0, "a full buffer waits to be written out");
+}
