@@ -6,10 +6,14 @@
 
 pub mod harness;
 mod mqtt;
+mod operation;
 #[cfg(test)]
 mod tests;
 
 pub use mqtt::Session;
+pub use operation::{Format, GatewayOperation, Operation, Package};
+
+use std::sync::Arc;
 
 use crate::codec::mqtt::{DecodeError, ReasonCode, Version};
 
@@ -17,62 +21,70 @@ use crate::codec::mqtt::{DecodeError, ReasonCode, Version};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Receipt(pub u64);
 
-/// What a client shows of itself in CONNECT.
+/// What a client shows of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credential<'a> {
-    /// The user name: ThingsBoard's access token. Empty if none was given.
-    pub token: &'a str,
+    /// ThingsBoard's access token, or the user name of MQTT basic credentials.
+    pub user_name: Option<&'a str>,
     /// May be empty: the session then assigns one (MQTT 5) or treats it as unique (3.1.1).
     pub client_id: &'a str,
-    pub has_password: bool,
+    pub password: Option<&'a [u8]>,
 }
 
-/// What the shard must do. `receipt` is `Some` where the message must be settled by [`Session::settle`] (QoS 1); a QoS 0
-/// message that is refused goes to [`Session::refuse_unacked`].
+/// What CONNECT says about the session it wants, besides who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish<'a> {
+    pub credential: Credential<'a>,
+    /// A session that is kept is thrown away.
+    pub clean_start: bool,
+    /// How long the session is to be kept after the connection ends, in seconds; `u32::MAX`: without end. 0: not at all.
+    pub expiry_s: u32,
+    pub will: Option<Will<'a>>,
+}
+
+/// What the device wants to have said when its connection ends without a goodbye.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Will<'a> {
+    pub topic: &'a str,
+    pub payload: &'a [u8],
+    /// How long to wait for the device's return before it is said, in seconds.
+    pub delay_s: u32,
+}
+
+/// How a message is to be settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promise {
+    pub receipt: Receipt,
+    /// MQTT QoS 2: this identifier goes into the message's batch and is deleted by [`Intent::Release`] (DESIGN 8.4, 13).
+    pub exactly_once: Option<u16>,
+}
+
+/// What the shard must do. What has a promise must be settled by [`Session::settle`] or [`Session::answer`]; a QoS 0 message that
+/// is refused goes to [`Session::refuse_unacked`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intent<'a> {
     /// CONNECT arrived: call [`Session::admit`] or [`Session::refuse`]. Nothing behind it is parsed before that.
-    Admit(Credential<'a>),
-    Telemetry {
-        payload: &'a [u8],
-        receipt: Option<Receipt>,
-    },
-    /// Client-scope attributes.
-    Attributes {
-        payload: &'a [u8],
-        receipt: Option<Receipt>,
-    },
-    AttributesRequest {
-        id: u32,
-        payload: &'a [u8],
-        receipt: Option<Receipt>,
-    },
-    /// A call of the device to the server.
-    RpcRequest {
-        id: u32,
-        payload: &'a [u8],
-        receipt: Option<Receipt>,
-    },
-    /// The device's answer to a call of the server.
-    RpcResponse {
-        id: u32,
-        payload: &'a [u8],
-        receipt: Option<Receipt>,
-    },
+    Admit(Wish<'a>),
+    /// An operation of the admitted device.
+    Operation { operation: Operation<'a>, promise: Option<Promise> },
+    /// An operation of whoever shows `token`: a transport without sessions.
+    Request { token: &'a str, operation: Operation<'a>, receipt: Receipt },
+    /// PUBREL: the identifier of a QoS 2 message may be forgotten. Settled when that is durable; PUBCOMP leaves then.
+    Release { packet_id: u16, receipt: Receipt },
     /// A topic that is not the device's (DESIGN 28): settle with [`Outcome::TopicInvalid`], count.
-    UnknownTopic {
-        receipt: Option<Receipt>,
-    },
-    /// The SUBACK is queued.
+    UnknownTopic { promise: Option<Promise> },
+    /// The device has a downlink that was delivered with this number.
+    Acknowledged { number: u64 },
+    /// The SUBACK is queued; what is subscribed to has changed.
     Subscribed,
-    /// The UNSUBACK is queued.
+    /// The UNSUBACK is queued; what is subscribed to may have changed.
     Unsubscribed,
     /// The PINGRESP is queued.
     Ping,
-    /// The client said goodbye: close without a word.
-    Disconnect {
-        with_will: bool,
-    },
+    /// The client said goodbye: close without a word. `expiry_s`: it changed its mind about how long the session is kept.
+    Disconnect { with_will: bool, expiry_s: Option<u32> },
+    /// From here on the connection speaks MQTT in WebSocket frames; the 101 is queued.
+    Upgrade,
 }
 
 /// What became of a message.
@@ -82,7 +94,20 @@ pub enum Outcome {
     Stored,
     PayloadInvalid,
     TopicInvalid,
+    /// A bound of what the platform keeps: keys, devices, state.
     QuotaExceeded,
+    /// Too much at once; `Retry-After` in seconds.
+    RateExceeded { retry_after_s: u32 },
+    /// What it is about does not exist.
+    NotFound,
+    /// Nobody has this token.
+    Unauthorized,
+    /// The token is good and its device may not do this, or is gone.
+    Forbidden,
+    /// Nothing came in time.
+    TimedOut,
+    /// Not now; later the same will do.
+    Unavailable,
     Unspecified,
 }
 
@@ -94,7 +119,10 @@ impl Outcome {
             Self::Stored => ReasonCode::SUCCESS,
             Self::PayloadInvalid => ReasonCode::PAYLOAD_FORMAT_INVALID,
             Self::TopicInvalid => ReasonCode::TOPIC_NAME_INVALID,
-            Self::QuotaExceeded => ReasonCode::QUOTA_EXCEEDED,
+            Self::QuotaExceeded | Self::RateExceeded { .. } => ReasonCode::QUOTA_EXCEEDED,
+            Self::Unauthorized | Self::Forbidden => ReasonCode::NOT_AUTHORIZED,
+            // 0x83: valid, and not now.
+            Self::NotFound | Self::TimedOut | Self::Unavailable => ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR,
             Self::Unspecified => ReasonCode::UNSPECIFIED_ERROR,
         }
     }
@@ -103,10 +131,12 @@ impl Outcome {
     /// clients would only reconnect and send it again (DESIGN 28).
     fn close_reason(self) -> Option<Reason> {
         match self {
-            Self::Stored | Self::TopicInvalid => None,
+            Self::Stored | Self::TopicInvalid | Self::NotFound | Self::TimedOut => None,
             Self::PayloadInvalid => Some(Reason::PayloadInvalid),
             Self::QuotaExceeded => Some(Reason::QuotaExceeded),
-            Self::Unspecified => Some(Reason::Unspecified),
+            Self::RateExceeded { .. } => Some(Reason::RateExceeded),
+            Self::Unavailable => Some(Reason::Unavailable),
+            Self::Unauthorized | Self::Forbidden | Self::Unspecified => Some(Reason::Unspecified),
         }
     }
 }
@@ -118,18 +148,72 @@ pub enum Downlink<'a> {
     AttributesResponse { id: u32, json: &'a [u8] },
     RpcRequest { id: u32, json: &'a [u8] },
     RpcResponse { id: u32, json: &'a [u8] },
+    Provisioned { json: &'a [u8] },
+    Chunk { package: Package, request: u32, chunk: u32, bytes: &'a [u8] },
+    ChunkError { package: Package, text: &'a str },
+    GatewayAttributesUpdated { json: &'a [u8] },
+    GatewayAttributesResponse { json: &'a [u8] },
+    GatewayRpcRequest { json: &'a [u8] },
+    GatewayDisconnect { json: &'a [u8] },
+}
+
+/// How a downlink is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sending {
+    /// Comes back in [`Intent::Acknowledged`]; 0: nobody asks.
+    pub number: u64,
+    /// Kept sessions: the identifier that lies on disk with the downlink. `None`: any that is free.
+    pub packet_id: Option<u16>,
+    /// It was sent before, on an earlier connection.
+    pub again: bool,
 }
 
 /// Whether a downlink is in the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
+    /// The device will acknowledge it.
     Queued,
+    /// It goes with QoS 0: nothing more will be heard of it.
+    QueuedUnacked,
     /// The device did not subscribe to its topic, or is not connected.
     NotSubscribed,
     /// Too many are unacknowledged or unsent: not now.
     Full,
     /// Larger than the client accepts [MQTT-3.1.2-24]: never.
     TooLarge,
+}
+
+/// What the shard grants a session.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    /// The session as it was kept; `None`: a new one.
+    pub kept: Option<Kept>,
+    /// How long it will be kept, in seconds.
+    pub expiry_s: u32,
+    /// Topics of the device's profile besides ThingsBoard's own.
+    pub topics: Option<Arc<Topics>>,
+    /// May speak of children.
+    pub gateway: bool,
+    /// May do nothing but [`Operation::Provision`].
+    pub provisioning: bool,
+}
+
+/// What of a session outlives its connection, besides its downlinks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Filter and granted QoS, in no order.
+    pub subscriptions: Vec<(String, u8)>,
+    /// Identifiers of QoS 2 messages that were stored and not released.
+    pub received: Vec<u16>,
+}
+
+/// A profile's own topics (ThingsBoard's MQTT transport configuration). `+` and `#` as in filters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topics {
+    pub telemetry: String,
+    pub attributes: String,
+    /// Where changes of shared attributes go; a filter the device may subscribe to.
+    pub attributes_subscribe: String,
 }
 
 /// Why a CONNECT is refused.
@@ -213,6 +297,8 @@ pub enum Reason {
     Refused(Refusal),
     PayloadInvalid,
     QuotaExceeded,
+    /// More messages than a limit allows.
+    RateExceeded,
     Unspecified,
     /// No CONNECT in time.
     ConnectTimeout,
@@ -245,6 +331,7 @@ impl Reason {
             Self::PacketTooLarge => ReasonCode::PACKET_TOO_LARGE,
             Self::PayloadInvalid => ReasonCode::PAYLOAD_FORMAT_INVALID,
             Self::QuotaExceeded => ReasonCode::QUOTA_EXCEEDED,
+            Self::RateExceeded => ReasonCode::MESSAGE_RATE_TOO_HIGH,
             Self::Unspecified => ReasonCode::UNSPECIFIED_ERROR,
             Self::KeepAlive => ReasonCode::KEEP_ALIVE_TIMEOUT,
             Self::TakenOver => ReasonCode::SESSION_TAKEN_OVER,

@@ -7,10 +7,13 @@ use crate::{
     chain::{Chain, InvalidChain},
     generated::config as wire,
     id::{ChainId, CredentialId, DeviceId, InvalidId, ProfileId, Revision, TenantId, uuid},
+    rate::{InvalidRateLimit, RateLimit},
 };
 
 /// The longest device or profile name a data plane accepts, in bytes (ThingsBoard's own bound).
 pub const NAME_BYTES_MAX: usize = 255;
+/// The longest protobuf schema of a profile, in bytes.
+pub const SCHEMA_BYTES_MAX: usize = 65_536;
 
 /// One configuration difference.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +30,7 @@ pub enum ChangeBody {
     Device(Device),
     Credential(Credential),
     Chain(PushedChain),
+    Installation(Installation),
     TenantDeleted(TenantId),
     ProfileDeleted(ProfileId),
     DeviceDeleted(DeviceId),
@@ -34,10 +38,45 @@ pub enum ChangeBody {
     ChainDeleted(ChainId),
 }
 
+/// What all instances share. Its key is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Installation {
+    /// Device passwords are known by their HMAC-SHA-256 under this key (DESIGN 27).
+    pub credential_key: [u8; 32],
+}
+
+impl std::fmt::Debug for Installation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Installation")
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
     pub id: TenantId,
     pub name: String,
+    pub limits: Limits,
+}
+
+/// What a tenant's devices may do, by ThingsBoard's four kinds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// All of them together.
+    pub tenant: RateLimits,
+    /// Each device that is no gateway and no gateway's child.
+    pub device: RateLimits,
+    pub gateway: RateLimits,
+    pub gateway_device: RateLimits,
+    /// Connections to one instance; 0 = no limit.
+    pub connections_max: u32,
+}
+
+/// What telemetry and attribute posts consume is `telemetry_*`; everything else consumes `messages` (reference 1.8).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RateLimits {
+    pub messages: RateLimit,
+    pub telemetry_messages: RateLimit,
+    pub telemetry_data_points: RateLimit,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +86,31 @@ pub struct Profile {
     pub name: String,
     /// `None`: the tenant's root chain.
     pub chain: Option<ChainId>,
+    /// `None`: ThingsBoard's topics and JSON.
+    pub mqtt: Option<MqttTransport>,
+}
+
+/// A profile's own topics and payloads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MqttTransport {
+    /// Empty: ThingsBoard's own; so the other two.
+    pub telemetry_topic: String,
+    pub attributes_topic: String,
+    pub attributes_subscribe_topic: String,
+    pub protobuf: Option<ProtobufSchemas>,
+}
+
+/// proto3 texts; empty: ThingsBoard's default for the two of RPC.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProtobufSchemas {
+    pub telemetry: String,
+    pub attributes: String,
+    pub rpc_request: String,
+    pub rpc_response: String,
+    /// What is no protobuf may be JSON.
+    pub json_compatible: bool,
+    /// Downlinks on ThingsBoard's own topics stay JSON.
+    pub json_downlinks: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,9 +121,11 @@ pub struct Device {
     pub name: String,
     /// ThingsBoard's `type`: the profile's name.
     pub kind: String,
+    /// It may speak for children.
+    pub gateway: bool,
 }
 
-/// An access token, known only by its SHA-256.
+/// What a device shows, known only by its hash (`credential`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
     pub id: CredentialId,
@@ -92,6 +158,12 @@ pub enum InvalidChange {
     Token(usize),
     #[error("rule chain: {0}")]
     Chain(#[from] InvalidChain),
+    #[error("credential_key: expected 32 bytes, got {0}")]
+    Key(usize),
+    #[error(transparent)]
+    Rate(#[from] InvalidRateLimit),
+    #[error("{field}: {length} bytes, at most {most}")]
+    Text { field: &'static str, length: usize, most: usize },
 }
 
 impl TryFrom<wire::Change> for Change {
@@ -101,13 +173,18 @@ impl TryFrom<wire::Change> for Change {
         let id = uuid("id", &change.id)?;
         let body = match change.body.ok_or(InvalidChange::Empty)? {
             wire::change::Body::Tenant(tenant) => {
-                ChangeBody::Tenant(Tenant { id: TenantId(id), name: name("tenant.name", tenant.name)? })
+                ChangeBody::Tenant(Tenant {
+                    id: TenantId(id),
+                    name: name("tenant.name", tenant.name)?,
+                    limits: limits(tenant.limits.unwrap_or_default())?,
+                })
             }
             wire::change::Body::Profile(profile) => ChangeBody::Profile(Profile {
                 id: ProfileId(id),
                 tenant: TenantId(uuid("profile.tenant_id", &profile.tenant_id)?),
                 name: name("profile.name", profile.name)?,
                 chain: optional("profile.rule_chain_id", &profile.rule_chain_id)?,
+                mqtt: profile.mqtt.map(mqtt).transpose()?,
             }),
             wire::change::Body::Device(device) => ChangeBody::Device(Device {
                 id: DeviceId(id),
@@ -115,6 +192,7 @@ impl TryFrom<wire::Change> for Change {
                 profile: ProfileId(uuid("device.profile_id", &device.profile_id)?),
                 name: name("device.name", device.name)?,
                 kind: name("device.type", device.r#type)?,
+                gateway: device.gateway,
             }),
             wire::change::Body::Credential(credential) => ChangeBody::Credential(Credential {
                 id: CredentialId(id),
@@ -132,17 +210,64 @@ impl TryFrom<wire::Change> for Change {
                 root: chain.root,
                 chain: Chain::parse(&chain.metadata)?,
             }),
+            wire::change::Body::Installation(installation) => ChangeBody::Installation(Installation {
+                credential_key: installation
+                    .credential_key
+                    .as_slice()
+                    .try_into()
+                    .map_err(|_| InvalidChange::Key(installation.credential_key.len()))?,
+            }),
             wire::change::Body::Deleted(deleted) => match deleted.kind() {
                 wire::EntityKind::Tenant => ChangeBody::TenantDeleted(TenantId(id)),
                 wire::EntityKind::DeviceProfile => ChangeBody::ProfileDeleted(ProfileId(id)),
                 wire::EntityKind::Device => ChangeBody::DeviceDeleted(DeviceId(id)),
                 wire::EntityKind::Credential => ChangeBody::CredentialDeleted(CredentialId(id)),
                 wire::EntityKind::RuleChain => ChangeBody::ChainDeleted(ChainId(id)),
-                wire::EntityKind::Unspecified => return Err(InvalidChange::Kind(deleted.kind)),
+                wire::EntityKind::Installation | wire::EntityKind::Unspecified => return Err(InvalidChange::Kind(deleted.kind)),
             },
         };
         Ok(Self { revision: Revision(change.revision), body })
     }
+}
+
+fn limits(limits: wire::Limits) -> Result<Limits, InvalidRateLimit> {
+    let rates = |rates: Option<wire::RateLimits>| {
+        let wire::RateLimits { messages, telemetry_messages, telemetry_data_points } = rates.unwrap_or_default();
+        Ok::<_, InvalidRateLimit>(RateLimits {
+            messages: RateLimit::parse(&messages)?,
+            telemetry_messages: RateLimit::parse(&telemetry_messages)?,
+            telemetry_data_points: RateLimit::parse(&telemetry_data_points)?,
+        })
+    };
+    Ok(Limits {
+        tenant: rates(limits.tenant)?,
+        device: rates(limits.device)?,
+        gateway: rates(limits.gateway)?,
+        gateway_device: rates(limits.gateway_device)?,
+        connections_max: limits.connections_max,
+    })
+}
+
+fn mqtt(mqtt: wire::MqttTransport) -> Result<MqttTransport, InvalidChange> {
+    let schema = |field, value| text(field, value, SCHEMA_BYTES_MAX);
+    let protobuf = ProtobufSchemas {
+        telemetry: schema("profile.mqtt.telemetry_schema", mqtt.telemetry_schema)?,
+        attributes: schema("profile.mqtt.attributes_schema", mqtt.attributes_schema)?,
+        rpc_request: schema("profile.mqtt.rpc_request_schema", mqtt.rpc_request_schema)?,
+        rpc_response: schema("profile.mqtt.rpc_response_schema", mqtt.rpc_response_schema)?,
+        json_compatible: mqtt.json_compatible,
+        json_downlinks: mqtt.json_downlinks,
+    };
+    Ok(MqttTransport {
+        telemetry_topic: name("profile.mqtt.telemetry_topic", mqtt.telemetry_topic)?,
+        attributes_topic: name("profile.mqtt.attributes_topic", mqtt.attributes_topic)?,
+        attributes_subscribe_topic: name("profile.mqtt.attributes_subscribe_topic", mqtt.attributes_subscribe_topic)?,
+        protobuf: mqtt.protobuf.then_some(protobuf),
+    })
+}
+
+fn text(field: &'static str, value: String, most: usize) -> Result<String, InvalidChange> {
+    if value.len() > most { Err(InvalidChange::Text { field, length: value.len(), most }) } else { Ok(value) }
 }
 
 fn name(field: &'static str, value: String) -> Result<String, InvalidChange> {

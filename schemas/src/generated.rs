@@ -20,6 +20,12 @@ pub mod config;
 #[path = "generated/tidegate.query.v1.rs"]
 pub mod query;
 #[rustfmt::skip]
+#[path = "generated/tidegate.registry.v1.rs"]
+pub mod registry;
+#[rustfmt::skip]
+#[path = "generated/tidegate.kept.v1.rs"]
+pub mod kept;
+#[rustfmt::skip]
 #[path = "generated/record_generated.rs"]
 pub mod record_generated;
 

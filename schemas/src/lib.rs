@@ -5,7 +5,9 @@
 
 pub mod chain;
 pub mod config;
+pub mod credential;
 pub mod generated;
 pub mod id;
+pub mod rate;
 pub mod settings;
 pub mod telemetry;

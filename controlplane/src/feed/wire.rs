@@ -11,7 +11,7 @@ use crate::{
 
 pub(super) fn change(row: Pushed) -> wire::Change {
     let body = match row.body {
-        Body::Tenant { title } => wire::change::Body::Tenant(wire::Tenant { name: title }),
+        Body::Tenant { title } => wire::change::Body::Tenant(wire::Tenant { name: title, limits: None }),
         Body::Chain { tenant, name, root, metadata } => {
             wire::change::Body::Chain(wire::RuleChain { tenant_id: bytes(tenant), name, root, metadata })
         }
@@ -19,9 +19,10 @@ pub(super) fn change(row: Pushed) -> wire::Change {
             tenant_id: bytes(tenant),
             name,
             rule_chain_id: chain.map(bytes).unwrap_or_default(),
+            mqtt: None,
         }),
         Body::Device { tenant, profile, name, kind } => {
-            wire::change::Body::Device(wire::Device { tenant_id: bytes(tenant), profile_id: bytes(profile), name, r#type: kind })
+            wire::change::Body::Device(wire::Device { tenant_id: bytes(tenant), profile_id: bytes(profile), name, r#type: kind, gateway: false })
         }
         Body::Credential { device, token } => wire::change::Body::Credential(wire::Credential {
             device_id: bytes(device),

@@ -24,12 +24,12 @@ fn change(revision: u64, id: u128, body: Body) -> wire::Change {
 }
 
 pub(super) fn tenant(revision: u64) -> wire::Change {
-    change(revision, TENANT, Body::Tenant(wire::Tenant { name: String::from("one") }))
+    change(revision, TENANT, Body::Tenant(wire::Tenant { name: String::from("one"), limits: None }))
 }
 
 pub(super) fn device(revision: u64, id: u128, name: &str) -> wire::Change {
     let device =
-        wire::Device { tenant_id: bytes(TENANT), profile_id: bytes(PROFILE), name: name.into(), r#type: "default".into() };
+        wire::Device { tenant_id: bytes(TENANT), profile_id: bytes(PROFILE), name: name.into(), r#type: "default".into(), gateway: false };
     change(revision, id, Body::Device(device))
 }
 

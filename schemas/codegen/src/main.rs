@@ -9,7 +9,7 @@ use std::{
     process::ExitCode,
 };
 
-const GENERATED: [&str; 2] = ["tidegate.config.v1.rs", "tidegate.query.v1.rs"];
+const PROTOS: [&str; 4] = ["config", "query", "registry", "kept"];
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let check = env::args().nth(1).as_deref() == Some("--check");
@@ -22,8 +22,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let fresh = env::temp_dir().join(format!("tidegate-codegen-{}", std::process::id()));
     fs::create_dir_all(&fresh)?;
     generate(&schemas, &fresh)?;
-    let stale: Vec<&str> = GENERATED
+    let stale: Vec<String> = PROTOS
         .into_iter()
+        .map(|name| format!("tidegate.{name}.v1.rs"))
         .filter(|name| fs::read(fresh.join(name)).ok() != fs::read(checked_in.join(name)).ok())
         .collect();
     fs::remove_dir_all(&fresh)?;
@@ -36,7 +37,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 fn generate(schemas: &Path, out: &PathBuf) -> Result<(), Box<dyn Error>> {
     let proto = schemas.join("proto");
-    let files = ["config.proto", "query.proto"].map(|file| proto.join(file));
+    let files = PROTOS.map(|name| proto.join(format!("{name}.proto")));
     let descriptors = protox::compile(files, [proto])?;
     tonic_prost_build::configure().build_transport(true).out_dir(out).compile_fds(descriptors)?;
     Ok(())

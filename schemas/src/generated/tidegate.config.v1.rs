@@ -30,6 +30,9 @@ pub struct Hello {
     pub shards: u32,
     #[prost(string, tag = "6")]
     pub version: ::prost::alloc::string::String,
+    /// Where the control plane reaches this instance's device HTTP listener, e.g. "<http://127.0.0.1:8081";> "" = it has none.
+    #[prost(string, tag = "7")]
+    pub device_endpoint: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Applied {
@@ -99,7 +102,7 @@ pub struct Change {
     /// The entity's UUID, 16 bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(oneof = "change::Body", tags = "3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "change::Body", tags = "3, 4, 5, 6, 7, 8, 9")]
     pub body: ::core::option::Option<change::Body>,
 }
 /// Nested message and enum types in `Change`.
@@ -118,6 +121,8 @@ pub mod change {
         Chain(super::RuleChain),
         #[prost(message, tag = "8")]
         Deleted(super::Deleted),
+        #[prost(message, tag = "9")]
+        Installation(super::Installation),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -125,10 +130,45 @@ pub struct Deleted {
     #[prost(enumeration = "EntityKind", tag = "1")]
     pub kind: i32,
 }
+/// What all instances of an installation share.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Installation {
+    /// 32 bytes: device passwords are known by their HMAC-SHA-256 under this key (DESIGN 27).
+    #[prost(bytes = "vec", tag = "1")]
+    pub credential_key: ::prost::alloc::vec::Vec<u8>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Tenant {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// Of its tenant profile, resolved: a changed profile is a change of each of its tenants.
+    #[prost(message, optional, tag = "2")]
+    pub limits: ::core::option::Option<Limits>,
+}
+/// ThingsBoard's `capacity:seconds\[,capacity:seconds…\]`; "" = no limit (reference 1.8).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Limits {
+    #[prost(message, optional, tag = "1")]
+    pub tenant: ::core::option::Option<RateLimits>,
+    /// Of each device that is no gateway and no gateway's child.
+    #[prost(message, optional, tag = "2")]
+    pub device: ::core::option::Option<RateLimits>,
+    #[prost(message, optional, tag = "3")]
+    pub gateway: ::core::option::Option<RateLimits>,
+    #[prost(message, optional, tag = "4")]
+    pub gateway_device: ::core::option::Option<RateLimits>,
+    /// Connections of the tenant's devices to one instance; 0 = no limit.
+    #[prost(uint32, tag = "5")]
+    pub connections_max: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RateLimits {
+    #[prost(string, tag = "1")]
+    pub messages: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub telemetry_messages: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub telemetry_data_points: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeviceProfile {
@@ -139,6 +179,36 @@ pub struct DeviceProfile {
     /// Empty: the tenant's root chain.
     #[prost(bytes = "vec", tag = "3")]
     pub rule_chain_id: ::prost::alloc::vec::Vec<u8>,
+    /// Absent: ThingsBoard's topics and JSON only.
+    #[prost(message, optional, tag = "4")]
+    pub mqtt: ::core::option::Option<MqttTransport>,
+}
+/// ThingsBoard's MqttDeviceProfileTransportConfiguration. Empty topics: ThingsBoard's own.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MqttTransport {
+    #[prost(string, tag = "1")]
+    pub telemetry_topic: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub attributes_topic: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub attributes_subscribe_topic: ::prost::alloc::string::String,
+    /// Payloads on topics that do not say it are protobuf of these proto3 schemas; JSON if all are empty.
+    #[prost(bool, tag = "4")]
+    pub protobuf: bool,
+    #[prost(string, tag = "5")]
+    pub telemetry_schema: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub attributes_schema: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub rpc_request_schema: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub rpc_response_schema: ::prost::alloc::string::String,
+    /// Where a payload is no protobuf it may be JSON.
+    #[prost(bool, tag = "9")]
+    pub json_compatible: bool,
+    /// Downlinks on ThingsBoard's own topics stay JSON.
+    #[prost(bool, tag = "10")]
+    pub json_downlinks: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Device {
@@ -151,13 +221,17 @@ pub struct Device {
     /// ThingsBoard's `type`, which is the profile's name.
     #[prost(string, tag = "4")]
     pub r#type: ::prost::alloc::string::String,
+    /// additionalInfo.gateway: it may speak for children.
+    #[prost(bool, tag = "5")]
+    pub gateway: bool,
 }
-/// The id of the change is the credential row's own id.
+/// The id of the change is the credential row's own id. What is shown is known by a hash only: it never leaves the control
+/// plane. schemas/src/credential.rs says what is hashed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Credential {
     #[prost(bytes = "vec", tag = "1")]
     pub device_id: ::prost::alloc::vec::Vec<u8>,
-    /// SHA-256 of the access token: the token itself never leaves the control plane.
+    /// Of an access token: its SHA-256. Else the hash of what is shown, by kind.
     #[prost(bytes = "vec", tag = "2")]
     pub token_sha256: ::prost::alloc::vec::Vec<u8>,
 }
@@ -182,6 +256,8 @@ pub enum EntityKind {
     Device = 3,
     Credential = 4,
     RuleChain = 5,
+    /// There is one, of id nil; never deleted.
+    Installation = 6,
 }
 impl EntityKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -196,6 +272,7 @@ impl EntityKind {
             Self::Device => "ENTITY_KIND_DEVICE",
             Self::Credential => "ENTITY_KIND_CREDENTIAL",
             Self::RuleChain => "ENTITY_KIND_RULE_CHAIN",
+            Self::Installation => "ENTITY_KIND_INSTALLATION",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -207,6 +284,7 @@ impl EntityKind {
             "ENTITY_KIND_DEVICE" => Some(Self::Device),
             "ENTITY_KIND_CREDENTIAL" => Some(Self::Credential),
             "ENTITY_KIND_RULE_CHAIN" => Some(Self::RuleChain),
+            "ENTITY_KIND_INSTALLATION" => Some(Self::Installation),
             _ => None,
         }
     }

@@ -224,6 +224,116 @@ pub struct WatchUpdate {
     #[prost(string, tag = "6")]
     pub error: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CallRequest {
+    #[prost(message, optional, tag = "1")]
+    pub entity: ::core::option::Option<Entity>,
+    /// 16 bytes; of a persistent call its id for ever.
+    #[prost(bytes = "vec", tag = "2")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub method: ::prost::alloc::string::String,
+    /// JSON text.
+    #[prost(string, tag = "4")]
+    pub params: ::prost::alloc::string::String,
+    #[prost(bool, tag = "5")]
+    pub one_way: bool,
+    #[prost(bool, tag = "6")]
+    pub persistent: bool,
+    /// Milliseconds since the Unix epoch: no outcome after it.
+    #[prost(int64, tag = "7")]
+    pub expiration_ts: i64,
+    /// Of a persistent call: how often it is sent again when no answer comes.
+    #[prost(uint32, tag = "8")]
+    pub retries: u32,
+    /// Kept with a persistent call, JSON text.
+    #[prost(string, tag = "9")]
+    pub additional_info: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CallReply {
+    #[prost(oneof = "call_reply::Outcome", tags = "1, 2, 3, 4")]
+    pub outcome: ::core::option::Option<call_reply::Outcome>,
+}
+/// Nested message and enum types in `CallReply`.
+pub mod call_reply {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Outcome {
+        /// The device's answer, JSON text; empty for a one-way call that was delivered.
+        #[prost(string, tag = "1")]
+        Response(::prost::alloc::string::String),
+        /// Nobody is there to take it.
+        #[prost(bool, tag = "2")]
+        NoConnection(bool),
+        #[prost(bool, tag = "3")]
+        Timeout(bool),
+        /// A persistent call is stored.
+        #[prost(bool, tag = "4")]
+        Queued(bool),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StoredCall {
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(int64, tag = "2")]
+    pub created_ts: i64,
+    #[prost(int64, tag = "3")]
+    pub expiration_ts: i64,
+    #[prost(enumeration = "CallStatus", tag = "4")]
+    pub status: i32,
+    #[prost(string, tag = "5")]
+    pub method: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub params: ::prost::alloc::string::String,
+    #[prost(bool, tag = "7")]
+    pub one_way: bool,
+    #[prost(uint32, tag = "8")]
+    pub retries: u32,
+    #[prost(string, tag = "9")]
+    pub response: ::prost::alloc::string::String,
+    #[prost(string, tag = "10")]
+    pub additional_info: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CallsRequest {
+    #[prost(message, optional, tag = "1")]
+    pub entity: ::core::option::Option<Entity>,
+    /// Only this one, if not empty.
+    #[prost(bytes = "vec", tag = "2")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+    /// UNSPECIFIED: any.
+    #[prost(enumeration = "CallStatus", tag = "3")]
+    pub status: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CallsReply {
+    #[prost(message, repeated, tag = "1")]
+    pub calls: ::prost::alloc::vec::Vec<StoredCall>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteCallRequest {
+    #[prost(message, optional, tag = "1")]
+    pub entity: ::core::option::Option<Entity>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StandingRequest {
+    #[prost(message, optional, tag = "1")]
+    pub entity: ::core::option::Option<Entity>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StandingReply {
+    #[prost(bool, tag = "1")]
+    pub connected: bool,
+    /// What the connection speaks, e.g. "MQTT 5"; "" if there is none.
+    #[prost(string, tag = "2")]
+    pub transport: ::prost::alloc::string::String,
+    /// Since the state was loaded, by reason.
+    #[prost(map = "string, uint64", tag = "3")]
+    pub refused: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Scope {
@@ -290,6 +400,50 @@ impl Aggregation {
             "AGGREGATION_AVG" => Some(Self::Avg),
             "AGGREGATION_SUM" => Some(Self::Sum),
             "AGGREGATION_COUNT" => Some(Self::Count),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CallStatus {
+    Unspecified = 0,
+    Queued = 1,
+    Sent = 2,
+    Delivered = 3,
+    Successful = 4,
+    Timeout = 5,
+    Expired = 6,
+    Failed = 7,
+}
+impl CallStatus {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CALL_STATUS_UNSPECIFIED",
+            Self::Queued => "CALL_STATUS_QUEUED",
+            Self::Sent => "CALL_STATUS_SENT",
+            Self::Delivered => "CALL_STATUS_DELIVERED",
+            Self::Successful => "CALL_STATUS_SUCCESSFUL",
+            Self::Timeout => "CALL_STATUS_TIMEOUT",
+            Self::Expired => "CALL_STATUS_EXPIRED",
+            Self::Failed => "CALL_STATUS_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CALL_STATUS_UNSPECIFIED" => Some(Self::Unspecified),
+            "CALL_STATUS_QUEUED" => Some(Self::Queued),
+            "CALL_STATUS_SENT" => Some(Self::Sent),
+            "CALL_STATUS_DELIVERED" => Some(Self::Delivered),
+            "CALL_STATUS_SUCCESSFUL" => Some(Self::Successful),
+            "CALL_STATUS_TIMEOUT" => Some(Self::Timeout),
+            "CALL_STATUS_EXPIRED" => Some(Self::Expired),
+            "CALL_STATUS_FAILED" => Some(Self::Failed),
             _ => None,
         }
     }
@@ -559,6 +713,93 @@ pub mod query_client {
                 .insert(GrpcMethod::new("tidegate.query.v1.Query", "DeleteAttributes"));
             self.inner.unary(req, path, codec).await
         }
+        /// A call of the server to a device (ThingsBoard's RPC). Answers when it has an outcome; a persistent one when it is stored.
+        pub async fn call(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CallRequest>,
+        ) -> std::result::Result<tonic::Response<super::CallReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.query.v1.Query/Call",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.query.v1.Query", "Call"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The persistent calls of one device, newest first.
+        pub async fn calls(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CallsRequest>,
+        ) -> std::result::Result<tonic::Response<super::CallsReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.query.v1.Query/Calls",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.query.v1.Query", "Calls"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn delete_call(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteCallRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.query.v1.Query/DeleteCall",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.query.v1.Query", "DeleteCall"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What was refused of a device since its shard started, and its connection.
+        pub async fn standing(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StandingRequest>,
+        ) -> std::result::Result<tonic::Response<super::StandingReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.query.v1.Query/Standing",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.query.v1.Query", "Standing"));
+            self.inner.unary(req, path, codec).await
+        }
         /// One stream per WebSocket session; it may carry many watches.
         pub async fn watch(
             &mut self,
@@ -637,6 +878,25 @@ pub mod query_server {
             &self,
             request: tonic::Request<super::DeleteAttributesRequest>,
         ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
+        /// A call of the server to a device (ThingsBoard's RPC). Answers when it has an outcome; a persistent one when it is stored.
+        async fn call(
+            &self,
+            request: tonic::Request<super::CallRequest>,
+        ) -> std::result::Result<tonic::Response<super::CallReply>, tonic::Status>;
+        /// The persistent calls of one device, newest first.
+        async fn calls(
+            &self,
+            request: tonic::Request<super::CallsRequest>,
+        ) -> std::result::Result<tonic::Response<super::CallsReply>, tonic::Status>;
+        async fn delete_call(
+            &self,
+            request: tonic::Request<super::DeleteCallRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
+        /// What was refused of a device since its shard started, and its connection.
+        async fn standing(
+            &self,
+            request: tonic::Request<super::StandingRequest>,
+        ) -> std::result::Result<tonic::Response<super::StandingReply>, tonic::Status>;
         /// Server streaming response type for the Watch method.
         type WatchStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::WatchUpdate, tonic::Status>,
@@ -1065,6 +1325,178 @@ pub mod query_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteAttributesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.query.v1.Query/Call" => {
+                    #[allow(non_camel_case_types)]
+                    struct CallSvc<T: Query>(pub Arc<T>);
+                    impl<T: Query> tonic::server::UnaryService<super::CallRequest>
+                    for CallSvc<T> {
+                        type Response = super::CallReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CallRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::call(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CallSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.query.v1.Query/Calls" => {
+                    #[allow(non_camel_case_types)]
+                    struct CallsSvc<T: Query>(pub Arc<T>);
+                    impl<T: Query> tonic::server::UnaryService<super::CallsRequest>
+                    for CallsSvc<T> {
+                        type Response = super::CallsReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CallsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::calls(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CallsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.query.v1.Query/DeleteCall" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteCallSvc<T: Query>(pub Arc<T>);
+                    impl<T: Query> tonic::server::UnaryService<super::DeleteCallRequest>
+                    for DeleteCallSvc<T> {
+                        type Response = super::WriteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteCallRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::delete_call(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteCallSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.query.v1.Query/Standing" => {
+                    #[allow(non_camel_case_types)]
+                    struct StandingSvc<T: Query>(pub Arc<T>);
+                    impl<T: Query> tonic::server::UnaryService<super::StandingRequest>
+                    for StandingSvc<T> {
+                        type Response = super::StandingReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StandingRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::standing(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StandingSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
