@@ -79,6 +79,37 @@ pub const ROWS_PER_STATE_RECORD: u32 = 256;
 /// Default inactivity timeout, in milliseconds (ThingsBoard: 600 s).
 pub const INACTIVITY_TIMEOUT_MS: i64 = 600_000;
 
+/// Downlinks of a kept session that its device has not acknowledged; further ones are refused.
+pub const KEPT_DOWNLINKS_PER_DEVICE_MAX: usize = 100;
+/// Persistent calls to one device that are not over.
+pub const OPEN_CALLS_PER_DEVICE_MAX: usize = 100;
+/// Calls of the server that have no outcome yet, all devices of one shard.
+pub const CALLS_PER_SHARD_MAX: usize = 65_536;
+/// Persistent calls in one answer.
+pub const CALLS_PER_ANSWER_MAX: usize = 10_000;
+/// From a persistent call's arrival at the device to its answer, in milliseconds; it is sent again then, if it may be.
+pub const CALL_ANSWER_MS: i64 = 30_000;
+/// From a device's call of the server to the answer that there is none, in milliseconds.
+pub const CLIENT_CALL_MS: u64 = 60_000;
+/// Longest long poll, in milliseconds.
+pub const POLL_MS_MAX: u64 = 300_000;
+/// Long polls of one device; the oldest is answered when there is another.
+pub const POLLS_PER_DEVICE_MAX: usize = 16;
+/// Questions of one shard to the control plane that are not answered.
+pub const QUESTIONS_PER_SHARD_MAX: usize = 4_096;
+/// From a question to its answer, in milliseconds (DESIGN 8.3, 10).
+pub const QUESTION_MS: u64 = 30_000;
+/// How long a connection may ask to be provisioned, in milliseconds.
+pub const PROVISIONING_MS: u64 = 60_000;
+/// Children in one pack of a gateway.
+pub const CHILDREN_PER_PACK_MAX: usize = 1_024;
+/// Packs of one gateway whose parts are not all answered.
+pub const PACKS_PER_GATEWAY_MAX: usize = 64;
+/// Longest name of a device or profile, in bytes (ThingsBoard's own bound).
+pub const NAME_BYTES_MAX: usize = 255;
+/// Children that one gateway may name.
+pub const CHILDREN_PER_GATEWAY_MAX: usize = 10_000;
+
 /// A batch the store refuses is offered again for this long before the store generation ends (DESIGN 8.2, 5).
 pub const STORE_REFUSAL_MS_MAX: u64 = 10_000;
 /// Effects bytes that make one turn's batch; the turn stops evaluating beyond it.

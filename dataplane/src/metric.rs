@@ -62,6 +62,7 @@ counters! {
     Commits => "tidegate_commits_total", "group commits";
     ReceiptsSettled => "tidegate_receipts_settled_total", "receipts settled after their durable ticket";
     Downlinks => "tidegate_downlinks_total", "messages sent to devices";
+    DownlinksDropped => "tidegate_downlinks_dropped_total", "messages to devices that they could not take";
     StoreGenerationsEnded => "tidegate_store_generations_ended_total", "times the store was given up and reopened";
     ChangesApplied => "tidegate_changes_applied_total", "configuration changes applied";
     WatchesCut => "tidegate_watches_cut_total", "live watches cut because their reader was too slow";

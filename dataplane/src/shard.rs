@@ -6,10 +6,17 @@ pub mod mesh;
 pub mod placement;
 pub mod run;
 
+mod admitting;
 mod asking;
+mod calling;
 mod connection;
+mod delivering;
 mod fairness;
+mod gateway;
+mod inquiring;
 mod ledger;
+mod letter;
+mod operating;
 mod residents;
 mod serve;
 mod slab;

@@ -12,11 +12,15 @@ use foldhash::fast::RandomState;
 use schemas::id::{DeviceId, EntityId};
 
 use super::bell::{Bell, Listener};
-use super::connection::{Connection, Standing};
+use super::calling::Calls;
+use super::connection::Connection;
+use super::delivering::{Polls, Through};
 use super::event::Mailbox;
 use super::fairness::Fairness;
 use super::ledger::{Ledger, Owed, Persisted, Standstill};
-use super::mesh::{Mesh, Moved};
+use super::inquiring::Questions;
+use super::letter::{Address, Letter, Moved};
+use super::mesh::Mesh;
 use super::placement::Placement;
 use super::residents::Residents;
 use super::slab::{Key, Slab};
@@ -25,7 +29,7 @@ use crate::clock::{Clock, Instant, Now};
 use crate::limits::{self, Pools};
 use crate::message::Readings;
 use crate::metric::{Counter, ShardCounters, ShardHealth};
-use crate::session::{Close, Reason};
+use crate::session::{Close, Reason, Session};
 use crate::snapshot::{Directory, Table};
 use crate::transport::{Accepted, Happened, ReadySet, Received, Sent, Socket, accept};
 
@@ -57,6 +61,15 @@ pub(super) struct Shard {
     pub lingering: Slab<(Instant, Socket)>,
     /// The admitted connection of a device (`sessions_per_device` is 1, DESIGN 12).
     pub sessions: HashMap<DeviceId, Key, RandomState>,
+    /// Devices of this shard that a gateway speaks for.
+    pub through: HashMap<DeviceId, Through, RandomState>,
+    pub polls: Polls,
+    pub calls: Calls,
+    /// Calls of devices that nobody has answered: until when, who, under which number.
+    pub client_calls: VecDeque<(Instant, Address, u32)>,
+    /// Wills that wait for their device's return, until then.
+    pub wills: HashMap<DeviceId, Instant, RandomState>,
+    pub questions: Questions,
     /// Connections to serve in this turn.
     pub ready: Fairness,
     /// Connections that could not be served because the store is at a standstill.
@@ -123,19 +136,33 @@ impl Shard {
             let Some(event) = self.mailbox.take() else { break };
             self.take_event(event);
         }
-        while let Some(moved) = self.mesh.take() {
-            let Moved { stream, bytes, accepted } = *moved;
-            if let Some(key) = self.connect(Socket::adopt(stream), accepted) {
+        while let Some(letter) = self.mesh.take() {
+            self.take_letter(letter);
+        }
+        self.mesh.push();
+        self.accept();
+        if !self.mailbox.is_empty() || self.set.may_have_more() {
+            self.bell.ring();
+        }
+    }
+
+    fn take_letter(&mut self, letter: Letter) {
+        match letter {
+            Letter::Moved(moved) => {
+                let Moved { stream, bytes, accepted } = *moved;
+                let Some(key) = self.connect(Socket::adopt(stream), Session::mqtt(accepted), accepted) else { return };
                 if let Some(connection) = self.connections.get_mut(key) {
                     self.ready.keep(connection.tenant(), 0, bytes.len());
                     connection.unread = bytes;
                 }
                 self.make_ready(key);
             }
-        }
-        self.accept();
-        if !self.mailbox.is_empty() || self.set.may_have_more() {
-            self.bell.ring();
+            Letter::Errand(errand) => self.run_errand(*errand),
+            Letter::Answer(answer) => {
+                let (to, answer) = *answer;
+                self.take_answer(to, answer);
+            }
+            Letter::Down(down) => self.take_down(down.0, &down.1),
         }
     }
 
@@ -287,7 +314,11 @@ impl Shard {
         while let Some(owed) = self.ledger.settled() {
             match owed {
                 Owed::Receipt { connection, receipt, outcome } => self.settle_receipt(connection, receipt, outcome),
-                Owed::Downlink { device, downlink } => self.deliver(device, &downlink),
+                Owed::Answer { to, answer } => self.send_answer(to, answer),
+                Owed::AttributesChanged { device, json } => self.attributes_changed(device, &json),
+                Owed::Kept(device) => self.send_kept(device),
+                Owed::Call { device, id } => self.send_waiting_call(device, id),
+                Owed::Output(connection) => self.release_output(connection),
                 Owed::Release(release) => release(),
                 Owed::Update { watcher, entity, update } => {
                     if !self.watches.send(entity, watcher, update) {
@@ -310,7 +341,7 @@ impl Shard {
     fn flush_one(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.flushing = false;
-        if connection.writing {
+        if connection.writing || connection.held > 0 {
             return;
         }
         let output = connection.session.output();
@@ -357,7 +388,7 @@ impl Shard {
     pub(super) fn served(&mut self, key: Key) {
         let now = self.now.instant;
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.session.blocked() || matches!(connection.standing, Standing::Loading(_)) {
+        if connection.session.blocked() || connection.waits() {
             return connection.session.pause();
         }
         connection.session.resume(now);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use schemas::{
-    config::{Change, ChangeBody, Device, Profile, Tenant},
+    config::{Change, ChangeBody, Device, Installation, Profile, Tenant},
     id::{ChainId, DeviceId, Partition, ProfileId, TenantId},
 };
 
@@ -12,6 +12,7 @@ use crate::rules::Plan;
 /// One difference, as a shard applies it in place between two turns.
 #[derive(Clone, Debug)]
 pub enum ShardChange {
+    Installation(Installation),
     Tenant(Tenant),
     TenantDeleted(TenantId),
     Profile(Profile),
@@ -51,6 +52,7 @@ impl ShardChange {
 #[must_use]
 pub fn compile(change: &Change) -> Option<ShardChange> {
     Some(match &change.body {
+        ChangeBody::Installation(installation) => ShardChange::Installation(installation.clone()),
         ChangeBody::Tenant(tenant) => ShardChange::Tenant(tenant.clone()),
         ChangeBody::TenantDeleted(id) => ShardChange::TenantDeleted(*id),
         ChangeBody::Profile(profile) => ShardChange::Profile(profile.clone()),

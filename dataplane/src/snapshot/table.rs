@@ -3,9 +3,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use aws_lc_rs::hmac;
 use foldhash::fast::RandomState;
 use schemas::{
-    config::{Device, Profile},
+    config::{Device, MqttTransport},
     id::{ChainId, DeviceId, ProfileId, TenantId},
 };
 
@@ -18,6 +19,10 @@ pub struct DeviceFacts<'t> {
     pub tenant: TenantId,
     pub name: &'t str,
     pub kind: &'t str,
+    /// May speak for children.
+    pub gateway: bool,
+    /// Its profile's own topics.
+    pub mqtt: Option<&'t Arc<MqttTransport>>,
 }
 
 #[derive(Debug)]
@@ -25,6 +30,12 @@ struct Row<T> {
     value: T,
     /// The full state that repeated it last.
     marked: u32,
+}
+
+#[derive(Debug)]
+struct ProfileRow {
+    chain: Option<ChainId>,
+    mqtt: Option<Arc<MqttTransport>>,
 }
 
 #[derive(Debug)]
@@ -38,10 +49,11 @@ struct ChainRow {
 #[derive(Debug, Default)]
 pub struct Table {
     tenants: HashMap<TenantId, Row<()>>,
-    profiles: HashMap<ProfileId, Row<Profile>>,
+    profiles: HashMap<ProfileId, Row<ProfileRow>>,
     devices: HashMap<DeviceId, Row<Device>, RandomState>,
     chains: HashMap<ChainId, Row<ChainRow>>,
     roots: HashMap<TenantId, ChainId>,
+    credential_key: Option<hmac::Key>,
     /// Counts full states. A bit would not do: rows of a full state that broke off would look repeated in the next.
     mark: u32,
 }
@@ -58,13 +70,17 @@ impl Table {
                 self.tenants.remove(id);
             }
             ShardChange::Profile(profile) => {
-                self.profiles.insert(profile.id, Row { value: profile.clone(), marked });
+                let value = ProfileRow { chain: profile.chain, mqtt: profile.mqtt.clone().map(Arc::new) };
+                self.profiles.insert(profile.id, Row { value, marked });
             }
             ShardChange::ProfileDeleted(id) => {
                 self.profiles.remove(id);
             }
             ShardChange::Device(device) => {
                 self.devices.insert(device.id, Row { value: device.clone(), marked });
+            }
+            ShardChange::Installation(installation) => {
+                self.credential_key = Some(hmac::Key::new(hmac::HMAC_SHA256, &installation.credential_key));
             }
             ShardChange::DeviceDeleted(id) => return self.devices.remove(id).map(|_| *id).into_iter().collect(),
             ShardChange::Chain { id, tenant, root, plan } => {
@@ -87,7 +103,14 @@ impl Table {
     #[must_use]
     pub fn device(&self, id: DeviceId) -> Option<DeviceFacts<'_>> {
         let device = &self.devices.get(&id)?.value;
-        Some(DeviceFacts { tenant: device.tenant, name: &device.name, kind: &device.kind })
+        let mqtt = self.profiles.get(&device.profile).and_then(|row| row.value.mqtt.as_ref());
+        Some(DeviceFacts { tenant: device.tenant, name: &device.name, kind: &device.kind, gateway: device.gateway, mqtt })
+    }
+
+    /// Under which key device passwords are hashed; `None` until the control plane has said.
+    #[must_use]
+    pub fn credential_key(&self) -> Option<&hmac::Key> {
+        self.credential_key.as_ref()
     }
 
     /// The plan that evaluates this device's messages: its profile's chain, else its tenant's root chain.
