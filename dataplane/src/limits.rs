@@ -9,6 +9,20 @@ pub const PAYLOAD_BYTES_MAX: usize = 65_536;
 pub const RECEIPTS_PER_CONNECTION_MAX: usize = 64;
 /// Unacknowledged QoS 1 downlinks of one connection; further ones wait in the device's attributes, not in memory.
 pub const DOWNLINKS_IN_FLIGHT_MAX: usize = 16;
+/// Topic aliases of one connection, of each direction; announced to MQTT 5 clients.
+pub const TOPIC_ALIASES_MAX: u16 = 16;
+/// QoS 2 messages of one session that the client has not released; an MQTT 5 client may have no more than its receive maximum.
+pub const UNRELEASED_PER_SESSION_MAX: usize = 1_024;
+/// Longest a session is kept for an absent device, in seconds (7 days); also where the protocol knows no end.
+pub const SESSION_EXPIRY_S_MAX: u32 = 604_800;
+/// Subscriptions of one session by filters that are not in ThingsBoard's list.
+pub const FILTERS_PER_SESSION_MAX: usize = 16;
+/// Longest of those filters, and longest response topic, in bytes.
+pub const FILTER_BYTES_MAX: usize = 256;
+/// Longest correlation data of a request, in bytes; MQTT 5 clients get it back with the answer.
+pub const CORRELATION_BYTES_MAX: usize = 256;
+/// Requests of one session that are remembered because their answer has a form, a topic or correlation data of its own.
+pub const REQUESTS_PER_SESSION_MAX: usize = 16;
 /// Encoded bytes waiting for a peer that does not read; beyond it the connection is closed.
 pub const OUTBOX_BYTES_MAX: usize = 262_144;
 /// From accept to CONNECT, in milliseconds.

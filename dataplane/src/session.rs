@@ -97,7 +97,9 @@ pub enum Outcome {
     /// A bound of what the platform keeps: keys, devices, state.
     QuotaExceeded,
     /// Too much at once; `Retry-After` in seconds.
-    RateExceeded { retry_after_s: u32 },
+    RateExceeded {
+        retry_after_s: u32,
+    },
     /// What it is about does not exist.
     NotFound,
     /// Nobody has this token.
@@ -228,8 +230,8 @@ pub enum Refusal {
     Unavailable,
     RateExceeded,
     AuthenticationMethod,
-    WillQosNotSupported,
-    WillRetainNotSupported,
+    /// The will is to a topic that is none of the device's own ([`Session::will`]).
+    WillTopicInvalid,
     /// The client accepts too small packets to be told anything.
     PacketSizeTooSmall,
 }
@@ -247,8 +249,7 @@ impl Refusal {
                 Self::Unavailable => ReasonCode::SERVER_UNAVAILABLE,
                 Self::RateExceeded => ReasonCode::CONNECTION_RATE_EXCEEDED,
                 Self::AuthenticationMethod => ReasonCode::BAD_AUTHENTICATION_METHOD,
-                Self::WillQosNotSupported => ReasonCode::QOS_NOT_SUPPORTED,
-                Self::WillRetainNotSupported => ReasonCode::RETAIN_NOT_SUPPORTED,
+                Self::WillTopicInvalid => ReasonCode::TOPIC_NAME_INVALID,
                 Self::PacketSizeTooSmall => ReasonCode::PACKET_TOO_LARGE,
             };
         }
@@ -259,8 +260,7 @@ impl Refusal {
             Self::BadCredential
             | Self::NotAuthorized
             | Self::AuthenticationMethod
-            | Self::WillQosNotSupported
-            | Self::WillRetainNotSupported
+            | Self::WillTopicInvalid
             | Self::PacketSizeTooSmall => ReasonCode::RETURN_NOT_AUTHORIZED,
         }
     }
@@ -288,8 +288,6 @@ pub enum Reason {
     /// More unacknowledged publishes than the receive maximum (MQTT 5).
     ReceiveMaximumExceeded,
     TopicAliasInvalid,
-    QosNotSupported,
-    RetainNotSupported,
     SubscriptionIdsNotSupported,
     /// A payload above the bound, or an answer that the client is too small for.
     PacketTooLarge,
@@ -325,8 +323,6 @@ impl Reason {
             Self::UnexpectedPacket => ReasonCode::PROTOCOL_ERROR,
             Self::ReceiveMaximumExceeded => ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
             Self::TopicAliasInvalid => ReasonCode::TOPIC_ALIAS_INVALID,
-            Self::QosNotSupported => ReasonCode::QOS_NOT_SUPPORTED,
-            Self::RetainNotSupported => ReasonCode::RETAIN_NOT_SUPPORTED,
             Self::SubscriptionIdsNotSupported => ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
             Self::PacketTooLarge => ReasonCode::PACKET_TOO_LARGE,
             Self::PayloadInvalid => ReasonCode::PAYLOAD_FORMAT_INVALID,
@@ -352,8 +348,6 @@ impl Reason {
                 | Self::UnexpectedPacket
                 | Self::ReceiveMaximumExceeded
                 | Self::TopicAliasInvalid
-                | Self::QosNotSupported
-                | Self::RetainNotSupported
                 | Self::SubscriptionIdsNotSupported
                 | Self::PacketTooLarge
                 | Self::Refused(Refusal::Version(_))

@@ -15,7 +15,7 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 
-pub use ack::{Ack, Auth, Disconnect, encode_disconnect, encode_pingresp, encode_puback};
+pub use ack::{Ack, Acknowledgement, Auth, Disconnect, encode_ack, encode_disconnect, encode_pingresp};
 pub use connect::{ConnackProperties, Connect, Will, encode_connack};
 pub use property::{Properties, Property};
 pub use publish::{Outgoing, Publish, encode_publish, outgoing_bytes};

@@ -7,7 +7,7 @@ use crate::clock::Instant;
 use crate::codec::cursor::Cursor;
 use crate::codec::mqtt::{self, Packet, PacketType, Property, Version};
 use crate::limits;
-use crate::session::{Close, Downlink, Intent, Outcome, Reason, Receipt, Refusal, Session};
+use crate::session::{Admission, Close, Delivery, Downlink, Intent, Outcome, Reason, Receipt, Refusal, Sending, Session};
 
 /// Reads `script` as a list of deeds done to one session and checks after each that: receipts are numbered in arrival order;
 /// each PUBACK is for the oldest unacknowledged publish, and only after it was settled, exactly once; no settled publish at
@@ -103,22 +103,16 @@ impl Run {
                 self.note_client_bounds(consumed);
                 return;
             }
-            Intent::Telemetry { payload, receipt }
-            | Intent::Attributes { payload, receipt }
-            | Intent::AttributesRequest { payload, receipt, .. }
-            | Intent::RpcRequest { payload, receipt, .. }
-            | Intent::RpcResponse { payload, receipt, .. } => {
-                assert!(payload.len() <= limits::PAYLOAD_BYTES_MAX, "the payload bound holds");
-                receipt
-            }
-            Intent::UnknownTopic { receipt } => receipt,
+            Intent::Operation { promise, .. } | Intent::UnknownTopic { promise } => promise.map(|promise| promise.receipt),
+            Intent::Release { receipt, .. } => Some(receipt),
             Intent::Disconnect { .. } => {
                 // What was said before the goodbye may still be sent.
                 self.check_output();
                 self.over = true;
                 None
             }
-            Intent::Subscribed | Intent::Unsubscribed | Intent::Ping => None,
+            Intent::Subscribed | Intent::Unsubscribed | Intent::Ping | Intent::Acknowledged { .. } => None,
+            Intent::Request { .. } | Intent::Upgrade => panic!("MQTT has no such intent"),
         };
         assert!(self.admitted, "nothing is understood before CONNECT is admitted");
         if let Some(receipt) = receipt {
@@ -145,7 +139,7 @@ impl Run {
             let close = self.session.refuse(Refusal::BadCredential);
             self.end(close);
         } else {
-            self.session.admit(self.now);
+            self.session.admit(Admission::default(), self.now);
             self.admitted |= self.session.connected();
             self.feed(&[]);
         }
@@ -183,9 +177,9 @@ impl Run {
         };
         // Whatever the answer, the checks of the output judge it.
         let before = self.session.output().len();
-        let delivery = self.session.deliver(downlink, self.now);
+        let delivery = self.session.deliver(downlink, Sending::default(), self.now);
         let queued = self.session.output().len() > before;
-        assert_eq!(queued, delivery == crate::session::Delivery::Queued, "queued means queued");
+        assert_eq!(queued, matches!(delivery, Delivery::Queued | Delivery::QueuedUnacked), "queued means queued");
     }
 
     fn elapse(&mut self, seconds: u8) {

@@ -1,23 +1,34 @@
 //! The MQTT session of one connection. Never parses bytes itself (codec), never decides who may connect (shard and auth).
 
 mod connecting;
+mod delivering;
+mod exactly_once;
+mod filter;
 mod inflight;
 mod keepalive;
 mod publishing;
+mod rare;
+mod route;
 mod subscribing;
+mod subscriptions;
+
+use std::sync::Arc;
 
 use connecting::Terms;
-use inflight::{Downlinks, Receipts};
+use inflight::{Downlinks, Kind, Receipts};
 use keepalive::KeepAlive;
-use subscribing::Subscriptions;
+use rare::Rare;
+use subscriptions::Subscriptions;
 
 use crate::clock::Instant;
 use crate::codec::mqtt::{
-    self, DecodeError, Disconnect, Packet, PacketType, Property, ReasonCode, Version, encode_disconnect, encode_pingresp,
-    encode_puback,
+    self, Acknowledgement, DecodeError, Disconnect, Packet, PacketType, Property, ReasonCode, Version, encode_ack,
+    encode_disconnect, encode_pingresp,
 };
 use crate::limits;
-use crate::session::{Close, Delivery, Downlink, Intent, Outcome, Reason, Receipt, Refusal};
+use crate::session::{
+    Close, Delivery, Downlink, Format, Intent, Kept, Operation, Outcome, Reason, Receipt, Refusal, Sending, Topics, Will,
+};
 
 /// Protocol state of one connection. Small and without a heap allocation while idle: there are tens of thousands.
 #[derive(Debug)]
@@ -26,14 +37,23 @@ pub struct Session {
     version: Version,
     /// The client asked for session expiry 0; DISCONNECT may then not raise it.
     session_expiry_is_zero: bool,
+    /// The session outlives its connection.
+    keeps: bool,
+    gateway: bool,
+    provisioning: bool,
+    /// The client wants reason strings in acknowledgements [MQTT-3.1.2-29].
+    explains: bool,
     keep_alive: KeepAlive,
-    /// What the client accepts (MQTT 5): unacknowledged QoS 1 publishes, and bytes of a packet.
+    /// What the client accepts (MQTT 5): unacknowledged QoS 1 publishes, bytes of a packet, topic aliases.
     receive_maximum: u16,
     packet_bytes_max: u32,
+    topic_alias_maximum: u16,
+    topics: Option<Arc<Topics>>,
     subscriptions: Subscriptions,
     receipts: Receipts,
     downlinks: Downlinks,
     outbox: Vec<u8>,
+    rare: Option<Box<Rare>>,
 }
 
 const _: () = assert!(size_of::<Session>() <= 256, "an idle session is small");
@@ -57,13 +77,20 @@ impl Session {
             phase: Phase::AwaitingConnect,
             version: Version::V311,
             session_expiry_is_zero: true,
+            keeps: false,
+            gateway: false,
+            provisioning: false,
+            explains: true,
             keep_alive: KeepAlive::until_connect(accepted),
             receive_maximum: u16::MAX,
             packet_bytes_max: u32::MAX,
+            topic_alias_maximum: 0,
+            topics: None,
             subscriptions: Subscriptions::default(),
             receipts: Receipts::default(),
             downlinks: Downlinks::default(),
             outbox: Vec::new(),
+            rare: None,
         }
     }
 
@@ -81,11 +108,12 @@ impl Session {
         Ok(None)
     }
 
-    /// Whether no more may be read before receipts settle (DESIGN 8.1, 4). An MQTT 5 client knows its receive maximum and
-    /// is closed when it exceeds it, so it is never blocked.
+    /// Whether no more may be read before receipts settle (DESIGN 8.1, 4). An MQTT 5 client knows its receive maximum and is
+    /// closed when it exceeds it; it gets here only by repeating itself.
     #[must_use]
     pub fn blocked(&self) -> bool {
-        self.version != Version::V5 && self.receipts.len() >= limits::RECEIPTS_PER_CONNECTION_MAX
+        let most = limits::RECEIPTS_PER_CONNECTION_MAX;
+        self.receipts.len() >= if self.version == Version::V5 { most * 2 } else { most }
     }
 
     /// Keeps a promise or breaks it. Acknowledgements leave in arrival order: a settled receipt waits for earlier ones
@@ -94,17 +122,23 @@ impl Session {
         if self.phase != Phase::Connected {
             return Ok(());
         }
-        // Before MQTT 5 a PUBACK always means success. ThingsBoard closes instead; so do we.
-        if self.version != Version::V5
-            && let Some(reason) = outcome.close_reason()
-        {
+        // Before MQTT 5 a PUBACK always means success. ThingsBoard closes instead; so do we. A PUBCOMP always does.
+        let cannot_fail = self.version != Version::V5 || self.receipts.kind(receipt) == Some(Kind::Pubcomp);
+        if cannot_fail && let Some(reason) = outcome.close_reason() {
             return Err(self.fail(reason));
         }
-        self.receipts.settle(receipt, outcome.reason_code());
-        while let Some((packet_id, code)) = self.receipts.pop_settled() {
-            encode_puback(self.version, packet_id, code, &mut self.outbox);
-        }
+        self.receipts.settle(receipt, outcome);
+        self.acknowledge();
         Ok(())
+    }
+
+    /// Delivers the answer to a request, then settles its receipt: the answer leaves before the acknowledgement.
+    pub fn answer(&mut self, receipt: Option<Receipt>, downlink: Downlink<'_>, now: Instant) -> Result<Delivery, Close> {
+        let delivery = self.deliver(downlink, Sending::default(), now);
+        if let Some(receipt) = receipt {
+            self.settle(receipt, Outcome::Stored)?;
+        }
+        Ok(delivery)
     }
 
     /// A QoS 0 message was refused. MQTT 5 could keep the connection, but nothing would tell the device: ThingsBoard closes
@@ -117,12 +151,34 @@ impl Session {
     }
 
     /// Queues a message to the device, with the QoS that was granted for its topic. Sending never depends on the time:
-    /// MQTT over TCP has no retransmission within a connection.
-    pub fn deliver(&mut self, downlink: Downlink<'_>, _now: Instant) -> Delivery {
+    /// MQTT over TCP has no retransmission within a connection [MQTT-4.4.0-1].
+    pub fn deliver(&mut self, downlink: Downlink<'_>, sending: Sending, _now: Instant) -> Delivery {
         if self.phase != Phase::Connected {
             return Delivery::NotSubscribed;
         }
-        publishing::deliver(self, downlink)
+        delivering::deliver(self, &downlink, sending)
+    }
+
+    /// How the payload of a downlink has to be written where it would go now; `None`: nowhere.
+    #[must_use]
+    pub fn format(&self, downlink: &Downlink<'_>) -> Option<Format> {
+        delivering::format(self, downlink)
+    }
+
+    /// What of this session outlives its connection, as it is now.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        let received = self.rare.as_ref().map(|rare| rare.unreleased.listed()).unwrap_or_default();
+        Kept { subscriptions: self.subscriptions.listed(), received }
+    }
+
+    /// What a will says: telemetry or attributes of the device itself, by ThingsBoard's topics or its profile's. A will to any
+    /// other topic refuses an MQTT 5 CONNECT; before, nothing could say why, and it is `None`.
+    pub fn will<'a>(&self, will: &Will<'a>, topics: Option<&Topics>) -> Result<Option<Operation<'a>>, Refusal> {
+        match route::will(will.topic, will.payload, topics) {
+            None if self.version == Version::V5 => Err(Refusal::WillTopicInvalid),
+            operation => Ok(operation),
+        }
     }
 
     /// Ends the session: tells an MQTT 5 client why, if it is connected and there is use in telling.
@@ -151,7 +207,7 @@ impl Session {
         self.phase == Phase::Connected
     }
 
-    /// Receipts whose PUBACK is not queued yet.
+    /// Receipts whose acknowledgement is not queued yet.
     #[must_use]
     pub fn unsettled(&self) -> usize {
         self.receipts.len()
@@ -224,7 +280,7 @@ impl Session {
         };
         if !connected {
             return match packet {
-                Packet::Connect(connect) => self.offer(&connect).map(Step::Intent),
+                Packet::Connect(connect) => self.offer(&connect, now).map(Step::Intent),
                 _ => Err(Reason::UnexpectedPacket),
             };
         }
@@ -234,22 +290,26 @@ impl Session {
 
     fn dispatch<'a>(&mut self, packet: Packet<'a>) -> Result<Step<'a>, Reason> {
         let intent = match packet {
-            Packet::Publish(publish) => publishing::receive(self, &publish)?,
-            Packet::Puback(ack) => {
-                // An unknown identifier can be left over from an earlier session, so it is no error.
-                self.downlinks.release(ack.packet_id);
-                return Ok(Step::Done);
-            }
-            Packet::Subscribe(subscribe) => subscribing::subscribe(self, &subscribe)?,
-            Packet::Unsubscribe(unsubscribe) => subscribing::unsubscribe(self, &unsubscribe)?,
+            Packet::Publish(publish) => return publishing::receive(self, &publish),
+            // An unknown identifier can be left over from an earlier session, so it is no error.
+            Packet::Puback(ack) => match self.downlinks.release(ack.packet_id) {
+                Some(number) => Intent::Acknowledged { number },
+                None => return Ok(Step::Done),
+            },
+            Packet::Pubrel(ack) => match exactly_once::release(self, ack.packet_id)? {
+                Some(receipt) => Intent::Release { packet_id: ack.packet_id, receipt },
+                None => return Ok(Step::Done),
+            },
+            Packet::Subscribe(subscribe) => return subscribing::subscribe(self, &subscribe),
+            Packet::Unsubscribe(unsubscribe) => return subscribing::unsubscribe(self, &unsubscribe),
             Packet::Pingreq => {
                 encode_pingresp(&mut self.outbox);
                 Intent::Ping
             }
             Packet::Disconnect(disconnect) => self.disconnect(&disconnect)?,
-            // [MQTT-3.1.0-2]: a second CONNECT is a protocol error. We never take or send QoS 2 and accept no
-            // authentication method, so the parts of those flows come from nowhere.
-            Packet::Connect(_) | Packet::Pubrec(_) | Packet::Pubrel(_) | Packet::Pubcomp(_) | Packet::Auth(_) => {
+            // [MQTT-3.1.0-2]: a second CONNECT is a protocol error. We never send QoS 2 and accept no authentication method,
+            // so the parts of those flows come from nowhere.
+            Packet::Connect(_) | Packet::Pubrec(_) | Packet::Pubcomp(_) | Packet::Auth(_) => {
                 return Err(Reason::UnexpectedPacket);
             }
         };
@@ -257,14 +317,47 @@ impl Session {
     }
 
     fn disconnect<'a>(&mut self, disconnect: &Disconnect<'_>) -> Result<Intent<'a>, Reason> {
-        let raised = disconnect.properties.iter().any(|property| matches!(property, Property::SessionExpiryS(1..)));
+        let expiry_s = disconnect.properties.iter().find_map(|property| match property {
+            Property::SessionExpiryS(seconds) => Some(seconds),
+            _ => None,
+        });
         // MQTT 5, 3.14.2.2.2: an expiry of 0 may not be raised on leaving.
-        if raised && self.session_expiry_is_zero {
+        if self.session_expiry_is_zero && expiry_s.is_some_and(|seconds| seconds > 0) {
             return Err(Reason::UnexpectedPacket);
         }
         self.phase = Phase::Ended;
+        // Nothing is kept of a session that was admitted without.
+        let expiry_s = expiry_s.filter(|_| self.keeps).map(|seconds| seconds.min(limits::SESSION_EXPIRY_S_MAX));
         // [MQTT-3.14.4-3] (5), [MQTT-3.1.2-10] (3.1.1): only a normal DISCONNECT discards the will.
-        Ok(Intent::Disconnect { with_will: disconnect.code != ReasonCode::SUCCESS })
+        Ok(Intent::Disconnect { with_will: disconnect.code != ReasonCode::SUCCESS, expiry_s })
+    }
+
+    /// Queues what is settled, as far as nothing before it is open.
+    fn acknowledge(&mut self) {
+        while let Some((pending, outcome)) = self.receipts.pop_settled() {
+            let (packet, code) = match pending.kind {
+                Kind::Puback => (Acknowledgement::Puback, outcome.reason_code()),
+                Kind::Pubrec => (Acknowledgement::Pubrec, outcome.reason_code()),
+                Kind::Pubcomp if outcome == Outcome::Stored => (Acknowledgement::Pubcomp, ReasonCode::SUCCESS),
+                Kind::Pubcomp => (Acknowledgement::Pubcomp, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND),
+            };
+            encode_ack(self.version, packet, pending.packet_id, code, &mut self.outbox);
+            match pending.kind {
+                Kind::Pubrec if pending.is_first() => exactly_once::received(self, pending.packet_id, outcome),
+                Kind::Pubcomp if pending.is_first() => exactly_once::completed(self, pending.packet_id),
+                _ => {}
+            }
+        }
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn shed_rare(&mut self) {
+        if self.rare.as_ref().is_some_and(|rare| rare.is_empty()) {
+            self.rare = None;
+        }
     }
 }
 

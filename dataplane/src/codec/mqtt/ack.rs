@@ -81,10 +81,23 @@ fn reason<'a>(
     if cursor.is_empty() { Ok((code, Properties::default())) } else { Ok((code, Properties::decode(cursor, properties)?)) }
 }
 
-/// Appends a PUBACK. The code is dropped before MQTT 5, and where it says success.
-pub fn encode_puback(version: Version, packet_id: u16, code: ReasonCode, out: &mut Vec<u8>) {
+/// What a server acknowledges a publish of the client with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledgement {
+    Puback,
+    Pubrec,
+    Pubcomp,
+}
+
+/// Appends one. The code is dropped before MQTT 5, and where it says success.
+pub fn encode_ack(version: Version, packet: Acknowledgement, packet_id: u16, code: ReasonCode, out: &mut Vec<u8>) {
     let [high, low] = packet_id.to_be_bytes();
-    let first = PacketType::Puback.first_byte(0);
+    let first = match packet {
+        Acknowledgement::Puback => PacketType::Puback,
+        Acknowledgement::Pubrec => PacketType::Pubrec,
+        Acknowledgement::Pubcomp => PacketType::Pubcomp,
+    }
+    .first_byte(0);
     if version != Version::V5 || code == ReasonCode::SUCCESS {
         out.extend_from_slice(&[first, 2, high, low]);
     } else {

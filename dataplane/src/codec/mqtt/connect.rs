@@ -108,6 +108,7 @@ pub struct ConnackProperties<'a> {
     pub maximum_qos: Option<Qos>,
     pub retain_available: Option<bool>,
     pub maximum_packet_size: Option<u32>,
+    pub topic_alias_maximum: Option<u16>,
     pub assigned_client_id: Option<&'a str>,
     pub wildcard_available: Option<bool>,
     pub subscription_ids_available: Option<bool>,
@@ -115,16 +116,23 @@ pub struct ConnackProperties<'a> {
     pub server_keep_alive_s: Option<u16>,
 }
 
-/// Appends a CONNACK with session present 0. `code` is a return code before MQTT 5, where properties are left out.
-pub fn encode_connack(version: Version, code: ReasonCode, properties: &ConnackProperties<'_>, out: &mut Vec<u8>) {
+/// Appends a CONNACK. `code` is a return code before MQTT 5, where properties are left out; MQTT 3.1 has no session present.
+pub fn encode_connack(
+    version: Version,
+    session_present: bool,
+    code: ReasonCode,
+    properties: &ConnackProperties<'_>,
+    out: &mut Vec<u8>,
+) {
+    let flags = u8::from(session_present && version != Version::V31);
     out.push(PacketType::Connack.first_byte(0));
     if version != Version::V5 {
-        out.extend_from_slice(&[2, 0, code.0]);
+        out.extend_from_slice(&[2, flags, code.0]);
         return;
     }
     let length = properties.bytes();
     field::put_varint(out, 2 + field::varint_bytes(length) + length);
-    out.extend_from_slice(&[0, code.0]);
+    out.extend_from_slice(&[flags, code.0]);
     field::put_varint(out, length);
     properties.put(out);
 }
@@ -138,6 +146,7 @@ impl ConnackProperties<'_> {
             + 5 * usize::from(self.maximum_packet_size.is_some())
             + self.assigned_client_id.map_or(0, |id| 3 + id.len())
             + 3 * usize::from(self.server_keep_alive_s.is_some())
+            + 3 * usize::from(self.topic_alias_maximum.is_some())
             + 2 * flags.iter().flatten().count()
     }
 
@@ -152,6 +161,7 @@ impl ConnackProperties<'_> {
         put(property::RECEIVE_MAXIMUM, self.receive_maximum.map(u16::to_be_bytes).as_ref().map(<[u8; 2]>::as_slice));
         put(property::MAXIMUM_QOS, self.maximum_qos.map(|qos| [qos as u8]).as_ref().map(<[u8; 1]>::as_slice));
         put(property::MAXIMUM_PACKET_SIZE, self.maximum_packet_size.map(u32::to_be_bytes).as_ref().map(<[u8; 4]>::as_slice));
+        put(property::TOPIC_ALIAS_MAXIMUM, self.topic_alias_maximum.map(u16::to_be_bytes).as_ref().map(<[u8; 2]>::as_slice));
         put(property::SERVER_KEEP_ALIVE, self.server_keep_alive_s.map(u16::to_be_bytes).as_ref().map(<[u8; 2]>::as_slice));
         for (id, flag) in [
             (property::RETAIN_AVAILABLE, self.retain_available),

@@ -44,19 +44,26 @@ impl<'a> Publish<'a> {
     }
 }
 
-/// A PUBLISH to a client: not a duplicate, not retained, without properties.
-#[derive(Clone, Copy, Debug)]
+/// A PUBLISH to a client: not retained.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Outgoing<'a> {
+    /// Empty only with a topic alias that the client knows.
     pub topic: &'a str,
+    /// Left out before MQTT 5, as all properties.
+    pub topic_alias: Option<u16>,
+    pub correlation: Option<&'a [u8]>,
     /// `Some` makes it QoS 1, `None` QoS 0.
     pub packet_id: Option<u16>,
+    /// Sent before, with QoS 1.
+    pub dup: bool,
     pub payload: &'a [u8],
 }
 
 /// Length of the whole packet that [`encode_publish`] makes; `None` if MQTT has no such packet.
 #[must_use]
 pub fn outgoing_bytes(version: Version, outgoing: &Outgoing<'_>) -> Option<usize> {
-    if outgoing.topic.len() > usize::from(u16::MAX) {
+    let longest = outgoing.topic.len().max(outgoing.correlation.map_or(0, <[u8]>::len));
+    if longest > usize::from(u16::MAX) {
         return None;
     }
     let remaining = remaining_length(version, outgoing);
@@ -65,21 +72,39 @@ pub fn outgoing_bytes(version: Version, outgoing: &Outgoing<'_>) -> Option<usize
 
 /// Appends a PUBLISH. Only for what [`outgoing_bytes`] has a length.
 pub fn encode_publish(version: Version, outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
-    let qos = if outgoing.packet_id.is_some() { Qos::AtLeastOnce } else { Qos::AtMostOnce };
-    out.push(PacketType::Publish.first_byte((qos as u8) << 1));
+    let flags = match outgoing.packet_id {
+        Some(_) => (u8::from(outgoing.dup) << 3) | ((Qos::AtLeastOnce as u8) << 1),
+        None => 0,
+    };
+    out.push(PacketType::Publish.first_byte(flags));
     field::put_varint(out, remaining_length(version, outgoing));
     field::put_binary(out, outgoing.topic.as_bytes());
     if let Some(id) = outgoing.packet_id {
         out.extend_from_slice(&id.to_be_bytes());
     }
     if version == Version::V5 {
-        out.push(0);
+        field::put_varint(out, properties_length(outgoing));
+        if let Some(alias) = outgoing.topic_alias {
+            out.push(property::TOPIC_ALIAS);
+            out.extend_from_slice(&alias.to_be_bytes());
+        }
+        if let Some(correlation) = outgoing.correlation {
+            out.push(property::CORRELATION_DATA);
+            field::put_binary(out, correlation);
+        }
     }
     out.extend_from_slice(outgoing.payload);
 }
 
+fn properties_length(outgoing: &Outgoing<'_>) -> usize {
+    3 * usize::from(outgoing.topic_alias.is_some()) + outgoing.correlation.map_or(0, |correlation| 3 + correlation.len())
+}
+
 fn remaining_length(version: Version, outgoing: &Outgoing<'_>) -> usize {
     let packet_id = if outgoing.packet_id.is_some() { 2 } else { 0 };
-    let properties = usize::from(version == Version::V5);
+    let properties = match version {
+        Version::V5 => field::varint_bytes(properties_length(outgoing)) + properties_length(outgoing),
+        Version::V31 | Version::V311 => 0,
+    };
     2 + outgoing.topic.len() + packet_id + properties + outgoing.payload.len()
 }

@@ -49,6 +49,12 @@ impl ReasonCode {
     pub const RETURN_SERVER_UNAVAILABLE: Self = Self(3);
     pub const RETURN_NOT_AUTHORIZED: Self = Self(5);
 
+    /// Whether it says that something failed (MQTT 5, 2.4).
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        self.0 >= 0x80
+    }
+
     /// May stand in PUBACK and PUBREC (MQTT 5, 3.4.2.1 and 3.5.2.1).
     #[must_use]
     pub fn is_of_puback(self) -> bool {

@@ -1,92 +1,99 @@
-//! PUBLISH both ways: topics of devices to intents, downlinks to topics. Never looks into a payload.
+//! PUBLISH of the client: its topic to an operation, its QoS to a promise. Never looks into a payload.
+//!
+//! The retain flag is taken and changes nothing: a retained message is handled as any other, and nothing is ever kept for later
+//! subscribers, as a device subscribes only to what the platform says to it. So CONNACK need not exclude it (MQTT 5, 3.2.2.3.5).
+//! Payload format, content type, message expiry and user properties are taken and not used.
 
-use super::Session;
-use super::subscribing::Topic;
-use crate::codec::mqtt::{Outgoing, Publish, Qos, Version, encode_publish, outgoing_bytes};
+use super::exactly_once::{self, Received};
+use super::inflight::Kind;
+use super::rare::Request;
+use super::route::{Form, Rights, Route};
+use super::subscriptions::Family;
+use super::{Session, Step};
+use crate::codec::mqtt::{Property, Publish, Qos, Version};
 use crate::limits;
-use crate::session::{Delivery, Downlink, Intent, Reason, Receipt};
+use crate::session::{Intent, Outcome, Promise, Reason};
 
-/// Takes a PUBLISH; QoS 1 gets a receipt.
-pub(super) fn receive<'a>(session: &mut Session, publish: &Publish<'a>) -> Result<Intent<'a>, Reason> {
-    // [MQTT-3.3.2-9]: CONNACK gave no topic alias maximum, so it is 0.
-    if publish.topic_alias.is_some() {
-        return Err(Reason::TopicAliasInvalid);
-    }
-    // [MQTT-3.2.2-14]: CONNACK said that retain is not available. Before MQTT 5 the flag is ignored, as in ThingsBoard.
-    if publish.retain && session.version == Version::V5 {
-        return Err(Reason::RetainNotSupported);
-    }
-    // [MQTT-3.2.2-11]: CONNACK said maximum QoS 1. Before MQTT 5 nothing could say so, but a PUBACK would break the
-    // client's flow and silence would make it wait for ever.
-    if publish.qos == Qos::ExactlyOnce {
-        return Err(Reason::QosNotSupported);
-    }
+/// Takes a PUBLISH; QoS 1 and 2 get a promise.
+pub(super) fn receive<'a>(session: &mut Session, publish: &Publish<'a>) -> Result<Step<'a>, Reason> {
     if publish.payload.len() > limits::PAYLOAD_BYTES_MAX {
         return Err(Reason::PacketTooLarge);
     }
-    let receipt = match publish.packet_id {
-        // [MQTT-3.3.4-7]: more than the receive maximum. Clients before MQTT 5 are not read this far.
-        Some(_) if session.receipts.len() >= limits::RECEIPTS_PER_CONNECTION_MAX => {
-            return Err(Reason::ReceiveMaximumExceeded);
+    let route = route(session, publish)?;
+    let promise = match (publish.qos, publish.packet_id) {
+        (Qos::AtLeastOnce, Some(packet_id)) => {
+            check_quota(session)?;
+            Some(Promise { receipt: session.receipts.promise(packet_id, Kind::Puback), exactly_once: None })
         }
-        Some(packet_id) => Some(session.receipts.promise(packet_id)),
-        None => None,
+        (Qos::ExactlyOnce, Some(packet_id)) => match exactly_once::receive(session, packet_id)? {
+            Received::New(promise) => Some(promise),
+            Received::Again => return Ok(Step::Done),
+        },
+        _ => None,
     };
-    Ok(intent(publish.topic, publish.payload, receipt))
+    let Some(operation) = route.operation(publish.payload) else {
+        return Ok(Step::Intent(Intent::UnknownTopic { promise }));
+    };
+    if !note_request(session, route, publish) {
+        return refuse(session, promise);
+    }
+    Ok(Step::Intent(Intent::Operation { operation, promise }))
 }
 
-fn intent<'a>(topic: &str, payload: &'a [u8], receipt: Option<Receipt>) -> Intent<'a> {
-    let unknown = Intent::UnknownTopic { receipt };
-    let Some(own) = topic.strip_prefix("v1/devices/me/") else { return unknown };
-    match own {
-        "telemetry" => return Intent::Telemetry { payload, receipt },
-        "attributes" => return Intent::Attributes { payload, receipt },
-        _ => {}
+fn route(session: &mut Session, publish: &Publish<'_>) -> Result<Route, Reason> {
+    let rights = Rights { topics: session.topics.as_deref(), gateway: session.gateway, provisioning: session.provisioning };
+    let Some(alias) = publish.topic_alias else { return Ok(Route::of(publish.topic, &rights)) };
+    if publish.topic.is_empty() {
+        // MQTT 5, 3.3.4: an alias that stands for nothing yet is a protocol error.
+        let known = session.rare.as_ref().and_then(|rare| rare.aliases.route(alias));
+        return known.ok_or(if alias > limits::TOPIC_ALIASES_MAX { Reason::TopicAliasInvalid } else { Reason::UnexpectedPacket });
     }
-    let Some((kind, id)) = own.rsplit_once('/') else { return unknown };
-    let Some(id) = request_id(id) else { return unknown };
-    match kind {
-        "attributes/request" => Intent::AttributesRequest { id, payload, receipt },
-        "rpc/request" => Intent::RpcRequest { id, payload, receipt },
-        "rpc/response" => Intent::RpcResponse { id, payload, receipt },
-        _ => unknown,
-    }
+    let route = Route::of(publish.topic, &rights);
+    if session.rare_mut().aliases.learn(alias, route) { Ok(route) } else { Err(Reason::TopicAliasInvalid) }
 }
 
-/// A request identifier is a decimal number; `parse` alone would also take a sign.
-fn request_id(text: &str) -> Option<u32> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+/// [MQTT-3.3.4-7]: no more than the receive maximum under way. Clients before MQTT 5 are not read this far.
+pub(super) fn check_quota(session: &Session) -> Result<(), Reason> {
+    let used = session.receipts.at_least_once() + exactly_once::counted(session);
+    if session.version == Version::V5 && used >= limits::RECEIPTS_PER_CONNECTION_MAX {
+        return Err(Reason::ReceiveMaximumExceeded);
+    }
+    Ok(())
 }
 
-/// Queues a PUBLISH to the client if it subscribed, has room and accepts its size.
-pub(super) fn deliver(session: &mut Session, downlink: Downlink<'_>) -> Delivery {
-    let Some(qos) = session.subscriptions.granted(Topic::of_downlink(&downlink)) else { return Delivery::NotSubscribed };
-    let (prefix, id, payload) = match downlink {
-        Downlink::AttributesUpdated { json } => ("v1/devices/me/attributes", None, json),
-        Downlink::AttributesResponse { id, json } => ("v1/devices/me/attributes/response/", Some(id), json),
-        Downlink::RpcRequest { id, json } => ("v1/devices/me/rpc/request/", Some(id), json),
-        Downlink::RpcResponse { id, json } => ("v1/devices/me/rpc/response/", Some(id), json),
+/// Remembers where the answer to a request goes and what it carries, unless that is the usual. The response topic counts if the
+/// device is subscribed to it when the answer leaves; only requests with a number in their topic can have one. False: the
+/// correlation data are more than is kept.
+fn note_request(session: &mut Session, route: Route, publish: &Publish<'_>) -> bool {
+    let (family, numbers, form) = match route {
+        Route::AttributesRequest { id, form } => (Family::AttributesResponse, [id, 0], form),
+        Route::RpcRequest { id, form } => (Family::RpcResponse, [id, 0], form),
+        Route::Chunk { package, request, chunk } => (Family::Chunk(package), [request, chunk], Form::V1),
+        _ => return true,
     };
-    let topic = match id {
-        Some(id) => format!("{prefix}{id}"),
-        None => String::from(prefix),
-    };
-    // The length does not depend on which identifier it will be.
-    let mut outgoing = Outgoing { topic: &topic, packet_id: (qos != Qos::AtMostOnce).then_some(1), payload };
-    let Some(bytes) = outgoing_bytes(session.version, &outgoing) else { return Delivery::TooLarge };
-    // [MQTT-3.1.2-24] (5): never larger than the client accepts.
-    if u32::try_from(bytes).map_or(true, |bytes| bytes > session.packet_bytes_max) {
-        return Delivery::TooLarge;
-    }
-    if session.outbox.len().saturating_add(bytes) > limits::OUTBOX_BYTES_MAX {
-        return Delivery::Full;
-    }
-    if outgoing.packet_id.is_some() {
-        outgoing.packet_id = session.downlinks.take(session.receive_maximum);
-        if outgoing.packet_id.is_none() {
-            return Delivery::Full;
+    let mut request = Request { family, numbers, form, response_topic: None, correlation: None };
+    for property in publish.properties.iter() {
+        match property {
+            Property::ResponseTopic(topic) if topic.len() <= limits::FILTER_BYTES_MAX => {
+                request.response_topic = Some(topic.into())
+            }
+            Property::CorrelationData(bytes) if bytes.len() > limits::CORRELATION_BYTES_MAX => return false,
+            Property::CorrelationData(bytes) => request.correlation = Some(bytes.into()),
+            _ => {}
         }
     }
-    encode_publish(session.version, &outgoing, &mut session.outbox);
-    Delivery::Queued
+    if form != Form::V1 || request.response_topic.is_some() || request.correlation.is_some() {
+        session.rare_mut().requests.open(request);
+    } else if let Some(rare) = &mut session.rare {
+        rare.requests.close(family, numbers);
+    }
+    true
+}
+
+/// Refuses a message that the shard never sees.
+fn refuse<'a>(session: &mut Session, promise: Option<Promise>) -> Result<Step<'a>, Reason> {
+    let Some(promise) = promise else { return Err(Reason::QuotaExceeded) };
+    session.receipts.settle(promise.receipt, Outcome::QuotaExceeded);
+    session.acknowledge();
+    Ok(Step::Done)
 }

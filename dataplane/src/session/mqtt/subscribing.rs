@@ -1,100 +1,65 @@
-//! Subscriptions: a device may have its own four topics, nothing else; this is no general broker. Never matches topics.
+//! SUBSCRIBE and UNSUBSCRIBE: a device may have its own topics (reference 1.1, 1.2), nothing else; this is no general broker.
+//! Never publishes anything.
 
-use super::Session;
+use super::subscriptions::{Audience, Granted};
+use super::{Session, Step};
 use crate::codec::mqtt::{
     Property, Qos, ReasonCode, Subscribe, Unsubscribe, Version, encode_suback, encode_unsuback, suback_bytes,
 };
-use crate::session::{Downlink, Intent, Reason};
-
-/// What may be subscribed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Topic {
-    Attributes,
-    AttributesResponses,
-    RpcRequests,
-    RpcResponses,
-}
-
-impl Topic {
-    /// A filter is one of the four, letter by letter, or none.
-    fn of_filter(filter: &str) -> Option<Self> {
-        match filter {
-            "v1/devices/me/attributes" => Some(Self::Attributes),
-            "v1/devices/me/attributes/response/+" => Some(Self::AttributesResponses),
-            "v1/devices/me/rpc/request/+" => Some(Self::RpcRequests),
-            "v1/devices/me/rpc/response/+" => Some(Self::RpcResponses),
-            _ => None,
-        }
-    }
-
-    pub(super) fn of_downlink(downlink: &Downlink<'_>) -> Self {
-        match downlink {
-            Downlink::AttributesUpdated { .. } => Self::Attributes,
-            Downlink::AttributesResponse { .. } => Self::AttributesResponses,
-            Downlink::RpcRequest { .. } => Self::RpcRequests,
-            Downlink::RpcResponse { .. } => Self::RpcResponses,
-        }
-    }
-}
-
-/// The QoS granted per topic.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Subscriptions([Option<Qos>; 4]);
-
-impl Subscriptions {
-    pub(super) fn granted(&self, topic: Topic) -> Option<Qos> {
-        self.0[topic as usize]
-    }
-
-    /// The code of one SUBACK entry.
-    fn grant(&mut self, filter: &str, asked: Qos, version: Version) -> ReasonCode {
-        let Some(topic) = Topic::of_filter(filter) else {
-            return match version {
-                Version::V5 if filter.starts_with("$share/") => ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
-                Version::V5 => ReasonCode::TOPIC_FILTER_INVALID,
-                // [MQTT-3.9.3-2] (3.1.1): the one failure code.
-                Version::V31 | Version::V311 => ReasonCode::UNSPECIFIED_ERROR,
-            };
-        };
-        // The last subscription to a topic counts [MQTT-3.8.4-3].
-        let granted = asked.min(Qos::AtLeastOnce);
-        self.0[topic as usize] = Some(granted);
-        if granted == Qos::AtMostOnce { ReasonCode::SUCCESS } else { ReasonCode::GRANTED_QOS_1 }
-    }
-
-    /// The code of one UNSUBACK entry.
-    fn revoke(&mut self, filter: &str) -> ReasonCode {
-        match Topic::of_filter(filter).and_then(|topic| self.0[topic as usize].take()) {
-            Some(_) => ReasonCode::SUCCESS,
-            None => ReasonCode::NO_SUBSCRIPTION_EXISTED,
-        }
-    }
-}
+use crate::session::{Intent, Kept, Reason};
 
 /// Takes a SUBSCRIBE and queues its SUBACK [MQTT-3.8.4-1], one code per filter [MQTT-3.8.4-6].
-pub(super) fn subscribe<'a>(session: &mut Session, subscribe: &Subscribe<'_>) -> Result<Intent<'a>, Reason> {
+pub(super) fn subscribe<'a>(session: &mut Session, subscribe: &Subscribe<'_>) -> Result<Step<'a>, Reason> {
     // MQTT 5, 3.2.2.3.12: CONNACK said that there are none.
     if subscribe.properties.iter().any(|property| matches!(property, Property::SubscriptionId(_))) {
         return Err(Reason::SubscriptionIdsNotSupported);
     }
     let count = subscribe.filters.count();
     check_answer(session, count)?;
-    let (version, subscriptions) = (session.version, &mut session.subscriptions);
-    let codes = subscribe.filters.map(|filter| subscriptions.grant(filter.name, filter.qos, version));
+    let version = session.version;
+    let audience = Audience::of(session.topics.as_deref(), session.gateway, session.provisioning);
+    let subscriptions = &mut session.subscriptions;
+    let codes = subscribe.filters.map(|filter| {
+        let granted = subscriptions.grant(filter.name, filter.qos, &audience);
+        suback_code(granted, filter.name, version)
+    });
     encode_suback(version, subscribe.packet_id, count, codes, &mut session.outbox);
-    Ok(Intent::Subscribed)
+    Ok(Step::Intent(Intent::Subscribed))
+}
+
+fn suback_code(granted: Granted, filter: &str, version: Version) -> ReasonCode {
+    match granted {
+        Granted::Qos(Qos::AtMostOnce) => ReasonCode::SUCCESS,
+        Granted::Qos(_) => ReasonCode::GRANTED_QOS_1,
+        // [MQTT-3.9.3-2] (3.1.1): the one failure code.
+        _ if version != Version::V5 => ReasonCode::UNSPECIFIED_ERROR,
+        Granted::TooMany => ReasonCode::QUOTA_EXCEEDED,
+        Granted::NotTheirs if filter.starts_with("$share/") => ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+        Granted::NotTheirs => ReasonCode::TOPIC_FILTER_INVALID,
+    }
 }
 
 /// Takes an UNSUBSCRIBE and queues its UNSUBACK, also where nothing was subscribed [MQTT-3.10.4-5].
-pub(super) fn unsubscribe<'a>(session: &mut Session, unsubscribe: &Unsubscribe<'_>) -> Result<Intent<'a>, Reason> {
+pub(super) fn unsubscribe<'a>(session: &mut Session, unsubscribe: &Unsubscribe<'_>) -> Result<Step<'a>, Reason> {
     let count = unsubscribe.filters.count();
     check_answer(session, count)?;
     let subscriptions = &mut session.subscriptions;
+    let mut codes = unsubscribe
+        .filters
+        .map(|filter| if subscriptions.revoke(filter) { ReasonCode::SUCCESS } else { ReasonCode::NO_SUBSCRIPTION_EXISTED });
     // Collected by the encoder only in MQTT 5; before, the codes still have to be made.
-    let mut codes = unsubscribe.filters.map(|filter| subscriptions.revoke(filter));
     encode_unsuback(session.version, unsubscribe.packet_id, count, &mut codes, &mut session.outbox);
     codes.for_each(drop);
-    Ok(Intent::Unsubscribed)
+    Ok(Step::Intent(Intent::Unsubscribed))
+}
+
+/// What a kept session was subscribed to. What the device may no longer see is dropped.
+pub(super) fn restore(session: &mut Session, kept: &Kept) {
+    let audience = Audience::of(session.topics.as_deref(), session.gateway, session.provisioning);
+    for (filter, qos) in &kept.subscriptions {
+        let qos = Qos::from_bits(*qos).unwrap_or(Qos::AtMostOnce);
+        session.subscriptions.grant(filter, qos, &audience);
+    }
 }
 
 /// [MQTT-3.1.2-24] (5): an answer that the client does not accept cannot be sent, and cannot be left out either.
