@@ -111,6 +111,12 @@ pub const POLL_MS_MAX: u64 = 300_000;
 pub const POLLS_PER_DEVICE_MAX: usize = 16;
 /// Questions of one shard to the control plane that are not answered.
 pub const QUESTIONS_PER_SHARD_MAX: usize = 4_096;
+/// Questions of all shards that the control plane is asked at once.
+pub const QUESTIONS_AT_ONCE_MAX: usize = 256;
+/// Largest piece of a package in one answer, in bytes.
+pub const PIECE_BYTES_MAX: usize = 192 << 10;
+/// Packages kept on this instance's disk, in bytes.
+pub const PACKAGES_BYTES_MAX: u64 = 2 << 30;
 /// From a question to its answer, in milliseconds (DESIGN 8.3, 10).
 pub const QUESTION_MS: u64 = 30_000;
 /// How long a connection may ask to be provisioned, in milliseconds.
@@ -203,6 +209,8 @@ pub const QUERY_REQUEST_BYTES_MAX: usize = 4 << 20;
 pub const QUERY_STREAMS_MAX: u32 = 16_384;
 /// How long a query waits for room in a full mailbox, in milliseconds.
 pub const MAILBOX_WAIT_MS_MAX: u64 = 1_000;
+/// Longest that somebody waits for the outcome of a call to a device, in milliseconds.
+pub const CALL_MS_MAX: u64 = 600_000;
 /// From a query's arrival to its answer, in milliseconds.
 pub const QUERY_DEADLINE_MS: u64 = 30_000;
 /// Points of one chunk of a history answer.

@@ -5,6 +5,7 @@ mod apply;
 mod backoff;
 mod cache;
 mod query;
+mod registry;
 #[cfg(test)]
 mod sample;
 mod subscribe;
@@ -27,6 +28,7 @@ use tonic::{
 };
 
 pub use query::serve_queries;
+pub use registry::answer;
 
 use crate::shard::Shards;
 use crate::snapshot::directory::DirectoryWriter;

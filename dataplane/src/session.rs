@@ -4,14 +4,16 @@
 //! The shard owns the loop: it feeds [`Session::next`], does what each [`Intent`] says, settles receipts after their durable
 //! ticket, and sends what [`Session::output`] holds. An `Err` of any verb means: call [`Session::close`], send, close.
 
+mod any;
 pub mod harness;
 mod mqtt;
 mod operation;
 #[cfg(test)]
 mod tests;
 
-pub use mqtt::Session;
-pub use operation::{Format, GatewayOperation, Operation, Package};
+pub use any::AnySession;
+pub use mqtt::{Session, will_operation};
+pub use operation::{carries_attributes, carries_rpc, Format, GatewayOperation, Operation, Package};
 
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::admin;
 use crate::clock::Clock;
 use crate::limits;
-use crate::link::{Link, LinkError, LinkSettings, Status, serve_queries};
+use crate::link::{self, Link, LinkError, LinkSettings, Status, serve_queries};
 use crate::metric::ShardReport;
 use crate::settings::{self, Settings};
 use crate::shard::bell;
@@ -95,7 +95,8 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         .map_err(StartError::Thread)?;
     let clock = Clock::start();
     let shared = Directory::new();
-    let built = build(settings, driver, placement, clock, (sockets.mqtt.listeners, placed, Arc::clone(&shared)))?;
+    let (questions, asked) = tokio::sync::mpsc::channel(limits::QUESTIONS_PER_SHARD_MAX);
+    let built = build(settings, driver, placement, clock, (sockets.mqtt.listeners, placed, Arc::clone(&shared)), &questions)?;
     let Built { parts, reports, mailboxes } = built;
     let threads = spawn(parts)?;
     let (stop, stopped) = watch::channel(false);
@@ -104,7 +105,8 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     };
     let (query, admin) = (address(&sockets.query, "query.listen")?, address(&sockets.admin, "admin.listen")?);
     let status = Status::new();
-    let link = link(settings, &directory, query, &mailboxes, shared, &status)?;
+    let (link, line) = link(settings, &directory, query, &mailboxes, shared, &status)?;
+    let answers = link::answer(&line, directory.join("packages"), mailboxes.clone(), asked, stopped.clone())?;
     let tls = settings.query_tls.as_ref().map(|tls| (tls.cert.clone(), tls.key.clone()));
     let queries = serve_queries(sockets.query, settings.join_token.clone(), tls, mailboxes.clone(), stopped.clone());
     runtime.block_on(async {
@@ -113,6 +115,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
                 tracing::error!(%error, "the query server ended");
             }
         });
+        tokio::spawn(answers);
         tokio::spawn(admin::serve(sockets.admin, clock, reports, Arc::clone(&status), stopped.clone()));
         connect(link, &status, stopped).await;
     });
@@ -186,6 +189,7 @@ fn build(
     placement: Placement,
     clock: Clock,
     (listeners, placed, directory): (Vec<TcpListener>, Placed, Arc<Directory>),
+    questions: &tokio::sync::mpsc::Sender<crate::registry::Question>,
 ) -> Result<Built, StartError> {
     let mut doorbells = Vec::new();
     let mut ears = Vec::new();
@@ -225,6 +229,7 @@ fn build(
             reopen: Box::new(move || opener.open(index)),
             epoch,
             pools: settings.pools,
+            questions: questions.clone(),
         });
     }
     Ok(Built { parts, reports, mailboxes: Shards::new(placement, mailboxes) })
@@ -277,7 +282,7 @@ fn link(
     shards: &Shards,
     shared: Arc<Directory>,
     status: &Arc<Status>,
-) -> Result<Link, StartError> {
+) -> Result<(Link, LinkSettings), StartError> {
     let scheme = if settings.query_tls.is_some() { "https" } else { "http" };
     let link_settings = LinkSettings {
         endpoint: settings.control_plane.clone(),
@@ -288,7 +293,8 @@ fn link(
         cache: directory.join("config.cache"),
         shards: settings.shards,
     };
-    Ok(Link::new(link_settings, shards.clone(), DirectoryWriter::new(shared), Arc::clone(status))?)
+    let link = Link::new(link_settings.clone(), shards.clone(), DirectoryWriter::new(shared), Arc::clone(status))?;
+    Ok((link, link_settings))
 }
 
 /// The name under which the control plane knows this instance; the same after every restart.

@@ -361,6 +361,12 @@ impl Session {
     }
 }
 
+/// What a will says when it is time to say it, without a session: see [`Session::will`].
+#[must_use]
+pub fn will_operation<'a>(topic: &str, payload: &'a [u8], topics: Option<&Topics>) -> Option<Operation<'a>> {
+    route::will(topic, payload, topics)
+}
+
 enum Step<'a> {
     Intent(Intent<'a>),
     /// A packet was taken that concerns nobody else.

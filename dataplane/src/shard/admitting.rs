@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use schemas::generated::kept::Will;
-use schemas::id::{CredentialId, DeviceId, EntityId, Partition, TenantId};
+use schemas::id::{CredentialId, DeviceId, EntityId, Partition};
 use uuid::Uuid;
 
 use super::connection::{Admitted, Identity, Standing, Wanted};
@@ -17,7 +17,7 @@ use super::work::writing;
 use crate::auth::{self, Shown};
 use crate::metric::Counter;
 use crate::registry::{Ask, Told};
-use crate::session::{Admission, Close, Credential, Kept, Reason, Refusal, Session, Topics, Wish};
+use crate::session::{self, Admission, Close, Credential, Kept, AnySession, Reason, Refusal, Topics, Wish};
 
 /// ThingsBoard's name for a client that wants to be provisioned.
 const PROVISION: &str = "provision";
@@ -37,8 +37,9 @@ impl Shard {
             Ok(entry) => Identity { device: entry.device, credential: entry.credential },
             Err(_) if certificate.is_some() => {
                 let nobody = Identity { device: DeviceId(Uuid::nil()), credential: CredentialId(Uuid::nil()) };
-                connection.standing = Standing::Inquiring(Box::new(wanted(nobody, wish)));
-                connection.unread = whole.into();
+                let assigned = connection.session.assigned_client_id();
+                connection.standing = Standing::Inquiring(Box::new(wanted(nobody, wish, assigned)));
+                connection.inquired = whole.into();
                 let asked = self.inquire(Ask::Certificate { chain }, Asker::Certificate(key));
                 return if asked { Flow::Stop } else { self.refuse(key, Refusal::Unavailable) };
             }
@@ -48,14 +49,22 @@ impl Shard {
         if owner != self.index {
             return self.hand_over(key, owner, whole);
         }
-        self.admit_own(key, wanted(identity, wish))
+        let assigned = self.connections.get(key).and_then(|connection| connection.session.assigned_client_id());
+        self.admit_own(key, wanted(identity, wish, assigned))
     }
 
     /// A device of this shard; its state may have to be loaded first.
-    fn admit_own(&mut self, key: Key, wanted: Wanted) -> Flow {
+    fn admit_own(&mut self, key: Key, mut wanted: Wanted) -> Flow {
         let entity = EntityId::from(wanted.identity.device);
-        if self.table.device(wanted.identity.device).is_none() {
-            return self.refuse(key, Refusal::NotAuthorized);
+        let Some(facts) = self.table.device(wanted.identity.device) else { return self.refuse(key, Refusal::NotAuthorized) };
+        if let Some(will) = &wanted.will {
+            let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
+            let said = session::Will { topic: &will.topic, payload: &will.payload, delay_s: will.delay_s };
+            match self.connections.get(key).map(|connection| connection.session.will(&said, topics.as_ref())) {
+                Some(Err(refusal)) => return self.refuse(key, refusal),
+                Some(Ok(true)) => {}
+                _ => wanted.will = None,
+            }
         }
         if self.residents.contains(entity) {
             self.admitted(key, &wanted);
@@ -80,8 +89,7 @@ impl Shard {
         let flow = match told {
             Told::Device(device) if self.owner_of(*device) != self.index => {
                 let Some(connection) = self.connections.get_mut(key) else { return };
-                let whole = std::mem::take(&mut connection.unread);
-                self.ready.keep(TenantId(Uuid::nil()), whole.len(), 0);
+                let whole = std::mem::take(&mut connection.inquired);
                 let owner = self.owner_of(*device);
                 self.hand_over(key, owner, &whole)
             }
@@ -182,7 +190,7 @@ impl Shard {
         if !self.mesh.has_room(owner) {
             // A later turn finds the CONNECT again: nothing of it is kept in the session.
             if let Some(connection) = self.connections.get_mut(key) {
-                connection.session = Session::mqtt(connection.accepted);
+                connection.session = AnySession::mqtt(connection.accepted);
             }
             self.crowded.push(key);
             return Flow::Again;
@@ -204,7 +212,8 @@ impl Shard {
     }
 }
 
-fn wanted(identity: Identity, wish: &Wish<'_>) -> Wanted {
+fn wanted(identity: Identity, wish: &Wish<'_>, assigned: Option<String>) -> Wanted {
+    let client_id = assigned.as_deref().unwrap_or(wish.credential.client_id);
     let will = wish.will.map(|will| Will {
         topic: will.topic.to_owned(),
         payload: will.payload.to_vec(),
@@ -212,7 +221,7 @@ fn wanted(identity: Identity, wish: &Wish<'_>) -> Wanted {
     });
     Wanted {
         identity,
-        client_id: wish.credential.client_id.into(),
+        client_id: client_id.into(),
         clean_start: wish.clean_start,
         expiry_s: wish.expiry_s,
         will,

@@ -164,7 +164,7 @@ impl Shard {
             if self.calls.find_stored(device, stored).is_some() {
                 continue;
             }
-            let (progress, deadline) = if call.status() == CallStatus::Delivered {
+            let (progress, deadline) = if call.status == i32::from(CallStatus::Delivered) {
                 (Progress::Delivered, self.now.timestamp.0.saturating_add(limits::CALL_ANSWER_MS).min(call.expiration_ts))
             } else {
                 (Progress::Waiting, call.expiration_ts)

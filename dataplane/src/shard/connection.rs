@@ -9,14 +9,14 @@ use schemas::id::{CredentialId, DeviceId, TenantId};
 
 use crate::clock::Instant;
 use crate::rules::Plan;
-use crate::session::{GatewayOperation, Outcome, Receipt, Session};
+use crate::session::{GatewayOperation, Outcome, AnySession, Receipt};
 use crate::transport::Socket;
 
 /// A connection as the turn sees it.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub socket: Socket,
-    pub session: Session,
+    pub session: AnySession,
     /// Bytes received but not yet consumed: a partial packet, or whole ones behind unsettled receipts.
     pub unread: Box<[u8]>,
     pub accepted: Instant,
@@ -33,6 +33,8 @@ pub(super) struct Connection {
     pub flushing: bool,
     /// Output reflects writes whose tickets are not durable yet: so many of them are waited for (DESIGN 8.1, 3).
     pub held: u32,
+    /// CONNECT and what came behind it, while the control plane is asked whose it is.
+    pub inquired: Box<[u8]>,
     /// Bytes of output that the socket did not take.
     pub unsent_bytes: usize,
 }
@@ -117,7 +119,7 @@ pub(super) struct Parked {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, session: Session, accepted: Instant) -> Self {
+    pub(super) fn new(socket: Socket, session: AnySession, accepted: Instant) -> Self {
         Self {
             socket,
             session,
@@ -130,6 +132,7 @@ impl Connection {
             writing: false,
             flushing: false,
             held: 0,
+            inquired: Box::default(),
             unsent_bytes: 0,
         }
     }

@@ -136,12 +136,12 @@ impl Shard {
             match (child, what) {
                 (Some(child), What::Deed(Deed::Detach)) => {
                     gateway.attached.remove(&child);
-                    self.send_errand(Errand { from, device: child, credential: None, child: Some(name), deed: Deed::Detach });
+                    self.send_errand(Errand { from, device: child, child: Some(name), deed: Deed::Detach });
                 }
                 (Some(child), What::Deed(deed)) => {
                     pack.open += 1;
                     gateway.attached.insert(child, Arc::clone(&name));
-                    self.send_errand(Errand { from, device: child, credential: None, child: Some(name), deed });
+                    self.send_errand(Errand { from, device: child, child: Some(name), deed });
                 }
                 (Some(child), What::Claim { secret_key, duration_ms }) => {
                     pack.open += 1;
@@ -206,7 +206,7 @@ impl Shard {
         for (child, name) in &gateway.attached {
             let from = Address { shard: self.index, connection: key, receipt: None, pack: 0 };
             let name = Some(Arc::clone(name));
-            self.send_errand(Errand { from, device: *child, credential: None, child: name, deed: Deed::Detach });
+            self.send_errand(Errand { from, device: *child, child: name, deed: Deed::Detach });
         }
     }
 

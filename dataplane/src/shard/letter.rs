@@ -4,7 +4,7 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use schemas::id::{CredentialId, DeviceId};
+use schemas::id::DeviceId;
 
 use super::ledger::OwnedDownlink;
 use super::slab::Key;
@@ -36,8 +36,6 @@ pub(super) struct Address {
 pub(super) struct Errand {
     pub from: Address,
     pub device: DeviceId,
-    /// What was shown for it; it may have been revoked in flight. A gateway's children show nothing.
-    pub credential: Option<CredentialId>,
     /// The name by which a gateway speaks of it.
     pub child: Option<Arc<str>>,
     pub deed: Deed,

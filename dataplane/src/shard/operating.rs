@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use schemas::chain::MessageType;
-use schemas::id::{DeviceId, TenantId};
+use schemas::id::DeviceId;
 use uuid::Uuid;
 
 use super::delivering::Through;
@@ -51,7 +51,7 @@ impl Shard {
                 let to = Address { shard: self.index, connection: key, receipt, pack: 0 };
                 self.keep_identifier(device, promise);
                 match task(device, operation) {
-                    Ok(task) => self.start(to, (device, None), task),
+                    Ok(task) => self.start(to, device, task),
                     Err(outcome) => return self.settle_later(key, receipt, outcome),
                 }
                 Flow::More
@@ -62,26 +62,25 @@ impl Shard {
     /// An operation of whoever shows `token`: a transport without sessions.
     pub(super) fn request(&mut self, key: Key, token: &str, operation: Operation<'_>, receipt: Receipt) -> Flow {
         let to = Address { shard: self.index, connection: key, receipt: Some(receipt), pack: 0 };
-        let nobody = (DeviceId(Uuid::nil()), None);
         let whose = match (&operation, auth::by_token(&self.directory, token)) {
-            (Operation::Provision { .. }, _) => nobody,
-            (_, Ok(entry)) => (entry.device, Some(entry.credential)),
+            (Operation::Provision { .. }, _) => DeviceId(Uuid::nil()),
+            (_, Ok(entry)) => entry.device,
             (_, Err(_)) => {
                 self.counters.increment(Counter::SessionsRefused);
                 return self.settle_later(key, Some(receipt), Outcome::Unauthorized);
             }
         };
-        match task(whose.0, operation) {
+        match task(whose, operation) {
             Ok(task) => self.start(to, whose, task),
             Err(outcome) => return self.settle_later(key, Some(receipt), outcome),
         }
         Flow::More
     }
 
-    fn start(&mut self, to: Address, whose: (DeviceId, Option<schemas::id::CredentialId>), task: Task) {
+    fn start(&mut self, to: Address, whose: DeviceId, task: Task) {
         let (ask, asker) = match task {
             Task::Deed(deed) => {
-                return self.send_errand(Errand { from: to, device: whose.0, credential: whose.1, child: None, deed });
+                return self.send_errand(Errand { from: to, device: whose, child: None, deed });
             }
             Task::Ask(ask) => (ask, Asker::Answer(to)),
             Task::Piece { ask, package, request, chunk } => (ask, Asker::Piece { to, package, request, chunk }),
@@ -190,7 +189,7 @@ impl Shard {
     pub(super) fn say(&mut self, device: DeviceId, operation: Operation<'_>) {
         let nobody = Address { shard: self.index, connection: Key::NONE, receipt: None, pack: 0 };
         if let Ok(Task::Deed(deed)) = task(device, operation) {
-            self.perform(Errand { from: nobody, device, credential: None, child: None, deed });
+            self.perform(Errand { from: nobody, device, child: None, deed });
         }
     }
 
@@ -407,6 +406,3 @@ fn task(device: DeviceId, operation: Operation<'_>) -> Result<Task, Outcome> {
         Operation::Gateway { .. } => return Err(Outcome::Forbidden),
     }))
 }
-
-/// A device that nobody owns yet, for what is asked before there is one.
-pub(super) const NO_TENANT: TenantId = TenantId(Uuid::nil());

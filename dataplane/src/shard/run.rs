@@ -5,6 +5,7 @@ use std::{cell::RefCell, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration
 
 use super::bell::{Bell, Listener};
 use super::event::{Doorbell, Mailbox};
+use super::inquiring::Questions;
 use super::ledger::{Ledger, Reopen};
 use super::mesh::Mesh;
 use super::placement::Placement;
@@ -60,6 +61,8 @@ pub struct Parts {
     pub reopen: Box<dyn Fn() -> Result<Arc<dyn Engine>, crate::store::StoreError> + Send>,
     pub epoch: u32,
     pub pools: limits::Pools,
+    /// Questions for the control plane.
+    pub questions: tokio::sync::mpsc::Sender<crate::registry::Question>,
 }
 
 impl std::fmt::Debug for Parts {
@@ -195,6 +198,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         reopen,
         epoch,
         pools,
+        questions,
         ..
     } = parts;
     let reopen: Reopen = reopen;
@@ -226,6 +230,12 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         connections: Slab::default(),
         lingering: Slab::default(),
         sessions: Default::default(),
+        through: Default::default(),
+        polls: Default::default(),
+        calls: Default::default(),
+        client_calls: Default::default(),
+        wills: Default::default(),
+        questions: Questions::new(questions),
         ready: Default::default(),
         held: Vec::new(),
         loads: Default::default(),

@@ -134,8 +134,7 @@ impl Shard {
                 self.goodbye(key, with_will, expiry_s);
                 Flow::Stop
             }
-            // WebSocket framing is a part of the socket; bytes behind the request are not expected before the 101.
-            Intent::Upgrade => self.upgrade(key),
+            Intent::Upgrade => Flow::Stop,
         }
     }
 

@@ -29,7 +29,7 @@ use crate::clock::{Clock, Instant, Now};
 use crate::limits::{self, Pools};
 use crate::message::Readings;
 use crate::metric::{Counter, ShardCounters, ShardHealth};
-use crate::session::{Close, Reason, Session};
+use crate::session::{Close, AnySession, Reason};
 use crate::snapshot::{Directory, Table};
 use crate::transport::{Accepted, Happened, ReadySet, Received, Sent, Socket, accept};
 
@@ -150,7 +150,7 @@ impl Shard {
         match letter {
             Letter::Moved(moved) => {
                 let Moved { stream, bytes, accepted } = *moved;
-                let Some(key) = self.connect(Socket::adopt(stream), Session::mqtt(accepted), accepted) else { return };
+                let Some(key) = self.connect(Socket::adopt(stream), AnySession::mqtt(accepted), accepted) else { return };
                 if let Some(connection) = self.connections.get_mut(key) {
                     self.ready.keep(connection.tenant(), 0, bytes.len());
                     connection.unread = bytes;
@@ -212,7 +212,8 @@ impl Shard {
             match accept(listener) {
                 Accepted::Stream(stream) => {
                     self.counters.increment(Counter::ConnectionsAccepted);
-                    self.connect(Socket::new(stream), self.now.instant);
+                    let now = self.now.instant;
+                    self.connect(Socket::new(stream), AnySession::mqtt(now), now);
                 }
                 Accepted::Nothing => {
                     self.accepting = false;
@@ -231,12 +232,12 @@ impl Shard {
     }
 
     /// Takes a socket in; `None` when there is no room for it.
-    fn connect(&mut self, socket: Socket, accepted: Instant) -> Option<Key> {
+    fn connect(&mut self, socket: Socket, session: AnySession, accepted: Instant) -> Option<Key> {
         if self.draining || self.connections.len() >= self.pools.connections {
             self.counters.increment(Counter::ConnectionsRefused);
             return None;
         }
-        let key = self.connections.insert(Connection::new(socket, accepted))?;
+        let key = self.connections.insert(Connection::new(socket, session, accepted))?;
         let added = self.connections.get(key).map(|connection| self.set.add(&connection.socket, key.token(false)));
         if let Some(Err(error)) = added {
             self.counters.increment(Counter::ConnectionsRefused);

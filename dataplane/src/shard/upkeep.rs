@@ -6,7 +6,7 @@ use schemas::id::{DeviceId, EntityId};
 use super::asking;
 use super::connection::Standing;
 use super::event::Event;
-use super::ledger::Standstill;
+use super::ledger::{Owed, Standstill};
 use super::residents::{Parked, Parking};
 use super::slab::Key;
 use super::turn::Shard;
