@@ -5,6 +5,7 @@
 //! ticket, and sends what [`Session::output`] holds. An `Err` of any verb means: call [`Session::close`], send, close.
 
 pub mod harness;
+pub mod http;
 mod mqtt;
 mod operation;
 #[cfg(test)]
