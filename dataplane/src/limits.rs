@@ -36,6 +36,30 @@ pub const CLIENT_PACKET_BYTES_MIN: u32 = 128;
 /// Longest access token accepted, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 256;
 
+/// Largest head of an HTTP request (request line and headers), in bytes: 431 beyond it.
+pub const HTTP_HEAD_BYTES_MAX: usize = 8_192;
+/// Longest request line, in bytes: 414 beyond it.
+pub const HTTP_REQUEST_LINE_BYTES_MAX: usize = 4_096;
+/// Headers of one HTTP request: 431 beyond them.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Longest line before a chunk of a body, in bytes; what a client adds to the size means nothing here.
+pub const HTTP_CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Largest body in chunks as it comes, in bytes: sizes, line ends and trailers beside a payload of [`PAYLOAD_BYTES_MAX`]. 413
+/// beyond it.
+pub const HTTP_CHUNKED_BYTES_MAX: usize = READ_BUFFER_BYTES - HTTP_HEAD_BYTES_MAX;
+/// From the end of a request's head to the end of its body, in milliseconds: 408 beyond it.
+pub const HTTP_BODY_DEADLINE_MS: u64 = 60_000;
+/// How long an HTTP connection without an open request is kept, in milliseconds.
+pub const HTTP_IDLE_MS: u64 = 60_000;
+/// How long a long poll waits when the request does not say, in milliseconds (ThingsBoard's default request timeout).
+pub const LONG_POLL_MS: u64 = 60_000;
+/// Longest wait of a long poll, in milliseconds; who asks for more gets this.
+pub const LONG_POLL_MS_MAX: u64 = 300_000;
+/// Seconds after which a device that was refused for a while may try again.
+pub const RETRY_AFTER_S: u32 = 1;
+/// Longest header of the PROXY protocol, version 2, in bytes: addresses and what proxies add to them.
+pub const PROXY_HEADER_BYTES_MAX: usize = 536;
+
 /// Readings of one message.
 pub const READINGS_PER_MESSAGE_MAX: usize = 4_096;
 /// Entries (distinct ts) of one message.
@@ -333,4 +357,8 @@ const MESH_SLOT_BYTES: usize = 16;
 
 const _: () = assert!(PAYLOAD_BYTES_MAX < PACKET_BYTES_MAX, "a payload must fit a packet with its topic");
 const _: () = assert!(PACKET_BYTES_MAX <= READ_BUFFER_BYTES, "a read buffer holds at least one whole packet");
+const _: () = assert!(
+    HTTP_HEAD_BYTES_MAX + PAYLOAD_BYTES_MAX <= READ_BUFFER_BYTES && PAYLOAD_BYTES_MAX < HTTP_CHUNKED_BYTES_MAX,
+    "a read buffer holds at least one whole request"
+);
 const _: () = assert!(ENTRIES_PER_MESSAGE_MAX <= READINGS_PER_MESSAGE_MAX, "an entry has at least one reading");

@@ -6,6 +6,7 @@
 
 mod any;
 pub mod harness;
+pub mod http;
 mod mqtt;
 mod operation;
 #[cfg(test)]
