@@ -86,6 +86,20 @@ pub const READ_BUFFER_BYTES: usize = 131_072;
 pub const PARTIAL_BYTES_PER_SHARD_MAX: usize = 64 << 20;
 /// Bytes read at once from one connection while more than half of that is in use.
 pub const SCARCE_READ_BYTES: usize = 4_096;
+/// Ciphertext that one thread reads, decrypts or encrypts at once, in bytes.
+pub const TLS_RECORDS_BYTES: usize = 65_536;
+/// Largest plaintext of one TLS record, in bytes (RFC 8446, 5.1).
+pub const TLS_RECORD_BYTES: usize = 16_384;
+/// An unfinished record or handshake message of one connection, in bytes: a client's certificate chain must fit.
+pub const TLS_PARTIAL_BYTES_MAX: usize = 32_768;
+/// Ciphertext of one connection that its socket did not take, in bytes: our own certificate chain must fit.
+pub const TLS_UNSENT_BYTES_MAX: usize = 131_072;
+/// Sessions of TLS 1.2 clients that cannot keep tickets; the others keep their sessions themselves.
+pub const TLS_SESSIONS_MAX: usize = 4_096;
+/// Certificates that a client's chain is tried with.
+pub const TLS_CHAIN_MAX: usize = 8;
+/// Largest PEM file of a certificate chain or key, in bytes.
+pub const PEM_BYTES_MAX: u64 = 1 << 20;
 /// Bytes consumed in one turn before what was written is committed and others are heard.
 pub const TURN_BYTES_MAX: usize = 256 << 10;
 /// Encoded bytes that peers do not take, all connections of one shard together, in bytes. The connection that would exceed it is
@@ -314,6 +328,7 @@ impl Pools {
         vec![
             term("connections", self.connections * CONNECTION_BYTES),
             term("read buffers", READ_BUFFERS_PER_SHARD * READ_BUFFER_BYTES),
+            term("TLS records", TLS_RECORDS_BYTES),
             term("partial packets", self.partial_bytes),
             term("output", self.output_bytes),
             term("promises", self.promises * PROMISE_BYTES),
@@ -361,4 +376,6 @@ const _: () = assert!(
     HTTP_HEAD_BYTES_MAX + PAYLOAD_BYTES_MAX <= READ_BUFFER_BYTES && PAYLOAD_BYTES_MAX < HTTP_CHUNKED_BYTES_MAX,
     "a read buffer holds at least one whole request"
 );
+const _: () = assert!(TLS_PARTIAL_BYTES_MAX + SCARCE_READ_BYTES <= TLS_RECORDS_BYTES, "a partial record can be made whole");
+const _: () = assert!(TLS_RECORD_BYTES + 2_048 < TLS_PARTIAL_BYTES_MAX, "a partial record can be kept");
 const _: () = assert!(ENTRIES_PER_MESSAGE_MAX <= READINGS_PER_MESSAGE_MAX, "an entry has at least one reading");
