@@ -3,14 +3,20 @@
 //! Never speaks HTTP or gRPC shapes.
 
 mod chain;
+mod claim;
+mod credential;
 mod customer;
 mod device;
+mod gateway;
 mod import;
 mod login;
 mod owner;
 mod profile;
+mod provision;
+mod quota;
 mod seed;
 mod tenant;
+mod tenant_profile;
 #[cfg(test)]
 pub(crate) mod tests;
 mod user;
@@ -21,6 +27,7 @@ use sea_orm::DatabaseConnection;
 use uuid::Uuid;
 
 pub use crate::access::{Caller, TokenPair};
+pub use crate::app::claim::Claimed;
 pub use crate::app::import::Imported;
 pub use crate::app::owner::Use;
 pub use crate::app::seed::Seeded;
@@ -61,6 +68,8 @@ pub struct App {
     tokens: Tokens,
     passwords: Passwords,
     throttle: Throttle,
+    /// Attempts to claim a device.
+    claims: Throttle,
     pool: telemetry::Pool,
 }
 
@@ -90,6 +99,7 @@ impl App {
             tokens,
             passwords: Passwords::new(),
             throttle: Throttle::new(),
+            claims: Throttle::new(),
             pool,
         }))
     }
@@ -123,6 +133,16 @@ impl App {
         let endpoints: Vec<String> =
             self.registry.instances().into_iter().filter(|one| one.connected).map(|one| one.query_endpoint).collect();
         Ok(self.pool.owner(&endpoints).await?)
+    }
+
+    /// Where a connected data plane answers what devices ask over HTTP.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when none is connected, or none has such a listener.
+    pub fn device_endpoint(&self) -> Result<String, Error> {
+        let connected = self.registry.instances().into_iter().filter(|one| one.connected && !one.device_endpoint.is_empty());
+        let mut endpoints = connected.map(|one| one.device_endpoint);
+        endpoints.next().ok_or_else(|| Error::Unavailable("no data plane is connected that serves devices over HTTP".to_owned()))
     }
 
     /// Closes the entity store; what is asked afterwards fails.

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cascade;
 pub mod chain;
 pub mod change_log;
+pub mod claim;
 mod contact;
 pub mod credential;
 pub mod customer;
@@ -15,6 +16,7 @@ mod page;
 pub mod profile;
 pub mod pushed;
 pub mod tenant;
+pub mod tenant_profile;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod user;

@@ -30,6 +30,9 @@ pub enum Error {
     /// A name, e-mail address or token that is taken.
     #[error("{} with such {field} already exists!", kind.noun())]
     Duplicate { kind: EntityKind, field: &'static str },
+    /// Its tenant may have no more of them.
+    #[error("{}s limit reached", .0.noun())]
+    LimitReached(EntityKind),
     #[error("Authentication failed: {0}")]
     Unauthenticated(&'static str),
     #[error("Token has expired")]
@@ -63,7 +66,7 @@ impl Error {
         match self {
             Self::Invalid(_) | Self::Refused(_) | Self::Duplicate { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(_) | Self::Expired => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::LimitReached(_) => StatusCode::FORBIDDEN,
             Self::NotFound { .. } | Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -84,6 +87,7 @@ impl Error {
             Self::NotFound { .. } | Self::Missing(_) => 32,
             Self::TooMany { .. } => 33,
             Self::Conflict { .. } => 35,
+            Self::LimitReached(_) => 41,
         }
     }
 }

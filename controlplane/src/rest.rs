@@ -4,10 +4,13 @@
 mod answer;
 mod auth;
 mod chain;
+mod claim;
+mod credential;
 mod customer;
 mod device;
 mod extract;
 mod fleet;
+mod forward;
 mod import;
 mod instance;
 mod profile;
@@ -15,6 +18,7 @@ mod record;
 mod shape;
 mod telemetry;
 mod tenant;
+mod tenant_profile;
 #[cfg(test)]
 pub(crate) mod tests;
 mod user;
@@ -84,6 +88,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(|| async { Html(include_str!("rest/home.html")) }))
         .route("/v3/api-docs", get(openapi.clone()))
         .route("/api/openapi.json", get(openapi))
+        .merge(forward::routes(Arc::clone(&app)))
         .merge(ws::routes(app))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -136,9 +141,12 @@ fn routes() -> OpenApiRouter<Web> {
     OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build())
         .merge(auth::routes())
         .merge(tenant::routes())
+        .merge(tenant_profile::routes())
         .merge(customer::routes())
         .merge(user::routes())
         .merge(device::routes())
+        .merge(credential::routes())
+        .merge(claim::routes())
         .merge(fleet::routes())
         .merge(import::routes())
         .merge(profile::routes())

@@ -36,6 +36,7 @@ pub enum Action {
     Assigned,
     Unassigned,
     CredentialsUpdated,
+    Provisioned,
     Login,
 }
 
@@ -49,6 +50,7 @@ impl Action {
             Self::Assigned => "ASSIGNED_TO_CUSTOMER",
             Self::Unassigned => "UNASSIGNED_FROM_CUSTOMER",
             Self::CredentialsUpdated => "CREDENTIALS_UPDATED",
+            Self::Provisioned => "PROVISION_SUCCESS",
             Self::Login => "LOGIN",
         }
     }

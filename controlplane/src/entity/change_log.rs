@@ -63,6 +63,8 @@ pub(super) fn number(kind: EntityKind) -> i64 {
         EntityKind::RuleChain => 5,
         EntityKind::Customer => 6,
         EntityKind::User => 7,
+        EntityKind::Installation => 8,
+        EntityKind::TenantProfile => 9,
     }
 }
 

@@ -24,6 +24,10 @@ impl ActiveModelBehavior for ActiveModel {}
 pub const EPOCH: &str = "epoch";
 /// The secret that signs sessions, as hexadecimal text.
 pub const JWT_KEY: &str = "jwt_key";
+/// What device passwords are hashed with, as hexadecimal text (DESIGN 27). Never replaced: passwords could not be checked any more.
+pub const CREDENTIAL_KEY: &str = "credential_key";
+/// The revision at which data planes were told of the key; absent where they have always known it.
+pub const CREDENTIAL_KEY_REVISION: &str = "credential_key_revision";
 /// How the database was seeded: `demo` or `plain`.
 pub const SEED: &str = "seed";
 

@@ -33,6 +33,7 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(list_infos))
         .routes(routes!(named))
         .routes(routes!(assign))
+        .routes(routes!(publish))
         .routes(routes!(unassign))
         .routes(routes!(unassign_from))
         .routes(routes!(of_customer))
@@ -96,6 +97,17 @@ async fn assign(
     Segment((customer, device)): Segment<(Uuid, Uuid)>,
 ) -> Result<Applied<DeviceShape>, Error> {
     Ok(Applied::of(web.app.assign_device(&caller, device, customer).await?))
+}
+
+/// Show a device to everybody: assign it to the tenant's public customer.
+#[utoipa::path(post, path = "/api/customer/public/device/{deviceId}", operation_id = "assignDeviceToPublicCustomer",
+    tag = "device", params(("deviceId" = Uuid, Path)), responses((status = 200, body = DeviceShape)))]
+async fn publish(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment(device): Segment<Uuid>,
+) -> Result<Applied<DeviceShape>, Error> {
+    Ok(Applied::of(web.app.publish_device(&caller, device).await?))
 }
 
 /// Take a device from its customer.

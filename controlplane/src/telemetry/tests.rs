@@ -31,6 +31,8 @@ type Answer<T> = Result<Response<T>, Status>;
 #[derive(Debug)]
 pub(crate) struct Fake {
     pub(crate) endpoint: String,
+    /// Where its devices would be served over HTTP; a test that serves them sets it.
+    pub(crate) device_endpoint: String,
     /// What was written, as text.
     pub(crate) written: Arc<Mutex<Vec<String>>>,
     /// What to send to every watch.
@@ -55,7 +57,7 @@ impl Fake {
             let incoming = TcpListenerStream::new(listener);
             tonic::transport::Server::builder().add_service(QueryServer::new(plane)).serve_with_incoming(incoming).await.unwrap();
         });
-        Self { endpoint, written, live, server }
+        Self { endpoint, device_endpoint: String::new(), written, live, server }
     }
 }
 

@@ -88,6 +88,7 @@ fn instance(fake: &Fake) -> Instance {
     Instance {
         instance_id: "fake".to_owned(),
         query_endpoint: fake.endpoint.clone(),
+        device_endpoint: fake.device_endpoint.clone(),
         shards: 2,
         version: "0".to_owned(),
         connected: true,
