@@ -2,6 +2,7 @@
 
 pub mod bell;
 pub mod event;
+pub mod listening;
 pub mod mesh;
 pub mod placement;
 pub mod run;
@@ -9,6 +10,7 @@ pub mod run;
 mod admitting;
 mod asking;
 mod calling;
+mod channel;
 mod connection;
 mod delivering;
 mod fairness;

@@ -1,7 +1,8 @@
 //! The session of a connection, whatever it speaks: the same verbs for all. Decides nothing itself.
 
+use super::http::{Decoded, Http};
 use super::mqtt;
-use super::{Admission, Close, Delivery, Downlink, Intent, Kept, Outcome, Receipt, Refusal, Sending, Topics, Will};
+use super::{Admission, Close, Delivery, Downlink, Intent, Kept, Outcome, Reason, Receipt, Refusal, Sending, Topics, Will};
 use crate::clock::Instant;
 use crate::codec::mqtt::Version;
 
@@ -9,6 +10,7 @@ use crate::codec::mqtt::Version;
 #[derive(Debug)]
 pub enum AnySession {
     Mqtt(mqtt::Session),
+    Http(Http),
 }
 
 impl AnySession {
@@ -18,13 +20,25 @@ impl AnySession {
         Self::Mqtt(mqtt::Session::new(accepted))
     }
 
-    /// See [`mqtt::Session::next`].
+    /// One that begins with a request.
+    #[must_use]
+    pub fn http(accepted: Instant) -> Self {
+        Self::Http(Http::new(accepted))
+    }
+
+    /// See [`mqtt::Session::next`] and [`Http::next`].
     ///
     /// # Errors
     /// The connection ends.
-    pub fn next<'a>(&mut self, input: &mut &'a [u8], now: Instant) -> Result<Option<Intent<'a>>, Close> {
+    pub fn next<'a, 'i: 'a>(
+        &mut self,
+        input: &mut &'i [u8],
+        decoded: &'a mut Decoded,
+        now: Instant,
+    ) -> Result<Option<Intent<'a>>, Close> {
         match self {
             Self::Mqtt(mqtt) => mqtt.next(input, now),
+            Self::Http(http) => http.next(input, decoded, now),
         }
     }
 
@@ -32,6 +46,7 @@ impl AnySession {
     pub fn blocked(&self) -> bool {
         match self {
             Self::Mqtt(mqtt) => mqtt.blocked(),
+            Self::Http(http) => http.blocked(),
         }
     }
 
@@ -42,6 +57,7 @@ impl AnySession {
     pub fn settle(&mut self, receipt: Receipt, outcome: Outcome) -> Result<(), Close> {
         match self {
             Self::Mqtt(mqtt) => mqtt.settle(receipt, outcome),
+            Self::Http(http) => http.settle(receipt, outcome),
         }
     }
 
@@ -56,10 +72,14 @@ impl AnySession {
         downlink: Option<Downlink<'_>>,
         now: Instant,
     ) -> Result<(), Close> {
-        match (self, downlink, receipt) {
-            (Self::Mqtt(mqtt), Some(downlink), receipt) => mqtt.answer(receipt, downlink, now).map(|_| ()),
-            (Self::Mqtt(mqtt), None, Some(receipt)) => mqtt.settle(receipt, outcome),
-            (Self::Mqtt(mqtt), None, None) => mqtt.refuse_unacked(outcome),
+        let mqtt = match self {
+            Self::Mqtt(mqtt) => mqtt,
+            Self::Http(http) => return answer_request(http, receipt, outcome, downlink, now),
+        };
+        match (downlink, receipt) {
+            (Some(downlink), receipt) => mqtt.answer(receipt, downlink, now).map(|_| ()),
+            (None, Some(receipt)) => mqtt.settle(receipt, outcome),
+            (None, None) => mqtt.refuse_unacked(outcome),
         }
     }
 
@@ -70,6 +90,8 @@ impl AnySession {
     pub fn refuse_unacked(&mut self, outcome: Outcome) -> Result<(), Close> {
         match self {
             Self::Mqtt(mqtt) => mqtt.refuse_unacked(outcome),
+            // Every request is answered.
+            Self::Http(_) => Ok(()),
         }
     }
 
@@ -77,6 +99,8 @@ impl AnySession {
     pub fn deliver(&mut self, downlink: Downlink<'_>, sending: Sending, now: Instant) -> Delivery {
         match self {
             Self::Mqtt(mqtt) => mqtt.deliver(downlink, sending, now),
+            // Whoever speaks HTTP asks for what there is.
+            Self::Http(_) => Delivery::NotSubscribed,
         }
     }
 
@@ -84,6 +108,7 @@ impl AnySession {
     pub fn admit(&mut self, admission: Admission, now: Instant) {
         match self {
             Self::Mqtt(mqtt) => mqtt.admit(admission, now),
+            Self::Http(_) => {}
         }
     }
 
@@ -91,6 +116,7 @@ impl AnySession {
     pub fn refuse(&mut self, refusal: Refusal) -> Close {
         match self {
             Self::Mqtt(mqtt) => mqtt.refuse(refusal),
+            Self::Http(_) => Close::from(Reason::Refused(refusal)),
         }
     }
 
@@ -101,6 +127,7 @@ impl AnySession {
     pub fn will(&self, will: &Will<'_>, topics: Option<&Topics>) -> Result<bool, Refusal> {
         match self {
             Self::Mqtt(mqtt) => mqtt.will(will, topics).map(|operation| operation.is_some()),
+            Self::Http(_) => Ok(false),
         }
     }
 
@@ -109,6 +136,7 @@ impl AnySession {
     pub fn assigned_client_id(&self) -> Option<String> {
         match self {
             Self::Mqtt(mqtt) => mqtt.assigned_client_id(),
+            Self::Http(_) => None,
         }
     }
 
@@ -117,18 +145,21 @@ impl AnySession {
     pub fn kept(&self) -> Kept {
         match self {
             Self::Mqtt(mqtt) => mqtt.kept(),
+            Self::Http(_) => Kept::default(),
         }
     }
 
     pub fn close(&mut self, close: Close) {
         match self {
             Self::Mqtt(mqtt) => mqtt.close(close),
+            Self::Http(http) => http.close(close),
         }
     }
 
     pub fn output(&mut self) -> &mut Vec<u8> {
         match self {
             Self::Mqtt(mqtt) => mqtt.output(),
+            Self::Http(http) => http.output(),
         }
     }
 
@@ -136,24 +167,28 @@ impl AnySession {
     pub fn deadline(&self) -> Instant {
         match self {
             Self::Mqtt(mqtt) => mqtt.deadline(),
+            Self::Http(http) => http.deadline(),
         }
     }
 
     pub fn elapse(&mut self, now: Instant) -> Option<Close> {
         match self {
             Self::Mqtt(mqtt) => mqtt.elapse(now),
+            Self::Http(http) => http.elapse(now),
         }
     }
 
     pub fn pause(&mut self) {
         match self {
             Self::Mqtt(mqtt) => mqtt.pause(),
+            Self::Http(http) => http.pause(),
         }
     }
 
     pub fn resume(&mut self, now: Instant) {
         match self {
             Self::Mqtt(mqtt) => mqtt.resume(now),
+            Self::Http(http) => http.resume(now),
         }
     }
 
@@ -171,6 +206,28 @@ impl AnySession {
                 Version::V311 => "MQTT 3.1.1",
                 Version::V5 => "MQTT 5",
             },
+            Self::Http(_) => "HTTP",
         }
     }
+}
+
+/// A request is answered by what it asked for, or by why there is nothing.
+fn answer_request(
+    http: &mut Http,
+    receipt: Option<Receipt>,
+    outcome: Outcome,
+    downlink: Option<Downlink<'_>>,
+    now: Instant,
+) -> Result<(), Close> {
+    let delivery = match downlink {
+        Some(downlink) if outcome == Outcome::Stored => http.answer(receipt, downlink, now)?,
+        _ => Delivery::NotSubscribed,
+    };
+    let outcome = match delivery {
+        Delivery::Queued | Delivery::QueuedUnacked => return Ok(()),
+        Delivery::NotSubscribed => outcome,
+        Delivery::Full => Outcome::Unavailable,
+        Delivery::TooLarge => Outcome::Unspecified,
+    };
+    receipt.map_or(Ok(()), |receipt| http.settle(receipt, outcome))
 }

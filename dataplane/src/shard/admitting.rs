@@ -17,6 +17,7 @@ use super::work::writing;
 use crate::auth::{self, Shown};
 use crate::metric::Counter;
 use crate::registry::{Ask, Told};
+use crate::transport::proven_chain;
 use crate::session::{self, Admission, Close, Credential, Kept, AnySession, Reason, Refusal, Topics, Wish};
 
 /// ThingsBoard's name for a client that wants to be provisioned.
@@ -30,7 +31,8 @@ impl Shard {
             return self.admit_provisioning(key);
         }
         let Some(connection) = self.connections.get_mut(key) else { return Flow::Stop };
-        let chain = connection.socket.peer_certificates();
+        let chain = proven_chain(connection.channel.stream.peer_certificates(), self.now.timestamp);
+        let chain: Vec<Vec<u8>> = chain.into_iter().map(|certificate| certificate.to_vec()).collect();
         let certificate = chain.first().map(Vec::as_slice);
         let shown = Shown { user_name, client_id, password, certificate };
         let identity = match auth::admit(&self.directory, self.table.credential_key(), &shown) {
@@ -197,10 +199,15 @@ impl Shard {
         }
         let Some(connection) = self.connections.remove(key) else { return Flow::Stop };
         self.forget_bytes(&connection);
-        if let Err(error) = self.set.remove(&connection.socket) {
+        if let Err(error) = self.set.remove(&connection.channel) {
             tracing::warn!(%error, "a connection that is handed over was not watched");
         }
-        let moved = Moved { stream: connection.socket.release(), bytes: whole.into(), accepted: connection.accepted };
+        let Ok(channel) = connection.channel.release() else {
+            // A peer that has not read its handshake and still says CONNECT: it may try again.
+            self.counters.increment(Counter::ConnectionsRefused);
+            return Flow::Stop;
+        };
+        let moved = Moved { channel, bytes: whole.into(), accepted: connection.accepted };
         self.mesh.send(owner, Letter::Moved(Box::new(moved)));
         self.counters.increment(Counter::ConnectionsHandedOver);
         Flow::Stop

@@ -7,15 +7,15 @@ use foldhash::fast::RandomState;
 use schemas::generated::kept::Will;
 use schemas::id::{CredentialId, DeviceId, TenantId};
 
+use super::channel::Channel;
 use crate::clock::Instant;
 use crate::rules::Plan;
 use crate::session::{GatewayOperation, Outcome, AnySession, Receipt};
-use crate::transport::Socket;
 
 /// A connection as the turn sees it.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub socket: Socket,
+    pub channel: Channel,
     pub session: AnySession,
     /// Bytes received but not yet consumed: a partial packet, or whole ones behind unsettled receipts.
     pub unread: Box<[u8]>,
@@ -119,9 +119,9 @@ pub(super) struct Parked {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, session: AnySession, accepted: Instant) -> Self {
+    pub(super) fn new(channel: Channel, session: AnySession, accepted: Instant) -> Self {
         Self {
-            socket,
+            channel,
             session,
             unread: Box::default(),
             accepted,

@@ -1,11 +1,11 @@
 //! What goes between shards, or from a shard to itself: connections that move, errands for a device's owner and their answers,
 //! downlinks for a gateway's connection. Values only. The path is the same whoever owns the device (DESIGN 8.3, 8).
 
-use std::net::TcpStream;
 use std::sync::Arc;
 
 use schemas::id::DeviceId;
 
+use super::channel::MovedChannel;
 use super::ledger::OwnedDownlink;
 use super::slab::Key;
 use crate::clock::Instant;
@@ -15,7 +15,7 @@ use crate::session::{Outcome, Package, Receipt};
 /// was parsed, so the owner starts from its first byte (DESIGN 11).
 #[derive(Debug)]
 pub(super) struct Moved {
-    pub stream: TcpStream,
+    pub channel: MovedChannel,
     pub bytes: Box<[u8]>,
     pub accepted: Instant,
 }

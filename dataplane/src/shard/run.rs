@@ -1,12 +1,13 @@
 //! The thread of a shard: its runtime and its turn loop. While there is work, turn follows turn; the runtime only lets the
 //! shard sleep until a descriptor is ready or a tick is due.
 
-use std::{cell::RefCell, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
 
 use super::bell::{Bell, Listener};
 use super::event::{Doorbell, Mailbox};
 use super::inquiring::Questions;
 use super::ledger::{Ledger, Reopen};
+use super::listening::Listening;
 use super::mesh::Mesh;
 use super::placement::Placement;
 use super::residents::Residents;
@@ -50,7 +51,7 @@ pub struct Parts {
     pub driver: Driver,
     pub durability: Durability,
     pub clock: Clock,
-    pub listener: TcpListener,
+    pub listeners: Vec<Listening>,
     pub heard: Listener,
     pub doorbell: Doorbell,
     pub mailbox: Mailbox,
@@ -187,7 +188,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         placement,
         durability,
         clock,
-        listener,
+        listeners,
         heard,
         doorbell,
         mailbox,
@@ -206,7 +207,9 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
     ledger.begin(Arc::clone(&engine))?;
     let set = ReadySet::new().map_err(ShardError::Runtime)?;
     set.add_reader(&heard, Token::DOORBELL).map_err(ShardError::Runtime)?;
-    set.add_reader(&listener, Token::LISTENER).map_err(ShardError::Runtime)?;
+    for (place, listening) in listeners.iter().enumerate() {
+        set.add_reader(&listening.socket, Token::listener(place)).map_err(ShardError::Runtime)?;
+    }
     let mut shard = Shard {
         index,
         placement,
@@ -224,9 +227,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         watches: Default::default(),
         set,
         heard,
-        listener: Some(listener),
-        // Whoever connected before the listener was watched.
-        accepting: true,
+        listeners,
         connections: Slab::default(),
         lingering: Slab::default(),
         sessions: Default::default(),
@@ -243,6 +244,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         interrupted: Default::default(),
         crowded: Vec::new(),
         flushing: Vec::new(),
+        decoded: Default::default(),
         scratch: vec![0; limits::READ_BUFFER_BYTES],
         unsent_bytes: 0,
         pools,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schemas::id::DeviceId;
 
+use super::channel::Channel;
 use super::connection::{Connection, Standing};
 use super::slab::Key;
 use super::turn::Shard;
@@ -11,8 +12,8 @@ use super::work::writing;
 use crate::limits;
 use crate::metric::Counter;
 use crate::rules::Plan;
-use crate::session::{Close, Intent, Outcome, Reason, Receipt};
-use crate::transport::{Received, Socket};
+use crate::session::{AnySession, Close, Intent, Outcome, Reason, Receipt};
+use crate::transport::{Fault, Received};
 
 /// Whether the session may be asked for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +45,18 @@ impl Shard {
         let scarce = self.ready.kept_bytes() > self.pools.partial_bytes / 2 && self.ready.above_share(tenant);
         let room = if scarce { scratch.len().min(length + limits::SCARCE_READ_BYTES) } else { scratch.len() };
         if length < room && connection.wants_service() {
-            match connection.socket.receive(&mut scratch[length..room]) {
-                Received::Bytes(count) => {
+            match connection.channel.receive(&mut scratch[length..room]) {
+                Received::Bytes { count, more } => {
                     length += count;
-                    // A short read took everything, so the next byte is a new edge (epoll(7)).
-                    connection.readable = length == room || connection.ended;
+                    // Whoever took everything hears of the next byte by a new edge (epoll(7)).
+                    connection.readable = more || connection.ended;
                 }
                 Received::Nothing => connection.readable = false,
                 Received::End => ended = true,
+                Received::Broken(fault) => {
+                    self.counters.increment(fault_counter(fault));
+                    ended = true;
+                }
             }
         }
         let mut input = &scratch[..length];
@@ -87,24 +92,40 @@ impl Shard {
     }
 
     fn advance(&mut self, key: Key, input: &mut &[u8]) {
-        loop {
-            let Some(connection) = self.connections.get_mut(key) else { return };
+        let mut decoded = std::mem::take(&mut self.decoded);
+        while let Some(connection) = self.connections.get_mut(key) {
             let whole = *input;
-            match connection.session.next(input, self.now.instant) {
-                Ok(None) => return,
-                Ok(Some(intent)) => match self.take_intent(key, intent, whole) {
-                    Flow::More => {}
-                    Flow::Stop => return,
-                    Flow::Again => {
-                        *input = whole;
-                        return;
-                    }
-                },
+            let flow = match connection.session.next(input, &mut decoded, self.now.instant) {
+                Ok(None) => Flow::Stop,
+                Ok(Some(Intent::Upgrade)) => {
+                    self.upgrade(key, std::mem::take(input));
+                    Flow::Stop
+                }
+                Ok(Some(intent)) => self.take_intent(key, intent, whole),
                 Err(close) => {
-                    return self.close(key, close);
+                    self.close(key, close);
+                    Flow::Stop
+                }
+            };
+            match flow {
+                Flow::More => {}
+                Flow::Stop => break,
+                Flow::Again => {
+                    *input = whole;
+                    break;
                 }
             }
         }
+        self.decoded = decoded;
+    }
+
+    /// From here on the connection speaks MQTT in WebSocket frames. `raw`: what was read behind the request.
+    fn upgrade(&mut self, key: Key, raw: &[u8]) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let said = std::mem::take(connection.session.output());
+        connection.channel.upgrade(said, raw);
+        connection.session = AnySession::mqtt(self.now.instant);
+        connection.readable |= connection.channel.has_unread();
     }
 
     fn take_intent(&mut self, key: Key, intent: Intent<'_>, whole: &[u8]) -> Flow {
@@ -134,6 +155,7 @@ impl Shard {
                 self.goodbye(key, with_will, expiry_s);
                 Flow::Stop
             }
+            // `advance` has the bytes behind it.
             Intent::Upgrade => Flow::Stop,
         }
     }
@@ -143,18 +165,18 @@ impl Shard {
         let Some(mut connection) = self.connections.remove(key) else { return };
         self.forget_bytes(&connection);
         connection.session.close(close);
-        let output = std::mem::take(connection.session.output());
-        if !connection.writing {
+        let mut output = std::mem::take(connection.session.output());
+        if !connection.writing && connection.held == 0 {
             // Whatever does not fit now is not worth waiting for.
-            let _sent = connection.socket.send(&output);
+            let _sent = connection.channel.send(&mut output);
         }
         if close.reason.is_protocol_error() {
             self.counters.increment(Counter::ProtocolErrors);
         } else if close.reason == Reason::KeepAlive {
             self.counters.increment(Counter::KeepAliveExpired);
         }
-        connection.socket.finish();
-        self.linger(connection.socket, close);
+        connection.channel.finish();
+        self.linger(connection.channel, close);
         if let Standing::Admitted(admitted) = connection.standing {
             let device = admitted.identity.device;
             if let Some(gateway) = &admitted.gateway {
@@ -235,14 +257,14 @@ impl Shard {
     }
 
     /// Keeps a socket until its peer is done reading and writing, for a while.
-    fn linger(&mut self, socket: Socket, close: Close) {
+    fn linger(&mut self, channel: Channel, close: Close) {
         let until = self.now.instant.after_ms(limits::LINGER_MS);
         // Whoever ended it is not waited for; neither is anybody when the process ends.
         if close.reason == Reason::PeerClosed || self.lingering.len() >= limits::LINGERING_PER_SHARD_MAX {
             return;
         }
-        let Some(key) = self.lingering.insert((until, socket)) else { return };
-        let renamed = self.lingering.get(key).map(|(_, socket)| self.set.rename(socket, key.token(true)));
+        let Some(key) = self.lingering.insert((until, channel)) else { return };
+        let renamed = self.lingering.get(key).map(|(_, channel)| self.set.rename(channel, key.token(true)));
         if !matches!(renamed, Some(Ok(()))) {
             self.lingering.remove(key);
         }
@@ -300,5 +322,12 @@ impl Shard {
         {
             self.awoke(device);
         }
+    }
+}
+
+fn fault_counter(fault: Fault) -> Counter {
+    match fault {
+        Fault::Certificate => Counter::CertificatesRefused,
+        Fault::Incompatible | Fault::Refused | Fault::Protocol => Counter::HandshakesFailed,
     }
 }

@@ -123,7 +123,7 @@ impl Shard {
                 self.lingering.remove(key);
             }
         }
-        self.accepting = true;
+        self.listeners.iter_mut().for_each(|listening| listening.waiting = true);
         self.mesh.push();
         self.expire();
         self.expire_polls();
@@ -340,7 +340,7 @@ impl Shard {
     fn drain(&mut self) {
         self.draining = true;
         // Closed, so that newcomers are refused by the kernel and try elsewhere.
-        self.listener = None;
+        self.listeners.clear();
         for key in self.connections.keys() {
             self.close(key, Close::from(Reason::ShuttingDown));
         }

@@ -55,12 +55,6 @@ impl Socket {
         }
     }
 
-    /// What the peer showed in its handshake, its own certificate first: nothing.
-    #[must_use]
-    pub fn peer_certificates(&self) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
-
     /// Says that nothing more will be written; what was written still arrives.
     pub(super) fn finish(&self) {
         // The peer may have ended it already; there is nothing left to do then.
