@@ -234,6 +234,8 @@ pub const EPOCH_BYTES_MAX: usize = 256;
 pub const CHANGES_PER_EVENT_MAX: usize = 512;
 /// Longest reason reported for a refused change, in bytes.
 pub const REFUSAL_REASON_BYTES_MAX: usize = 512;
+/// Between two looks at the certificate files, in milliseconds.
+pub const CERTIFICATES_LOOK_MS: u64 = 2_000;
 /// First pause before the control plane is called again, in milliseconds; it doubles up to the next constant.
 pub const RECONNECT_MS_MIN: u64 = 100;
 /// Longest pause before the control plane is called again, in milliseconds.

@@ -44,6 +44,8 @@ pub struct LinkSettings {
     pub instance_id: String,
     /// Where the control plane reaches this instance's Query service.
     pub query_endpoint: String,
+    /// Where the control plane reaches this instance's HTTP API of devices.
+    pub device_endpoint: String,
     /// The file that keeps the last good configuration.
     pub cache: PathBuf,
     pub shards: u16,
