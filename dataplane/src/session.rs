@@ -9,6 +9,7 @@ mod mqtt;
 mod operation;
 #[cfg(test)]
 mod tests;
+mod wording;
 
 pub use mqtt::Session;
 pub use operation::{Format, GatewayOperation, Operation, Package};

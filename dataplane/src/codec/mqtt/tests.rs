@@ -172,6 +172,7 @@ fn properties_are_checked() {
             ("3.15.2.1", b"\xf0\x02\x00\x00", ReasonCode),
             ("3.8.2.1.2", b"\x82\x09\x00\x01\x02\x0b\x00\x00\x01a\x00", PropertyValue),
             ("reserved option bits", b"\x82\x07\x00\x01\x00\x00\x01a\x40", SubscriptionOptions),
+            ("[MQTT-3.8.3-4]", b"\x82\x0f\x00\x01\x00\x00\x09$share/g/\x04", DecodeError::SharedNoLocal),
             ("retain handling 3", b"\x82\x07\x00\x01\x00\x00\x01a\x30", SubscriptionOptions),
             ("3.4.2.1", b"\x40\x03\x00\x01\x81", ReasonCode),
             ("3.14.2.1: a server's", b"\xe0\x01\x8e", ReasonCode),
@@ -450,6 +451,8 @@ fn only_we_refuse(error: DecodeError) -> bool {
             // The upper bits before MQTT 5.
             | SubscriptionOptions
             | DecodeError::ReasonCode
+            // No local on a shared subscription.
+            | DecodeError::SharedNoLocal
     )
 }
 
@@ -563,21 +566,25 @@ proptest! {
         topic in text(),
         payload in blob(),
         id in prop::option::of(1_u16..),
+        (alias, correlation, dup) in (prop::option::of(1_u16..), prop::option::of(blob()), any::<bool>()),
         codes in prop::collection::vec(0_u8..2, 1..300),
         v5 in any::<bool>(),
     ) {
         let (version, level) = if v5 { (Version::V5, 5) } else { (Version::V311, 4) };
-        let outgoing = Outgoing { topic: &topic, packet_id: id, payload: &payload };
+        let correlation = correlation.as_deref();
+        let outgoing = Outgoing { topic: &topic, topic_alias: alias, correlation, packet_id: id, dup, payload: &payload };
         let mut bytes = Vec::new();
         encode_publish(version, &outgoing, &mut bytes);
         prop_assert_eq!(Some(bytes.len()), outgoing_bytes(version, &outgoing));
         let theirs::Packet::Publish(publish) = their_opinion(level, &bytes).unwrap() else { panic!("a PUBLISH") };
         prop_assert_eq!((publish.topic_name.as_str(), publish.packet_id), (topic.as_str(), id));
         prop_assert_eq!(&publish.payload[..], &payload[..]);
-        prop_assert_eq!(publish.qos as u8, u8::from(id.is_some()));
+        prop_assert_eq!((publish.qos as u8, publish.dup), (u8::from(id.is_some()), dup && id.is_some()), "[MQTT-3.3.1-2]");
         // And we read our own.
         let Ok(Packet::Publish(ours)) = one(version, &bytes) else { panic!("a PUBLISH") };
         prop_assert_eq!((ours.topic, ours.packet_id, ours.payload), (topic.as_str(), id, &payload[..]));
+        prop_assert_eq!(ours.topic_alias, alias.filter(|_| v5));
+        same_properties(&ours.properties, &publish.properties);
 
         let id = id.unwrap_or(7);
         let (mut suback, mut unsuback) = (Vec::new(), Vec::new());
@@ -604,17 +611,28 @@ fn consumed(bytes: &[u8]) -> usize {
 #[test]
 fn our_small_packets_are_read_by_them() {
     let mut bytes = Vec::new();
-    encode_puback(Version::V5, 258, ReasonCode::PAYLOAD_FORMAT_INVALID, &mut bytes);
+    encode_ack(Version::V5, Acknowledgement::Puback, 258, ReasonCode::PAYLOAD_FORMAT_INVALID, Some("why"), &mut bytes);
     let theirs::Packet::PubAck(puback) = their_opinion(5, &bytes).unwrap() else { panic!("a PUBACK") };
     assert_eq!((puback.packet_id, puback.reason_code), (258, TheirReason::PayloadFormatInvalid));
+    assert_eq!(puback.properties.get(PropertyId::ReasonString), Some(&PropertyValue::Utf8String("why".into())));
+    for (packet, first) in [(Acknowledgement::Puback, 0x40), (Acknowledgement::Pubrec, 0x50), (Acknowledgement::Pubcomp, 0x70)] {
+        bytes.clear();
+        encode_ack(Version::V5, packet, 258, ReasonCode::SUCCESS, Some("unsaid"), &mut bytes);
+        encode_ack(Version::V5, packet, 258, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND, None, &mut bytes);
+        encode_ack(Version::V311, packet, 258, ReasonCode::PAYLOAD_FORMAT_INVALID, Some("unsaid"), &mut bytes);
+        assert_eq!(bytes, [first, 2, 1, 2, first, 3, 1, 2, 0x92, first, 2, 1, 2]);
+    }
     bytes.clear();
-    encode_puback(Version::V5, 258, ReasonCode::SUCCESS, &mut bytes);
-    encode_puback(Version::V311, 258, ReasonCode::PAYLOAD_FORMAT_INVALID, &mut bytes);
-    assert_eq!(bytes, [0x40, 2, 1, 2, 0x40, 2, 1, 2]);
+    encode_ack(Version::V5, Acknowledgement::Pubrec, 258, ReasonCode::QUOTA_EXCEEDED, Some(&"x".repeat(200)), &mut bytes);
+    let theirs::Packet::PubRec(pubrec) = their_opinion(5, &bytes).unwrap() else { panic!("a PUBREC") };
+    assert_eq!((pubrec.packet_id, pubrec.reason_code), (258, TheirReason::QuotaExceeded));
     bytes.clear();
-    encode_disconnect(ReasonCode::SESSION_TAKEN_OVER, &mut bytes);
+    encode_disconnect(ReasonCode::SESSION_TAKEN_OVER, Some("why"), &mut bytes);
     let theirs::Packet::Disconnect(disconnect) = their_opinion(5, &bytes).unwrap() else { panic!("a DISCONNECT") };
     assert_eq!(disconnect.reason_code, TheirReason::SessionTakenOver);
+    bytes.clear();
+    encode_disconnect(ReasonCode::SESSION_TAKEN_OVER, None, &mut bytes);
+    assert_eq!(bytes, [0xE0, 1, 0x8E]);
     bytes.clear();
     encode_pingresp(&mut bytes);
     assert!(matches!(their_opinion(4, &bytes), Ok(theirs::Packet::PingResp)));
@@ -633,9 +651,11 @@ fn our_connack_is_read_by_them() {
         subscription_ids_available: Some(false),
         shared_available: Some(false),
         server_keep_alive_s: Some(3_600),
+        topic_alias_maximum: Some(16),
+        reason_string: Some("why"),
     };
     let mut bytes = Vec::new();
-    encode_connack(Version::V5, ReasonCode::SUCCESS, &properties, &mut bytes);
+    encode_connack(Version::V5, true, ReasonCode::SUCCESS, &properties, &mut bytes);
     let theirs::Packet::ConnAck(connack) = their_opinion(5, &bytes).unwrap() else { panic!("a CONNACK") };
     let expected = ConnAckPacket::new(false, TheirReason::Success)
         .with_session_expiry_interval(0)
@@ -647,8 +667,10 @@ fn our_connack_is_read_by_them() {
         .with_wildcard_subscription_available(true)
         .with_subscription_identifier_available(false)
         .with_shared_subscription_available(false)
-        .with_server_keep_alive(3_600);
-    assert_eq!((connack.session_present, connack.reason_code), (false, TheirReason::Success));
+        .with_server_keep_alive(3_600)
+        .with_topic_alias_maximum(16)
+        .with_reason_string(String::from("why"));
+    assert_eq!((connack.session_present, connack.reason_code), (true, TheirReason::Success));
     let listed = |properties: &TheirProperties| {
         let mut listed: Vec<_> = properties.iter().map(|(id, value)| format!("{id:?} {value:?}")).collect();
         listed.sort();
@@ -656,6 +678,8 @@ fn our_connack_is_read_by_them() {
     };
     assert_eq!(listed(&connack.properties), listed(&expected.properties));
     bytes.clear();
-    encode_connack(Version::V311, ReasonCode::RETURN_NOT_AUTHORIZED, &properties, &mut bytes);
-    assert_eq!(bytes, [0x20, 2, 0, 5]);
+    encode_connack(Version::V311, false, ReasonCode::RETURN_NOT_AUTHORIZED, &properties, &mut bytes);
+    encode_connack(Version::V311, true, ReasonCode::SUCCESS, &properties, &mut bytes);
+    encode_connack(Version::V31, true, ReasonCode::SUCCESS, &properties, &mut bytes);
+    assert_eq!(bytes, [0x20, 2, 0, 5, 0x20, 2, 1, 0, 0x20, 2, 0, 0], "MQTT 3.1 has no session present");
 }

@@ -74,10 +74,6 @@ impl Session {
     /// CONNECT was read: what the codec cannot know is checked, then the shard is asked.
     pub(super) fn offer<'a>(&mut self, connect: &Connect<'a>, now: Instant) -> Result<Intent<'a>, Reason> {
         self.version = connect.version;
-        if let Err(refusal) = check(connect) {
-            self.answer_refusal(connect.version, refusal);
-            return Err(Reason::Refused(refusal));
-        }
         let mut expiry_asked_s = 0;
         for property in connect.properties.iter() {
             match property {
@@ -88,6 +84,10 @@ impl Session {
                 Property::RequestProblem(wanted) => self.explains = wanted,
                 _ => {}
             }
+        }
+        if let Err(refusal) = check(connect) {
+            self.answer_refusal(connect.version, refusal);
+            return Err(Reason::Refused(refusal));
         }
         self.session_expiry_is_zero = expiry_asked_s == 0;
         let keep_alive_s = keepalive::granted_s(connect.keep_alive_s);
@@ -120,9 +120,18 @@ impl Session {
     }
 
     fn answer_refusal(&mut self, version: Version, refusal: Refusal) {
-        encode_connack(version, false, refusal.code(version), &ConnackProperties::default(), &mut self.outbox);
+        // [MQTT-3.1.2-24]: nothing that the client does not accept, not even this.
+        if self.packet_bytes_max < REFUSAL_BYTES {
+            return;
+        }
+        // [MQTT-3.2.2-19]
+        let properties = ConnackProperties { reason_string: self.bearable(refusal.text()), ..ConnackProperties::default() };
+        encode_connack(version, false, refusal.code(version), &properties, &mut self.outbox);
     }
 }
+
+/// A CONNACK of MQTT 5 that only says no.
+const REFUSAL_BYTES: u32 = 5;
 
 /// Its QoS and its retain flag change nothing: a will is said by storing it, and nothing is retained.
 fn will<'a>(will: &mqtt::Will<'a>) -> Will<'a> {
