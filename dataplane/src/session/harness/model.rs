@@ -14,6 +14,7 @@ pub(super) struct Model {
     pub(super) over: bool,
     version: Option<Version>,
     client: Client,
+    clean_start: bool,
     keeps: bool,
     /// What is still to be acknowledged, in arrival order.
     owed: VecDeque<Owed>,
@@ -86,6 +87,7 @@ impl Model {
         let Ok(Some(frame)) = mqtt::frame(consumed, usize::MAX) else { panic!("an intent comes from a packet") };
         let Ok(Packet::Connect(connect)) = mqtt::decode(Version::V5, &frame) else { panic!("admission comes from CONNECT") };
         self.version = Some(connect.version);
+        self.clean_start = connect.clean_start;
         for property in connect.properties.iter() {
             match property {
                 Property::MaximumPacketSize(bytes) => self.client.packet_bytes_max = usize::try_from(bytes).unwrap_or(usize::MAX),
@@ -99,7 +101,7 @@ impl Model {
     pub(super) fn admit(&mut self, admission: &Admission) {
         self.admitted = true;
         self.keeps = admission.expiry_s > 0;
-        if let Some(kept) = &admission.kept {
+        if let Some(kept) = admission.kept.as_ref().filter(|_| !self.clean_start) {
             let own = kept.subscriptions.iter().filter(|_| !admission.provisioning);
             self.subscriptions = own.cloned().collect();
             let flow = Flow { stage: Stage::Received, durable: true };
@@ -259,7 +261,7 @@ impl Model {
                 let heard = topics.iter().find(|topic| self.qos_of(topic).is_some());
                 // Attributes also go to the profile's topic, whose name is the client's own.
                 let own = matches!(downlink, Downlink::AttributesUpdated { .. }) && self.has_own();
-                assert!(heard.is_none() && !own, "{downlink:?} is subscribed to: {:?}", self.subscriptions);
+                assert!(heard.is_none() && !own && !sending.again, "{downlink:?} is subscribed to: {:?}", self.subscriptions);
             }
             Delivery::Queued | Delivery::QueuedUnacked => self.sent.push_back((topics, sending, delivery)),
             Delivery::Full | Delivery::TooLarge => {}
@@ -352,6 +354,8 @@ impl Model {
         assert!(topic.starts_with("v2/r/res/") || topic.starts_with("down/") || topics.contains(&topic), "{topic}: {topics:?}");
         // A chunk for ThingsBoard's own client matches no filter of its.
         let qos = self.qos_of(&topic).or_else(|| self.qos_of("v2/fw/response/1"));
+        // What was sent before the client unsubscribed is still delivered [MQTT-3.10.4-3].
+        let qos = qos.or_else(|| sending.again.then_some(1));
         assert_eq!(qos, Some(publish.qos as u8), "[MQTT-3.3.4-2]: {topic}");
         assert_eq!(publish.qos == Qos::AtMostOnce, delivery == Delivery::QueuedUnacked);
         assert_eq!(publish.dup, sending.again && publish.qos != Qos::AtMostOnce, "[MQTT-3.3.1-1], [MQTT-3.3.1-2]");
@@ -432,7 +436,7 @@ fn topics(downlink: &Downlink<'_>) -> Vec<String> {
 }
 
 /// MQTT 5, 4.7, by recursion.
-fn matches(filter: &str, topic: &str) -> bool {
+pub(crate) fn matches(filter: &str, topic: &str) -> bool {
     match (filter.split_once('/'), topic.split_once('/')) {
         _ if filter == "#" => true,
         (None, None) => filter == "+" || filter == topic,

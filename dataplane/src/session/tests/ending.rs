@@ -4,6 +4,7 @@ use super::*;
 
 #[test]
 fn silence_ends_a_connection() {
+    // [MQTT-3.2.2-22].
     check("no CONNECT", vec![Elapse(9_999, None), Elapse(1, Some(Reason::ConnectTimeout)), Sends(vec![])]);
     let connect: Vec<u8> = connect4("id", 2, 60, "");
     let refused = Some(Reason::Refused(Refusal::Unavailable));
@@ -34,6 +35,7 @@ fn silence_ends_a_connection() {
 
 #[test]
 fn the_server_says_why_it_leaves() {
+    // [MQTT-3.14.2-2].
     for (reason, code) in [
         (Reason::TakenOver, Some(0x8E)),
         (Reason::Revoked, Some(0x98)),
@@ -75,20 +77,9 @@ fn a_goodbye_may_change_how_long_the_session_is_kept() {
 }
 
 #[test]
-fn every_reason_string_fits_the_smallest_packet() {
-    let decode = [
-        DecodeError::LengthOverlong,
-        DecodeError::PacketType,
-        DecodeError::TrailingBytes,
-        DecodeError::ProtocolLevel(200),
-        DecodeError::ConnectFlags,
-        DecodeError::PropertyMissing,
-        DecodeError::ReasonCode,
-    ];
-    let texts = decode.map(|error| Reason::Decode(error).text().into_owned());
-    let others = [Reason::PacketTooLarge, Reason::ReceiveMaximumExceeded, Reason::Revoked, Reason::KeepAlive];
-    let rate = Outcome::RateExceeded { retry_after_s: u32::MAX }.text().into_owned();
-    let longest =
-        texts.into_iter().chain(others.map(|reason| reason.text().into_owned())).chain([rate]).map(|text| text.len()).max();
-    assert!(longest.unwrap() + 12 <= usize::try_from(limits::CLIENT_PACKET_BYTES_MIN).unwrap());
+fn only_a_known_client_is_told_why_its_second_connect_is_none() {
+    // 0x84 is CONNACK's alone.
+    let reason = Reason::Decode(DecodeError::ProtocolName);
+    let again = packet(0x10, &[b"\x00\x04MQTX\x05\x02\0\0\0\0"]);
+    check("3.14.2.1", ready5(&[], vec![Break(again, &[], reason), Sends(disconnect5(reason, 0x82))]));
 }

@@ -21,6 +21,7 @@ fn pubcomp(id: u8) -> Vec<u8> {
 
 #[test]
 fn pubrec_waits_for_the_message_and_pubcomp_for_the_release() {
+    // [MQTT-2.2.1-5], [MQTT-4.3.3-12].
     check(
         "[MQTT-4.3.3-8], [MQTT-4.3.3-11]",
         kept5(vec![
@@ -113,6 +114,7 @@ fn a_message_that_comes_again_is_acknowledged_and_not_taken_again() {
 
 #[test]
 fn a_release_that_comes_again_waits_for_the_first() {
+    // [MQTT-3.7.2-1].
     let not_found = || ack5(0x70, 7, Outcome::NotFound, 0x92);
     check(
         "MQTT 5",

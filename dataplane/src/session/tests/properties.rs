@@ -36,12 +36,14 @@ proptest! {
 
     #[test]
     fn any_sequence_of_packets_and_deeds_holds_the_rules(script in script()) {
+        // [MQTT-4.1.0-1], [MQTT-4.12.0-6].
         harness::any(&script);
     }
 
     /// How the network cuts the stream changes nothing.
     #[test]
     fn cuts_change_nothing(cuts in prop::collection::vec(1_usize..30, 1..40)) {
+        // [MQTT-6.0.0-2].
         let stream = [
             connect4("id", 2, 60, ""),
             subscribe4(1, &[(ATTRIBUTES, 1)]),

@@ -38,6 +38,7 @@ fn topics_become_operations() {
 
 #[test]
 fn other_topics_are_unknown() {
+    // [MQTT-1.5.4-3], [MQTT-4.7.3-4].
     for topic in [
         "v1/devices/me/rpc/response/4294967296",
         "v1/devices/me/rpc/response/-1",
@@ -126,6 +127,7 @@ fn whoever_comes_to_be_provisioned_may_do_nothing_else() {
 
 #[test]
 fn acks_leave_in_arrival_order_and_say_what_happened() {
+    // [MQTT-4.3.2-4].
     let three4 = [1, 2, 3].map(|id| publish4(0x32, TELEMETRY, Some(id), b"{}")).concat();
     let expected: &[&str] = &["telemetry 0 {}", "telemetry 1 {}", "telemetry 2 {}"];
     check(
@@ -254,6 +256,7 @@ fn the_receive_maximum_leaves_room_for_everything_but_publishes() {
 
 #[test]
 fn what_a_client_must_not_send_closes_with_its_code() {
+    // [MQTT-4.13.1-1], [MQTT-4.13.2-1].
     use DecodeError::{PacketTooLarge, PacketType, ServerPacket, TopicAliasZero, TopicName};
     for (name, bytes, reason, code) in [
         ("alias 0", publish5(0x30, "", None, &[0x23, 0, 0], b""), Reason::Decode(TopicAliasZero), 0x94),
@@ -319,6 +322,19 @@ fn properties_that_nobody_here_needs_are_taken() {
     let properties =
         [&[1, 1][..], &[2, 0, 0, 0, 9], &[3, 0, 1, b'c'], &[0x26, 0, 1, b'n', 0, 1, b'v'], &[0x26, 0, 0, 0, 0]].concat();
     check("3.3.2.3", ready5(&[], vec![Feed(publish5(0x30, TELEMETRY, None, &properties, b"{}"), &["telemetry - {}"])]));
+    let expired = publish5(0x34, TELEMETRY, Some(1), &[2, 0, 0, 0, 0], b"{}");
+    check(
+        "[MQTT-4.3.3-13]",
+        ready5(
+            &[],
+            vec![
+                Feed(expired, &["telemetry 0 {}"]),
+                Settle(0, Outcome::Stored),
+                Feed(packet(0x62, &[&[0, 1]]), &[]),
+                Sends(vec![0x50, 2, 0, 1, 0x70, 2, 0, 1]),
+            ],
+        ),
+    );
 }
 
 #[test]

@@ -4,6 +4,8 @@ use super::*;
 
 #[test]
 fn only_the_devices_own_topics_can_be_subscribed() {
+    // [MQTT-2.2.1-6], [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-3.8.4-5], [MQTT-3.8.4-7], [MQTT-3.9.3-1], [MQTT-3.10.4-4],
+    // [MQTT-3.10.4-5], [MQTT-3.10.4-6], [MQTT-3.11.3-1], [MQTT-3.11.3-2].
     let filters = [
         (ATTRIBUTES, 2),
         (RESPONSES, 0),
