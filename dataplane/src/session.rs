@@ -11,6 +11,7 @@ mod mqtt;
 mod operation;
 #[cfg(test)]
 mod tests;
+mod wording;
 
 pub use any::AnySession;
 pub use mqtt::{Session, will_operation};
@@ -322,6 +323,8 @@ impl Reason {
     #[must_use]
     pub fn disconnect_code(self) -> Option<ReasonCode> {
         Some(match self {
+            // A second CONNECT is a protocol error, and 0x84 exists for CONNACK only (MQTT 5, 3.14.2.1).
+            Self::Decode(DecodeError::ProtocolName | DecodeError::ProtocolLevel(_)) => ReasonCode::PROTOCOL_ERROR,
             Self::Decode(error) => error.reason_code(),
             Self::UnexpectedPacket => ReasonCode::PROTOCOL_ERROR,
             Self::ReceiveMaximumExceeded => ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,

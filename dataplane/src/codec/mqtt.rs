@@ -15,7 +15,7 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 
-pub use ack::{Ack, Acknowledgement, Auth, Disconnect, encode_ack, encode_disconnect, encode_pingresp};
+pub use ack::{Ack, Acknowledgement, Auth, Disconnect, REASON_STRING_BYTES, encode_ack, encode_disconnect, encode_pingresp};
 pub use connect::{ConnackProperties, Connect, Will, encode_connack};
 pub use property::{Properties, Property};
 pub use publish::{Outgoing, Publish, encode_publish, outgoing_bytes};
@@ -149,6 +149,8 @@ pub enum DecodeError {
     NoFilter,
     #[error("reserved or invalid bits in the subscription options")]
     SubscriptionOptions,
+    #[error("no local on a shared subscription")]
+    SharedNoLocal,
     #[error("unknown property")]
     PropertyUnknown,
     #[error("a property that this packet must not have")]
@@ -179,6 +181,7 @@ impl DecodeError {
             Self::ServerPacket
             | Self::PacketIdZero
             | Self::NoFilter
+            | Self::SharedNoLocal
             | Self::PropertyNotAllowed
             | Self::PropertyDuplicate
             | Self::PropertyMissing

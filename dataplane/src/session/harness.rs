@@ -1,17 +1,29 @@
 //! What must hold for any sequence of bytes, settlements, downlinks and moments: called by the property tests and by the fuzz
 //! target. Panics when it does not hold, so the server never calls it.
 
-use std::collections::VecDeque;
+mod model;
+mod packets;
+
+#[cfg(test)]
+pub(crate) use model::matches;
+pub use packets::PACKET_LAST;
+
+use std::sync::Arc;
 
 use crate::clock::Instant;
 use crate::codec::cursor::Cursor;
-use crate::codec::mqtt::{self, Packet, PacketType, Property, Version};
-use crate::limits;
-use crate::session::{Admission, Close, Delivery, Downlink, Intent, Outcome, Reason, Receipt, Refusal, Sending, Session};
+use crate::codec::mqtt::{self, Packet, Version};
+use crate::session::{
+    Admission, Close, DecodeError, Delivery, Downlink, Intent, Kept, Outcome, Package, Reason, Receipt, Refusal, Sending,
+    Session, Topics,
+};
+use model::Model;
 
-/// Reads `script` as a list of deeds done to one session and checks after each that: receipts are numbered in arrival order;
-/// each PUBACK is for the oldest unacknowledged publish, and only after it was settled, exactly once; no settled publish at
-/// the front stays unacknowledged; output is whole packets of a server, none larger than the client accepts; nothing is
+/// Reads `script` as a list of deeds done to one session and compares it after each with a model that knows the protocol but not
+/// how the session keeps it: every message becomes one operation, a QoS 2 message one however often it comes; acknowledgements
+/// leave in arrival order, once each, after their receipts settled, with the outcome's code; a topic alias means what it was
+/// last set to; downlinks go where the client subscribed, with that QoS, an identifier that is free, within its receive maximum
+/// and its largest packet; what would be kept is what was granted and received; output is whole packets of a server; nothing is
 /// understood before CONNECT is admitted nor after the end.
 ///
 /// # Panics
@@ -26,7 +38,7 @@ pub fn any(script: &[u8]) {
                 let bytes = script.take(usize::from(argument)).unwrap_or_else(|| script.take_rest());
                 run.feed(bytes);
             }
-            1..=7 => run.feed(PACKETS[usize::from(argument) % PACKETS.len()]),
+            1..=7 => run.feed(packets::chosen(run.model.version(), argument)),
             8..=10 => run.settle(argument),
             11 => run.deliver(argument),
             12 => run.elapse(argument),
@@ -44,34 +56,13 @@ struct Run {
     now: Instant,
     /// Bytes that came and were not consumed.
     inbox: Vec<u8>,
-    /// Accepted QoS 1 publishes without PUBACK, in arrival order.
-    unacked: VecDeque<Promised>,
-    receipts: u64,
-    /// What the client accepts, once it said so.
-    packet_bytes_max: usize,
-    admitted: bool,
-    over: bool,
-}
-
-struct Promised {
-    receipt: Receipt,
-    packet_id: u16,
-    settled: bool,
+    model: Model,
 }
 
 impl Run {
     fn new() -> Self {
         let now = Instant::from_nanos(1);
-        Self {
-            session: Session::new(now),
-            now,
-            inbox: Vec::new(),
-            unacked: VecDeque::new(),
-            receipts: 0,
-            packet_bytes_max: usize::MAX,
-            admitted: false,
-            over: false,
-        }
+        Self { session: Session::new(now), now, inbox: Vec::new(), model: Model::default() }
     }
 
     fn feed(&mut self, bytes: &[u8]) {
@@ -83,66 +74,81 @@ impl Run {
             let next = self.session.next(&mut input, self.now);
             let consumed = &before[..before.len() - input.len()];
             match next {
-                Ok(Some(intent)) => self.understand(&intent, consumed),
-                Ok(None) => break,
+                Ok(Some(intent)) => {
+                    assert!(!consumed.is_empty(), "an intent comes from bytes");
+                    self.understand(&intent, consumed);
+                }
+                Ok(None) => {
+                    self.take_silently(consumed, false);
+                    break;
+                }
                 Err(close) => {
+                    // What cannot be read is no packet, and a slow peer is not read.
+                    let of_packet = !matches!(close.reason, Reason::Decode(_) | Reason::SlowPeer);
+                    self.take_silently(consumed, of_packet);
                     self.end(close);
                     break;
                 }
             }
-            assert!(!consumed.is_empty(), "an intent comes from bytes");
         }
         self.inbox = input.to_vec();
     }
 
     fn understand(&mut self, intent: &Intent<'_>, consumed: &[u8]) {
-        assert!(!self.over, "nothing is understood after the end");
-        let receipt = match *intent {
-            Intent::Admit(_) => {
-                assert!(!self.admitted, "one CONNECT per connection");
-                self.note_client_bounds(consumed);
-                return;
-            }
-            Intent::Operation { promise, .. } | Intent::UnknownTopic { promise } => promise.map(|promise| promise.receipt),
-            Intent::Release { receipt, .. } => Some(receipt),
-            Intent::Disconnect { .. } => {
-                // What was said before the goodbye may still be sent.
-                self.check_output();
-                self.over = true;
-                None
-            }
-            Intent::Subscribed | Intent::Unsubscribed | Intent::Ping | Intent::Acknowledged { .. } => None,
-            Intent::Request { .. } | Intent::Upgrade => panic!("MQTT has no such intent"),
-        };
-        assert!(self.admitted, "nothing is understood before CONNECT is admitted");
-        if let Some(receipt) = receipt {
-            assert_eq!(receipt, Receipt(self.receipts), "receipts are numbered in arrival order");
-            self.receipts += 1;
-            let packet_id = last_packet_id(self.session.version(), consumed);
-            self.unacked.push_back(Promised { receipt, packet_id, settled: false });
-            assert!(self.unacked.len() <= limits::RECEIPTS_PER_CONNECTION_MAX, "receipts are bounded");
+        assert!(!self.model.over, "nothing is understood after the end");
+        if let Intent::Admit(_) = intent {
+            assert!(!self.model.admitted, "one CONNECT per connection");
+            self.model.offered(consumed);
+            return;
+        }
+        assert!(self.model.admitted, "nothing is understood before CONNECT is admitted");
+        let packets = self.packets(consumed);
+        let (last, earlier) = packets.split_last().expect("an intent comes from a packet");
+        earlier.iter().for_each(|packet| self.model.take(packet, None));
+        self.model.take(last, Some(intent));
+        if matches!(intent, Intent::Disconnect { .. }) {
+            // What was said before the goodbye may still be sent.
+            self.check_output();
+            self.model.over = true;
         }
     }
 
-    fn note_client_bounds(&mut self, consumed: &[u8]) {
-        let Ok(Some(frame)) = mqtt::frame(consumed, usize::MAX) else { panic!("an intent comes from a packet") };
-        let Ok(Packet::Connect(connect)) = mqtt::decode(Version::V5, &frame) else { panic!("admission comes from CONNECT") };
-        for property in connect.properties.iter() {
-            if let Property::MaximumPacketSize(bytes) = property {
-                self.packet_bytes_max = usize::try_from(bytes).unwrap_or(usize::MAX);
+    /// Packets that meant nothing to the shard; the last one may be the one that broke the connection.
+    fn take_silently(&mut self, consumed: &[u8], broken: bool) {
+        if !self.model.admitted {
+            return;
+        }
+        let packets = self.packets(consumed);
+        let taken = packets.len() - usize::from(broken);
+        packets.iter().take(taken).for_each(|packet| self.model.take(packet, None));
+    }
+
+    /// The packets of `bytes`, without a last one that cannot be read.
+    fn packets<'a>(&self, bytes: &'a [u8]) -> Vec<Packet<'a>> {
+        let (mut rest, mut packets) = (bytes, Vec::new());
+        while let Ok(Some(frame)) = mqtt::frame(rest, usize::MAX) {
+            rest = &rest[frame.bytes..];
+            match mqtt::decode(self.session.version(), &frame) {
+                Ok(packet) => packets.push(packet),
+                Err(_) => assert!(rest.is_empty(), "nothing is read behind what cannot be read"),
             }
         }
+        packets
     }
 
     fn answer(&mut self, argument: u8) {
         if argument.is_multiple_of(8) {
             let close = self.session.refuse(Refusal::BadCredential);
             self.end(close);
-        } else {
-            self.session.admit(Admission::default(), self.now);
-            self.admitted |= self.session.connected();
-            self.feed(&[]);
+            return;
         }
+        let admission = admission(argument);
+        let was_connected = self.session.connected();
+        self.session.admit(admission.clone(), self.now);
+        if self.session.connected() && !was_connected {
+            self.model.admit(&admission);
+        }
+        self.feed(&[]);
     }
 
     fn settle(&mut self, argument: u8) {
@@ -152,41 +158,39 @@ impl Run {
         let outcome = OUTCOMES[usize::from(argument >> 5).saturating_sub(3)];
         let index = usize::from(argument & 0x1F);
         // Also receipts that do not exist, and the same ones again.
-        let receipt = self.unacked.get(index).map_or_else(|| Receipt(u64::from(argument)), |promised| promised.receipt);
-        let closes = self.session.settle(receipt, outcome);
-        match closes {
+        let receipt = self.model.receipt(index).unwrap_or_else(|| Receipt(u64::from(argument)));
+        match self.session.settle(receipt, outcome) {
             Err(close) => self.end(close),
-            Ok(()) => {
-                if let Some(promised) = self.unacked.iter_mut().find(|promised| promised.receipt == receipt) {
-                    promised.settled = true;
-                }
-            }
+            Ok(()) => self.model.settle(receipt, outcome),
         }
         self.check_output();
         self.feed(&[]);
     }
 
     fn deliver(&mut self, argument: u8) {
-        let id = u32::from(argument);
-        let json = &LONG_JSON[..usize::from(argument)];
-        let downlink = match argument % 4 {
-            0 => Downlink::AttributesUpdated { json },
-            1 => Downlink::AttributesResponse { id, json },
-            2 => Downlink::RpcRequest { id, json },
-            _ => Downlink::RpcResponse { id, json },
+        let downlink = downlink(argument);
+        let sending = Sending {
+            number: u64::from(argument >> 4),
+            packet_id: (argument & 0x80 != 0).then(|| u16::from(argument & 3)),
+            again: argument & 0x40 != 0,
         };
-        // Whatever the answer, the checks of the output judge it.
         let before = self.session.output().len();
-        let delivery = self.session.deliver(downlink, Sending::default(), self.now);
+        let format = self.session.format(&downlink);
+        let delivery = self.session.deliver(downlink, sending, self.now);
         let queued = self.session.output().len() > before;
         assert_eq!(queued, matches!(delivery, Delivery::Queued | Delivery::QueuedUnacked), "queued means queued");
+        if self.session.connected() {
+            let heard = delivery != Delivery::NotSubscribed;
+            assert!(format.is_some() == heard || (heard && sending.again), "a format for what is heard");
+            self.model.deliver(&downlink, sending, delivery);
+        }
     }
 
     fn elapse(&mut self, seconds: u8) {
         self.now = self.now.after_ms(u64::from(seconds) * 1_000);
         if let Some(close) = self.session.elapse(self.now) {
             self.end(close);
-        } else if !self.over {
+        } else if !self.model.over {
             assert!(self.session.deadline() > self.now, "a session that goes on has a deadline ahead");
         }
     }
@@ -200,77 +204,69 @@ impl Run {
     fn end(&mut self, close: Close) {
         self.session.close(close);
         self.check_output();
-        self.over = true;
+        self.model.over = true;
         assert!(!self.session.connected());
     }
 
     fn check_output(&mut self) {
         let output = std::mem::take(self.session.output());
-        assert!(output.is_empty() || !self.over, "nothing is said after the end");
-        let mut rest = output.as_slice();
-        while !rest.is_empty() {
-            let Ok(Some(frame)) = mqtt::frame(rest, self.packet_bytes_max) else { panic!("output is whole packets: {rest:?}") };
-            rest = &rest[frame.bytes..];
-            match frame.packet_type {
-                PacketType::Puback => {
-                    let promised = self.unacked.pop_front().expect("a PUBACK is for a publish");
-                    assert!(promised.settled, "a PUBACK comes after its receipt settled");
-                    assert_eq!(frame.body.get(..2), Some(&promised.packet_id.to_be_bytes()[..]), "PUBACKs in arrival order");
-                }
-                PacketType::Connack => {}
-                PacketType::Publish
-                | PacketType::Suback
-                | PacketType::Unsuback
-                | PacketType::Pingresp
-                | PacketType::Disconnect => assert!(self.admitted, "only CONNACK comes before admission"),
-                other => panic!("a server does not send {other:?}"),
-            }
-        }
+        assert!(output.is_empty() || !self.model.over, "nothing is said after the end");
+        self.model.hear(&output);
         if self.session.connected() {
-            assert!(self.unacked.front().is_none_or(|promised| !promised.settled), "a settled front is acknowledged");
-            assert_eq!(self.session.unsettled(), self.unacked.len(), "exactly one PUBACK per promise");
+            self.model.check_idle(self.session.unsettled());
+            self.model.check_kept(&self.session.kept());
         }
     }
 }
 
-/// The packet identifier of the PUBLISH that ends `consumed`.
-fn last_packet_id(version: Version, consumed: &[u8]) -> u16 {
-    let mut rest = consumed;
-    let mut last = None;
-    while let Ok(Some(frame)) = mqtt::frame(rest, usize::MAX) {
-        if let Ok(Packet::Publish(publish)) = mqtt::decode(version, &frame) {
-            last = publish.packet_id;
-        }
-        rest = &rest[frame.bytes..];
+fn admission(argument: u8) -> Admission {
+    let has = |bit: u8| argument & bit != 0;
+    let kept = Kept { subscriptions: vec![(String::from("v1/devices/me/attributes"), 1)], received: vec![1, 2] };
+    let topics = Topics { telemetry: "up/+".into(), attributes: "up/a/#".into(), attributes_subscribe: "down/+".into() };
+    Admission {
+        kept: has(0x02).then_some(kept),
+        expiry_s: if has(0x06) { 9 } else { 0 },
+        topics: has(0x10).then(|| Arc::new(topics)),
+        gateway: has(0x20),
+        provisioning: argument >= 0xF0,
     }
-    last.expect("a receipt comes from a PUBLISH with QoS 1")
+}
+
+fn downlink(argument: u8) -> Downlink<'static> {
+    let id = u32::from(argument % 3);
+    let json = &LONG_JSON[..usize::from(argument / 2)];
+    match argument % 10 {
+        0 => Downlink::AttributesUpdated { json },
+        1 => Downlink::AttributesResponse { id, json },
+        2 => Downlink::RpcRequest { id, json },
+        3 => Downlink::RpcResponse { id, json },
+        4 => Downlink::GatewayRpcRequest { json },
+        5 => Downlink::GatewayAttributesUpdated { json },
+        6 => Downlink::Chunk { package: Package::Firmware, request: id, chunk: 0, bytes: json },
+        7 => Downlink::Provisioned { json },
+        8 => Downlink::AttributesUpdated { json },
+        _ => Downlink::ChunkError { package: Package::Software, text: "no" },
+    }
 }
 
 const LONG_JSON: &[u8] = &[b'7'; 255];
 
-/// Packets that get a script past the parser; mutations of them come from the raw deed.
-const PACKETS: [&[u8]; 22] = [
-    b"\x10\x0f\x00\x04MQTT\x04\x82\x00\x3c\x00\x00\x00\x01t",
-    b"\x10\x10\x00\x04MQTT\x05\x82\x00\x3c\x00\x00\x00\x00\x01t",
-    b"\x10\x10\x00\x06MQIsdp\x03\x02\x00\x00\x00\x02id",
-    // MQTT 5 with session expiry, receive maximum 2, maximum packet size 128.
-    b"\x10\x1d\x00\x04MQTT\x05\x82\x00\x0a\x0d\x11\x00\x00\x00\x09\x21\x00\x02\x27\x00\x00\x00\x80\x00\x00\x00\x01t",
-    b"\x32\x1d\x00\x17v1/devices/me/telemetry\x00\x01{}",
-    b"\x32\x1d\x00\x17v1/devices/me/telemetry\x00\x02{}",
-    b"\x32\x1e\x00\x17v1/devices/me/telemetry\x00\x03\x00{}",
-    b"\x32\x1e\x00\x18v1/devices/me/attributes\x00\x04{}",
-    b"\x30\x1b\x00\x17v1/devices/me/telemetry{}",
-    b"\x32\x05\x00\x01x\x00\x05",
-    b"\x32\x06\x00\x01x\x00\x06\x00",
-    b"\x30\x24\x00\x22v1/devices/me/attributes/request/7",
-    b"\x82\x1d\x00\x01\x00\x18v1/devices/me/attributes\x01",
-    b"\x82\x1e\x00\x02\x00\x00\x18v1/devices/me/attributes\x01",
-    b"\x82\x21\x00\x03\x00\x1cv1/devices/me/rpc/response/+\x00",
-    b"\x82\x22\x00\x03\x00\x00\x1cv1/devices/me/rpc/response/+\x01",
-    b"\xa2\x1c\x00\x05\x00\x18v1/devices/me/attributes",
-    b"\xa2\x1d\x00\x06\x00\x00\x18v1/devices/me/attributes",
-    b"\x40\x02\x00\x01",
-    b"\x40\x02\x00\x02",
-    b"\xc0\x00",
-    b"\xe0\x00",
-];
+/// What a version without reason codes answers to a failed message: nothing, as it closes.
+fn code(version: Version, outcome: Outcome) -> u8 {
+    if version == Version::V5 { outcome.reason_code().0 } else { 0 }
+}
+
+/// Frames of what the server said.
+fn frames(output: &[u8], packet_bytes_max: usize) -> Vec<mqtt::Frame<'_>> {
+    let (mut rest, mut frames) = (output, Vec::new());
+    while !rest.is_empty() {
+        let frame = match mqtt::frame(rest, packet_bytes_max) {
+            Ok(Some(frame)) => frame,
+            Ok(None) | Err(DecodeError::PacketTooLarge) => panic!("output is whole packets that the client takes: {rest:?}"),
+            Err(error) => panic!("output is packets: {error}"),
+        };
+        rest = &rest[frame.bytes..];
+        frames.push(frame);
+    }
+    frames
+}

@@ -12,6 +12,7 @@ mod route;
 mod subscribing;
 mod subscriptions;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use connecting::Terms;
@@ -22,8 +23,8 @@ use subscriptions::Subscriptions;
 
 use crate::clock::Instant;
 use crate::codec::mqtt::{
-    self, Acknowledgement, DecodeError, Disconnect, Packet, PacketType, Property, ReasonCode, Version, encode_ack,
-    encode_disconnect, encode_pingresp,
+    self, Acknowledgement, DecodeError, Disconnect, Packet, PacketType, Property, REASON_STRING_BYTES, ReasonCode, Version,
+    encode_ack, encode_disconnect, encode_pingresp,
 };
 use crate::limits;
 use crate::session::{
@@ -188,7 +189,9 @@ impl Session {
             && self.version == Version::V5
             && let Some(code) = close.reason.disconnect_code()
         {
-            encode_disconnect(code, &mut self.outbox);
+            // [MQTT-3.14.2-3]
+            let text = close.reason.text();
+            encode_disconnect(code, self.bearable(&text), &mut self.outbox);
         }
         self.phase = Phase::Ended;
     }
@@ -341,7 +344,9 @@ impl Session {
                 Kind::Pubcomp if outcome == Outcome::Stored => (Acknowledgement::Pubcomp, ReasonCode::SUCCESS),
                 Kind::Pubcomp => (Acknowledgement::Pubcomp, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND),
             };
-            encode_ack(self.version, packet, pending.packet_id, code, &mut self.outbox);
+            // [MQTT-3.4.2-2], [MQTT-3.5.2-2], [MQTT-3.7.2-2]; [MQTT-3.1.2-29]
+            let text = if self.explains { outcome.text() } else { Cow::Borrowed("") };
+            encode_ack(self.version, packet, pending.packet_id, code, self.bearable(&text), &mut self.outbox);
             match pending.kind {
                 Kind::Pubrec if pending.is_first() => exactly_once::received(self, pending.packet_id, outcome),
                 Kind::Pubcomp if pending.is_first() => exactly_once::completed(self, pending.packet_id),
@@ -350,8 +355,20 @@ impl Session {
         }
     }
 
+    /// A reason string, if there is one and a packet of nothing else is no larger with it than the client accepts.
+    fn bearable<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let bytes = SMALL_PACKET_BYTES + REASON_STRING_BYTES + text.len();
+        let fits = u32::try_from(bytes).is_ok_and(|bytes| bytes <= self.packet_bytes_max);
+        (fits && !text.is_empty()).then_some(text)
+    }
+
     fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn rare_is_absent(&self) -> bool {
+        self.rare.is_none()
     }
 
     fn shed_rare(&mut self) {
@@ -366,6 +383,9 @@ impl Session {
 pub fn will_operation<'a>(topic: &str, payload: &'a [u8], topics: Option<&Topics>) -> Option<Operation<'a>> {
     route::will(topic, payload, topics)
 }
+
+/// The longest packet with a reason code and no properties, and one byte more of length.
+const SMALL_PACKET_BYTES: usize = 6;
 
 enum Step<'a> {
     Intent(Intent<'a>),

@@ -89,25 +89,49 @@ pub enum Acknowledgement {
     Pubcomp,
 }
 
-/// Appends one. The code is dropped before MQTT 5, and where it says success.
-pub fn encode_ack(version: Version, packet: Acknowledgement, packet_id: u16, code: ReasonCode, out: &mut Vec<u8>) {
-    let [high, low] = packet_id.to_be_bytes();
-    let first = match packet {
+/// Appends one. The code is dropped before MQTT 5, and where it says success. `why` comes only with a code.
+pub fn encode_ack(
+    version: Version,
+    packet: Acknowledgement,
+    packet_id: u16,
+    code: ReasonCode,
+    why: Option<&str>,
+    out: &mut Vec<u8>,
+) {
+    let id = packet_id.to_be_bytes();
+    let packet = match packet {
         Acknowledgement::Puback => PacketType::Puback,
         Acknowledgement::Pubrec => PacketType::Pubrec,
         Acknowledgement::Pubcomp => PacketType::Pubcomp,
-    }
-    .first_byte(0);
+    };
     if version != Version::V5 || code == ReasonCode::SUCCESS {
-        out.extend_from_slice(&[first, 2, high, low]);
+        out.extend_from_slice(&[packet.first_byte(0), 2]);
+        out.extend_from_slice(&id);
     } else {
-        out.extend_from_slice(&[first, 3, high, low, code.0]);
+        put_with_reason(packet, &id, code, why, out);
     }
 }
 
 /// Appends an MQTT 5 DISCONNECT. Before MQTT 5 a server has none.
-pub fn encode_disconnect(code: ReasonCode, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[PacketType::Disconnect.first_byte(0), 1, code.0]);
+pub fn encode_disconnect(code: ReasonCode, why: Option<&str>, out: &mut Vec<u8>) {
+    put_with_reason(PacketType::Disconnect, &[], code, why, out);
+}
+
+/// Bytes that a reason string adds to a packet, at most, besides its text.
+pub const REASON_STRING_BYTES: usize = 5;
+
+/// Without a reason string the properties, being none, are left out (MQTT 5, 3.4.2.2.1).
+fn put_with_reason(packet: PacketType, head: &[u8], code: ReasonCode, why: Option<&str>, out: &mut Vec<u8>) {
+    let properties = why.map(|why| 3 + why.len());
+    out.push(packet.first_byte(0));
+    field::put_varint(out, head.len() + 1 + properties.map_or(0, |length| field::varint_bytes(length) + length));
+    out.extend_from_slice(head);
+    out.push(code.0);
+    if let (Some(why), Some(length)) = (why, properties) {
+        field::put_varint(out, length);
+        out.push(property::REASON_STRING);
+        field::put_binary(out, why.as_bytes());
+    }
 }
 
 pub fn encode_pingresp(out: &mut Vec<u8>) {

@@ -114,6 +114,7 @@ pub struct ConnackProperties<'a> {
     pub subscription_ids_available: Option<bool>,
     pub shared_available: Option<bool>,
     pub server_keep_alive_s: Option<u16>,
+    pub reason_string: Option<&'a str>,
 }
 
 /// Appends a CONNACK. `code` is a return code before MQTT 5, where properties are left out; MQTT 3.1 has no session present.
@@ -145,6 +146,7 @@ impl ConnackProperties<'_> {
             + 2 * usize::from(self.maximum_qos.is_some())
             + 5 * usize::from(self.maximum_packet_size.is_some())
             + self.assigned_client_id.map_or(0, |id| 3 + id.len())
+            + self.reason_string.map_or(0, |why| 3 + why.len())
             + 3 * usize::from(self.server_keep_alive_s.is_some())
             + 3 * usize::from(self.topic_alias_maximum.is_some())
             + 2 * flags.iter().flatten().count()
@@ -171,9 +173,10 @@ impl ConnackProperties<'_> {
         ] {
             put(id, flag.map(|flag| [u8::from(flag)]).as_ref().map(<[u8; 1]>::as_slice));
         }
-        if let Some(id) = self.assigned_client_id {
-            out.push(property::ASSIGNED_CLIENT_ID);
-            field::put_binary(out, id.as_bytes());
+        let texts = [(property::ASSIGNED_CLIENT_ID, self.assigned_client_id), (property::REASON_STRING, self.reason_string)];
+        for (id, text) in texts.into_iter().filter_map(|(id, text)| Some((id, text?))) {
+            out.push(id);
+            field::put_binary(out, text.as_bytes());
         }
     }
 }

@@ -109,6 +109,10 @@ fn filter<'a>(version: Version, cursor: &mut Cursor<'a>) -> Result<Filter<'a>, D
     if options & reserved != 0 || retain_handling == 3 {
         return Err(DecodeError::SubscriptionOptions);
     }
+    // [MQTT-3.8.3-4]
+    if options & 0b0100 != 0 && name.starts_with("$share/") {
+        return Err(DecodeError::SharedNoLocal);
+    }
     Ok(Filter { name, qos, no_local: options & 0b0100 != 0, retain_as_published: options & 0b1000 != 0, retain_handling })
 }
 

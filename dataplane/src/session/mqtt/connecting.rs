@@ -1,5 +1,7 @@
 //! CONNECT and its answer. Never judges the credential: it hands it out and waits to be told.
 
+use std::hash::{BuildHasher, RandomState};
+
 use super::exactly_once::Unreleased;
 use super::{Phase, Session, keepalive, subscribing};
 use crate::clock::Instant;
@@ -14,6 +16,7 @@ pub(super) struct Terms {
     keep_alive_changed: bool,
     /// As the client put it, unbounded; 0 if it said nothing.
     expiry_asked_s: u32,
+    clean_start: bool,
     /// What makes the client identifier that the client did not give; 0: it gave one, or cannot be told.
     assigned: u64,
 }
@@ -24,6 +27,8 @@ impl Session {
         let Phase::Offered(terms) = self.phase else { return };
         let Admission { kept, expiry_s, topics, gateway, provisioning } = admission;
         let assigned = self.assigned_client_id();
+        // [MQTT-3.2.2-2]: whatever lay there, it is not resumed.
+        let kept = kept.filter(|_| !terms.clean_start);
         let properties = ConnackProperties {
             // MQTT 5, 3.2.2.3.2: the client is told where it differs from what it asked for.
             session_expiry_s: (expiry_s != terms.expiry_asked_s).then_some(expiry_s),
@@ -39,7 +44,7 @@ impl Session {
             ..ConnackProperties::default()
         };
         (self.keeps, self.topics, self.gateway, self.provisioning) = (expiry_s > 0, topics, gateway, provisioning);
-        // [MQTT-3.2.2-2], [MQTT-3.2.2-3]
+        // [MQTT-3.2.2-3]
         encode_connack(self.version, kept.is_some(), ReasonCode::SUCCESS, &properties, &mut self.outbox);
         if let Some(kept) = kept {
             subscribing::restore(self, &kept);
@@ -74,10 +79,6 @@ impl Session {
     /// CONNECT was read: what the codec cannot know is checked, then the shard is asked.
     pub(super) fn offer<'a>(&mut self, connect: &Connect<'a>, now: Instant) -> Result<Intent<'a>, Reason> {
         self.version = connect.version;
-        if let Err(refusal) = check(connect) {
-            self.answer_refusal(connect.version, refusal);
-            return Err(Reason::Refused(refusal));
-        }
         let mut expiry_asked_s = 0;
         for property in connect.properties.iter() {
             match property {
@@ -89,13 +90,19 @@ impl Session {
                 _ => {}
             }
         }
+        if let Err(refusal) = check(connect) {
+            self.answer_refusal(connect.version, refusal);
+            return Err(Reason::Refused(refusal));
+        }
         self.session_expiry_is_zero = expiry_asked_s == 0;
         let keep_alive_s = keepalive::granted_s(connect.keep_alive_s);
         self.phase = Phase::Offered(Terms {
             keep_alive_s,
             keep_alive_changed: keep_alive_s != connect.keep_alive_s,
             expiry_asked_s,
-            assigned: if connect.client_id.is_empty() { now.nanos().max(1) } else { 0 },
+            clean_start: connect.clean_start,
+            // Connections of one turn have one `now`: chance tells them apart.
+            assigned: if connect.client_id.is_empty() { RandomState::new().hash_one(now.nanos()).max(1) } else { 0 },
         });
         let expiry_s = match connect.version {
             Version::V5 => expiry_asked_s.min(limits::SESSION_EXPIRY_S_MAX),
@@ -120,9 +127,18 @@ impl Session {
     }
 
     fn answer_refusal(&mut self, version: Version, refusal: Refusal) {
-        encode_connack(version, false, refusal.code(version), &ConnackProperties::default(), &mut self.outbox);
+        // [MQTT-3.1.2-24]: nothing that the client does not accept, not even this.
+        if self.packet_bytes_max < REFUSAL_BYTES {
+            return;
+        }
+        // [MQTT-3.2.2-19]
+        let properties = ConnackProperties { reason_string: self.bearable(refusal.text()), ..ConnackProperties::default() };
+        encode_connack(version, false, refusal.code(version), &properties, &mut self.outbox);
     }
 }
+
+/// A CONNACK of MQTT 5 that only says no.
+const REFUSAL_BYTES: u32 = 5;
 
 /// Its QoS and its retain flag change nothing: a will is said by storing it, and nothing is retained.
 fn will<'a>(will: &mqtt::Will<'a>) -> Will<'a> {

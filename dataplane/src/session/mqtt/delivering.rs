@@ -47,11 +47,12 @@ fn target<'a>(subscriptions: &'a Subscriptions, request: Option<&'a Request>, do
 }
 
 fn queue(session: &mut Session, downlink: &Downlink<'_>, sending: Sending) -> Delivery {
+    let (family, numbers) = Family::of(downlink);
     let rare = session.rare.as_deref();
     let request = request_of(rare, downlink);
-    let Some(Target { topic, qos, slot, .. }) = target(&session.subscriptions, request, downlink) else {
-        return Delivery::NotSubscribed;
-    };
+    let heard = target(&session.subscriptions, request, downlink);
+    let heard = heard.or_else(|| if sending.again { Subscriptions::usual(family, numbers) } else { None });
+    let Some(Target { topic, qos, slot, .. }) = heard else { return Delivery::NotSubscribed };
     let alias = slot.filter(|_| session.topic_alias_maximum > 0).and_then(|slot| {
         let maximum = session.topic_alias_maximum;
         rare.map_or(Some((1, false)), |rare| rare.aliases.outbound(slot, maximum)).map(|(alias, known)| (slot, alias, known))

@@ -125,6 +125,7 @@ pub(super) fn release(session: &mut Session, packet_id: u16) -> Result<Option<Re
         // Released on an earlier connection, perhaps. MQTT 5 says so, before there is only one answer.
         None => session.receipts.grant(packet_id, Kind::Pubcomp, Outcome::NotFound),
     }
+    session.shed_rare();
     session.acknowledge();
     Ok(None)
 }

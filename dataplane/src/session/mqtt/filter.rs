@@ -58,6 +58,7 @@ mod tests {
 
     #[test]
     fn filters_match_topics() {
+        // [MQTT-4.7.2-1].
         for (filter, topic, expected) in [
             ("a/b", "a/b", true),
             ("a/b", "a/b/", false),
@@ -84,6 +85,7 @@ mod tests {
 
     #[test]
     fn filters_cover_filters() {
+        // [MQTT-4.7.1-1], [MQTT-4.7.1-2].
         for (wide, narrow, expected) in [
             ("a/+", "a/+", true),
             ("a/+", "a/7", true),

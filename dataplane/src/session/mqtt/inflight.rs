@@ -220,6 +220,7 @@ mod tests {
 
     #[test]
     fn packet_identifiers_skip_zero_and_those_in_use() {
+        // [MQTT-4.3.2-1].
         let mut downlinks = Downlinks { last_id: u16::MAX - 1, in_flight: Vec::new() };
         assert_eq!(downlinks.take(u16::MAX, Some(OWN_ID_FIRST), 5), Some(OWN_ID_FIRST));
         assert_eq!(downlinks.take(u16::MAX, Some(OWN_ID_FIRST), 6), None, "[MQTT-2.2.1-4]");

@@ -242,6 +242,13 @@ impl Subscriptions {
         found
     }
 
+    /// Where a message of this kind goes that the client was sent before it unsubscribed: it is still to be delivered
+    /// [MQTT-3.10.4-3].
+    pub(super) fn usual(family: Family, numbers: [u32; 2]) -> Option<Target<'static>> {
+        let slot = SLOTS.iter().find(|slot| slot.family == family)?;
+        Some(Target { topic: with_numbers(slot.topic, numbers), qos: Qos::AtLeastOnce, form: slot.form, slot: None })
+    }
+
     fn target_of(&self, index: usize, slot: &Slot, numbers: [u32; 2]) -> Option<Target<'static>> {
         let in_list = (self.subscribed & (1 << index) != 0).then(|| self.qos_of(index));
         if in_list.is_none() && self.narrow.is_none() {
