@@ -31,3 +31,4 @@ pub mod snapshot;
 pub mod start;
 pub mod store;
 pub mod transport;
+pub mod wheel;
