@@ -22,6 +22,7 @@ pub mod message;
 pub mod metric;
 pub mod payload;
 pub mod query;
+pub mod quota;
 pub mod rules;
 pub mod session;
 pub mod settings;
