@@ -23,6 +23,8 @@ pub mod metric;
 pub mod payload;
 pub mod query;
 pub mod registry;
+
+pub mod quota;
 pub mod rules;
 pub mod session;
 pub mod settings;
@@ -32,3 +34,4 @@ pub mod snapshot;
 pub mod start;
 pub mod store;
 pub mod transport;
+pub mod wheel;

@@ -120,6 +120,43 @@ pub const MESH_SLOTS: usize = 256;
 /// Messages waiting for their device's state to be loaded, connections of one shard.
 pub const PARKED_PER_SHARD_MAX: usize = 16_384;
 
+/// Sessions of one device at most, whatever its profile says (DESIGN 8.4, 12).
+pub const SESSIONS_PER_DEVICE_MAX: usize = 16;
+/// Connections accepted by one shard in a second; as many may come at once. Others wait in the kernel's queue.
+pub const ACCEPTS_PER_SHARD_S: u64 = 5_000;
+/// TLS handshakes begun by one shard in a second: what leaves it time for those who are connected.
+pub const HANDSHAKES_PER_SHARD_S: u64 = 1_000;
+/// For how long a handshake holds up others, in milliseconds; an older one waits for its peer.
+pub const HANDSHAKE_FRESH_MS: u64 = 1_024;
+/// Fresh handshakes under way on one shard.
+pub const HANDSHAKES_FRESH_MAX: u32 = 512;
+/// Handshakes under way on one shard, those that wait for their peer included.
+pub const HANDSHAKES_MAX: u32 = 4_096;
+/// Connections of one shard whose handshake was told to wait; beyond them none is accepted where TLS is spoken.
+pub const HANDSHAKES_WAITING_MAX: u32 = 2_048;
+/// From accept to CONNECT while newcomers crowd, in milliseconds; see [`CONNECT_DEADLINE_MS`].
+pub const CROWDED_CONNECT_DEADLINE_MS: u64 = 3_000;
+
+/// Failed logins of one address or credential within the next constant before it is no longer listened to, on one shard
+/// (ThingsBoard's IP block: 10, then 60 s).
+pub const LOGIN_FAILURES_MAX: u32 = 10;
+pub const LOGIN_WINDOW_MS: u64 = 60_000;
+/// For how long it is not listened to, in milliseconds.
+pub const LOGIN_REFUSAL_MS: u64 = 60_000;
+/// Addresses with failed logins that a shard remembers, and as many credentials.
+pub const THROTTLE_RECORDS_PER_SHARD: usize = 8_192;
+/// Logins with their address that a shard knows to be good.
+pub const TRUSTED_LOGINS_PER_SHARD: usize = 16_384;
+
+/// How long a block that a shard leases from a tenant's bucket should last, in milliseconds (DESIGN 8.4, 14).
+pub const LEASE_MS: u64 = 20;
+/// A shard's blocks are at most this part of its even share of a bucket: all leases together are an eighth of it.
+pub const LEASE_PARTS: u64 = 8;
+/// A lease that was not used for this long goes back, in milliseconds.
+pub const LEASE_UNUSED_MS_MAX: u64 = 200;
+/// A bucket that had no room is not asked again for this long, in milliseconds.
+pub const LEASE_REFUSAL_MS: u64 = 10;
+
 /// Resident state of one device, in bytes (DESIGN 8.5, 19).
 pub const DEVICE_STATE_BYTES_MAX: usize = 65_536;
 /// Resident device states of one shard, in bytes, before idle ones are evicted.
@@ -342,6 +379,8 @@ impl Pools {
             term("write buffers", self.write_buffer_bytes * 2),
             term("block cache share", self.block_cache_bytes / shards.max(1)),
             term("key names", KEY_NAMES_PER_SHARD_MAX * KEY_NAME_BYTES),
+            term("failed logins", 2 * THROTTLE_RECORDS_PER_SHARD * LOGIN_RECORD_BYTES + TRUSTED_LOGINS_PER_SHARD * 8),
+            term("addresses", self.connections * ADDRESS_BYTES),
             term("query", QUERY_BYTES_MAX),
         ]
     }
@@ -367,6 +406,10 @@ pub const PROCESS_BYTES: usize = 96 << 20;
 const CONNECTION_BYTES: usize = 1_536;
 /// A receipt, an answer or an update with its ticket; what an update carries comes on top and is bounded per watcher.
 const PROMISE_BYTES: usize = 128;
+/// What is known of an address or a credential that failed.
+pub const LOGIN_RECORD_BYTES: usize = 32;
+/// How many connections an address has. Each could have another one, and a map doubles.
+const ADDRESS_BYTES: usize = 40;
 /// A key's name, shared by both directions of a dictionary, with its entries.
 const KEY_NAME_BYTES: usize = 128;
 const EVENT_BYTES: usize = 128;
