@@ -22,9 +22,8 @@ pub mod message;
 pub mod metric;
 pub mod payload;
 pub mod query;
-pub mod registry;
-
 pub mod quota;
+pub mod registry;
 pub mod rules;
 pub mod session;
 pub mod settings;
