@@ -171,7 +171,8 @@ fn configure(files: &[CertificateFiles], provider: &Arc<CryptoProvider>) -> Resu
     for (index, pair) in files.iter().enumerate() {
         let Some((choice, not_after)) = read_pair(pair, provider, &mut problems) else { continue };
         if index > 0 && choice.hosts.is_empty() {
-            let reason = "names no DNS host in subjectAltName, so no client would get it; only the first certificate may".to_owned();
+            let reason =
+                "names no DNS host in subjectAltName, so no client would get it; only the first certificate may".to_owned();
             problems.push(Problem { path: pair.certificate.clone(), reason });
         }
         expiry = expiry.min(not_after);
@@ -204,11 +205,7 @@ fn of_first(files: &[CertificateFiles], error: &rustls::Error) -> Unusable {
 }
 
 /// Reads one chain with its key, and when the first certificate of the chain expires.
-fn read_pair(
-    files: &CertificateFiles,
-    provider: &CryptoProvider,
-    problems: &mut Vec<Problem>,
-) -> Option<(Choice, UnixTime)> {
+fn read_pair(files: &CertificateFiles, provider: &CryptoProvider, problems: &mut Vec<Problem>) -> Option<(Choice, UnixTime)> {
     let mut refused = |path: &Path, reason: String| problems.push(Problem { path: path.to_owned(), reason });
     let chain = read(&files.certificate).and_then(|pem| chain_of(&pem));
     let key = read(&files.key).and_then(|pem| key_of(&pem, provider));

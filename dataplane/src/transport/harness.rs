@@ -189,7 +189,7 @@ impl Run {
         self.damaged = true;
         let length = self.under_way.len();
         match self.under_way.get_mut(argument * 16 % length.max(1)) {
-            Some(byte) if argument % 2 == 0 => *byte ^= 1 << (argument / 2 % 8),
+            Some(byte) if argument.is_multiple_of(2) => *byte ^= 1 << (argument / 2 % 8),
             _ => self.under_way.extend(script.take(argument / 2)),
         }
     }

@@ -27,7 +27,10 @@ enum Kind {
 pub enum Received {
     /// `count` bytes. With `more` there may be further ones that no edge will tell of: read again before waiting. `count` is 0
     /// only with `more`, while TLS talks to itself.
-    Bytes { count: usize, more: bool },
+    Bytes {
+        count: usize,
+        more: bool,
+    },
     /// Nothing more until the next edge.
     Nothing,
     End,

@@ -74,6 +74,17 @@ pub const KEYS: &[Key] = &[
     ),
     key("", "instance_id", Rule::Name, None, "name of this data plane; chosen at first start and kept in data_dir if not given"),
     key("mqtt", "listen", Rule::Address, Some("0.0.0.0:1883"), "MQTT 3.1.1 and 5 over TCP"),
+    key("mqtt", "tls_listen", Rule::Address, None, "the same over TLS, usually port 8883; needs device.tls_certificates"),
+    key("device", "http_listen", Rule::Address, Some("0.0.0.0:8081"), "the HTTP API of devices"),
+    key("device", "http_tls_listen", Rule::Address, None, "the same over TLS; needs device.tls_certificates"),
+    key(
+        "device",
+        "tls_certificates",
+        Rule::FilePairs,
+        None,
+        "PEM certificate chains and private keys that devices see, as cert.pem:key.pem, chosen by host name, the first for all \
+         others; read again when they change",
+    ),
     key("http", "listen", Rule::Address, Some("127.0.0.1:8080"), "REST, WebSocket and OpenAPI of the control plane"),
     key("grpc", "listen", Rule::Address, Some("127.0.0.1:7070"), "where data planes subscribe to the control plane"),
     key("grpc", "tls_cert", Rule::Path, None, "PEM certificate chain of grpc.listen"),

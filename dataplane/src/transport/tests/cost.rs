@@ -2,21 +2,22 @@
 
 use std::io::{Read, Write};
 use std::process::Command;
-use std::sync::Arc;
 
 use rustls::version::{TLS12, TLS13};
 
 use super::fixture::{Authority, Talk, client_config, pair, server_config};
 use crate::transport::{Received, Sent, Stream};
 
-/// An idle TLS connection may hold this (issue 4: 12 KiB of user space, session included).
-const IDLE_BYTES_MAX: u64 = 10 << 10;
-const IDLE_CONNECTIONS: usize = 400;
+/// What rustls holds of an idle connection; with socket and session it is to be 12 KiB at most (issue 4).
+const IDLE_BYTES_MAX: u64 = 6 << 10;
+/// Few enough for 1,024 descriptors, four kinds together.
+const IDLE_CONNECTIONS: usize = 100;
 
 /// The measurements run in a process of their own: other tests allocate as well.
 fn measured(test: &str, unit: &str) -> Vec<u64> {
     let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
-    let run = Command::new(std::env::current_exe().unwrap()).args(["--exact", &name, "--ignored", "--nocapture"]).output().unwrap();
+    let run =
+        Command::new(std::env::current_exe().unwrap()).args(["--exact", &name, "--ignored", "--nocapture"]).output().unwrap();
     let said = String::from_utf8(run.stdout).unwrap();
     let numbers = said.lines().filter_map(|line| line.strip_suffix(unit)?.rsplit_once(' ')?.1.parse().ok());
     let numbers: Vec<u64> = numbers.collect();
@@ -42,6 +43,8 @@ fn resident() -> u64 {
 fn memory_of_idle_connections() {
     let authority = Authority::new("root");
     let server = server_config(&authority);
+    // Kept until the end: what one kind gives back, the next would take unseen.
+    let mut kept = Vec::new();
     for version in [&TLS12, &TLS13] {
         for shown in [None, Some(authority.issue(|_| {}))] {
             let client = client_config(&authority, version, shown.as_ref());
@@ -54,10 +57,10 @@ fn memory_of_idle_connections() {
                 (talk.stream, talk.far)
             };
             // The client's memory is there for the next client.
-            drop((0..16).map(|_| connect()).collect::<Vec<_>>());
+            kept.extend((0..4).map(|_| connect()));
             let before = resident();
-            let idle: Vec<_> = (0..IDLE_CONNECTIONS).map(|_| connect()).collect();
-            let bytes = (resident() - before) / idle.len() as u64;
+            kept.extend((0..IDLE_CONNECTIONS).map(|_| connect()));
+            let bytes = (resident() - before) / IDLE_CONNECTIONS as u64;
             println!("{version:?} certificate {}: {bytes}B", shown.is_some());
         }
     }
@@ -89,7 +92,7 @@ fn per_message(mut stream: Stream, mut client_echoes: impl FnMut(&mut Stream)) -
 fn processor_time_per_message() {
     let overhead = {
         let start = spent();
-        (0..10_000).for_each(|_| drop(std::hint::black_box(spent())));
+        (0..10_000).for_each(|_| assert!(spent() >= start));
         (spent() - start) / 10_000
     };
     let (near, far) = pair();
@@ -114,7 +117,6 @@ fn processor_time_per_message() {
         });
         println!("{version:?}: {}ns", tls - overhead);
     }
-    let _keep = Arc::clone(&server);
 }
 
 #[test]

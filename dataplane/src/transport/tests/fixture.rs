@@ -62,10 +62,7 @@ impl Authority {
 
     /// Writes a server's certificate for these hosts, and its key, as `{name}.pem` and `{name}.key`.
     pub(super) fn write(&self, folder: &Path, name: &str, hosts: &[&str]) -> CertificateFiles {
-        let files = CertificateFiles {
-            certificate: folder.join(format!("{name}.pem")),
-            key: folder.join(format!("{name}.key")),
-        };
+        let files = CertificateFiles { certificate: folder.join(format!("{name}.pem")), key: folder.join(format!("{name}.key")) };
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(hosts).unwrap().signed_by(&key, &self.issuer).unwrap();
@@ -86,8 +83,11 @@ fn authority_params(name: &str) -> CertificateParams {
 pub(super) fn as_version_1(issued: Issued) -> Issued {
     let (_, certificate) = elements(&issued.chain[0])[0];
     let outer = elements(certificate);
-    let body: Vec<u8> =
-        elements(outer[0].1).into_iter().filter(|(tag, _)| !matches!(tag, 0xA0 | 0xA3)).flat_map(|(tag, c)| der(tag, c)).collect();
+    let body: Vec<u8> = elements(outer[0].1)
+        .into_iter()
+        .filter(|(tag, _)| !matches!(tag, 0xA0 | 0xA3))
+        .flat_map(|(tag, c)| der(tag, c))
+        .collect();
     let body = der(0x30, &body);
     let mut signature = vec![0];
     signature.extend(issued.key.sign(&body).unwrap());
