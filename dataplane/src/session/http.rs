@@ -104,7 +104,7 @@ impl Http {
                     self.phase = Phase::Upgraded;
                     return Ok(Some(Intent::Upgrade));
                 }
-                // Responses could not follow it, and who asks for it knows what is still to come.
+                // Responses could not follow it: a client upgrades when it has them all.
                 Route::Upgrade { .. } => {
                     let response = answering::bad_request("an upgrade behind requests that are not answered");
                     self.respond_last(&response, Reason::UnexpectedPacket)?;

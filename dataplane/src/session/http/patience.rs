@@ -43,15 +43,15 @@ impl Patience {
     /// A part of a request is there. More of the same part moves no deadline: who sends a byte a second is not waited for.
     pub(super) fn began(&mut self, has_head: bool, now: Instant) {
         match (self.awaits, has_head) {
-            (Awaits::First | Awaits::Head | Awaits::Next, true) => self.expect(Awaits::Body, now),
-            (Awaits::Next, false) => self.expect(Awaits::Head, now),
+            (Awaits::First | Awaits::Head | Awaits::Next, true) => self.wait_for(Awaits::Body, now),
+            (Awaits::Next, false) => self.wait_for(Awaits::Head, now),
             (Awaits::Body, _) | (Awaits::First | Awaits::Head, false) => {}
         }
     }
 
     /// A whole request came.
     pub(super) fn request_came(&mut self, now: Instant) {
-        self.expect(Awaits::Next, now);
+        self.wait_for(Awaits::Next, now);
     }
 
     /// Nothing is open any more.
@@ -66,7 +66,7 @@ impl Patience {
 
     /// What is awaited has its whole time again.
     pub(super) fn restart(&mut self, now: Instant) {
-        self.expect(self.awaits, now);
+        self.wait_for(self.awaits, now);
     }
 
     pub(super) fn pause(&mut self) {
@@ -93,7 +93,7 @@ impl Patience {
         self.deadline
     }
 
-    fn expect(&mut self, awaits: Awaits, now: Instant) {
+    fn wait_for(&mut self, awaits: Awaits, now: Instant) {
         self.awaits = awaits;
         self.deadline = now.after_ms(awaits.ms());
     }
