@@ -27,6 +27,7 @@ pub use self::{
 use crate::{
     clock::Timestamp,
     limits,
+    quota::Refusals,
     store::{
         Batch, Encoder, Family, Tombstone,
         key::{self, Kind},
@@ -95,6 +96,8 @@ pub struct DeviceState {
     dirty: bool,
     /// Of everything that grows.
     bytes: usize,
+    /// What was refused since it was loaded.
+    pub refusals: Refusals,
     /// Sessions, calls, children: most devices have none.
     kept: Option<Box<kept::Kept>>,
 }
@@ -115,6 +118,7 @@ impl DeviceState {
             activity_on_disk: Timestamp(0),
             dirty: false,
             bytes: 0,
+            refusals: Refusals::default(),
             kept: None,
         }
     }

@@ -18,6 +18,7 @@ mod gateway;
 mod inquiring;
 mod ledger;
 mod letter;
+mod limiting;
 mod operating;
 mod residents;
 mod serve;

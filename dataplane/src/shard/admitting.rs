@@ -16,6 +16,7 @@ use super::turn::Shard;
 use super::work::writing;
 use crate::auth::{self, Shown};
 use crate::metric::Counter;
+use crate::quota;
 use crate::registry::{Ask, Told};
 use crate::transport::proven_chain;
 use crate::session::{self, Admission, Close, Credential, Kept, AnySession, Reason, Refusal, Topics, Wish};
@@ -31,13 +32,21 @@ impl Shard {
             return self.admit_provisioning(key);
         }
         let Some(connection) = self.connections.get_mut(key) else { return Flow::Stop };
+        let peer = connection.channel.peer;
         let chain = proven_chain(connection.channel.stream.peer_certificates(), self.now.timestamp);
         let chain: Vec<Vec<u8>> = chain.into_iter().map(|certificate| certificate.to_vec()).collect();
         let certificate = chain.first().map(Vec::as_slice);
         let shown = Shown { user_name, client_id, password, certificate };
-        let identity = match auth::admit(&self.directory, self.table.credential_key(), &shown) {
+        let name = certificate.or(user_name.map(str::as_bytes)).unwrap_or(client_id.as_bytes());
+        let Ok(attempt) = self.attempt(peer, name, password.unwrap_or(name)) else {
+            return self.refuse(key, Refusal::RateExceeded);
+        };
+        let found = auth::admit(&self.directory, self.table.credential_key(), &shown);
+        self.attempted(attempt, found.is_ok() || certificate.is_some());
+        let identity = match found {
             Ok(entry) => Identity { device: entry.device, credential: entry.credential },
             Err(_) if certificate.is_some() => {
+                let Some(connection) = self.connections.get_mut(key) else { return Flow::Stop };
                 let nobody = Identity { device: DeviceId(Uuid::nil()), credential: CredentialId(Uuid::nil()) };
                 let assigned = connection.session.assigned_client_id();
                 connection.standing = Standing::Inquiring(Box::new(wanted(nobody, wish, assigned)));
@@ -129,13 +138,21 @@ impl Shard {
         let generation = self.generation;
         let Some(facts) = self.table.device(device) else { return };
         let (tenant, gateway, topics) = (facts.tenant, facts.gateway, facts.mqtt.and_then(|mqtt| topics(mqtt)).map(Arc::new));
+        let Some(seat) = self.table.share(tenant).map_or(Some(None), |share| share.tenant().connect().map(Some)) else {
+            self.count_refusal(device, quota::Reason::Connections);
+            self.refuse(key, Refusal::QuotaExceeded);
+            return;
+        };
         let (kept, durable) = self.begin_session(wanted);
         let Some(connection) = self.connections.get_mut(key) else { return };
+        if let Some(place) = &mut connection.place {
+            self.admission.admitted(place);
+        }
         // What it keeps is on its tenant's account from now on.
         let unread = connection.unread.len();
         self.ready.keep(connection.tenant(), unread, 0);
         self.ready.keep(tenant, 0, unread);
-        let admitted = Admitted { identity: wanted.identity, tenant, plan, generation, gateway: None };
+        let admitted = Admitted { identity: wanted.identity, tenant, seat, plan, generation, gateway: None };
         connection.standing = Standing::Admitted(Box::new(admitted));
         let present = kept.is_some();
         let admission = Admission { kept, expiry_s: wanted.expiry_s, topics, gateway, provisioning: false };
@@ -197,8 +214,8 @@ impl Shard {
             self.crowded.push(key);
             return Flow::Again;
         }
-        let Some(connection) = self.connections.remove(key) else { return Flow::Stop };
-        self.forget_bytes(&connection);
+        let Some(mut connection) = self.connections.remove(key) else { return Flow::Stop };
+        self.forget(&mut connection);
         if let Err(error) = self.set.remove(&connection.channel) {
             tracing::warn!(%error, "a connection that is handed over was not watched");
         }

@@ -121,14 +121,16 @@ impl Shard {
         let _submitted = readers.submit(Box::new(job));
     }
 
-    fn standing(&self, device: DeviceId) -> Standing {
+    fn standing(&mut self, device: DeviceId) -> Standing {
+        let state = self.residents.get_mut(device.into(), self.now.instant);
+        let refused = state.map(|state| state.refusals.iter().collect()).unwrap_or_default();
         let own = self.sessions.get(&device).and_then(|key| self.connections.get(*key));
         let transport = match own {
             Some(connection) => connection.session.protocol(),
             None if self.through.contains_key(&device) => "gateway",
             None => "",
         };
-        Standing { connected: !transport.is_empty(), transport, refused: Vec::new() }
+        Standing { connected: !transport.is_empty(), transport, refused }
     }
 
     /// Promises an answer for this turn's ticket.

@@ -9,6 +9,7 @@ use schemas::id::{CredentialId, DeviceId, TenantId};
 
 use super::channel::Channel;
 use crate::clock::Instant;
+use crate::quota::{Place, Seat};
 use crate::rules::Plan;
 use crate::session::{GatewayOperation, Outcome, AnySession, Receipt};
 
@@ -20,6 +21,8 @@ pub(super) struct Connection {
     /// Bytes received but not yet consumed: a partial packet, or whole ones behind unsettled receipts.
     pub unread: Box<[u8]>,
     pub accepted: Instant,
+    /// Its place on this shard.
+    pub place: Option<Place>,
     pub standing: Standing,
     /// There may be bytes in the socket: it said so and was not read to the end since.
     pub readable: bool,
@@ -75,6 +78,8 @@ pub(super) struct Wanted {
 pub(super) struct Admitted {
     pub identity: Identity,
     pub tenant: TenantId,
+    /// Its place among its tenant's connections.
+    pub seat: Option<Seat>,
     /// The plan in force when the table had this generation.
     pub plan: Arc<Plan>,
     pub generation: u64,
@@ -125,6 +130,7 @@ impl Connection {
             session,
             unread: Box::default(),
             accepted,
+            place: None,
             standing: Standing::New,
             readable: false,
             ended: false,

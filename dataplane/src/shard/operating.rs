@@ -62,13 +62,23 @@ impl Shard {
     /// An operation of whoever shows `token`: a transport without sessions.
     pub(super) fn request(&mut self, key: Key, token: &str, operation: Operation<'_>, receipt: Receipt) -> Flow {
         let to = Address { shard: self.index, connection: key, receipt: Some(receipt), pack: 0 };
-        let whose = match (&operation, auth::by_token(&self.directory, token)) {
-            (Operation::Provision { .. }, _) => DeviceId(Uuid::nil()),
-            (_, Ok(entry)) => entry.device,
-            (_, Err(_)) => {
+        let whose = if matches!(operation, Operation::Provision { .. }) {
+            DeviceId(Uuid::nil())
+        } else {
+            let Some(peer) = self.connections.get(key).map(|connection| connection.channel.peer) else { return Flow::Stop };
+            let attempt = match self.attempt(peer, token.as_bytes(), token.as_bytes()) {
+                Ok(attempt) => attempt,
+                Err(retry_after_s) => {
+                    return self.settle_later(key, Some(receipt), Outcome::RateExceeded { retry_after_s });
+                }
+            };
+            let found = auth::by_token(&self.directory, token);
+            self.attempted(attempt, found.is_ok());
+            let Ok(entry) = found else {
                 self.counters.increment(Counter::SessionsRefused);
                 return self.settle_later(key, Some(receipt), Outcome::Unauthorized);
-            }
+            };
+            entry.device
         };
         match task(whose, operation) {
             Ok(task) => self.start(to, whose, task),
@@ -175,6 +185,9 @@ impl Shard {
     /// A message of a device of this shard: evaluated by its plan.
     pub(super) fn say_for(&mut self, device: DeviceId, kind: MessageType, body: Body<'_>) -> Outcome {
         self.counters.increment(Counter::MessagesReceived);
+        if let Err(refused) = self.spend(device, body.cost()) {
+            return self.discard(refused);
+        }
         let plan = self.plan_of(device);
         let outcome = self.evaluate_device(device, &plan, kind, body);
         if outcome == Outcome::Stored { outcome } else { self.discard(outcome) }

@@ -17,6 +17,7 @@ use crate::clock::{Clock, Instant};
 use crate::limits;
 use crate::message::Readings;
 use crate::metric::ShardReport;
+use crate::quota::{Admission, Policy};
 use crate::snapshot::{Directory, Table};
 use crate::store::{Durability, Engine};
 use crate::transport::ReadySet;
@@ -218,7 +219,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         counters: report.counters,
         health: report.health,
         directory,
-        table: Table::default(),
+        table: Table::new(placement.shards()),
         generation: 0,
         mailbox,
         mesh,
@@ -237,6 +238,9 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         client_calls: Default::default(),
         wills: Default::default(),
         questions: Questions::new(questions),
+        rates: Default::default(),
+        throttle: Default::default(),
+        admission: Admission::new(Policy::new(u32::try_from(pools.connections).unwrap_or(u32::MAX))),
         ready: Default::default(),
         held: Vec::new(),
         loads: Default::default(),

@@ -11,6 +11,7 @@ use super::turn::Shard;
 use super::work::writing;
 use crate::limits;
 use crate::metric::Counter;
+use crate::quota::Start;
 use crate::rules::Plan;
 use crate::session::{AnySession, Close, Intent, Outcome, Reason, Receipt};
 use crate::transport::{Fault, Received};
@@ -36,6 +37,10 @@ impl Shard {
             self.crowded.push(key);
             return 0;
         }
+        if !self.may_shake_hands(key) {
+            return 0;
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return 0 };
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut length = connection.unread.len();
         scratch[..length].copy_from_slice(&connection.unread);
@@ -45,6 +50,7 @@ impl Shard {
         let scarce = self.ready.kept_bytes() > self.pools.partial_bytes / 2 && self.ready.above_share(tenant);
         let room = if scarce { scratch.len().min(length + limits::SCARCE_READ_BYTES) } else { scratch.len() };
         if length < room && connection.wants_service() {
+            let peer = connection.channel.peer;
             match connection.channel.receive(&mut scratch[length..room]) {
                 Received::Bytes { count, more } => {
                     length += count;
@@ -55,6 +61,15 @@ impl Shard {
                 Received::End => ended = true,
                 Received::Broken(fault) => {
                     self.counters.increment(fault_counter(fault));
+                    ended = true;
+                }
+            }
+            if let Some(place) = &mut connection.place {
+                if !connection.channel.stream.is_handshaking() {
+                    self.admission.handshaken(place);
+                }
+                // A balancer has said who it really is.
+                if peer != connection.channel.peer && self.admission.identified(place, connection.channel.peer).is_err() {
                     ended = true;
                 }
             }
@@ -77,6 +92,19 @@ impl Shard {
         self.wants_flush(key);
         self.served(key);
         consumed
+    }
+
+    /// Whether a connection that begins with TLS may go on: a storm of them is served at a pace that leaves time for others.
+    fn may_shake_hands(&mut self, key: Key) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let Some(place) = connection.place.as_mut().filter(|_| connection.channel.stream.is_handshaking()) else { return true };
+        match self.admission.handshake(place, self.now.instant) {
+            Start::Now => true,
+            Start::Later(_) => {
+                self.crowded.push(key);
+                false
+            }
+        }
     }
 
     /// Closes the connection that made all keep more than they may together, those of tenants above their share a little
@@ -163,7 +191,7 @@ impl Shard {
     /// Ends a connection: says why where the protocol has a word for it, forgets it, lets its task linger.
     pub(super) fn close(&mut self, key: Key, close: Close) {
         let Some(mut connection) = self.connections.remove(key) else { return };
-        self.forget_bytes(&connection);
+        self.forget(&mut connection);
         connection.session.close(close);
         let mut output = std::mem::take(connection.session.output());
         if !connection.writing && connection.held == 0 {
@@ -250,8 +278,11 @@ impl Shard {
         self.settle_later(key, Some(receipt), Outcome::Stored)
     }
 
-    /// A connection has gone: what it kept no longer counts.
-    pub(super) fn forget_bytes(&mut self, connection: &Connection) {
+    /// A connection has gone: its place is free and what it kept no longer counts.
+    pub(super) fn forget(&mut self, connection: &mut Connection) {
+        if let Some(place) = connection.place.take() {
+            self.admission.left(place);
+        }
         self.ready.keep(connection.tenant(), connection.unread.len(), 0);
         self.unsent_bytes = self.unsent_bytes.saturating_sub(connection.unsent_bytes);
     }
@@ -272,6 +303,7 @@ impl Shard {
 
     /// Acks in this turn's ticket (which is the newest written one if this turn writes nothing).
     pub(super) fn settle_later(&mut self, key: Key, receipt: Option<Receipt>, outcome: Outcome) -> Flow {
+        self.count_outcome(key, outcome);
         match receipt {
             Some(receipt) => {
                 self.ledger.owe(super::ledger::Owed::Receipt { connection: key, receipt, outcome });

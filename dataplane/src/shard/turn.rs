@@ -30,6 +30,7 @@ use super::watching::Watches;
 use crate::clock::{Clock, Instant, Now};
 use crate::limits::{self, Pools};
 use crate::message::Readings;
+use crate::quota::{self, Admission, Decision, Place, Throttle};
 use crate::metric::{Counter, ShardCounters, ShardHealth};
 use crate::session::{Close, AnySession, Reason};
 use crate::snapshot::{Directory, Table};
@@ -71,6 +72,10 @@ pub(super) struct Shard {
     /// Wills that wait for their device's return, until then.
     pub wills: HashMap<DeviceId, Instant, RandomState>,
     pub questions: Questions,
+    /// Buckets of devices that have limits and are not full.
+    pub rates: HashMap<DeviceId, quota::Device, RandomState>,
+    pub throttle: Throttle,
+    pub admission: Admission,
     /// Connections to serve in this turn.
     pub ready: Fairness,
     /// Connections that could not be served because the store is at a standstill.
@@ -161,7 +166,9 @@ impl Shard {
         match letter {
             Letter::Moved(moved) => {
                 let Moved { channel, bytes, accepted } = *moved;
-                let Some(key) = self.connect(Channel::adopt(channel), AnySession::mqtt(accepted), accepted) else { return };
+                let channel = Channel::adopt(channel);
+                let place = self.admission.arrived(channel.peer);
+                let Some(key) = self.connect(channel, AnySession::mqtt(accepted), (accepted, place)) else { return };
                 if let Some(connection) = self.connections.get_mut(key) {
                     self.ready.keep(connection.tenant(), 0, bytes.len());
                     connection.unread = bytes;
@@ -226,6 +233,10 @@ impl Shard {
                 if room == 0 {
                     return self.bell.ring();
                 }
+                // Who is not accepted waits in the kernel's queue; the next tick asks again.
+                if self.admission.ready(listening.tls.is_some(), self.now.instant).is_err() {
+                    break;
+                }
                 room -= 1;
                 match accept(&listening.socket) {
                     Accepted::Stream(stream, peer) => self.welcome(place, stream, peer),
@@ -246,6 +257,11 @@ impl Shard {
         let now = self.now.instant;
         self.counters.increment(Counter::ConnectionsAccepted);
         let Some(listening) = self.listeners.get(place) else { return };
+        let seat = match self.admission.accept(peer, now) {
+            Decision::Accept(seat) => seat,
+            Decision::Later(_) => self.admission.arrived(peer),
+            Decision::Refuse(_) => return self.counters.increment(Counter::ConnectionsRefused),
+        };
         let stream = match &listening.tls {
             None => Ok(Stream::plain(stream)),
             Some(config) => Stream::tls(stream, &config.load()),
@@ -255,23 +271,31 @@ impl Shard {
             Protocol::Http => AnySession::http(now),
         };
         match stream {
-            Ok(stream) => drop(self.connect(Channel::new(stream, peer, listening.proxied), session, now)),
-            Err(error) => tracing::error!(%error, "TLS cannot be spoken"),
+            Ok(stream) => drop(self.connect(Channel::new(stream, peer, listening.proxied), session, (now, seat))),
+            Err(error) => {
+                tracing::error!(%error, "TLS cannot be spoken");
+                self.admission.left(seat);
+            }
         }
     }
 
     /// Takes a socket in; `None` when there is no room for it.
-    fn connect(&mut self, channel: Channel, session: AnySession, accepted: Instant) -> Option<Key> {
+    fn connect(&mut self, channel: Channel, session: AnySession, (accepted, place): (Instant, Place)) -> Option<Key> {
         if self.draining || self.connections.len() >= self.pools.connections {
             self.counters.increment(Counter::ConnectionsRefused);
+            self.admission.left(place);
             return None;
         }
-        let key = self.connections.insert(Connection::new(channel, session, accepted))?;
+        let mut connection = Connection::new(channel, session, accepted);
+        connection.place = Some(place);
+        let key = self.connections.insert(connection)?;
         let added = self.connections.get(key).map(|connection| self.set.add(&connection.channel, key.token(false)));
         if let Some(Err(error)) = added {
             self.counters.increment(Counter::ConnectionsRefused);
             tracing::warn!(%error, "a connection cannot be watched");
-            self.connections.remove(key);
+            if let Some(place) = self.connections.remove(key).and_then(|connection| connection.place) {
+                self.admission.left(place);
+            }
             return None;
         }
         Some(key)

@@ -128,6 +128,7 @@ impl Shard {
         self.expire();
         self.expire_polls();
         self.expire_client_calls();
+        self.expire_limits();
         for key in std::mem::take(&mut self.crowded) {
             self.make_ready(key);
         }

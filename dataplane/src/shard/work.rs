@@ -61,7 +61,10 @@ impl Shard {
     fn said(&mut self, key: Key, kind: MessageType, body: Body<'_>, promise: Option<Promise>) -> Flow {
         let Some((device, plan)) = self.device_and_plan(key) else { return Flow::Stop };
         self.counters.increment(Counter::MessagesReceived);
-        let outcome = self.evaluate_device(device, &plan, kind, body);
+        let outcome = match self.spend(device, body.cost()) {
+            Ok(()) => self.evaluate_device(device, &plan, kind, body),
+            Err(refused) => refused,
+        };
         if outcome == Outcome::Stored {
             self.keep_identifier(device, promise);
         } else {

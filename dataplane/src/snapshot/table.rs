@@ -11,6 +11,7 @@ use schemas::{
 };
 
 use super::change::ShardChange;
+use crate::quota::Share;
 use crate::rules::Plan;
 
 /// What evaluation needs to know of a device.
@@ -48,23 +49,49 @@ struct ChainRow {
 /// The table. Rows not repeated between `Mark` and `Sweep` are forgotten (DESIGN 25).
 #[derive(Debug, Default)]
 pub struct Table {
-    tenants: HashMap<TenantId, Row<()>>,
+    tenants: HashMap<TenantId, Row<Share>, RandomState>,
     profiles: HashMap<ProfileId, Row<ProfileRow>>,
     devices: HashMap<DeviceId, Row<Device>, RandomState>,
     chains: HashMap<ChainId, Row<ChainRow>>,
     roots: HashMap<TenantId, ChainId>,
     credential_key: Option<hmac::Key>,
+    /// Among so many shards a tenant's limits are shared.
+    shards: u16,
     /// Counts full states. A bit would not do: rows of a full state that broke off would look repeated in the next.
     mark: u32,
 }
 
 impl Table {
+    /// The empty table of one of `shards` shards.
+    #[must_use]
+    pub fn new(shards: u16) -> Self {
+        Self { shards, ..Self::default() }
+    }
+
+    /// This shard's part of a tenant's limits.
+    pub fn share(&mut self, tenant: TenantId) -> Option<&mut Share> {
+        self.tenants.get_mut(&tenant).map(|row| &mut row.value)
+    }
+
+    /// Every tenant's, for the tick.
+    pub fn shares(&mut self) -> impl Iterator<Item = &mut Share> {
+        self.tenants.values_mut().map(|row| &mut row.value)
+    }
+
     /// Applies one change. Returns devices that are gone: their sessions are closed and their data deleted.
     pub fn apply(&mut self, change: &ShardChange) -> Vec<DeviceId> {
         let marked = self.mark;
         match change {
-            ShardChange::Tenant(tenant) => {
-                self.tenants.insert(tenant.id, Row { value: (), marked });
+            ShardChange::Tenant(id, quota) => {
+                match self.tenants.get_mut(id) {
+                    Some(row) => {
+                        row.value.follow(quota);
+                        row.marked = marked;
+                    }
+                    None => {
+                        self.tenants.insert(*id, Row { value: Share::new(quota, self.shards), marked });
+                    }
+                }
             }
             ShardChange::TenantDeleted(id) => {
                 self.tenants.remove(id);
