@@ -152,7 +152,7 @@ impl Shard {
         let unread = connection.unread.len();
         self.ready.keep(connection.tenant(), unread, 0);
         self.ready.keep(tenant, 0, unread);
-        let admitted = Admitted { identity: wanted.identity, tenant, seat, plan, generation, gateway: None };
+        let admitted = Admitted { identity: wanted.identity, tenant, _seat: seat, plan, generation, gateway: None };
         connection.standing = Standing::Admitted(Box::new(admitted));
         let present = kept.is_some();
         let admission = Admission { kept, expiry_s: wanted.expiry_s, topics, gateway, provisioning: false };

@@ -79,7 +79,7 @@ pub(super) struct Admitted {
     pub identity: Identity,
     pub tenant: TenantId,
     /// Its place among its tenant's connections.
-    pub seat: Option<Seat>,
+    pub _seat: Option<Seat>,
     /// The plan in force when the table had this generation.
     pub plan: Arc<Plan>,
     pub generation: u64,
