@@ -1,23 +1,36 @@
 //! What the control plane speaks of: checked values of tenants, people, devices and rule chains, and how lists of them are
 //! asked for. Never does IO, asks the time or knows JSON shapes of the API.
 
+mod audit;
+mod call;
 mod chain;
 mod check;
+mod checksum;
 mod customer;
 mod device;
 mod import;
+mod package;
 mod page;
 mod profile;
+mod query;
 mod tenant;
 mod user;
 
+pub use audit::{AuditFilter, AuditLine, AuditSubject};
+pub use call::{Call, CallDraft, CallOutcome, CallStatus, StoredCall};
 pub use chain::{RuleChain, RuleChainDraft};
 pub use check::{Invalid, NAME_CHARS_MAX, TOKEN_CHARS_MAX, email, name, optional_name, password, token};
+pub use checksum::{Algorithm, Checksum};
 pub use customer::{Customer, CustomerDraft};
 pub use device::{Credential, Device, DeviceDraft, DeviceFilter, DeviceInfo};
 pub use import::{Column, IMPORT_LINES_MAX, ImportLine, ImportedDevice, Mapping, read_lines};
+pub use package::{Package, PackageBytes, PackageDraft, PackageFilter, PackageKind, PackagePlace, UploadDraft};
 pub use page::{Page, PageLink, SortOrder};
 pub use profile::{DeviceProfile, ProfileDraft};
+pub use query::{
+    BoolOperation, DeviceListing, DeviceQuery, DeviceRow, Dynamic, DynamicSource, Key, KeyFilter, KeyKind, NumberOperation,
+    Operand, Predicate, Sample, Selector, TextOperation,
+};
 pub use tenant::{Contact, Tenant, TenantDraft};
 pub use user::{Authority, User, UserDraft};
 
@@ -43,11 +56,23 @@ pub enum EntityKind {
     /// Not an entity of ThingsBoard's: a device's credential row.
     Credential,
     RuleChain,
+    OtaPackage,
+    /// A persistent call of the server to a device.
+    Rpc,
 }
 
 impl EntityKind {
-    pub const ALL: [Self; 7] =
-        [Self::Tenant, Self::Customer, Self::User, Self::DeviceProfile, Self::Device, Self::Credential, Self::RuleChain];
+    pub const ALL: [Self; 9] = [
+        Self::Tenant,
+        Self::Customer,
+        Self::User,
+        Self::DeviceProfile,
+        Self::Device,
+        Self::Credential,
+        Self::RuleChain,
+        Self::OtaPackage,
+        Self::Rpc,
+    ];
 
     /// ThingsBoard's `entityType`.
     #[must_use]
@@ -60,6 +85,8 @@ impl EntityKind {
             Self::Device => "DEVICE",
             Self::Credential => "DEVICE_CREDENTIALS",
             Self::RuleChain => "RULE_CHAIN",
+            Self::OtaPackage => "OTA_PACKAGE",
+            Self::Rpc => "RPC",
         }
     }
 
@@ -80,6 +107,8 @@ impl EntityKind {
             Self::Device => "Device",
             Self::Credential => "Device credentials",
             Self::RuleChain => "Rule chain",
+            Self::OtaPackage => "OTA package",
+            Self::Rpc => "RPC",
         }
     }
 }

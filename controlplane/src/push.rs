@@ -1,8 +1,11 @@
 //! The gRPC Feed that data planes follow. Whoever shows the join token is an instance (DESIGN 27); anyone else gets nothing.
 //! Never decides what is sent: that is `feed`.
 
+mod package;
 #[cfg(test)]
 mod tests;
+
+pub use package::package;
 
 use std::{sync::Arc, time::Duration};
 

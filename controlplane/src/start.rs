@@ -51,6 +51,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let notes = app.seed(&settings).await?.notes;
     let (stop, stopping) = watch::channel(false);
     let http_server = tokio::spawn(serve_http(http_listener, Arc::clone(&app), stopping.clone()));
+    let rolling = stopping.clone();
     let push = Push::new(Arc::clone(&app), &settings.join_token, stopping.clone());
     let mut builder = Server::builder()
         .tcp_nodelay(true)
@@ -66,7 +67,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             tracing::error!(%error, "the gRPC server ended");
         }
     });
-    Ok(Running { http, grpc, notes, app, stop, servers: vec![http_server, grpc_server] })
+    let roll_out = tokio::spawn(Arc::clone(&app).roll_out(rolling));
+    Ok(Running { http, grpc, notes, app, stop, servers: vec![http_server, grpc_server, roll_out] })
 }
 
 impl Running {

@@ -97,7 +97,9 @@ pub enum Outcome {
     /// A bound of what the platform keeps: keys, devices, state.
     QuotaExceeded,
     /// Too much at once; `Retry-After` in seconds.
-    RateExceeded { retry_after_s: u32 },
+    RateExceeded {
+        retry_after_s: u32,
+    },
     /// What it is about does not exist.
     NotFound,
     /// Nobody has this token.

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource, Scope},
-    app::{App, Written, new_id, permit_within, profile, same_version},
+    app::{App, Written, new_id, package, permit_within, profile, same_version},
     domain::{
         Credential, Device, DeviceDraft, DeviceFilter, DeviceInfo, DeviceProfile, EntityKind, Invalid, Page, PageLink, token,
     },
@@ -202,6 +202,7 @@ pub(super) async fn create_device(
     let (saved, shown) = new_device(write, tenant, draft, profile, access_token);
     device::insert(write, &saved).await?;
     credential::insert(write, &shown).await?;
+    package::assign_to_device(write, None, &saved).await?;
     write.audit(Action::Added, EntityKind::Device, saved.id, Some(tenant)).await?;
     Ok(saved)
 }
@@ -214,12 +215,15 @@ pub(super) fn new_device(
     profile: DeviceProfile,
     access_token: Option<String>,
 ) -> (Device, Credential) {
-    let DeviceDraft { name, label, additional_info, .. } = draft;
+    let DeviceDraft { name, label, firmware, software, additional_info, .. } = draft;
     let (id, created_ms) = (new_id(), write.now_ms());
     let token = access_token.unwrap_or_else(|| random_text(TOKEN_CHARS));
     let credential = Credential { id: new_id(), created_ms, version: 1, tenant, device: id, token };
     let (kind, profile) = (profile.name, profile.id);
-    (Device { id, created_ms, version: 1, tenant, customer: None, name, kind, label, profile, additional_info }, credential)
+    let customer = None;
+    let made =
+        Device { id, created_ms, version: 1, tenant, customer, name, kind, label, profile, firmware, software, additional_info };
+    (made, credential)
 }
 
 pub(super) async fn replace(write: &mut Write, scope: &Scope, id: Uuid, draft: DeviceDraft) -> Result<Device, Error> {
@@ -233,9 +237,12 @@ pub(super) async fn replace(write: &mut Write, scope: &Scope, id: Uuid, draft: D
         Some(chosen) => (chosen.id, chosen.name),
         None => (stored.profile, stored.kind.clone()),
     };
-    let DeviceDraft { name, label, additional_info, .. } = draft;
-    let saved = Device { version: stored.version + 1, name, label, additional_info, profile, kind, ..stored };
+    let DeviceDraft { name, label, firmware, software, additional_info, .. } = draft;
+    let version = stored.version + 1;
+    let old = stored.clone();
+    let saved = Device { version, name, label, firmware, software, additional_info, profile, kind, ..stored };
     device::update(write, &saved).await?;
+    package::assign_to_device(write, Some(&old), &saved).await?;
     write.audit(Action::Updated, EntityKind::Device, id, Some(scope.tenant)).await?;
     Ok(saved)
 }

@@ -10,7 +10,7 @@ use crate::{
     app::{
         App, Written,
         device::{choose_profile, new_device, replace, set_token},
-        permit_within,
+        package, permit_within,
     },
     domain::{Device, DeviceProfile, EntityKind, ImportLine, ImportedDevice},
     entity::{Write, audit::Action, credential, device},
@@ -121,6 +121,7 @@ async fn import(
     imported.created += devices.len() as u64;
     device::insert_all(write, &devices).await?;
     credential::insert_all(write, &credentials).await?;
+    package::assign_to_new(write, &devices).await?;
     let ids: Vec<Uuid> = devices.iter().map(|device| device.id).collect();
     write.audit_all(Action::Added, EntityKind::Device, &ids, Some(scope.tenant)).await?;
     Ok(())
@@ -132,6 +133,7 @@ async fn change(write: &mut Write, scope: &Scope, stored: &Device, line: &Import
         draft.additional_info = stored.additional_info.clone();
     }
     draft.label = draft.label.or_else(|| stored.label.clone());
+    (draft.firmware, draft.software) = (stored.firmware, stored.software);
     let saved = replace(write, scope, stored.id, draft).await?;
     let Some(token) = &line.token else { return Ok(()) };
     let shown = credential::of_device(write.db(), saved.id).await?;

@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource},
-    app::{App, Written, new_id, permit_within, same_version},
+    app::{App, Written, new_id, package, permit_within, same_version},
     clock,
     domain::{DeviceProfile, EntityKind, Page, PageLink, ProfileDraft},
-    entity::{Write, audit::Action, chain, profile},
+    entity::{Write, audit::Action, chain, package as packages, profile},
     error::Error,
 };
 
@@ -34,6 +34,7 @@ impl App {
             None => {
                 let saved = made(draft, tenant, new_id(), clock::now_ms());
                 profile::insert(&mut write, &saved).await?;
+                package::assign_to_profile(&mut write, None, &saved).await?;
                 write.audit(Action::Added, EntityKind::DeviceProfile, saved.id, Some(tenant)).await?;
                 saved
             }
@@ -45,6 +46,7 @@ impl App {
                 let made = made(draft, tenant, id, stored.created_ms);
                 let saved = DeviceProfile { version: stored.version + 1, is_default: stored.is_default, ..made };
                 profile::update(&mut write, &saved, renamed).await?;
+                package::assign_to_profile(&mut write, Some(&stored), &saved).await?;
                 write.audit(Action::Updated, EntityKind::DeviceProfile, id, Some(tenant)).await?;
                 saved
             }
@@ -112,6 +114,9 @@ impl App {
         if profile::devices(write.db(), id).await? > 0 {
             return Err(Error::Refused("The device profile referenced by the devices cannot be deleted!".to_owned()));
         }
+        if packages::of_profile(write.db(), id).await? > 0 {
+            return Err(Error::Refused("The device profile referenced by the OTA packages cannot be deleted!".to_owned()));
+        }
         profile::delete(&mut write, id).await?;
         write.audit(Action::Deleted, EntityKind::DeviceProfile, id, Some(tenant)).await?;
         self.finish(write, ()).await
@@ -145,7 +150,8 @@ pub(super) async fn create_named(write: &mut Write, tenant: Uuid, name: &str) ->
 }
 
 fn made(draft: ProfileDraft, tenant: Uuid, id: Uuid, created_ms: i64) -> DeviceProfile {
-    let ProfileDraft { name, description, chain, profile_data, .. } = draft;
+    let ProfileDraft { name, description, chain, firmware, software, profile_data, .. } = draft;
     let profile_data: Value = profile_data;
-    DeviceProfile { id, created_ms, version: 1, tenant, name, description, is_default: false, chain, profile_data }
+    let is_default = false;
+    DeviceProfile { id, created_ms, version: 1, tenant, name, description, is_default, chain, firmware, software, profile_data }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{Invalid, name, optional_name};
+use crate::domain::{Invalid, PackageKind, name, optional_name};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Device {
@@ -21,7 +21,21 @@ pub struct Device {
     pub kind: String,
     pub label: Option<String>,
     pub profile: Uuid,
+    /// Its own packages; without one it has its profile's.
+    pub firmware: Option<Uuid>,
+    pub software: Option<Uuid>,
     pub additional_info: Value,
+}
+
+impl Device {
+    /// The package that is its own.
+    #[must_use]
+    pub fn package(&self, kind: PackageKind) -> Option<Uuid> {
+        match kind {
+            PackageKind::Firmware => self.firmware,
+            PackageKind::Software => self.software,
+        }
+    }
 }
 
 /// A device with the names a list shows.
@@ -44,6 +58,8 @@ pub struct DeviceDraft {
     pub label: Option<String>,
     /// Wins over `kind`. Neither: the tenant's default profile.
     pub profile: Option<Uuid>,
+    pub firmware: Option<Uuid>,
+    pub software: Option<Uuid>,
     pub additional_info: Value,
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{Invalid, name};
+use crate::domain::{Invalid, PackageKind, name};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeviceProfile {
@@ -19,8 +19,22 @@ pub struct DeviceProfile {
     pub is_default: bool,
     /// Where this profile's messages enter; `None` is the tenant's root chain.
     pub chain: Option<Uuid>,
+    /// What its devices have that have no package of their own.
+    pub firmware: Option<Uuid>,
+    pub software: Option<Uuid>,
     /// ThingsBoard's `profileData`, kept as sent; null when nothing was.
     pub profile_data: Value,
+}
+
+impl DeviceProfile {
+    /// The package of its devices that have none of their own.
+    #[must_use]
+    pub fn package(&self, kind: PackageKind) -> Option<Uuid> {
+        match kind {
+            PackageKind::Firmware => self.firmware,
+            PackageKind::Software => self.software,
+        }
+    }
 }
 
 /// What a client sends to create (`id: None`) or replace a profile.
@@ -32,6 +46,8 @@ pub struct ProfileDraft {
     pub name: String,
     pub description: Option<String>,
     pub chain: Option<Uuid>,
+    pub firmware: Option<Uuid>,
+    pub software: Option<Uuid>,
     pub profile_data: Value,
 }
 

@@ -11,9 +11,9 @@ use uuid::Uuid;
 use crate::{
     domain::{Device, DeviceFilter, DeviceInfo, EntityKind, Page, PageLink},
     entity::{
-        StoreError, Write, customer, json,
+        StoreError, Write, call, customer, json,
         page::{self, Listing},
-        profile, unique,
+        profile, rollout, unique,
     },
 };
 
@@ -32,6 +32,8 @@ pub struct Model {
     pub search: String,
     pub kind: String,
     pub label: Option<String>,
+    pub firmware_id: Option<Uuid>,
+    pub software_id: Option<Uuid>,
     pub additional_info: String,
 }
 
@@ -52,6 +54,8 @@ impl From<Model> for Device {
             kind: row.kind,
             label: row.label,
             profile: row.profile_id,
+            firmware: row.firmware_id,
+            software: row.software_id,
             additional_info: json(&row.additional_info),
         }
     }
@@ -70,6 +74,8 @@ fn row(device: &Device, revision: i64) -> ActiveModel {
         search: Set(device.name.to_lowercase()),
         kind: Set(device.kind.clone()),
         label: Set(device.label.clone()),
+        firmware_id: Set(device.firmware),
+        software_id: Set(device.software),
         additional_info: Set(device.additional_info.to_string()),
     }
 }
@@ -78,6 +84,14 @@ fn row(device: &Device, revision: i64) -> ActiveModel {
 /// [`StoreError`]; so do all functions here.
 pub async fn find(db: &impl ConnectionTrait, tenant: Uuid, id: Uuid) -> Result<Option<Device>, StoreError> {
     Ok(Entity::find_by_id(id).filter(Column::TenantId.eq(tenant)).one(db).await?.map(Device::from))
+}
+
+/// A device of whatever tenant, for data planes.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_id(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Device>, StoreError> {
+    Ok(Entity::find_by_id(id).one(db).await?.map(Device::from))
 }
 
 /// # Errors
@@ -148,6 +162,8 @@ pub async fn update(write: &mut Write, device: &Device) -> Result<(), StoreError
 /// [`StoreError`].
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     write.changed(EntityKind::Device, id, true).await?;
+    call::delete_of_device(write, id).await?;
+    rollout::delete_of_device(write, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
 }

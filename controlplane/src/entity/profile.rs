@@ -11,7 +11,7 @@ use crate::{
     entity::{
         StoreError, Write, device, json,
         page::{self, Listing},
-        unique,
+        rollout, unique,
     },
 };
 
@@ -29,6 +29,8 @@ pub struct Model {
     pub description: Option<String>,
     pub is_default: bool,
     pub chain_id: Option<Uuid>,
+    pub firmware_id: Option<Uuid>,
+    pub software_id: Option<Uuid>,
     pub profile_data: String,
 }
 
@@ -40,8 +42,9 @@ impl ActiveModelBehavior for ActiveModel {}
 impl From<Model> for DeviceProfile {
     fn from(row: Model) -> Self {
         let Model { id, created_ms, version, tenant_id: tenant, name, description, is_default, chain_id: chain, .. } = row;
+        let (firmware, software) = (row.firmware_id, row.software_id);
         let profile_data = json(&row.profile_data);
-        Self { id, created_ms, version, tenant, name, description, is_default, chain, profile_data }
+        Self { id, created_ms, version, tenant, name, description, is_default, chain, firmware, software, profile_data }
     }
 }
 
@@ -57,6 +60,8 @@ fn row(profile: &DeviceProfile, revision: i64) -> ActiveModel {
         description: Set(profile.description.clone()),
         is_default: Set(profile.is_default),
         chain_id: Set(profile.chain),
+        firmware_id: Set(profile.firmware),
+        software_id: Set(profile.software),
         profile_data: Set(profile.profile_data.to_string()),
     }
 }
@@ -142,6 +147,7 @@ pub async fn update(write: &mut Write, profile: &DeviceProfile, renamed: bool) -
 /// [`StoreError`].
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     write.changed(EntityKind::DeviceProfile, id, true).await?;
+    rollout::delete_of_profile(write, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
 }

@@ -74,6 +74,8 @@ pub(crate) fn a_profile(tenant: Uuid, name: &str) -> DeviceProfile {
         description: None,
         is_default: true,
         chain: None,
+        firmware: None,
+        software: None,
         profile_data: json!(null),
     }
 }
@@ -89,6 +91,8 @@ pub(crate) fn a_device(profile: &DeviceProfile, name: &str) -> Device {
         kind: profile.name.clone(),
         label: None,
         profile: profile.id,
+        firmware: None,
+        software: None,
         additional_info: json!({}),
     }
 }

@@ -21,9 +21,13 @@ pub(super) fn change(row: Pushed) -> wire::Change {
             rule_chain_id: chain.map(bytes).unwrap_or_default(),
             mqtt: None,
         }),
-        Body::Device { tenant, profile, name, kind } => {
-            wire::change::Body::Device(wire::Device { tenant_id: bytes(tenant), profile_id: bytes(profile), name, r#type: kind, gateway: false })
-        }
+        Body::Device { tenant, profile, name, kind } => wire::change::Body::Device(wire::Device {
+            tenant_id: bytes(tenant),
+            profile_id: bytes(profile),
+            name,
+            r#type: kind,
+            gateway: false,
+        }),
         Body::Credential { device, token } => wire::change::Body::Credential(wire::Credential {
             device_id: bytes(device),
             token_sha256: digest(&SHA256, token.as_bytes()).as_ref().to_vec(),
@@ -40,7 +44,7 @@ pub(super) fn deleted(revision: u64, kind: EntityKind, id: Uuid) -> Option<wire:
         EntityKind::DeviceProfile => wire::EntityKind::DeviceProfile,
         EntityKind::Device => wire::EntityKind::Device,
         EntityKind::Credential => wire::EntityKind::Credential,
-        EntityKind::Customer | EntityKind::User => return None,
+        EntityKind::Customer | EntityKind::User | EntityKind::OtaPackage | EntityKind::Rpc => return None,
     };
     let body = wire::change::Body::Deleted(wire::Deleted { kind: kind.into() });
     Some(wire::Change { revision, id: bytes(id), body: Some(body) })

@@ -54,8 +54,8 @@ impl From<Device> for DeviceShape {
             label: device.label,
             device_profile_id: IdShape::new(EntityKind::DeviceProfile, device.profile),
             device_data: json!({"configuration": {"type": "DEFAULT"}, "transportConfiguration": {"type": "DEFAULT"}}),
-            firmware_id: None,
-            software_id: None,
+            firmware_id: device.firmware.map(|id| IdShape::new(EntityKind::OtaPackage, id)),
+            software_id: device.software.map(|id| IdShape::new(EntityKind::OtaPackage, id)),
             external_id: None,
             version: device.version,
             additional_info: device.additional_info,
@@ -103,6 +103,9 @@ pub(in crate::rest) struct DeviceForm {
     label: Option<String>,
     /// Wins over `type`.
     device_profile_id: Option<IdShape>,
+    /// OTA packages of its own; absent: its profile's.
+    firmware_id: Option<IdShape>,
+    software_id: Option<IdShape>,
     #[serde(default)]
     additional_info: Value,
     version: Option<i64>,
@@ -117,6 +120,8 @@ impl From<DeviceForm> for DeviceDraft {
             kind: form.r#type,
             label: form.label,
             profile: given(form.device_profile_id),
+            firmware: given(form.firmware_id),
+            software: given(form.software_id),
             additional_info: form.additional_info,
         }
     }
@@ -244,7 +249,7 @@ async fn read_info(
     Segment(id): Segment<Uuid>,
 ) -> Result<Json<DeviceInfoShape>, Error> {
     let info = web.app.device_info(&caller, id).await?;
-    let active = web.active(&info.device).await;
+    let active = web.active([&info.device].into_iter()).await == [true];
     Ok(Json(DeviceInfoShape::new(info, active)))
 }
 

@@ -68,8 +68,8 @@ impl From<DeviceProfile> for ProfileShape {
             default_dashboard_id: None,
             default_queue_name: None,
             provision_device_key: None,
-            firmware_id: None,
-            software_id: None,
+            firmware_id: profile.firmware.map(|id| IdShape::new(EntityKind::OtaPackage, id)),
+            software_id: profile.software.map(|id| IdShape::new(EntityKind::OtaPackage, id)),
             default_edge_rule_chain_id: None,
             external_id: None,
             profile_data,
@@ -128,6 +128,9 @@ pub(in crate::rest) struct ProfileForm {
     description: Option<String>,
     /// Where messages of these devices enter; absent: the tenant's root chain.
     default_rule_chain_id: Option<IdShape>,
+    /// OTA packages of the devices that have none of their own.
+    firmware_id: Option<IdShape>,
+    software_id: Option<IdShape>,
     #[serde(default)]
     profile_data: Value,
     version: Option<i64>,
@@ -141,6 +144,8 @@ impl From<ProfileForm> for ProfileDraft {
             name: form.name,
             description: form.description,
             chain: given(form.default_rule_chain_id),
+            firmware: given(form.firmware_id),
+            software: given(form.software_id),
             profile_data: form.profile_data,
         }
     }

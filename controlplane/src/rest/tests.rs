@@ -1,6 +1,10 @@
 //! Drives the router as a client would, over a real entity store and a fake data plane.
 
+mod audit;
+mod calls;
 pub(crate) mod house;
+mod packages;
+mod queries;
 mod shapes;
 
 use axum::http::{Method, StatusCode};

@@ -334,7 +334,7 @@ pub struct StandingReply {
     #[prost(map = "string, uint64", tag = "3")]
     pub refused: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
 }
-/// Here no keys are none. At most 1,000 entities and 100 keys; an answer beyond 16 MiB is RESOURCE_EXHAUSTED.
+/// Here no keys are none. At most 1,000 entities and 128 keys; an answer beyond 16 MiB is RESOURCE_EXHAUSTED.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LatestOfRequest {
     #[prost(message, repeated, tag = "1")]
