@@ -2,6 +2,8 @@
 //! write is one transaction (entity, change log, audit), then wakes the feed and waits for the data planes (DESIGN 26).
 //! Never speaks HTTP or gRPC shapes.
 
+mod audit;
+mod call;
 mod chain;
 mod claim;
 mod credential;
@@ -11,9 +13,12 @@ mod gateway;
 mod import;
 mod login;
 mod owner;
+mod package;
 mod profile;
 mod provision;
 mod quota;
+mod query;
+mod rollout;
 mod seed;
 mod tenant;
 mod tenant_profile;
@@ -24,12 +29,15 @@ mod user;
 use std::{sync::Arc, time::Duration};
 
 use sea_orm::DatabaseConnection;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub use crate::access::{Caller, TokenPair};
 pub use crate::app::claim::Claimed;
 pub use crate::app::import::Imported;
 pub use crate::app::owner::Use;
+pub use crate::app::package::PackageReading;
+pub use crate::app::rollout::Pace;
 pub use crate::app::seed::Seeded;
 use crate::{
     access::{Operation, Passwords, Resource, Scope, Throttle, Tokens, allowed},
@@ -44,6 +52,10 @@ use crate::{
 
 /// How long a write waits for the data planes (DESIGN 26).
 const APPLIED_WAIT: Duration = Duration::from_secs(2);
+/// Calls to devices under way: each is a stream to the data plane, and reads must find one too.
+const CALLS_MAX: usize = 4_096;
+/// Uploads of packages under way.
+const UPLOADS_MAX: usize = 4;
 
 /// What a write made, and whether every connected instance runs with it already. `applied: false` is the REST header
 /// `Tidegate-Applied: false` (DESIGN 26); it is also false when no instance is connected.
@@ -71,6 +83,11 @@ pub struct App {
     /// Attempts to claim a device.
     claims: Throttle,
     pool: telemetry::Pool,
+    calls: Arc<Semaphore>,
+    uploads: Semaphore,
+    files: package::Files,
+    package_bytes_max: u64,
+    pace: Pace,
 }
 
 impl App {
@@ -92,7 +109,7 @@ impl App {
         };
         let pool =
             telemetry::Pool::new(&settings.join_token, ca.as_deref()).map_err(|error| StartError::Grpc(error.to_string()))?;
-        Ok(Arc::new(Self {
+        let app = Arc::new(Self {
             store,
             feed,
             registry: Registry::new(),
@@ -101,7 +118,14 @@ impl App {
             throttle: Throttle::new(),
             claims: Throttle::new(),
             pool,
-        }))
+            calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            uploads: Semaphore::new(UPLOADS_MAX),
+            files: package::Files::new(&settings.data_dir),
+            package_bytes_max: settings.package_bytes_max,
+            pace: Pace::new(settings),
+        });
+        app.sweep_packages().await?;
+        Ok(app)
     }
 
     /// The change log as a stream, for `push`.

@@ -2,6 +2,7 @@
 //! need) and to the audit log, in the same transaction. Never decides who may do it.
 
 pub mod audit;
+pub mod call;
 pub mod cascade;
 pub mod chain;
 pub mod change_log;
@@ -12,9 +13,12 @@ pub mod customer;
 pub mod device;
 pub mod meta;
 mod open;
+pub mod package;
 mod page;
 pub mod profile;
 pub mod pushed;
+pub mod rollout;
+pub mod search;
 pub mod tenant;
 pub mod tenant_profile;
 #[cfg(test)]

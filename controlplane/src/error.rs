@@ -18,6 +18,9 @@ use crate::{
     telemetry::Unanswered,
 };
 
+/// When to try again what found a device's queue full.
+const FULL_RETRY_S: u64 = 5;
+
 /// Why a request was not done.
 #[expect(clippy::error_impl_error, reason = "it is the application's one error: `error::Error` says it all")]
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,9 @@ pub enum Error {
     Missing(String),
     #[error("{} was changed by someone else: version {sent} was sent, {stored} is stored", kind.noun())]
     Conflict { kind: EntityKind, sent: i64, stored: i64 },
+    /// What was sent, or would have to be read, is more than may be.
+    #[error("{0}")]
+    TooLarge(String),
     #[error("Too many requests, try again in {retry_after_s} s")]
     TooMany { retry_after_s: u64 },
     /// No data plane can answer, or it refused for now.
@@ -69,6 +75,7 @@ impl Error {
             Self::Forbidden | Self::LimitReached(_) => StatusCode::FORBIDDEN,
             Self::NotFound { .. } | Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Conflict { .. } => StatusCode::CONFLICT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -83,7 +90,7 @@ impl Error {
             Self::Unauthenticated(_) => 10,
             Self::Expired => 11,
             Self::Forbidden => 20,
-            Self::Invalid(_) | Self::Refused(_) | Self::Duplicate { .. } => 31,
+            Self::Invalid(_) | Self::Refused(_) | Self::Duplicate { .. } | Self::TooLarge(_) => 31,
             Self::NotFound { .. } | Self::Missing(_) => 32,
             Self::TooMany { .. } => 33,
             Self::Conflict { .. } => 35,
@@ -109,6 +116,7 @@ impl From<Unanswered> for Error {
         match error {
             Unanswered::Invalid(said) => Self::Refused(said),
             Unanswered::TooLarge(_) => Self::Refused(error.to_string()),
+            Unanswered::Full(_) => Self::TooMany { retry_after_s: FULL_RETRY_S },
             Unanswered::NoInstance | Unanswered::Unavailable(_) => Self::Unavailable(error.to_string()),
             Unanswered::Refused(_) => Self::Internal(error.to_string()),
         }

@@ -1,6 +1,7 @@
 //! The gRPC that data planes speak with: the Feed they follow, and the Registry they ask. Whoever shows the join token is an
 //! instance (DESIGN 27); anyone else gets nothing. Never decides what is sent: that is `feed`.
 
+mod package;
 mod registrar;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,9 @@
 //! there is no route. ThingsBoard's paths and shapes (DESIGN 4). Never decides who may: handlers ask the application.
 
 mod answer;
+mod audit;
 mod auth;
+mod call;
 mod chain;
 mod claim;
 mod credential;
@@ -13,7 +15,9 @@ mod fleet;
 mod forward;
 mod import;
 mod instance;
+mod package;
 mod profile;
+mod query;
 mod record;
 mod shape;
 mod telemetry;
@@ -32,7 +36,6 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use schemas::telemetry::{Scope, Value};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -45,9 +48,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     app::App,
-    domain::{Device, EntityKind},
+    domain::{Device, EntityKind, EntityRef},
     rest::{extract::refuse, shape::ErrorShape},
-    telemetry::Entity,
     ws,
 };
 
@@ -64,15 +66,14 @@ pub(in crate::rest) struct Web {
 }
 
 impl Web {
-    /// Whether a device is active, which only its shard knows; false too when nobody can say.
-    async fn active(&self, device: &Device) -> bool {
-        let entity = Entity { kind: EntityKind::Device.name(), id: device.id, tenant: device.tenant };
-        let ask = async {
-            let client = self.app.data_plane().await.ok()?;
-            client.attributes(&entity, Some(Scope::Server), vec!["active".to_owned()]).await.ok()
-        };
-        let found = tokio::time::timeout(ACTIVE_TIMEOUT, ask).await.ok().flatten().unwrap_or_default();
-        found.iter().any(|attribute| attribute.value == Value::Bool(true))
+    /// Which of the devices are active, which only their shards know; nobody is when nobody can say.
+    async fn active(&self, devices: impl Iterator<Item = &Device>) -> Vec<bool> {
+        let entity = |device: &Device| EntityRef { kind: EntityKind::Device, id: device.id, tenant: device.tenant };
+        let devices: Vec<EntityRef> = devices.map(entity).collect();
+        match tokio::time::timeout(ACTIVE_TIMEOUT, self.app.are_active(&devices)).await {
+            Ok(Ok(active)) => active,
+            Ok(Err(_)) | Err(_) => vec![false; devices.len()],
+        }
     }
 }
 
@@ -153,6 +154,10 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(chain::routes())
         .merge(telemetry::routes())
         .merge(record::routes())
+        .merge(call::routes())
+        .merge(package::routes())
+        .merge(audit::routes())
+        .merge(query::routes())
         .merge(instance::routes())
 }
 

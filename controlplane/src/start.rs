@@ -56,6 +56,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let notes = app.seed(&settings).await?.notes;
     let (stop, stopping) = watch::channel(false);
     let http_server = tokio::spawn(serve_http(http_listener, Arc::clone(&app), stopping.clone()));
+    let rolling = stopping.clone();
     let token = JoinToken::new(&settings.join_token);
     let push = Push::new(Arc::clone(&app), token.clone(), stopping.clone());
     let registrar = Registrar::new(Arc::clone(&app), token);
@@ -73,7 +74,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             tracing::error!(%error, "the gRPC server ended");
         }
     });
-    Ok(Running { http, grpc, notes, app, stop, servers: vec![http_server, grpc_server] })
+    let roll_out = tokio::spawn(Arc::clone(&app).roll_out(rolling));
+    Ok(Running { http, grpc, notes, app, stop, servers: vec![http_server, grpc_server, roll_out] })
 }
 
 impl Running {

@@ -15,10 +15,12 @@ pub enum Resource {
     RuleChain,
     /// A running data plane.
     Instance,
+    OtaPackage,
+    AuditLog,
 }
 
 impl Resource {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Tenant,
         Self::TenantProfile,
         Self::Customer,
@@ -27,6 +29,8 @@ impl Resource {
         Self::DeviceProfile,
         Self::RuleChain,
         Self::Instance,
+        Self::OtaPackage,
+        Self::AuditLog,
     ];
 }
 
@@ -45,6 +49,8 @@ pub enum Operation {
     WriteValues,
     /// To take for one's customer what says that it may be taken, and to give it back.
     Claim,
+    /// A device, by ThingsBoard's RPC.
+    Call,
 }
 
 impl Operation {
@@ -59,13 +65,14 @@ impl Operation {
         Self::ReadValues,
         Self::WriteValues,
         Self::Claim,
+        Self::Call,
     ];
 }
 
 /// May this authority do this at all?
 #[must_use]
 pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -> bool {
-    use Operation::{Claim, Create, Delete, Read, ReadCredentials, ReadValues, Write, WriteValues};
+    use Operation::{Call, Claim, Create, Delete, Read, ReadCredentials, ReadValues, Write, WriteValues};
     let operations: &[Operation] = match (authority, resource) {
         (Authority::SysAdmin, Resource::Tenant) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
         (Authority::SysAdmin, Resource::User) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
@@ -73,17 +80,22 @@ pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -
         (Authority::SysAdmin, Resource::Instance) => &[Read],
         // What is inside a tenant is the tenant's alone.
         (Authority::SysAdmin, Resource::Customer | Resource::Device | Resource::DeviceProfile | Resource::RuleChain) => &[],
+        (Authority::SysAdmin, Resource::OtaPackage | Resource::AuditLog) => &[],
         (Authority::TenantAdmin, Resource::Tenant) => &[Read, ReadValues, WriteValues],
         (Authority::TenantAdmin, Resource::TenantProfile) => &[Read],
         (Authority::TenantAdmin, Resource::Customer | Resource::User) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
         (Authority::TenantAdmin, Resource::Device) => &Operation::ALL,
-        (Authority::TenantAdmin, Resource::DeviceProfile | Resource::RuleChain) => &[Read, Create, Write, Delete],
+        (Authority::TenantAdmin, Resource::DeviceProfile | Resource::RuleChain | Resource::OtaPackage) => {
+            &[Read, Create, Write, Delete]
+        }
+        (Authority::TenantAdmin, Resource::AuditLog) => &[Read],
         (Authority::TenantAdmin, Resource::Instance) => &[],
         (Authority::CustomerUser, Resource::Customer) => &[Read, ReadValues],
         (Authority::CustomerUser, Resource::User) => &[Read, ReadValues, WriteValues],
-        (Authority::CustomerUser, Resource::Device) => &[Read, ReadCredentials, ReadValues, WriteValues, Claim],
+        (Authority::CustomerUser, Resource::Device) => &[Read, ReadCredentials, ReadValues, WriteValues, Claim, Call],
         (Authority::CustomerUser, Resource::DeviceProfile) => &[Read],
         (Authority::CustomerUser, Resource::Tenant | Resource::TenantProfile | Resource::RuleChain | Resource::Instance) => &[],
+        (Authority::CustomerUser, Resource::OtaPackage | Resource::AuditLog) => &[],
     };
     operations.contains(&operation)
 }

@@ -133,8 +133,8 @@ impl App {
         if chain::profiles(write.db(), id).await? > 0 {
             return Err(Error::Refused("The rule chain referenced by the device profiles cannot be deleted!".to_owned()));
         }
-        chain::delete(&mut write, id).await?;
         write.audit(Action::Deleted, EntityKind::RuleChain, id, Some(tenant)).await?;
+        chain::delete(&mut write, id).await?;
         self.finish(write, ()).await
     }
 }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource, Scope},
-    app::{App, Written, customer as customers, new_id, permit_within, profile, quota, same_version},
+    app::{App, Written, customer as customers, new_id, package, permit_within, profile, quota, same_version},
     domain::{
         Credential, CredentialDraft, Device, DeviceDraft, DeviceFilter, DeviceInfo, DeviceProfile, EntityKind, Invalid, Page,
         PageLink, Shown,
@@ -193,6 +193,7 @@ pub(super) async fn create_device(
     let profile = choose_profile(write, tenant, &draft).await?;
     let (saved, credential) = new_device(write, tenant, draft, profile, shown);
     insert(write, &saved, &credential).await?;
+    package::assign_to_device(write, None, &saved).await?;
     Ok(saved)
 }
 
@@ -247,8 +248,10 @@ pub(super) async fn replace(write: &mut Write, scope: &Scope, id: Uuid, draft: D
     };
     let DeviceDraft { name, label, firmware, software, additional_info, .. } = draft;
     let version = stored.version + 1;
+    let old = stored.clone();
     let saved = Device { version, name, label, firmware, software, additional_info, profile, kind, ..stored };
     device::update(write, &saved).await?;
+    package::assign_to_device(write, Some(&old), &saved).await?;
     write.audit(Action::Updated, EntityKind::Device, id, Some(scope.tenant)).await?;
     Ok(saved)
 }

@@ -10,7 +10,7 @@ use crate::{
     app::{
         App, Written,
         device::{choose_profile, new_device, replace},
-        permit_within, quota,
+        package, permit_within, quota,
     },
     domain::{CredentialDraft, Device, DeviceDraft, DeviceProfile, EntityKind, ImportLine, ImportedDevice, Shown},
     entity::{Write, audit::Action, credential, device},
@@ -139,6 +139,7 @@ async fn import(
     imported.created += devices.len() as u64;
     device::insert_all(write, &devices).await?;
     credential::insert_all(write, &credentials).await?;
+    package::assign_to_new(write, &devices).await?;
     let ids: Vec<Uuid> = devices.iter().map(|device| device.id).collect();
     write.audit_all(Action::Added, EntityKind::Device, &ids, Some(scope.tenant)).await?;
     Ok(())

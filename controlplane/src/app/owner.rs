@@ -57,7 +57,9 @@ impl App {
             | EntityKind::Credential
             | EntityKind::RuleChain
             | EntityKind::Installation
-            | EntityKind::TenantProfile => return Err(unknown().into()),
+            | EntityKind::TenantProfile
+            | EntityKind::OtaPackage
+            | EntityKind::Rpc => return Err(unknown().into()),
         };
         Ok(EntityRef { kind, id, tenant: tenant.unwrap_or(NULL_UUID) })
     }

@@ -5,10 +5,10 @@ use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource},
-    app::{App, Written, new_id, permit_within, same_version},
+    app::{App, Written, new_id, package, permit_within, same_version},
     clock,
     domain::{DEFAULT_TRANSPORT, DeviceProfile, EntityKind, Page, PageLink, ProfileDraft},
-    entity::{Write, audit::Action, chain, profile},
+    entity::{Write, audit::Action, chain, package as packages, profile},
     error::Error,
     random::random_text,
 };
@@ -38,6 +38,7 @@ impl App {
                 draft.give_secret(None, || random_text(SECRET_CHARS));
                 let saved = made(draft, tenant, new_id(), clock::now_ms());
                 profile::insert(&mut write, &saved).await?;
+                package::assign_to_profile(&mut write, None, &saved).await?;
                 write.audit(Action::Added, EntityKind::DeviceProfile, saved.id, Some(tenant)).await?;
                 saved
             }
@@ -50,6 +51,7 @@ impl App {
                 let made = made(draft, tenant, id, stored.created_ms);
                 let saved = DeviceProfile { version: stored.version + 1, is_default: stored.is_default, ..made };
                 profile::update(&mut write, &saved, renamed).await?;
+                package::assign_to_profile(&mut write, Some(&stored), &saved).await?;
                 write.audit(Action::Updated, EntityKind::DeviceProfile, id, Some(tenant)).await?;
                 saved
             }
@@ -130,6 +132,9 @@ impl App {
         }
         if profile::devices(write.db(), id).await? > 0 {
             return Err(Error::Refused("The device profile referenced by the devices cannot be deleted!".to_owned()));
+        }
+        if packages::of_profile(write.db(), id).await? > 0 {
+            return Err(Error::Refused("The device profile referenced by the OTA packages cannot be deleted!".to_owned()));
         }
         profile::delete(&mut write, id).await?;
         write.audit(Action::Deleted, EntityKind::DeviceProfile, id, Some(tenant)).await?;

@@ -9,7 +9,7 @@ use crate::{
     app::{App, Written, new_id, permit, same_version},
     clock,
     domain::{Authority, EntityKind, Page, PageLink, Tenant, TenantDraft},
-    entity::{Write, audit::Action, cascade, tenant, tenant_profile},
+    entity::{Write, audit::Action, cascade, package, tenant, tenant_profile},
     error::Error,
 };
 
@@ -78,9 +78,12 @@ impl App {
         permit(caller, Resource::Tenant, Operation::Delete)?;
         let mut write = self.begin(caller).await?;
         tenant::find(write.db(), id).await?.ok_or_else(|| Error::not_found(EntityKind::Tenant, id))?;
-        cascade::delete_tenant(&mut write, id).await?;
         write.audit(Action::Deleted, EntityKind::Tenant, id, Some(id)).await?;
-        self.finish(write, ()).await
+        let packages = package::stored_ids(write.db(), Some(id)).await?;
+        cascade::delete_tenant(&mut write, id).await?;
+        let written = self.finish(write, ()).await?;
+        self.remove_package_files(packages).await;
+        Ok(written)
     }
 }
 

@@ -35,6 +35,9 @@ pub(crate) fn settings(data_dir: &std::path::Path, demo: bool) -> Settings {
         query_tls_ca: None,
         access_token_s: 9_000,
         refresh_token_s: 604_800,
+        package_bytes_max: 1 << 20,
+        pack_devices: 2,
+        pack_interval_s: 60,
         demo,
     }
 }

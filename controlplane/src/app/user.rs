@@ -128,8 +128,8 @@ impl App {
             return Err(Error::Refused("You cannot delete yourself".to_owned()));
         }
         let mut write = self.begin(caller).await?;
-        user::delete(&mut write, id).await?;
         write.audit(Action::Deleted, EntityKind::User, id, target.tenant).await?;
+        user::delete(&mut write, id).await?;
         write.commit().await?;
         Ok(Written { value: (), applied: true })
     }

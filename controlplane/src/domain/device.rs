@@ -3,7 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{Invalid, name, optional_name};
+use crate::domain::{Invalid, PackageKind, name, optional_name};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Device {
@@ -32,6 +32,15 @@ impl Device {
     #[must_use]
     pub fn is_gateway(&self) -> bool {
         is_gateway(&self.additional_info)
+    }
+
+    /// The package that is its own.
+    #[must_use]
+    pub fn package(&self, kind: PackageKind) -> Option<Uuid> {
+        match kind {
+            PackageKind::Firmware => self.firmware,
+            PackageKind::Software => self.software,
+        }
     }
 }
 

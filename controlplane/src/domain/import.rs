@@ -124,6 +124,8 @@ fn read_line(record: &csv::StringRecord, columns: &[Column]) -> Result<ImportedD
         additional.insert("gateway".to_owned(), json!(gateway));
     }
     let draft = DeviceDraft {
+        firmware: None,
+        software: None,
         name: of(Column::Name).unwrap_or_default().to_owned(),
         kind: of(Column::Type).map(str::to_owned),
         label: of(Column::Label).map(str::to_owned),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::domain::{
-    Certificate, Invalid, MqttTransport, ProvisionType, name, optional_name,
+    Certificate, Invalid, MqttTransport, PackageKind, ProvisionType, name, optional_name,
     provision::{key, pattern},
     transport::{DEFAULT_TRANSPORT, MQTT_TRANSPORT, transport_type},
 };
@@ -48,6 +48,15 @@ pub struct DeviceProfile {
 }
 
 impl DeviceProfile {
+    /// The package of its devices that have none of their own.
+    #[must_use]
+    pub fn package(&self, kind: PackageKind) -> Option<Uuid> {
+        match kind {
+            PackageKind::Firmware => self.firmware,
+            PackageKind::Software => self.software,
+        }
+    }
+
     /// What devices show together with the key, or the authority's certificate.
     #[must_use]
     pub fn provision_secret(&self) -> Option<&str> {

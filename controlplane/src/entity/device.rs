@@ -11,9 +11,9 @@ use uuid::Uuid;
 use crate::{
     domain::{Customer, Device, DeviceFilter, DeviceInfo, EntityKind, Page, PageLink},
     entity::{
-        StoreError, Write, customer, json,
+        StoreError, Write, call, customer, json,
         page::{self, Listing},
-        profile, unique,
+        profile, rollout, unique,
     },
 };
 
@@ -120,6 +120,14 @@ pub async fn count(db: &impl ConnectionTrait, tenant: Uuid) -> Result<u64, Store
     Ok(Entity::find().filter(Column::TenantId.eq(tenant)).count(db).await?)
 }
 
+/// A device of whatever tenant, for data planes.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_id(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Device>, StoreError> {
+    Ok(Entity::find_by_id(id).one(db).await?.map(Device::from))
+}
+
 /// # Errors
 /// [`StoreError`].
 pub async fn by_name(db: &impl ConnectionTrait, tenant: Uuid, name: &str) -> Result<Option<Device>, StoreError> {
@@ -187,6 +195,8 @@ pub async fn update(write: &mut Write, device: &Device) -> Result<(), StoreError
 /// [`StoreError`].
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     write.changed(EntityKind::Device, id, true).await?;
+    call::delete_of_device(write, id).await?;
+    rollout::delete_of_device(write, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
 }

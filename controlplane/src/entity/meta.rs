@@ -37,6 +37,15 @@ pub async fn get(db: &impl ConnectionTrait, name: &str) -> Result<Option<String>
     Ok(Entity::find_by_id(name.to_owned()).one(db).await?.map(|row| row.value))
 }
 
+/// # Errors
+/// [`StoreError`].
+pub async fn set(db: &impl ConnectionTrait, name: &str, value: &str) -> Result<(), StoreError> {
+    let row = ActiveModel { name: Set(name.to_owned()), value: Set(value.to_owned()) };
+    let replace = OnConflict::column(Column::Name).update_column(Column::Value).to_owned();
+    Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
+    Ok(())
+}
+
 /// Keeps what is there already, so that two control planes that start at once agree.
 ///
 /// # Errors

@@ -3,15 +3,19 @@
 
 use std::sync::Arc;
 
+use futures_util::{StreamExt, stream::BoxStream};
 use schemas::generated::registry::{
     CertificateReply, CertificateRequest, ChildReply, ChildRequest, ClaimReply, ClaimRequest, PackagePiece, PackageRequest,
     ProvisionReply, ProvisionRequest, child_reply::Outcome, registry_server::Registry,
 };
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::{app::App, error::Error, push::JoinToken};
+use crate::{
+    app::App,
+    error::Error,
+    push::{JoinToken, package::package},
+};
 
 /// The largest provisioning request, in bytes: a certificate with room to spare.
 const PROVISION_BYTES_MAX: usize = 65_536;
@@ -58,7 +62,7 @@ fn failed(error: Error) -> Status {
 
 #[tonic::async_trait]
 impl Registry for Registrar {
-    type PackageStream = ReceiverStream<Result<PackagePiece, Status>>;
+    type PackageStream = BoxStream<'static, Result<PackagePiece, Status>>;
 
     async fn child(&self, request: Request<ChildRequest>) -> Result<Response<ChildReply>, Status> {
         let ChildRequest { gateway_id, name, r#type } = self.asked(request)?;
@@ -94,7 +98,7 @@ impl Registry for Registrar {
     }
 
     async fn package(&self, request: Request<PackageRequest>) -> Result<Response<Self::PackageStream>, Status> {
-        self.asked(request)?;
-        Err(Status::unimplemented("packages are not served yet"))
+        let pieces = package(&self.app, self.asked(request)?).await?;
+        Ok(Response::new(pieces.boxed()))
     }
 }

@@ -169,6 +169,6 @@ async fn read_info(
     Segment(id): Segment<Uuid>,
 ) -> Result<Json<DeviceInfoShape>, Error> {
     let info = web.app.device_info(&caller, id).await?;
-    let active = web.active(&info.device).await;
+    let active = web.active([&info.device].into_iter()).await == [true];
     Ok(Json(DeviceInfoShape::new(info, active)))
 }

@@ -1,8 +1,12 @@
 //! Drives the router as a client would, over a real entity store and a fake data plane.
 
+mod audit;
+mod calls;
 mod forward;
 pub(crate) mod house;
 mod identity;
+mod packages;
+mod queries;
 mod shapes;
 
 use axum::http::{Method, StatusCode};

@@ -119,6 +119,27 @@ pub const KEYS: &[Key] = &[
         "life of a REST refresh token, in seconds",
     ),
     key(
+        "ota",
+        "package_bytes_max",
+        Rule::Integer { min: 1, max: 1 << 40 },
+        Some("268435456"),
+        "the largest firmware or software package, in bytes",
+    ),
+    key(
+        "ota",
+        "pack_devices",
+        Rule::Integer { min: 1, max: 10_000 },
+        Some("100"),
+        "devices that are told together of a new package",
+    ),
+    key(
+        "ota",
+        "pack_interval_s",
+        Rule::Integer { min: 1, max: 86_400 },
+        Some("60"),
+        "from one pack of devices that is told of a package to the next, in seconds",
+    ),
+    key(
         "log",
         "filter",
         Rule::Text { max: 1_024 },
