@@ -286,6 +286,10 @@ pub const QUERY_REQUEST_BYTES_MAX: usize = 4 << 20;
 pub const QUERY_STREAMS_MAX: u32 = 16_384;
 /// How long a query waits for room in a full mailbox, in milliseconds.
 pub const MAILBOX_WAIT_MS_MAX: u64 = 1_000;
+/// Entities and keys of one question for the newest values of many, and how many of them are asked at once.
+pub const LISTED_ENTITIES_MAX: usize = 1_000;
+pub const LISTED_KEYS_MAX: usize = 128;
+pub const LISTED_AT_ONCE_MAX: usize = 64;
 /// Longest that somebody waits for the outcome of a call to a device, in milliseconds.
 pub const CALL_MS_MAX: u64 = 600_000;
 /// From a query's arrival to its answer, in milliseconds.

@@ -3,6 +3,7 @@
 
 mod calling;
 mod convert;
+mod newest;
 mod watch;
 
 use std::{
@@ -101,7 +102,7 @@ impl Interceptor for Bearer {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Queries {
     shards: Shards,
     shutdown: stop::Receiver<bool>,
@@ -247,6 +248,10 @@ impl query_server::Query for Queries {
         let target = convert::target(request.into_inner().entity)?;
         let standing = self.ask(target, |reply| Query::Standing { reply }).await?;
         Ok(Response::new(calling::standing(standing)))
+    }
+
+    async fn latest_of(&self, request: Request<wire::LatestOfRequest>) -> Result<Response<wire::LatestOfReply>, Status> {
+        Ok(Response::new(newest::latest_of(self, request.into_inner()).await?))
     }
 
     type WatchStream = ReceiverStream<Result<wire::WatchUpdate, Status>>;
