@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tests::harness::curl::Curl;
 use tests::harness::fixture::{self, Device, Fixture, attributes, device, latest, latest_value, share, telemetry};
-use tests::harness::instance::{Instance, drivers};
+use tests::harness::instance::{Home, Instance, drivers};
+use tests::harness::planes::{Planes, joined};
 use tests::harness::raw_http::{RawHttp, request};
 use tests::harness::rest::Rest;
 
@@ -230,6 +231,33 @@ fn wrong_requests_get_their_codes() {
     let gone = Curl::post(format!("{}/wrong/telemetry", bases(&fixture.instance)[0]), r#"{"a":1}"#).run();
     assert!([401, 403].contains(&gone.status), "a deleted device: {}", gone.status);
     fixture.instance.stop();
+}
+
+/// The data plane's listener needs nobody; the control plane's forwards to it.
+#[test]
+fn known_devices_need_no_control_plane_over_http() {
+    let home = Home::new();
+    let planes = Planes::new(&home);
+    let control = planes.control.start();
+    let data = planes.data.start();
+    let demo = fixture::demo_device(&fixture::tenant(&control));
+    let tenant = joined(&control, &demo.id);
+    let device = device(&tenant, "knownweb");
+    let url = |address: SocketAddr| format!("http://{address}/api/v1/knownweb/telemetry");
+    assert_eq!(Curl::post(url(control.address("http")), r#"{"n":1}"#).run().status, 200, "forwarded");
+    assert_eq!(latest_value(&tenant, &device.id, "n").as_deref(), Some("1"));
+    control.kill();
+    assert_eq!(Curl::post(url(data.device_http()), r#"{"n":2}"#).run().status, 200, "without the control plane");
+    data.kill();
+    let data = planes.data.start();
+    assert_eq!(Curl::post(url(data.device_http()), r#"{"n":3}"#).run().status, 200, "after a restart without it");
+    let control = planes.control.start();
+    let tenant = joined(&control, &device.id);
+    assert_eq!(latest_value(&tenant, &device.id, "n").as_deref(), Some("3"));
+    data.stop();
+    let answer = Curl::post(url(control.address("http")), r#"{"n":4}"#).run();
+    assert_eq!(answer.status, 503, "nobody to forward to: {}", answer.text());
+    control.stop();
 }
 
 #[test]

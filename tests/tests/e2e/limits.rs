@@ -94,25 +94,27 @@ fn points_and_other_messages_have_limits_of_their_own() {
     assert_eq!(wire.telemetry(3, r#"{"a":3}"#), 0, "1 of 4");
     assert_eq!(latest_value(&fixture.tenant, &device.id, "b").as_deref(), Some("1"));
     assert_eq!(wire.subscribe("v1/devices/me/attributes/response/+", 9), 1);
-    let request = |id: u16| (format!("v1/devices/me/attributes/request/{id}"), json!({ "clientKeys": "a" }).to_string());
     let mut taken = 0;
     for id in 10..20 {
-        let (topic, payload) = request(id);
-        wire.publish(&topic, Some(id), &payload).expect("the connection is open");
-        // The answer and the acknowledgement may come in either order.
-        let code = loop {
-            let packet = wire.read().expect("an acknowledgement");
-            if packet.kind() == PUBACK {
-                break packet.code(2);
-            }
-        };
+        let code = among_answers(&mut wire, &format!("v1/devices/me/attributes/request/{id}"), id, r#"{"clientKeys":"a"}"#);
         assert!(code == 0 || code == QUOTA_EXCEEDED, "{code:#x}");
         taken += u8::from(code == 0);
     }
     // Connecting and subscribing may count, too: the reference does not say.
     assert!((1..=4).contains(&taken), "{taken} of 10 requests were taken");
-    assert_eq!(wire.telemetry(30, r#"{"a":4}"#), 0, "telemetry is not meant");
+    assert_eq!(among_answers(&mut wire, TELEMETRY, 30, r#"{"a":4}"#), 0, "telemetry is not meant");
     fixture.instance.stop();
+}
+
+/// Publishes and waits for the acknowledgement, which answers to requests may precede.
+fn among_answers(wire: &mut Wire, topic: &str, id: u16, payload: &str) -> u8 {
+    wire.publish(topic, Some(id), payload).expect("the connection is open");
+    loop {
+        let packet = wire.read().expect("an acknowledgement");
+        if packet.kind() == PUBACK && packet.id() == id {
+            return packet.code(2);
+        }
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn paho_speaks_mqtt_in_websocket() {
                     assert_eq!(paho.ask(&publish, "published")["code"], 0);
                 }
                 assert_eq!(rows(&fixture.tenant, &device.id, "q"), 2);
-                let large = "x".repeat(60_000);
+                let large = "x".repeat(40_000);
                 let publish = json!({ "do": "publish", "topic": ATTRIBUTES, "payload": { "large": large } });
                 assert_eq!(paho.ask(&publish, "published")["code"], 0);
                 assert_eq!(attributes(&fixture.tenant, &device.id, "CLIENT_SCOPE")["large"], large.as_str());

@@ -137,12 +137,12 @@ fn a_receiver_that_never_reads_is_given_up() {
     let mut number = 0;
     eventually("it is closed, or told no more", || {
         number += 1;
-        share(&fixture.tenant, &deaf.id, &json!({ "much": format!("{number} {}", "x".repeat(60_000)) }));
+        share(&fixture.tenant, &deaf.id, &json!({ "much": format!("{number} {}", "x".repeat(40_000)) }));
         witness.is_served("an update that nobody reads");
         let closed = fixture.instance.metric("tidegate_connections_open") < 1.5;
         (closed || fixture.instance.metric("tidegate_downlinks_dropped_total") > 0.5).then_some(())
     });
-    println!("a receiver that never reads was given up after {number} updates of 60 KB");
+    println!("a receiver that never reads was given up after {number} updates of 40 KB");
     drop(wire);
     witness.is_served("its end");
     fixture.instance.stop();
@@ -155,7 +155,7 @@ fn a_client_that_asks_and_never_reads_is_not_heard() {
     let fixture = Fixture::start();
     let (mut witness, _) = Witness::new(&fixture);
     let deaf = device(&fixture.tenant, "deafweb");
-    share(&fixture.tenant, &deaf.id, &json!({ "much": "x".repeat(60_000) }));
+    share(&fixture.tenant, &deaf.id, &json!({ "much": "x".repeat(40_000) }));
     let mut wire = RawHttp::open(fixture.instance.device_http());
     wire.write_patience(Duration::from_secs(2));
     let padding = format!("X-Padding: {}\r\n", "x".repeat(3_000));
