@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 . tests/target.sh
 . tests/python.sh
-packages=(build-essential clang libclang-dev cmake mosquitto-clients curl jq python3 python3-venv valgrind)
+packages=(build-essential clang libclang-dev cmake mosquitto-clients curl openssl jq python3 python3-venv valgrind)
 deny_version=0.20.2
 fuzz_seconds=60
 names=() states=() seconds=()
@@ -59,8 +59,10 @@ install_toolchain() {
 }
 
 install_clients() {
-    # tb-mqtt-client brings its own fork of paho under the same import name, hence two environments.
-    python_environment venv-paho 'paho-mqtt>=2,<3' websocket-client && python_environment venv-tb 'tb-mqtt-client==1.13.14'
+    # tb-mqtt-client brings its own fork of paho under the same import name, and the gateway pins its own version of both, hence
+    # three environments.
+    python_environment venv-paho 'paho-mqtt>=2,<3' websocket-client && python_environment venv-tb 'tb-mqtt-client==1.13.14' &&
+        python_environment venv-gateway 'thingsboard-gateway==3.8.5'
 }
 
 install_deny() {

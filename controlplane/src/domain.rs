@@ -81,7 +81,7 @@ pub enum EntityKind {
 }
 
 impl EntityKind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Tenant,
         Self::Customer,
         Self::User,

@@ -1,13 +1,18 @@
 //! The parts a whole-system test is made of. Nothing here knows how the product works inside.
 
 pub mod capture;
+pub mod certificates;
+pub mod curl;
+pub mod exact;
 pub mod fixture;
 pub mod instance;
 pub mod load;
 pub mod mqtt;
+pub mod planes;
 pub mod port;
 pub mod powercut;
 pub mod python;
+pub mod raw_http;
 pub mod rest;
 pub mod websocket;
 

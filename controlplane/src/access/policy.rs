@@ -54,7 +54,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Read,
         Self::Create,
         Self::Write,

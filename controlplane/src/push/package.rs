@@ -21,7 +21,7 @@ const PIECE_BYTES_MAX: usize = 256 << 10;
 ///
 /// # Errors
 /// `InvalidArgument` for an id that is none, `NotFound` for a device that is not there, `Internal`.
-pub async fn package(
+pub(super) async fn package(
     app: &Arc<App>,
     request: PackageRequest,
 ) -> Result<impl Stream<Item = Result<PackagePiece, Status>> + Send + 'static, Status> {

@@ -97,6 +97,68 @@ pub fn device(rest: &Rest, token: &str) -> Device {
     Device { id: id_of(&saved), token: token.to_owned() }
 }
 
+/// Creates a device of another profile, or with more of its fields said.
+#[must_use]
+pub fn device_with(rest: &Rest, token: &str, more: &Value) -> Device {
+    let mut body = json!({ "name": format!("device {token}"), "type": "default" });
+    let fields = more.as_object().expect("fields are an object").clone();
+    body.as_object_mut().expect("it was made an object").extend(fields);
+    let saved = rest.post(&format!("/api/device?accessToken={token}"), &body).json();
+    Device { id: id_of(&saved), token: token.to_owned() }
+}
+
+/// Creates a device that may speak for others.
+#[must_use]
+pub fn gateway(rest: &Rest, token: &str) -> Device {
+    device_with(rest, token, &json!({ "additionalInfo": { "gateway": true } }))
+}
+
+/// The device of this name, if there is one.
+///
+/// # Panics
+/// When the answer is neither the device nor that there is none.
+#[must_use]
+pub fn device_named(rest: &Rest, name: &str) -> Option<Value> {
+    let reply = rest.get(&format!("/api/tenant/devices?deviceName={}", name.replace(' ', "%20")));
+    if reply.status == 404 { None } else { Some(reply.json()) }
+}
+
+/// Sets shared attributes.
+pub fn share(rest: &Rest, device: &str, attributes: &Value) {
+    rest.post(&telemetry(device, "attributes/SHARED_SCOPE"), attributes).expect_text(200);
+}
+
+/// Creates a device profile with these fields.
+#[must_use]
+pub fn profile(rest: &Rest, fields: &Value) -> Value {
+    let mut body = json!({ "type": "DEFAULT", "transportType": "DEFAULT", "provisionType": "DISABLED", "profileData":
+        { "configuration": { "type": "DEFAULT" }, "transportConfiguration": { "type": "DEFAULT" } } });
+    let fields = fields.as_object().expect("fields are an object").clone();
+    body.as_object_mut().expect("it was made an object").extend(fields);
+    rest.post("/api/deviceProfile", &body).json()
+}
+
+/// Sets limits of the default tenant profile (reference 1.8), which both tenants of these tests have.
+pub fn limit_tenants(instance: &Instance, limits: &Value) {
+    let sysadmin = sysadmin(instance);
+    let id = id_of(&sysadmin.get("/api/tenantProfileInfo/default").json());
+    let mut profile = sysadmin.get(&format!("/api/tenantProfile/{id}")).json();
+    let mut configuration = profile["profileData"]["configuration"].as_object().cloned().unwrap_or_default();
+    configuration.insert("type".to_owned(), json!("DEFAULT"));
+    configuration.extend(limits.as_object().expect("limits are an object").clone());
+    profile["profileData"]["configuration"] = Value::Object(configuration);
+    let reply = sysadmin.post("/api/tenantProfile", &profile);
+    assert_ne!(reply.applied.as_deref(), Some("false"), "DESIGN 8.7 (26): answered when applied");
+    let _saved = reply.json();
+}
+
+/// How many points a device has under a key.
+#[must_use]
+pub fn rows(rest: &Rest, device: &str, key: &str) -> usize {
+    let end = super::now_ms() + 1_000_000;
+    history(rest, device, key, &format!("startTs=0&endTs={end}&agg=NONE&limit=10000000")).len()
+}
+
 /// Creates many devices by several clients at once; their tokens are `prefix` and a number.
 #[must_use]
 pub fn devices(rest: &Rest, prefix: &str, count: usize) -> Vec<Device> {

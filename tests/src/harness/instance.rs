@@ -61,7 +61,7 @@ impl Setup {
     #[must_use]
     pub fn new(home: &Home, mode: &'static str, data: &str) -> Self {
         let mut environment = BTreeMap::new();
-        for part in ["HTTP", "MQTT", "GRPC", "QUERY", "ADMIN"] {
+        for part in ["HTTP", "MQTT", "DEVICE_HTTP", "GRPC", "QUERY", "ADMIN"] {
             environment.insert(format!("TIDEGATE_{part}_LISTEN"), port::ANY.to_owned());
         }
         environment.insert("TIDEGATE_SHARDS".to_owned(), "1".to_owned());
@@ -261,6 +261,12 @@ impl Instance {
     #[must_use]
     pub fn mqtt(&self) -> SocketAddr {
         self.addresses.of("mqtt")
+    }
+
+    /// Where devices speak HTTP, and MQTT in WebSocket.
+    #[must_use]
+    pub fn device_http(&self) -> SocketAddr {
+        self.addresses.of("device_http")
     }
 
     #[must_use]

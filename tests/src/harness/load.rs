@@ -44,8 +44,38 @@ impl Ledger {
         self.acknowledged.last().copied()
     }
 
+    /// Reads everything back over REST: what was acknowledged and is not there, and whether the overwritten value is wrong.
+    #[must_use]
+    pub fn audit(&self, rest: &Rest) -> Vec<String> {
+        let keys: Vec<String> = (0..KEYS).map(|key| format!("k{key}")).collect();
+        let end = FIRST_TS + i64::try_from(self.sent).expect("fewer messages than milliseconds");
+        let query = format!("startTs={FIRST_TS}&endTs={end}&limit=10000000&agg=NONE&orderBy=ASC&keys={}", keys.join(","));
+        let reply = rest.get(&fixture::telemetry(&self.device.id, &format!("values/timeseries?{query}"))).json();
+        let stored: BTreeMap<&String, BTreeSet<i64>> = keys.iter().map(|key| (key, stored_numbers(&reply, key))).collect();
+        let is_stored = |number: u64| stored[&keys[usize::try_from(number % KEYS).expect("below 7")]].contains(&signed(number));
+        let missing = self.acknowledged.iter().filter(|number| !is_stored(**number));
+        let mut faults: Vec<String> =
+            missing.map(|number| format!("{}: message {number} was acknowledged and is not there", self.device.token)).collect();
+        faults.extend(self.audit_overwritten(rest));
+        faults
+    }
+
+    /// DESIGN 8.5 (15): last write wins, so the value at the shared ts is at least the last acknowledged one.
+    fn audit_overwritten(&self, rest: &Rest) -> Option<String> {
+        let last = self.last_acknowledged()?;
+        let query = format!("startTs={OVERWRITTEN_TS}&endTs={FIRST_TS}&agg=NONE&limit=10");
+        let rows = fixture::history(rest, &self.device.id, "last", &query);
+        let good = match rows.as_slice() {
+            [(OVERWRITTEN_TS, value)] => *value >= float(last) && *value < float(self.sent),
+            _ => false,
+        };
+        (!good).then(|| format!("{}: acknowledged up to {last} of {}, but `last` reads {rows:?}", self.device.token, self.sent))
+    }
+}
+
+impl Publisher for Ledger {
     /// Publishes until the connection ends or it is told to stop; what is under way then is waited for.
-    pub fn publish(&mut self, address: SocketAddr, progress: &Progress) {
+    fn publish(&mut self, address: SocketAddr, progress: &Progress) {
         let Ok(mut wire) = Wire::try_open(address) else { return };
         let connect = Connect::new(&self.device.token).version(self.version);
         if !matches!(wire.handshake(&connect), Ok(packet) if packet.code(1) == 0) {
@@ -74,36 +104,8 @@ impl Ledger {
                 continue;
             }
             self.acknowledged.insert(number);
-            progress.acknowledged.fetch_add(1, Ordering::Relaxed);
+            progress.count();
         }
-    }
-
-    /// Reads everything back over REST: what was acknowledged and is not there, and whether the overwritten value is wrong.
-    #[must_use]
-    pub fn audit(&self, rest: &Rest) -> Vec<String> {
-        let keys: Vec<String> = (0..KEYS).map(|key| format!("k{key}")).collect();
-        let end = FIRST_TS + i64::try_from(self.sent).expect("fewer messages than milliseconds");
-        let query = format!("startTs={FIRST_TS}&endTs={end}&limit=10000000&agg=NONE&orderBy=ASC&keys={}", keys.join(","));
-        let reply = rest.get(&fixture::telemetry(&self.device.id, &format!("values/timeseries?{query}"))).json();
-        let stored: BTreeMap<&String, BTreeSet<i64>> = keys.iter().map(|key| (key, stored_numbers(&reply, key))).collect();
-        let is_stored = |number: u64| stored[&keys[usize::try_from(number % KEYS).expect("below 7")]].contains(&signed(number));
-        let missing = self.acknowledged.iter().filter(|number| !is_stored(**number));
-        let mut faults: Vec<String> =
-            missing.map(|number| format!("{}: message {number} was acknowledged and is not there", self.device.token)).collect();
-        faults.extend(self.audit_overwritten(rest));
-        faults
-    }
-
-    /// DESIGN 8.5 (15): last write wins, so the value at the shared ts is at least the last acknowledged one.
-    fn audit_overwritten(&self, rest: &Rest) -> Option<String> {
-        let last = self.last_acknowledged()?;
-        let query = format!("startTs={OVERWRITTEN_TS}&endTs={FIRST_TS}&agg=NONE&limit=10");
-        let rows = fixture::history(rest, &self.device.id, "last", &query);
-        let good = match rows.as_slice() {
-            [(OVERWRITTEN_TS, value)] => *value >= float(last) && *value < float(self.sent),
-            _ => false,
-        };
-        (!good).then(|| format!("{}: acknowledged up to {last} of {}, but `last` reads {rows:?}", self.device.token, self.sent))
     }
 }
 
@@ -137,6 +139,12 @@ fn payload(number: u64) -> String {
     )
 }
 
+/// Who publishes in a run.
+pub trait Publisher: Send {
+    /// Publishes until the connection ends or it is told to stop; what is under way then is waited for.
+    fn publish(&mut self, address: SocketAddr, progress: &Progress);
+}
+
 /// What all publishers of a run share.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -157,21 +165,30 @@ impl Progress {
         super::eventually(&format!("{goal} messages are acknowledged"), || (self.acknowledged() >= goal).then_some(()));
     }
 
-    fn stopped(&self) -> bool {
+    /// One more.
+    pub fn count(&self) {
+        self.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
 
-/// Publishes from every ledger's device at once while `meanwhile` runs; then stops and waits for them.
-pub fn storm<R>(ledgers: &mut [Ledger], address: SocketAddr, reconnect: bool, meanwhile: impl FnOnce(&Progress) -> R) -> R {
+/// Publishes from every device at once while `meanwhile` runs; then stops and waits for them.
+pub fn storm<P, R>(publishers: &mut [P], address: SocketAddr, reconnect: bool, meanwhile: impl FnOnce(&Progress) -> R) -> R
+where
+    P: Publisher,
+{
     let progress = &Progress::default();
     std::thread::scope(|scope| {
-        for ledger in ledgers {
+        for publisher in publishers {
             scope.spawn(move || {
-                ledger.publish(address, progress);
+                publisher.publish(address, progress);
                 while reconnect && !progress.stopped() {
                     std::thread::sleep(Duration::from_millis(50));
-                    ledger.publish(address, progress);
+                    publisher.publish(address, progress);
                 }
             });
         }

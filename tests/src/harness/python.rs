@@ -1,9 +1,10 @@
-//! Third-party clients: mosquitto's programs, and paho-mqtt and tb-mqtt-client from Python environments made on first use.
+//! Third-party clients: mosquitto's programs, and paho-mqtt, tb-mqtt-client and thingsboard-gateway from Python environments made
+//! on first use.
 //! Never waits on a pipe: what a client prints goes to a file that is read with a deadline.
 
 use super::capture::Capture;
 use super::instance::Home;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,13 @@ pub fn paho_python() -> &'static Path {
 pub fn sdk_python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| environment("venv-tb", &["tb-mqtt-client==1.13.14"]))
+}
+
+/// The interpreter with ThingsBoard's IoT gateway.
+#[must_use]
+pub fn gateway_python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| environment("venv-gateway", &["thingsboard-gateway==3.8.5"]))
 }
 
 /// Makes a virtual environment unless it is there. It is built under another name first, so that a half-made one is never used.
@@ -72,22 +80,55 @@ impl Client {
     /// A scripted paho-mqtt client; `version` is 4 (3.1.1) or 5.
     #[must_use]
     pub fn paho(home: &Home, broker: SocketAddr, token: &str, version: u8) -> Self {
-        let mut command = Command::new(paho_python());
-        command.arg("-u").arg(script("paho_client.py")).args([broker.ip().to_string(), broker.port().to_string()]);
-        command.args([token, &version.to_string()]);
-        Self::spawn(home, "paho", &mut command)
+        Self::paho_with(home, broker, token, (version, json!({})))
+    }
+
+    /// The same with options of `paho_client.py`.
+    #[must_use]
+    pub fn paho_with(home: &Home, broker: SocketAddr, token: &str, (version, options): (u8, Value)) -> Self {
+        let arguments = [token.to_owned(), version.to_string(), options.to_string()];
+        Self::scripted(home, (paho_python(), "paho_client.py"), broker, &arguments)
     }
 
     /// A scripted tb-mqtt-client.
     #[must_use]
     pub fn sdk(home: &Home, broker: SocketAddr, token: &str) -> Self {
-        let mut command = Command::new(sdk_python());
-        command.arg("-u").arg(script("sdk_client.py")).args([
-            broker.ip().to_string(),
-            broker.port().to_string(),
-            token.to_owned(),
-        ]);
-        Self::spawn(home, "sdk", &mut command)
+        Self::scripted(home, (sdk_python(), "sdk_client.py"), broker, &[token.to_owned()])
+    }
+
+    /// tb-mqtt-client's provisioning; says `credentials` and ends.
+    #[must_use]
+    pub fn sdk_provisioning(home: &Home, broker: SocketAddr, request: &Value) -> Self {
+        Self::scripted(home, (sdk_python(), "sdk_provision.py"), broker, &[request.to_string()])
+    }
+
+    /// A scripted gateway client of tb-mqtt-client.
+    #[must_use]
+    pub fn sdk_gateway(home: &Home, broker: SocketAddr, token: &str) -> Self {
+        Self::scripted(home, (sdk_python(), "gateway_client.py"), broker, &[token.to_owned()])
+    }
+
+    fn scripted(home: &Home, (python, name): (&Path, &str), broker: SocketAddr, arguments: &[String]) -> Self {
+        let mut command = Command::new(python);
+        command.arg("-u").arg(script(name)).args([broker.ip().to_string(), broker.port().to_string()]).args(arguments);
+        Self::spawn(home, name.trim_end_matches(".py"), command.current_dir(home.path()))
+    }
+
+    /// A device that is polled over HTTP and knows no MQTT; says where it listens.
+    #[must_use]
+    pub fn simulated_device(home: &Home) -> Self {
+        Self::spawn(home, "simulated_device", Command::new("python3").arg("-u").arg(script("simulated_device.py")))
+    }
+
+    /// ThingsBoard's IoT gateway with the configuration in this directory.
+    #[must_use]
+    pub fn iot_gateway(home: &Home, configuration: &Path) -> Self {
+        let mut command = Command::new(gateway_python());
+        command.args(["-u", "-c", "from thingsboard_gateway import tb_gateway; tb_gateway.main()"]);
+        // Its question for a newer version of itself stays on this machine: nobody listens there.
+        command.env("HTTPS_PROXY", "http://127.0.0.1:9");
+        command.env("TB_GW_CONFIG_DIR", configuration).current_dir(home.path());
+        Self::spawn(home, "iot_gateway", &mut command)
     }
 
     /// `mosquitto_sub`; returns once the subscription is granted.
@@ -107,6 +148,13 @@ impl Client {
         let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdin = child.stdin.take();
         Self { child, stdin, out, log }
+    }
+
+    /// Kills the client: its connection is lost, not ended.
+    pub fn kill(mut self) {
+        // An error means that it ended before.
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
     }
 
     /// Gives a command.
@@ -169,18 +217,16 @@ pub struct Publication<'a> {
 /// Runs `mosquitto_pub`; whether it succeeded and what it printed.
 #[must_use]
 pub fn mosquitto_pub(broker: SocketAddr, publication: Publication<'_>) -> (bool, String) {
+    let qos = publication.qos.to_string();
+    let arguments = ["-V", publication.version, "-q", &qos, "-u", publication.token, "-t", publication.topic];
+    mosquitto_pub_with(broker, &[&arguments[..], &["-m", publication.payload]].concat())
+}
+
+/// Runs `mosquitto_pub` with these arguments; whether it succeeded and what it printed.
+#[must_use]
+pub fn mosquitto_pub_with(broker: SocketAddr, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new("mosquitto_pub");
-    command.args(["-d", "-h", &broker.ip().to_string(), "-p", &broker.port().to_string(), "-V", publication.version]);
-    command.args([
-        "-q",
-        &publication.qos.to_string(),
-        "-u",
-        publication.token,
-        "-t",
-        publication.topic,
-        "-m",
-        publication.payload,
-    ]);
+    command.args(["-d", "-h", &broker.ip().to_string(), "-p", &broker.port().to_string()]).args(arguments);
     let output = command.output().unwrap_or_else(|error| panic!("mosquitto_pub: {error}: install mosquitto-clients"));
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())

@@ -108,11 +108,16 @@ impl Rest {
     /// A body that need not be JSON.
     #[must_use]
     pub fn post_text(&self, path: &str, body: &str) -> Reply {
+        self.try_post(path, body).unwrap_or_else(|error| panic!("POST {path}: {error}"))
+    }
+
+    /// Like [`Self::post_text`], for servers that may be killed meanwhile.
+    pub fn try_post(&self, path: &str, body: &str) -> Result<Reply, ureq::Error> {
         let mut request = self.agent.post(format!("{}{path}", self.origin)).header("Content-Type", "application/json");
         if let Some(token) = &self.token {
             request = request.header("X-Authorization", format!("Bearer {token}"));
         }
-        read(format!("POST {path}"), request.send(body)).unwrap_or_else(|error| panic!("POST {path}: {error}"))
+        read(format!("POST {path}"), request.send(body))
     }
 
     #[must_use]

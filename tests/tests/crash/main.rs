@@ -1,4 +1,5 @@
-//! Crash tests: `kill -9` at random moments and power cuts, under sustained QoS 1 load. Every acknowledged message is read back.
+//! Crash tests: `kill -9` at random moments and power cuts, under sustained load. Every acknowledged message is read back, what is
+//! promised exactly once is counted, and what devices are owed arrives.
 //! Never synchronises by time: a kill comes after a random number of acknowledgements.
 #![allow(
     clippy::disallowed_methods,
@@ -7,6 +8,8 @@
     reason = "test code: it panics and prints to report"
 )]
 
+mod exactly_once;
+mod kept;
 mod kill;
 mod powercut;
 

@@ -7,19 +7,19 @@ use tests::harness::mqtt::{CONNACK, Connect, DISCONNECT, V5, V311, Wire, packet,
 use tests::harness::{Dice, eventually};
 
 /// A device that must be served whatever others send.
-struct Witness {
+pub(crate) struct Witness {
     wire: Wire,
     count: u16,
 }
 
 impl Witness {
-    fn new(fixture: &Fixture) -> (Self, Device) {
+    pub(crate) fn new(fixture: &Fixture) -> (Self, Device) {
         let device = device(&fixture.tenant, "witness");
         let wire = Wire::session(fixture.instance.mqtt(), &device.token);
         (Self { wire, count: 0 }, device)
     }
 
-    fn is_served(&mut self, after: &str) {
+    pub(crate) fn is_served(&mut self, after: &str) {
         self.count += 1;
         assert_eq!(self.wire.telemetry(self.count, &format!(r#"{{"n":{}}}"#, self.count)), 0, "after {after}");
     }

@@ -2,39 +2,12 @@
 //! write and its use.
 
 use serde_json::json;
-use std::net::SocketAddr;
 use std::time::Instant;
 use tests::harness::eventually;
 use tests::harness::fixture::{self, Device, Fixture, device, latest_value};
-use tests::harness::instance::{Home, Instance, Setup};
+use tests::harness::instance::{Home, Instance};
 use tests::harness::mqtt::{Connect, DISCONNECT, V5, Wire};
-use tests::harness::port;
-
-/// Both planes as processes of their own.
-struct Planes {
-    control: Setup,
-    data: Setup,
-}
-
-impl Planes {
-    fn new(home: &Home) -> Self {
-        const TOKEN: &str = "a-join-token-that-only-tests-know";
-        // The control plane must come back where the data plane looks for it.
-        let feed: SocketAddr = port::reserve();
-        let both = |setup: Setup| setup.with("TIDEGATE_GRPC_JOIN_TOKEN", TOKEN);
-        let control = Setup::new(home, "controlplane", "control").demo(true).with("TIDEGATE_GRPC_LISTEN", feed);
-        let data = Setup::new(home, "dataplane", "shards").shards(2);
-        Self { control: both(control), data: both(data.with("TIDEGATE_LINK_CONTROL_PLANE", format!("http://{feed}"))) }
-    }
-}
-
-/// Waits until the control plane reaches the data plane.
-fn joined(control: &Instance, device: &str) -> tests::harness::rest::Rest {
-    let tenant = fixture::tenant(control);
-    let path = fixture::telemetry(device, "keys/timeseries");
-    eventually("the data plane has joined", || (tenant.get(&path).status == 200).then_some(()));
-    tenant
-}
+use tests::harness::planes::{Planes, joined};
 
 #[test]
 fn known_devices_need_no_control_plane() {

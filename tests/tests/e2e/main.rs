@@ -8,18 +8,29 @@
 )]
 
 mod attributes;
+mod bad_requests;
 mod badinput;
 mod chains;
 mod connectivity;
+mod device_http;
 mod diskfull;
 mod drain;
+mod firmware;
+mod gateway;
+mod identity;
 mod idle;
 mod independence;
 mod isolation;
+mod limits;
 mod live;
 mod load;
+mod mqtt_websocket;
+mod profiles;
 mod publish;
 mod rest;
+mod rpc;
 mod sdk;
+mod sessions;
 mod settings;
 mod shards;
+mod slow_peers;

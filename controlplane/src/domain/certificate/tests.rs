@@ -54,13 +54,16 @@ impl Authority {
 
     /// One that is valid in these years only.
     pub(crate) fn device_of_years(&self, common_name: &str, from: i32, to: i32) -> Vec<u8> {
-        let (not_before, not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
-        self.sign(CertificateParams { not_before, not_after, ..params(common_name) })
+        let mut params = params(common_name);
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        self.sign(params)
     }
 
     /// One for a server, which no client may show.
     pub(crate) fn server(&self, common_name: &str) -> Vec<u8> {
-        self.sign(CertificateParams { extended_key_usages: vec![ExtendedKeyUsagePurpose::ServerAuth], ..params(common_name) })
+        let mut params = params(common_name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(params)
     }
 
     fn sign(&self, params: CertificateParams) -> Vec<u8> {

@@ -105,11 +105,12 @@ fn row(number: u128, label: Option<&str>, temperature: Option<Value<'static>>) -
         kind: "default".to_owned(),
         label: label.map(str::to_owned),
         profile: Uuid::from_u128(8),
+        provisioned: false,
         firmware: None,
         software: None,
         additional_info: json!({"gateway": true}),
     };
-    let info = DeviceInfo { device, customer_title: None, profile_name: "default".to_owned() };
+    let info = DeviceInfo { device, customer_title: None, customer_is_public: false, profile_name: "default".to_owned() };
     let samples = temperature.map(|value| (temperature_key(), Sample { ts: 7, value }));
     DeviceRow { info, owner: "Acme".to_owned(), samples: samples.into_iter().collect() }
 }

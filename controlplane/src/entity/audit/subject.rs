@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::EntityKind,
-    entity::{StoreError, audit, chain, customer, device, json as parsed, package, profile, tenant, user},
+    entity::{StoreError, audit, chain, customer, device, json as parsed, package, profile, tenant, tenant_profile, user},
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,7 +46,8 @@ pub(super) async fn subjects(
         EntityKind::Tenant => rows!(db, tenant, ids).map(|row| (row.id, of_tenant(row))).collect(),
         EntityKind::RuleChain => rows!(db, chain, ids).map(|row| (row.id, of_chain(row))).collect(),
         EntityKind::OtaPackage => rows!(db, package, ids).map(|row| (row.id, of_package(row))).collect(),
-        EntityKind::Credential | EntityKind::Rpc => HashMap::new(),
+        EntityKind::TenantProfile => rows!(db, tenant_profile, ids).map(|row| (row.id, of_tenant_profile(row))).collect(),
+        EntityKind::Credential | EntityKind::Rpc | EntityKind::Installation => HashMap::new(),
     })
 }
 
@@ -70,6 +71,11 @@ fn of_device(row: device::Model) -> Subject {
         "version": row.version,
     });
     Subject::new(row.name, row.customer_id, facts)
+}
+
+fn of_tenant_profile(row: tenant_profile::Model) -> Subject {
+    let facts = json!({ "name": row.name, "version": row.version });
+    Subject::new(row.name, None, facts)
 }
 
 fn of_profile(row: profile::Model) -> Subject {
