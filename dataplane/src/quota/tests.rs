@@ -118,6 +118,19 @@ fn a_post_takes_from_the_device_and_its_tenant_or_from_neither() {
 }
 
 #[test]
+fn a_post_with_too_many_points_consumes_no_message_of_its_tenant() {
+    // Drawn one by one, and in blocks.
+    for (messages, refused) in [("2:60", 10), ("64:60", 10)] {
+        let tenant = Tenant::new(&schemas::config::Limits { tenant: limits("", messages, "10:60"), ..Default::default() });
+        let mut share = Share::new(&tenant, 1);
+        let post = |points| Cost::Telemetry { points };
+        assert!((0..refused).all(|_| share.take(post(11), at(0)).is_err()));
+        let all = limit(messages).buckets()[0].capacity;
+        assert_eq!((0..100).filter(|_| share.take(post(0), at(0)).is_ok()).count() as u64, all, "{messages}");
+    }
+}
+
+#[test]
 fn buckets_outlive_a_push_that_changes_nothing() {
     let rates = |points| Rates::new(&limits("", "", points));
     let post = Cost::Telemetry { points: 10 };

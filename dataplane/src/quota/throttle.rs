@@ -2,10 +2,11 @@
 //! memory, whoever tries. Knows what was shown only by keyed hashes; never says whether a credential exists.
 //!
 //! - *Per address* only different secrets count: a device that shows the same wrong one for ever is no guesser, and must not lock
-//!   out the site behind its address. One address cannot push another's record out by failing once.
-//! - *Per credential* every failure counts. Records lie in small sets, and a newcomer takes the place of the set's weakest record
-//!   together with its count, so pushing a record out forgets no failures: whoever floods the table to go on guessing one
-//!   credential needs about as many failed logins for each further guess as the table has records.
+//!   out the site behind its address. *Per credential* every failure counts.
+//! - Records lie in small sets, chosen by a keyed hash, and a newcomer takes the place of the one with the fewest failures. So who
+//!   fails once in many names or from many addresses pushes out only others that failed once: to forget the first guess at a
+//!   credential takes about as many failed logins as there are records, at ten a minute for each address; its second takes twice
+//!   as many, and a refusal stands.
 //! - *Trusted* is what logged in before from the same address with the very same secret: it is no guess, so it is let through to
 //!   the check whatever others did. A device cannot be locked out by somebody who fails in its name.
 //!
@@ -16,7 +17,7 @@ mod table;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
-use self::table::{Known, Table, Weakest};
+use self::table::{Known, Table};
 use super::RetryAfter;
 use super::origin::Origin;
 use crate::clock::Instant;
@@ -106,8 +107,8 @@ impl Throttle {
         Self {
             hasher: RandomState::new(),
             policy,
-            origins: Table::new(records, Weakest::Replaced),
-            credentials: Table::new(records, Weakest::Inherited),
+            origins: Table::new(records),
+            credentials: Table::new(records),
             trusted: Known::new(trusted),
         }
     }

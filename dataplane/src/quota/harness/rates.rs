@@ -58,6 +58,7 @@ pub(super) fn bucket(script: &mut Script<'_>) {
         }
         // From then on time only goes on, and nothing is promised but an answer.
         let Some(error) = rule.error(exact.period, now) else { return };
+        assert!(u128::from(error) <= 2 * u128::from(declared.capacity), "more than two nanoseconds");
         let used = exact.used_after(tokens);
         match taken {
             Ok(()) => {

@@ -109,6 +109,20 @@ fn handshakes_wait_for_those_under_way_and_not_for_those_that_stall() {
     assert_eq!(admission.handshakes(), (0, 0));
 }
 
+#[test]
+fn a_stalled_handshake_that_ends_makes_no_room_among_the_fresh() {
+    let mut admission = Admission::new(Policy { handshakes_fresh: 2, ..Policy::new(1_000) });
+    let mut places: Vec<_> = (0..5).map(|number| accepted(&mut admission, host(number), 0)).collect();
+    for (index, milliseconds) in [(0, 0), (1, 0), (2, HANDSHAKE_FRESH_MS), (3, HANDSHAKE_FRESH_MS)] {
+        assert_eq!(admission.handshake(&mut places[index], at(milliseconds)), Start::Now);
+    }
+    admission.handshaken(&mut places[0]);
+    assert_ne!(admission.handshake(&mut places[4], at(HANDSHAKE_FRESH_MS)), Start::Now);
+    admission.handshaken(&mut places[2]);
+    assert_eq!(admission.handshake(&mut places[4], at(HANDSHAKE_FRESH_MS)), Start::Now);
+    places.into_iter().for_each(|place| admission.left(place));
+}
+
 /// What a handshake costs a shard until it has answered, and at its end, in microseconds; and a round trip to the client.
 const BEGIN_US: u64 = 300;
 const FINISH_US: u64 = 100;

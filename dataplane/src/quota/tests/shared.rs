@@ -27,12 +27,14 @@ fn a_shared_bucket_grants_what_there_is_between_two_bounds() {
 
 #[test]
 fn all_buckets_of_a_limit_give_the_same() {
-    let limit = SharedLimit::new(&limit("100:1,40:60"));
-    assert_eq!(limit.draw(1, 60, at(0)), 40);
-    assert_eq!(limit.draw(1, 60, at(1_000)), 0);
-    assert_eq!(limit.draw(1, 60, at(3_000)), 2, "the first got back what it gave for nothing");
-    limit.give_back(2);
-    assert_eq!(limit.free_at(3, at(3_000)), at(4_500));
+    let limit = SharedLimit::new(&limit("100:1000,40:1"));
+    assert_eq!(limit.draw(1, 60, at(0)), 40, "the second has no more, so the first gets back 20");
+    assert_eq!(limit.draw(1, 60, at(0)), 0, "and all");
+    assert_eq!(limit.draw(1, 100, at(1_000)), 40);
+    assert_eq!(limit.draw(1, 100, at(2_000)), 20);
+    assert_eq!(limit.free_at(3, at(2_000)), at(30_000), "when the last of them has room");
+    limit.give_back(3);
+    assert_eq!(limit.draw(1, 100, at(2_000)), 3);
 }
 
 #[test]
@@ -52,6 +54,16 @@ fn blocks_follow_the_rate_and_come_back_unused() {
     lease.expire(now.after_ms(LEASE_UNUSED_MS_MAX + 1));
     assert_eq!(lease.left(), 0);
     assert_eq!(limit.draw(100_000, 100_000, now.after_ms(LEASE_UNUSED_MS_MAX + 501)), 100_000);
+}
+
+#[test]
+fn a_lease_that_ends_gives_back_what_is_left() {
+    let limit = Arc::new(SharedLimit::new(&limit("1000:1")));
+    let mut lease = Lease::new(Arc::clone(&limit), 1);
+    (0..100).for_each(|_| lease.take(1, at(0)).expect("it is full"));
+    assert!(lease.left() > 0);
+    drop(lease);
+    assert_eq!(limit.draw(1, 1_000, at(0)), 900);
 }
 
 #[test]

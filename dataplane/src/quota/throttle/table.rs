@@ -11,15 +11,6 @@ const KNOWN_WAYS: usize = 4;
 /// Above so many different secrets of one record its bits tell too little apart, and every failure counts.
 const SECRETS_TOLD_APART: u32 = 24;
 
-/// What happens to the weakest record of a full set when a new key fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weakest {
-    /// Its failures are forgotten.
-    Replaced,
-    /// The new key begins with its failures (the "space-saving" rule of frequent-item counting): never too few are counted.
-    Inherited,
-}
-
 #[derive(Clone, Copy, Debug, Default)]
 struct Record {
     key: u64,
@@ -60,12 +51,11 @@ impl Record {
 #[derive(Debug)]
 pub(super) struct Table {
     sets: Box<[[Record; WAYS]]>,
-    weakest: Weakest,
 }
 
 impl Table {
-    pub(super) fn new(records: usize, weakest: Weakest) -> Self {
-        Self { sets: vec![[Record::default(); WAYS]; records.div_ceil(WAYS).max(1)].into(), weakest }
+    pub(super) fn new(records: usize) -> Self {
+        Self { sets: vec![[Record::default(); WAYS]; records.div_ceil(WAYS).max(1)].into() }
     }
 
     /// When this key is listened to again, if it is not now.
@@ -91,9 +81,7 @@ impl Table {
         // Nobody's and outlived records first, the key's own before all; then the fewest failures, then the oldest.
         let weakest = set.iter_mut().min_by_key(|record| (is_live(record), record.key != key, record.failures, record.since));
         let Some(record) = weakest else { return };
-        let inherited = if self.weakest == Weakest::Inherited && is_live(record) { record.failures } else { 0 };
-        let since = if inherited > 0 { record.since } else { now };
-        *record = Record { key, since, secrets: 0, failures: inherited };
+        *record = Record { key, since: now, secrets: 0, failures: 0 };
         record.count(secret, policy, now);
     }
 }
