@@ -1,5 +1,7 @@
 //! The push over a real socket: who is let in, full state, resumption, and REST writes that wait for it (DESIGN 25 to 27).
 
+mod package;
+
 use std::{net::IpAddr, time::Duration};
 
 use schemas::generated::config::{
@@ -78,6 +80,7 @@ async fn follow(running: &Running, epoch: &str, revision: u64) -> Line {
         query_endpoint: "http://127.0.0.1:7071".to_owned(),
         shards: 2,
         version: "0.1.0".to_owned(),
+        device_endpoint: String::new(),
     };
     line.say(FromInstance::Hello(hello)).await;
     line
