@@ -7,6 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Instant(u64);
 
 impl Instant {
+    /// Later than anything.
+    pub const MAX: Self = Self(u64::MAX);
+
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)

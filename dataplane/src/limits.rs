@@ -253,8 +253,6 @@ pub const WATCH_UPDATES_MAX: usize = 1_024;
 
 /// How long a closed connection may take to read our last words, in milliseconds.
 pub const LINGER_MS: u64 = 2_000;
-/// Between two looks at the deadlines of all sessions, in milliseconds.
-pub const EXPIRY_MS: u64 = 500;
 /// Between two ticks of a shard, in milliseconds.
 pub const TICK_MS: u64 = 100;
 /// How long a start waits for the first configuration before it serves what its cache holds, in milliseconds.

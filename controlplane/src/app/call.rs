@@ -121,8 +121,8 @@ impl App {
         self.audited(caller, (Action::RpcCall, entity, data), deed, |()| None).await
     }
 
-    /// The persistent calls of a device, newest first unless the link says otherwise; searched by method, sorted by `createdTime`,
-    /// `expirationTime`, `status` or `method`.
+    /// The persistent calls of a device, newest first unless the link says otherwise; searched by method, sorted by
+    /// `createdTime`, `expirationTime`, `status` or `method`.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Invalid`] for an unknown sort property.

@@ -137,6 +137,17 @@ impl App {
         query.filters.iter_mut().for_each(|filter| filter.predicate.resolve(&look_up));
         Ok(())
     }
+
+    /// Which of the devices are active, which only their shards know; nobody is when nobody can say.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn are_active(&self, devices: &[EntityRef]) -> Result<Vec<bool>, Error> {
+        let entities: Vec<Entity> = devices.iter().map(|entity| (*entity).into()).collect();
+        let active = AttributeKey { scope: Some(Scope::Server), key: "active".to_owned() };
+        let latest = self.data_plane().await?.latest_of(&entities, &[], &[active]).await?;
+        Ok(latest.iter().map(|one| one.attributes.iter().any(|found| found.value == Value::Bool(true))).collect())
+    }
 }
 
 /// Whoever queries reads both the devices and their values.
@@ -176,17 +187,4 @@ fn sample(key: &Key, latest: &Latest) -> Option<Sample> {
 
 fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-impl App {
-    /// Which of the devices are active, which only their shards know; nobody is when nobody can say.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn are_active(&self, devices: &[EntityRef]) -> Result<Vec<bool>, Error> {
-        let entities: Vec<Entity> = devices.iter().map(|entity| (*entity).into()).collect();
-        let active = AttributeKey { scope: Some(Scope::Server), key: "active".to_owned() };
-        let latest = self.data_plane().await?.latest_of(&entities, &[], &[active]).await?;
-        Ok(latest.iter().map(|one| one.attributes.iter().any(|found| found.value == Value::Bool(true))).collect())
-    }
 }

@@ -1,5 +1,5 @@
-//! Tells devices of their packages, as ThingsBoard does (reference 1.7): at once that something is to come, then, a pack of devices
-//! at a time, what it is. Where it was is in rows, so a restart goes on there, and of several control planes one tells a pack.
+//! Tells devices of their packages, as ThingsBoard does (reference 1.7): at once that something is to come, then, a pack of
+//! devices at a time, what it is. Where it was is in rows, so a restart goes on there, and of several control planes one tells a pack.
 //! Never decides which package a device has.
 
 use std::{sync::Arc, time::Duration};
@@ -68,103 +68,70 @@ impl App {
 
     /// One step of every part; true when the next one need not wait.
     pub(crate) async fn roll_out_step(&self, now_ms: i64) -> Result<bool, Error> {
-        if rollout::is_idle(self.reader()).await? {
-            return Ok(false);
+        let work = rollout::work(self.reader(), now_ms, self.pace.interval_ms).await?;
+        if work.advance {
+            let mut write = self.write_alone(now_ms).await?;
+            rollout::advance(&mut write, STEP_DEVICES).await?;
+            write.commit().await?;
         }
-        let mut write = self.write_alone(now_ms).await?;
-        let advanced = rollout::advance(&mut write, STEP_DEVICES).await?;
-        write.commit().await?;
-        let announced = self.announce(now_ms).await?;
-        self.tell_pack(now_ms).await?;
-        Ok(advanced || announced)
+        if work.announce || work.pack {
+            let client = self.data_plane().await?;
+            // One device that cannot be told must not keep the pack waiting.
+            let announced = if work.announce { self.announce(&client, now_ms).await } else { Ok(()) };
+            let told = if work.pack { self.tell_pack(&client, now_ms).await } else { Ok(()) };
+            announced.and(told)?;
+        }
+        Ok(work.advance || work.announce || work.pack)
     }
 
     /// Tells the next devices that something is to come; those that are to have nothing are told that, and are done.
-    async fn announce(&self, now_ms: i64) -> Result<bool, Error> {
+    async fn announce(&self, client: &Client, now_ms: i64) -> Result<(), Error> {
         let due = rollout::unannounced(self.reader(), STEP_DEVICES).await?;
-        if due.is_empty() {
-            return Ok(false);
-        }
-        let client = self.data_plane().await?;
-        let (mut waiting, mut done) = (Vec::new(), Vec::new());
-        let client = &client;
-        let telling = stream::iter(due).map(|due| async move { (due, self.announce_to(client, due, now_ms).await) });
-        let told: Vec<(Due, Result<bool, Error>)> = telling.buffer_unordered(TOLD_AT_ONCE).collect().await;
-        let mut failure = None;
-        for (due, outcome) in told {
-            match outcome {
-                Ok(true) => waiting.push(due),
-                Ok(false) => done.push(due),
-                Err(error) => failure = Some(error),
-            }
-        }
+        let told = each(due, |due| self.announce_to(client, due, now_ms)).await;
         let mut write = self.write_alone(now_ms).await?;
-        rollout::wait(&mut write, &waiting).await?;
-        rollout::done(&mut write, &done).await?;
+        rollout::wait(&mut write, &told.waiting).await?;
+        rollout::done(&mut write, &told.done).await?;
+        rollout::postpone(&mut write, &told.failed).await?;
         write.commit().await?;
-        failure.map_or(Ok(true), Err)
+        told.failure.map_or(Ok(()), Err)
     }
 
-    /// True if the device is to be told more when its turn comes.
-    async fn announce_to(&self, client: &Client, due: Due, now_ms: i64) -> Result<bool, Error> {
-        let Some((device, package)) = self.current(due).await? else { return Ok(false) };
+    async fn announce_to(&self, client: &Client, due: Due, now_ms: i64) -> Result<Next, Error> {
+        let Some((device, package)) = self.current(due).await? else { return Ok(Next::Nothing) };
         let entity = Entity::from(entity_of(&device));
         let Some(package) = package else {
             client.delete_attributes(&entity, Scope::Shared, attribute_keys(due.kind)).await?;
-            return Ok(false);
+            return Ok(Next::Nothing);
         };
         client.save_timeseries(&entity, target(&package, now_ms).to_string().into_bytes(), 0).await?;
-        Ok(true)
+        Ok(Next::Turn)
     }
 
     /// Tells the next pack what to install, if its time has come. Those that could not be told go to the end of the queue.
-    async fn tell_pack(&self, now_ms: i64) -> Result<(), Error> {
+    async fn tell_pack(&self, client: &Client, now_ms: i64) -> Result<(), Error> {
         let mut write = self.write_alone(now_ms).await?;
         let pack = rollout::take_pack(&mut write, self.pace.devices, self.pace.interval_ms).await?;
         write.commit().await?;
-        if pack.is_empty() {
-            return Ok(());
-        }
-        let (mut done, mut failed, mut failure) = (Vec::new(), Vec::new(), None);
-        match self.data_plane().await {
-            Ok(client) => {
-                let telling = stream::iter(pack).map(|due| {
-                    let client = &client;
-                    async move { (due, self.tell(client, due).await) }
-                });
-                let told: Vec<(Due, Result<(), Error>)> = telling.buffer_unordered(TOLD_AT_ONCE).collect().await;
-                for (due, outcome) in told {
-                    match outcome {
-                        Ok(()) => done.push(due),
-                        Err(error) => {
-                            failed.push(due);
-                            failure = Some(error);
-                        }
-                    }
-                }
-            }
-            Err(error) => {
-                failed = pack;
-                failure = Some(error);
-            }
-        }
+        let told = each(pack, |due| self.tell(client, due)).await;
         let mut write = self.write_alone(now_ms).await?;
-        rollout::done(&mut write, &done).await?;
-        rollout::wait(&mut write, &failed).await?;
+        rollout::done(&mut write, &told.done).await?;
+        rollout::wait(&mut write, &told.failed).await?;
         write.commit().await?;
-        failure.map_or(Ok(()), Err)
+        told.failure.map_or(Ok(()), Err)
     }
 
-    async fn tell(&self, client: &Client, due: Due) -> Result<(), Error> {
-        let Some((device, Some(package))) = self.current(due).await? else { return Ok(()) };
+    async fn tell(&self, client: &Client, due: Due) -> Result<Next, Error> {
+        let Some((device, Some(package))) = self.current(due).await? else { return Ok(Next::Nothing) };
         let entity = Entity::from(entity_of(&device));
-        // First the state: the attributes make the device begin, and what it says of its state then must be the newer value.
+        // First the state, and what no longer holds: the attributes make the device begin, with them alone, and what it says of
+        // its state then must be the newer value.
         let state = json!({format!("{}_state", due.kind.prefix()): "INITIATED"});
         client.save_timeseries(&entity, state.to_string().into_bytes(), 0).await?;
         let attributes = attributes(&package);
         let absent: Vec<String> = attribute_keys(due.kind).into_iter().filter(|key| attributes.get(key).is_none()).collect();
+        client.delete_attributes(&entity, Scope::Shared, absent).await?;
         client.save_attributes(&entity, Scope::Shared, attributes.to_string().into_bytes()).await?;
-        Ok(client.delete_attributes(&entity, Scope::Shared, absent).await?)
+        Ok(Next::Nothing)
     }
 
     /// The device and what it has now; `None` when it is gone.
@@ -177,6 +144,46 @@ impl App {
     async fn write_alone(&self, now_ms: i64) -> Result<Write, Error> {
         Ok(self.store.write(Author::system(), now_ms).await?)
     }
+}
+
+/// What a device that was told is to be told later.
+enum Next {
+    Turn,
+    Nothing,
+}
+
+/// What became of telling some devices.
+#[derive(Default)]
+struct Told {
+    waiting: Vec<Due>,
+    done: Vec<Due>,
+    failed: Vec<Due>,
+    failure: Option<Error>,
+}
+
+async fn each<F: Future<Output = Result<Next, Error>>>(due: Vec<Due>, tell: impl Fn(Due) -> F) -> Told {
+    let telling = stream::iter(due).map(|due| {
+        let telling = tell(due);
+        async move { (due, telling.await) }
+    });
+    let outcomes: Vec<(Due, Result<Next, Error>)> = telling.buffer_unordered(TOLD_AT_ONCE).collect().await;
+    let mut told = Told::default();
+    for (due, outcome) in outcomes {
+        match outcome {
+            Ok(Next::Turn) => told.waiting.push(due),
+            Ok(Next::Nothing) => told.done.push(due),
+            // What is wrong today is wrong tomorrow: it is not tried for ever.
+            Err(Error::Refused(why)) => {
+                tracing::warn!(device = %due.device, why, "a device is not told of its package");
+                told.done.push(due);
+            }
+            Err(error) => {
+                told.failed.push(due);
+                told.failure = Some(error);
+            }
+        }
+    }
+    told
 }
 
 /// What a device is told first.

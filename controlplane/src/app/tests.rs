@@ -13,8 +13,9 @@ use crate::{
     access::Caller,
     app::{App, Use},
     domain::{
-        Authority, CredentialDraft, CustomerDraft, DeviceDraft, DeviceFilter, EntityKind, NULL_UUID, PageLink, ProfileDraft,
-        RuleChainDraft, TenantDraft, UserDraft,
+        AuditFilter, AuditSubject, Authority, CallDraft, CredentialDraft, CustomerDraft, DeviceDraft, DeviceFilter, DeviceQuery,
+        EntityKind, NULL_UUID, PackageDraft, PackageFilter, PackageKind, PageLink, ProfileDraft, RuleChainDraft, Selector,
+        TenantDraft, UserDraft,
     },
     entity::{audit, pushed},
     error::{Error, StartError},
@@ -81,6 +82,19 @@ fn a_user(email: &str, authority: Authority) -> UserDraft {
 
 fn token(text: &str) -> CredentialDraft {
     CredentialDraft::Token(text.to_owned())
+}
+
+fn a_package() -> PackageDraft {
+    PackageDraft {
+        id: None,
+        profile: None,
+        kind: PackageKind::Firmware,
+        title: "T".to_owned(),
+        release: "1".to_owned(),
+        tag: None,
+        url: None,
+        additional_info: json!({}),
+    }
 }
 
 fn a_device(name: &str) -> DeviceDraft {
@@ -164,6 +178,25 @@ async fn another_tenant_sees_nothing() {
         is_missing(app.authorize_entity(other, "TENANT", admin.tenant.unwrap(), wanted).await);
         is_missing(app.authorize_entity(other, "CUSTOMER", customer, wanted).await);
         is_missing(app.authorize_entity(other, "USER", user, wanted).await);
+    }
+    let draft = PackageDraft { profile: Some(profile), ..a_package() };
+    let package = app.save_package(admin, draft.clone()).await.unwrap().id;
+    is_missing(app.save_package(other, draft).await);
+    is_missing(app.save_package(other, PackageDraft { id: Some(package), ..a_package() }).await);
+    is_missing(app.package(other, package).await);
+    is_missing(app.download_package(other, package).await.map(|_| ()));
+    is_missing(app.delete_package(other, package).await);
+    is_missing(app.save_device(other, DeviceDraft { firmware: Some(package), ..a_device("x") }, None).await);
+    is_missing(app.call_device(other, *assigned, CallDraft { method: "m".to_owned(), ..CallDraft::default() }).await);
+    is_missing(app.stored_calls(other, *assigned, None, &any_page()).await);
+    is_missing(app.standing(other, *assigned).await);
+    assert_eq!(app.packages(other, &PackageFilter::default(), &any_page()).await.unwrap().total_elements, 0);
+    let everything = DeviceQuery { selector: Selector::All, filters: Vec::new(), any: false, search: None };
+    assert_eq!(app.count_devices(other, everything).await.unwrap(), 0);
+    for subject in [AuditSubject::Everything, AuditSubject::User(admin.user), AuditSubject::Customer(customer)] {
+        let filter = AuditFilter { subject, from_ms: None, to_ms: None, actions: Vec::new() };
+        let lines = app.audit_lines(other, &filter, &any_page()).await.unwrap().data;
+        assert!(lines.iter().all(|line| line.tenant == other.tenant), "{lines:?}");
     }
     is_forbidden(app.tenants(other, &any_page()).await);
     is_forbidden(app.instances(other).map(|_| ()));

@@ -273,7 +273,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_make_no_difference(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in any::<[prop::sample::Index; 3]>()) {
+        fn pieces_make_no_difference(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            cut in any::<[prop::sample::Index; 3]>(),
+        ) {
             for algorithm in Algorithm::ALL {
                 let mut whole = Checksum::new(algorithm);
                 whole.update(&bytes);

@@ -134,20 +134,43 @@ pub async fn begin(write: &mut Write, tenant: Uuid, profile: Uuid, kind: Package
     Ok(())
 }
 
-/// Is anything to be done at all?
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn is_idle(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
-    Ok(profiles::Entity::find().one(db).await?.is_none() && Entity::find().one(db).await?.is_none())
+/// What there is to do now. Read before anything is written: most of the time it is nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    pub advance: bool,
+    pub announce: bool,
+    pub pack: bool,
 }
 
-/// Goes through the next `limit` devices of one profile; false when there is none to go through.
+/// # Errors
+/// [`StoreError`].
+pub async fn work(db: &impl ConnectionTrait, now_ms: i64, interval_ms: i64) -> Result<Work, StoreError> {
+    let new = Entity::find().filter(Column::State.eq(State::New as i64));
+    Ok(Work {
+        advance: profiles::Entity::find().one(db).await?.is_some(),
+        announce: new.one(db).await?.is_some(),
+        pack: is_time(db, now_ms, interval_ms).await? && Entity::find().filter(is_ready(now_ms)).one(db).await?.is_some(),
+    })
+}
+
+async fn is_time(db: &impl ConnectionTrait, now_ms: i64, interval_ms: i64) -> Result<bool, StoreError> {
+    let next = meta::get(db, NEXT_PACK).await?.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+    // A clock that was set back must not stop the roll-out.
+    Ok(next <= now_ms || next > now_ms.saturating_add(interval_ms))
+}
+
+fn is_ready(now_ms: i64) -> Condition {
+    let taken = Condition::all().add(Column::State.eq(State::Taken as i64));
+    let abandoned = taken.add(Column::OrderMs.lt(now_ms.saturating_sub(TAKEN_MS_MAX)));
+    Condition::any().add(Column::State.eq(State::Waiting as i64)).add(abandoned)
+}
+
+/// Goes through the next `limit` devices of one profile.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn advance(write: &mut Write, limit: u64) -> Result<bool, StoreError> {
-    let Some(row) = profiles::Entity::find().one(write.db()).await? else { return Ok(false) };
+pub async fn advance(write: &mut Write, limit: u64) -> Result<(), StoreError> {
+    let Some(row) = profiles::Entity::find().one(write.db()).await? else { return Ok(()) };
     let corrupt = || StoreError::Corrupt { table: "ota_rollout", rule: format!("kind {:?}", row.kind) };
     let kind = PackageKind::parse(&row.kind).ok_or_else(corrupt)?;
     let own = match kind {
@@ -180,7 +203,7 @@ pub async fn advance(write: &mut Write, limit: u64) -> Result<bool, StoreError> 
             profiles::Entity::delete_by_id(this).exec(write.db()).await?;
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Those that have not been told yet that something is to come, at most `limit`.
@@ -198,15 +221,10 @@ pub async fn unannounced(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Du
 /// [`StoreError`].
 pub async fn take_pack(write: &mut Write, limit: u64, interval_ms: i64) -> Result<Vec<Due>, StoreError> {
     let now_ms = write.now_ms();
-    let next = meta::get(write.db(), NEXT_PACK).await?.and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
-    // A clock that was set back must not stop the roll-out.
-    if next > now_ms && next <= now_ms.saturating_add(interval_ms) {
+    if !is_time(write.db(), now_ms, interval_ms).await? {
         return Ok(Vec::new());
     }
-    let abandoned =
-        Condition::all().add(Column::State.eq(State::Taken as i64)).add(Column::OrderMs.lt(now_ms.saturating_sub(TAKEN_MS_MAX)));
-    let ready = Condition::any().add(Column::State.eq(State::Waiting as i64)).add(abandoned);
-    let rows = Entity::find().filter(ready).order_by_asc(Column::OrderMs).order_by_asc(Column::DeviceId).limit(limit);
+    let rows = Entity::find().filter(is_ready(now_ms)).order_by_asc(Column::OrderMs).order_by_asc(Column::DeviceId).limit(limit);
     let pack: Vec<Due> = rows.all(write.db()).await?.iter().map(due).collect::<Result<_, _>>()?;
     if pack.is_empty() {
         return Ok(pack);
@@ -216,7 +234,15 @@ pub async fn take_pack(write: &mut Write, limit: u64, interval_ms: i64) -> Resul
     Ok(pack)
 }
 
-/// These have been told that something is to come, and wait for their turn. Those that were failed to be told wait again.
+/// These could not be told that something is to come: others go first.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn postpone(write: &mut Write, failed: &[Due]) -> Result<(), StoreError> {
+    move_to(write, failed, State::New).await
+}
+
+/// These have been told that something is to come, and wait for their turn; so do those of a pack that could not be told.
 ///
 /// # Errors
 /// [`StoreError`].

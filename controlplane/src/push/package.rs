@@ -1,5 +1,5 @@
-//! A device's package on its way to a data plane: facts with the first piece, then the bytes. Never asks who may: whoever holds the
-//! join token may, and that was checked before.
+//! A device's package on its way to a data plane: facts with the first piece, then the bytes. Never asks who may: whoever holds
+//! the join token may, and that was checked before.
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! The push over a real socket: who is let in, full state, resumption, and REST writes that wait for it (DESIGN 25 to 27).
 
+mod package;
+
 use std::{net::IpAddr, time::Duration};
 
 use schemas::generated::{

@@ -65,12 +65,8 @@ impl Fake {
         let written = Arc::new(Mutex::new(Vec::new()));
         let (live, _) = broadcast::channel(16);
         let (calls, latest) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(HashMap::new())));
-        let plane = Plane {
-            written: Arc::clone(&written),
-            live: live.clone(),
-            calls: Arc::clone(&calls),
-            latest: Arc::clone(&latest),
-        };
+        let plane =
+            Plane { written: Arc::clone(&written), live: live.clone(), calls: Arc::clone(&calls), latest: Arc::clone(&latest) };
         let server = tokio::spawn(async move {
             let incoming = TcpListenerStream::new(listener);
             tonic::transport::Server::builder().add_service(QueryServer::new(plane)).serve_with_incoming(incoming).await.unwrap();

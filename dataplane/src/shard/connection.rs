@@ -21,6 +21,8 @@ pub(super) struct Connection {
     /// Bytes received but not yet consumed: a partial packet, or whole ones behind unsettled receipts.
     pub unread: Box<[u8]>,
     pub accepted: Instant,
+    /// When the wheel will look at its deadline.
+    pub armed: Instant,
     /// Its place on this shard.
     pub place: Option<Place>,
     pub standing: Standing,
@@ -130,6 +132,7 @@ impl Connection {
             session,
             unread: Box::default(),
             accepted,
+            armed: Instant::MAX,
             place: None,
             standing: Standing::New,
             readable: false,

@@ -17,6 +17,7 @@ use super::turn::Shard;
 use super::work::writing;
 use crate::limits;
 use crate::payload::{self, PayloadError};
+use crate::quota::Cost;
 use crate::registry::{Ask, Told};
 use crate::session::{GatewayOperation, Outcome, Promise, Receipt, Sending};
 
@@ -48,6 +49,14 @@ impl Shard {
         let Some((device, gateway)) = self.gateway_of(key) else { return Flow::Stop };
         if gateway.packs.len() >= limits::PACKS_PER_GATEWAY_MAX {
             return self.settle_later(key, receipt, Outcome::Unavailable);
+        }
+        // What its children cost is on their accounts.
+        let cost = match operation {
+            GatewayOperation::Telemetry | GatewayOperation::Attributes => Cost::Telemetry { points: parts.len() as u64 },
+            _ => Cost::Message,
+        };
+        if let Err(refused) = self.spend_own(device, cost) {
+            return self.settle_later(key, receipt, refused);
         }
         let unknown = self.unknown(device, &parts, operation);
         if unknown.is_empty() {
@@ -216,33 +225,30 @@ impl Shard {
     }
 }
 
-/// Cuts a gateway's payload into its parts.
-fn cut(operation: GatewayOperation, payload: &[u8]) -> Result<Vec<Part>, PayloadError> {
+/// Cuts a gateway's payload into its parts. Why it cannot be is nobody's business: the protocol has one word for it.
+fn cut(operation: GatewayOperation, payload: &[u8]) -> Result<Vec<Part>, ()> {
     let pack = |what: &dyn Fn(&str) -> Result<What, PayloadError>| {
         let part = |(name, text): (Cow<'_, str>, &str)| Ok(Part { name: name.as_ref().into(), kind: None, what: what(text)? });
-        payload::parts(payload)?.into_iter().map(part).collect::<Result<Vec<_>, PayloadError>>()
+        let parts = payload::parts(payload).map_err(drop)?;
+        parts.into_iter().map(part).collect::<Result<Vec<_>, PayloadError>>().map_err(drop)
     };
-    let one = |deed: &dyn Fn(&payload::Said<'_>) -> Option<Deed>| {
-        let said = payload::said(payload)?;
-        let part = |deed| Part {
-            name: said.device.as_ref().into(),
-            kind: said.kind.as_ref().map(|kind| kind.clone().into_owned()),
-            what: What::Deed(deed),
-        };
-        Ok(deed(&said).map(part).into_iter().collect())
+    let one = |deed: &dyn Fn(&payload::Said<'_>) -> Result<Deed, ()>| {
+        let said = payload::said(payload).map_err(drop)?;
+        let kind = said.kind.as_ref().map(|kind| kind.clone().into_owned());
+        Ok(vec![Part { name: said.device.as_ref().into(), kind, what: What::Deed(deed(&said)?) }])
     };
     match operation {
-        GatewayOperation::Connect => one(&|_| Some(Deed::Attach)),
-        GatewayOperation::Disconnect => one(&|_| Some(Deed::Detach)),
+        GatewayOperation::Connect => one(&|_| Ok(Deed::Attach)),
+        GatewayOperation::Disconnect => one(&|_| Ok(Deed::Detach)),
         GatewayOperation::Telemetry => pack(&|text| Ok(What::Deed(Deed::Telemetry { payload: text.as_bytes().into() }))),
         GatewayOperation::Attributes => pack(&|text| Ok(What::Deed(Deed::Attributes { payload: text.as_bytes().into() }))),
         GatewayOperation::AttributesRequest => one(&|said| {
             let id = said.id.unwrap_or(0);
-            Some(Deed::ChildAttributes { id, client: said.client, keys: said.keys.clone(), single: said.single })
+            Ok(Deed::ChildAttributes { id, client: said.client, keys: said.keys.clone(), single: said.single })
         }),
         GatewayOperation::Rpc => one(&|said| {
-            let id = u32::try_from(said.id?).ok()?;
-            Some(Deed::RpcResponse { id, payload: said.data.unwrap_or("null").as_bytes().into() })
+            let id = said.id.and_then(|id| u32::try_from(id).ok()).ok_or(())?;
+            Ok(Deed::RpcResponse { id, payload: said.data.unwrap_or("null").as_bytes().into() })
         }),
         GatewayOperation::Claim => pack(&|text| {
             let claim = payload::claim(text.as_bytes())?;

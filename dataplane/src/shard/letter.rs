@@ -59,6 +59,16 @@ pub(super) enum Deed {
     Detach,
 }
 
+impl Deed {
+    /// It is no message and costs one all the same.
+    pub(super) fn is_question(&self) -> bool {
+        matches!(
+            self,
+            Self::AttributesOf { .. } | Self::ChildAttributes { .. } | Self::RpcResponse { .. } | Self::Await { .. }
+        )
+    }
+}
+
 /// What a long poll waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Awaited {

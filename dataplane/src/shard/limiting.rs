@@ -7,6 +7,7 @@ use schemas::id::DeviceId;
 
 use super::slab::Key;
 use super::turn::Shard;
+use crate::message::Body;
 use crate::quota::{self, Attempt, Cost, Kind, Reason};
 use crate::session::Outcome;
 
@@ -37,6 +38,22 @@ impl Shard {
         taken.map_err(|exceeded| {
             self.count_refusal(device, exceeded.limit.into());
             Outcome::RateExceeded { retry_after_s: exceeded.retry_after.seconds }
+        })
+    }
+
+    /// The same from the device alone: a gateway's own account.
+    ///
+    /// # Errors
+    /// The outcome that says when to come again.
+    pub(super) fn spend_own(&mut self, device: DeviceId, cost: Cost) -> Result<(), Outcome> {
+        let now = self.now.instant;
+        let Some(tenant) = self.table.device(device).map(|facts| facts.tenant) else { return Ok(()) };
+        let Some(rates) = self.table.share(tenant).and_then(|share| share.rates(Kind::Gateway).cloned()) else { return Ok(()) };
+        let own = self.rates.entry(device).or_insert_with(|| quota::Device::new(Some(&rates)));
+        own.follow(Some(&rates));
+        own.take_own(cost, now).map_err(|retry_after| {
+            self.count_refusal(device, Reason::DeviceRate);
+            Outcome::RateExceeded { retry_after_s: retry_after.seconds }
         })
     }
 
@@ -85,5 +102,15 @@ impl Shard {
     /// How a login ended.
     pub(super) fn attempted(&mut self, attempt: Attempt, succeeded: bool) {
         if succeeded { self.throttle.succeeded(attempt) } else { self.throttle.failed(attempt, self.now.instant) }
+    }
+}
+
+/// What a message takes of rate limits (reference 1.8): posts cost a telemetry message and their values, everything else a message.
+pub(super) fn cost(body: &Body<'_>) -> Cost {
+    match body {
+        Body::Telemetry(readings) | Body::Attributes { readings, .. } => {
+            Cost::Telemetry { points: readings.readings.len() as u64 }
+        }
+        Body::Deleted { .. } | Body::Rpc { .. } | Body::Lifecycle => Cost::Message,
     }
 }

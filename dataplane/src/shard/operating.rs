@@ -11,6 +11,7 @@ use super::delivering::Through;
 use super::inquiring::Asker;
 use super::ledger::{Owed, OwnedDownlink};
 use super::letter::{Address, Answer, Awaited, Deed, Errand, Letter};
+use super::limiting::cost;
 use super::residents::{Parked, Parking};
 use super::serve::Flow;
 use super::slab::Key;
@@ -21,6 +22,7 @@ use crate::limits;
 use crate::message::{Body, Readings, Scope};
 use crate::metric::Counter;
 use crate::payload::{self, Casting};
+use crate::quota::Cost;
 use crate::registry::Ask;
 use crate::session::{Format, Operation, Outcome, Package, Promise, Receipt};
 
@@ -145,6 +147,11 @@ impl Shard {
         if let Some(name) = &child {
             self.attach(device, from, name);
         }
+        if deed.is_question()
+            && let Err(refused) = self.spend(device, Cost::Message)
+        {
+            return self.answer_later(from, refused.into());
+        }
         match deed {
             Deed::Telemetry { payload } => {
                 let mut readings = std::mem::take(&mut self.readings);
@@ -185,7 +192,7 @@ impl Shard {
     /// A message of a device of this shard: evaluated by its plan.
     pub(super) fn say_for(&mut self, device: DeviceId, kind: MessageType, body: Body<'_>) -> Outcome {
         self.counters.increment(Counter::MessagesReceived);
-        if let Err(refused) = self.spend(device, body.cost()) {
+        if let Err(refused) = self.spend(device, cost(&body)) {
             return self.discard(refused);
         }
         let plan = self.plan_of(device);

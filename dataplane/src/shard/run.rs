@@ -21,6 +21,7 @@ use crate::quota::{Admission, Policy};
 use crate::snapshot::{Directory, Table};
 use crate::store::{Durability, Engine};
 use crate::transport::ReadySet;
+use crate::wheel::Wheel;
 
 /// What a shard sleeps on (DESIGN 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,7 +256,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         readings: Readings::default(),
         bell,
         ticked_at: Instant::default(),
-        expired_at: Instant::default(),
+        wheel: Wheel::new(limits::TICK_MS, pools.connections.saturating_mul(2)),
         draining: false,
     };
     shard.recover(&*engine);

@@ -35,6 +35,7 @@ use crate::metric::{Counter, ShardCounters, ShardHealth};
 use crate::session::{Close, AnySession, Reason};
 use crate::snapshot::{Directory, Table};
 use crate::session::http::Decoded;
+use crate::wheel::Wheel;
 use crate::transport::{Accepted, Happened, ReadySet, Received, Stream, accept};
 
 /// Everything one core owns. Not `Send`: it never leaves its thread.
@@ -101,8 +102,8 @@ pub(super) struct Shard {
     pub readings: Readings<'static>,
     pub bell: Rc<Bell>,
     pub ticked_at: Instant,
-    /// When the deadlines of all sessions were last looked at.
-    pub expired_at: Instant,
+    /// When sessions want to be looked at; a later deadline is found then.
+    pub wheel: Wheel<Key>,
     pub draining: bool,
 }
 
@@ -298,7 +299,17 @@ impl Shard {
             }
             return None;
         }
+        self.arm(key);
         Some(key)
+    }
+
+    /// Has the wheel look at a connection's deadline, unless it will in time anyway.
+    pub(super) fn arm(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let deadline = connection.session.deadline();
+        if deadline < connection.armed && self.wheel.insert(deadline, key).is_some() {
+            connection.armed = deadline;
+        }
     }
 
     /// Puts a connection into the list of those to serve, once.
@@ -431,6 +442,7 @@ impl Shard {
         if connection.wants_service() {
             self.make_ready(key);
         }
+        self.arm(key);
     }
 
     fn pause(&mut self, key: Key) {

@@ -11,6 +11,7 @@ use super::residents::{Parked, Parking};
 use super::slab::Key;
 use super::turn::Shard;
 use super::work::writing;
+use crate::clock::Instant;
 use crate::device::{self, Loaded};
 use crate::limits;
 use crate::message::Body;
@@ -158,18 +159,19 @@ impl Shard {
         self.say_standstill();
     }
 
-    /// Deadlines of sessions: CONNECT, keep-alive.
+    /// Deadlines of sessions: CONNECT, keep-alive, slow requests.
     fn expire(&mut self) {
-        if self.now.instant.ms_since(self.expired_at) < limits::EXPIRY_MS {
-            return;
-        }
-        self.expired_at = self.now.instant;
-        for key in self.connections.keys() {
+        let now = self.now.instant;
+        while let Some(key) = self.wheel.next_expired(now) {
             let Some(connection) = self.connections.get_mut(key) else { continue };
-            if connection.session.deadline() <= self.now.instant
-                && let Some(close) = connection.session.elapse(self.now.instant)
-            {
-                self.close(key, close);
+            connection.armed = Instant::MAX;
+            let close = if connection.session.deadline() <= now { connection.session.elapse(now) } else { None };
+            match close {
+                Some(close) => self.close(key, close),
+                None => {
+                    self.arm(key);
+                    self.wants_flush(key);
+                }
             }
         }
     }

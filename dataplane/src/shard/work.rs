@@ -12,6 +12,7 @@ use super::connection::Standing;
 use super::delivering::keep;
 use super::ledger::{Ledger, Owed};
 use super::letter::Address;
+use super::limiting::cost;
 use super::serve::Flow;
 use super::slab::Key;
 use super::turn::Shard;
@@ -61,7 +62,7 @@ impl Shard {
     fn said(&mut self, key: Key, kind: MessageType, body: Body<'_>, promise: Option<Promise>) -> Flow {
         let Some((device, plan)) = self.device_and_plan(key) else { return Flow::Stop };
         self.counters.increment(Counter::MessagesReceived);
-        let outcome = match self.spend(device, body.cost()) {
+        let outcome = match self.spend(device, cost(&body)) {
             Ok(()) => self.evaluate_device(device, &plan, kind, body),
             Err(refused) => refused,
         };

@@ -9,8 +9,6 @@ async fn lines(house: &House, token: &str, path: &str) -> Vec<Value> {
 }
 
 fn told(lines: &[Value]) -> Vec<(&str, &str, &str)> {
-    let text = |line: &'_ Value, field: &str| line[field].as_str().unwrap_or_default().to_owned();
-    let _ = text;
     lines
         .iter()
         .map(|line| {
@@ -51,9 +49,15 @@ async fn every_change_has_its_line() {
     ];
     assert_eq!(told(&about), expected);
     assert_eq!(about[1]["actionFailureDetails"], "NO_ACTIVE_CONNECTION");
-    assert_eq!(about[2]["actionData"], json!({"entityId": id, "method": "sum", "params": "1", "oneWay": false, "persistent": false}));
+    assert_eq!(
+        about[2]["actionData"],
+        json!({"entityId": id, "method": "sum", "params": "1", "oneWay": false, "persistent": false})
+    );
     assert_eq!(about[3]["actionData"], json!({"entityId": id, "scope": "SHARED_SCOPE", "attributes": {"level": 7}}));
-    assert_eq!((&about[5]["actionData"]["entity"]["label"], &about[5]["userName"]), (&json!("P"), &json!("tenant@thingsboard.org")));
+    assert_eq!(
+        (&about[5]["actionData"]["entity"]["label"], &about[5]["userName"]),
+        (&json!("P"), &json!("tenant@thingsboard.org"))
+    );
     assert_eq!(about[5]["entityId"], json!({"entityType": "DEVICE", "id": id}));
     assert!(about.iter().all(|line| !line.to_string().contains("SECRET_TOKEN")), "no line tells a secret");
 
@@ -64,7 +68,8 @@ async fn every_change_has_its_line() {
     assert!(told(&of_customer).contains(&("RPC_CALL", "Pump", "SUCCESS")));
     let me = about[0]["userId"]["id"].as_str().unwrap();
     assert!(lines(&house, &tenant, &format!("/user/{me}?pageSize=20&page=0")).await.len() > about.len());
-    let calls = lines(&house, &tenant, "?actionTypes=RPC_CALL,LOGIN&textSearch=pump&sortProperty=actionStatus&sortOrder=ASC").await;
+    let calls =
+        lines(&house, &tenant, "?actionTypes=RPC_CALL,LOGIN&textSearch=pump&sortProperty=actionStatus&sortOrder=ASC").await;
     assert_eq!(told(&calls), [("RPC_CALL", "Pump", "FAILURE"), ("RPC_CALL", "Pump", "SUCCESS")]);
     let first = about[5]["createdTime"].as_i64().unwrap();
     assert_eq!(lines(&house, &tenant, &format!("/entity/DEVICE/{id}?endTime={}", first - 1)).await.len(), 0);
@@ -84,7 +89,12 @@ async fn the_log_is_the_tenants_alone() {
     }
     let bad = StatusCode::BAD_REQUEST;
     let id = "784f394c-42b6-435a-983c-b7beff2784f9";
-    refused(&get(&tenant, &format!("/api/audit/logs/entity/TEAPOT/{id}")).await, bad, 31, "entityType: \"TEAPOT\" must be one of");
+    refused(
+        &get(&tenant, &format!("/api/audit/logs/entity/TEAPOT/{id}")).await,
+        bad,
+        31,
+        "entityType: \"TEAPOT\" must be one of",
+    );
     refused(&get(&tenant, "/api/audit/logs/user/me").await, bad, 31, "me");
     refused(&get(&tenant, "/api/audit/logs?startTime=now").await, bad, 31, "startTime: \"now\" must be milliseconds");
     refused(&get(&tenant, "/api/audit/logs?sortProperty=colour").await, bad, 31, "sortProperty");

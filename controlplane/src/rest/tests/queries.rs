@@ -64,10 +64,14 @@ fn query(filter: Value, conditions: Value) -> Value {
     json!({
         "entityFilter": filter,
         "keyFilters": conditions,
-        "pageLink": {"pageSize": 10, "page": 0, "sortOrder": {"key": {"type": "ENTITY_FIELD", "key": "name"}, "direction": "ASC"}},
-        "entityFields": [{"type": "ENTITY_FIELD", "key": "name"}],
+        "pageLink": {"pageSize": 10, "page": 0, "sortOrder": {"key": key("ENTITY_FIELD", "name"), "direction": "ASC"}},
+        "entityFields": [key("ENTITY_FIELD", "name")],
         "latestValues": [],
     })
+}
+
+fn key(kind: &str, key: &str) -> Value {
+    json!({"type": kind, "key": key})
 }
 
 fn all() -> Value {
@@ -140,7 +144,8 @@ async fn conditions_meet_fields_attributes_and_series() {
     let made = |operation: &str, ms: i64| on("ENTITY_FIELD", "createdTime", "DATE_TIME", simple("NUMERIC", operation, json!(ms)));
     check(json!([made("GREATER", 0)]), &[A1, A2, T1]).await;
     check(json!([made("LESS", 1)]), &[]).await;
-    let temperature = |operation: &str, value: f64| on("TIME_SERIES", "temperature", "NUMERIC", simple("NUMERIC", operation, json!(value)));
+    let temperature =
+        |operation: &str, value: f64| on("TIME_SERIES", "temperature", "NUMERIC", simple("NUMERIC", operation, json!(value)));
     check(json!([temperature("GREATER", 21.0)]), &[A2]).await;
     check(json!([temperature("NOT_EQUAL", 20.5)]), &[A2, T1]).await;
     let active = |kind: &str| on(kind, "active", "BOOLEAN", simple("BOOLEAN", "EQUAL", json!(true)));
@@ -167,7 +172,8 @@ async fn operands_may_be_attributes_of_whoever_asks() {
     let fleet = Fleet::open().await;
     let me = fleet.house.ask(&Method::GET, "/api/auth/user", Some(&fleet.token), None).await.body;
     let id = |field: &str| me[field]["id"].as_str().unwrap().parse::<uuid::Uuid>().unwrap();
-    let limit = |value| wire::LatestOf { series: Vec::new(), attributes: vec![server("limit", schemas::telemetry::Value::Long(value))] };
+    let limit =
+        |value| wire::LatestOf { series: Vec::new(), attributes: vec![server("limit", schemas::telemetry::Value::Long(value))] };
     fleet._fake.latest.lock().await.insert(id("tenantId"), limit(30));
     let dynamic = |source: &str, inherit: bool| {
         let mut predicate = simple("NUMERIC", "GREATER", json!(0));
@@ -188,9 +194,11 @@ async fn operands_may_be_attributes_of_whoever_asks() {
 async fn rows_have_thingsboards_shape_and_pages_do_not_overlap() {
     let fleet = Fleet::open().await;
     let mut asked = query(all(), Value::Null);
-    asked["pageLink"] = json!({"pageSize": 2, "page": 0, "sortOrder": {"key": {"type": "TIME_SERIES", "key": "temperature"}, "direction": "DESC"}});
-    asked["entityFields"] = json!([{"type": "ENTITY_FIELD", "key": "name"}, {"type": "ENTITY_FIELD", "key": "ownerName"}, {"type": "ENTITY_FIELD", "key": "colour"}]);
-    asked["latestValues"] = json!([{"type": "TIME_SERIES", "key": "temperature"}, {"type": "ATTRIBUTE", "key": "active"}, {"type": "SHARED_ATTRIBUTE", "key": "active"}]);
+    let sort = json!({"key": key("TIME_SERIES", "temperature"), "direction": "DESC"});
+    asked["pageLink"] = json!({"pageSize": 2, "page": 0, "sortOrder": sort});
+    asked["entityFields"] = json!(["name", "ownerName", "colour"].map(|name| key("ENTITY_FIELD", name)));
+    let active = ["ATTRIBUTE", "SHARED_ATTRIBUTE"].map(|kind| key(kind, "active"));
+    asked["latestValues"] = json!([key("TIME_SERIES", "temperature"), active[0], active[1]]);
     let page = fleet.find(&asked).await.body;
     assert_eq!((&page["totalElements"], &page["totalPages"], &page["hasNext"]), (&json!(3), &json!(2), &json!(true)));
     let row = &page["data"][0];
@@ -212,7 +220,11 @@ async fn rows_have_thingsboards_shape_and_pages_do_not_overlap() {
         fleet.check(paged, &[expected]).await;
     }
     // Lists show who is active, by one question for the whole page.
-    let infos = fleet.house.ask(&Method::GET, "/api/tenant/deviceInfos?pageSize=10&page=0&sortProperty=name&sortOrder=ASC", Some(&fleet.token), None).await.body;
+    let infos = fleet
+        .house
+        .ask(&Method::GET, "/api/tenant/deviceInfos?pageSize=10&page=0&sortProperty=name&sortOrder=ASC", Some(&fleet.token), None)
+        .await
+        .body;
     let active: Vec<bool> = infos["data"].as_array().unwrap().iter().map(|info| info["active"].as_bool().unwrap()).collect();
     assert_eq!(active, [false, false, true]);
 }

@@ -6,7 +6,7 @@ use std::{
     fs, io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use schemas::generated::registry as wire;
@@ -55,7 +55,7 @@ struct Keeper {
     directory: PathBuf,
     shards: Shards,
     /// What was found of late, and when.
-    known: HashMap<Whose, (Instant, Option<Package>)>,
+    known: HashMap<Whose, (tokio::time::Instant, Option<Package>)>,
     waiting: HashMap<Whose, Vec<Piece>>,
     deeds: mpsc::WeakSender<Deed>,
 }
@@ -86,7 +86,7 @@ impl Keeper {
             Deed::Fetched(whose, Ok(package)) => {
                 // Whatever is too old to be believed need not be remembered.
                 self.known.retain(|_, (at, _)| at.elapsed() < FRESH);
-                self.known.insert(whose, (Instant::now(), package.clone()));
+                self.known.insert(whose, (tokio::time::Instant::now(), package.clone()));
                 for piece in self.waiting.remove(&whose).unwrap_or_default() {
                     self.read(piece, package.clone());
                 }
