@@ -3,11 +3,11 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dataplane::codec::mqtt::{Outgoing, Packet, ReasonCode, Version, decode, encode_puback, encode_publish, frame};
+use dataplane::codec::mqtt::{Acknowledgement, Outgoing, Packet, ReasonCode, Version, decode, encode_ack, encode_publish, frame};
 
 fn publish(version: Version, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let outgoing = Outgoing { topic: "v1/devices/me/telemetry", packet_id: Some(7), payload };
+    let outgoing = Outgoing { topic: "v1/devices/me/telemetry", packet_id: Some(7), payload, ..Outgoing::default() };
     encode_publish(version, &outgoing, &mut bytes);
     bytes
 }
@@ -37,7 +37,7 @@ fn codec(criterion: &mut Criterion) {
         bencher.iter(|| {
             out.clear();
             for id in 1..=100 {
-                encode_puback(Version::V5, black_box(id), ReasonCode::SUCCESS, &mut out);
+                encode_ack(Version::V5, Acknowledgement::Puback, black_box(id), ReasonCode::SUCCESS, None, &mut out);
             }
             out.len()
         });

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dataplane::clock::Instant;
 use dataplane::codec::mqtt::{Outgoing, Version, encode_publish};
-use dataplane::session::{Intent, Outcome, Session};
+use dataplane::session::{Admission, Intent, Operation, Outcome, Promise, Session};
 
 const NOW: Instant = Instant::from_nanos(1);
 
@@ -14,7 +14,7 @@ fn admitted() -> Session {
     let mut session = Session::new(NOW);
     let mut connect: &[u8] = b"\x10\x0f\x00\x04MQTT\x04\x82\x00\x3c\x00\x00\x00\x01t";
     assert!(matches!(session.next(&mut connect, NOW), Ok(Some(Intent::Admit(_)))));
-    session.admit(NOW);
+    session.admit(Admission::default(), NOW);
     session.output().clear();
     session
 }
@@ -24,7 +24,7 @@ fn turn(session: &mut Session, batch: &[u8]) -> usize {
     let mut input = batch;
     let mut receipts = Vec::with_capacity(64);
     while let Ok(Some(intent)) = session.next(&mut input, NOW) {
-        if let Intent::Telemetry { receipt: Some(receipt), .. } = intent {
+        if let Intent::Operation { operation: Operation::Telemetry { .. }, promise: Some(Promise { receipt, .. }) } = intent {
             receipts.push(receipt);
         }
     }
@@ -42,7 +42,8 @@ fn session(criterion: &mut Criterion) {
         let mut bytes = Vec::new();
         for id in 1..=batch {
             let payload = br#"{"temperature":21.5,"humidity":40,"state":"on"}"#;
-            let outgoing = Outgoing { topic: "v1/devices/me/telemetry", packet_id: Some(id), payload };
+            let topic = "v1/devices/me/telemetry";
+            let outgoing = Outgoing { topic, packet_id: Some(id), payload, ..Outgoing::default() };
             encode_publish(Version::V311, &outgoing, &mut bytes);
         }
         let mut session = admitted();

@@ -9,7 +9,7 @@ use dataplane::device::{DeviceState, Dictionary, Key, Sequence, Writing};
 use dataplane::message::{Body, Message, Readings};
 use dataplane::payload::{Casting, telemetry};
 use dataplane::rules::{NodeCounts, Plan, evaluate};
-use dataplane::session::{Intent, Outcome, Session};
+use dataplane::session::{Admission, Intent, Operation, Outcome, Promise, Session};
 use dataplane::store::{Batch, Encoder};
 use schemas::chain::{Chain, MessageType, default_root_chain};
 use schemas::id::{EntityId, TenantId};
@@ -65,7 +65,8 @@ fn gate_measured(case: &mut Run) {
 fn publish(packet_id: u16) -> Vec<u8> {
     let mut bytes = Vec::new();
     let payload = sample("tracker");
-    let outgoing = Outgoing { topic: "v1/devices/me/telemetry", packet_id: Some(packet_id), payload: &payload };
+    let topic = "v1/devices/me/telemetry";
+    let outgoing = Outgoing { topic, packet_id: Some(packet_id), payload: &payload, ..Outgoing::default() };
     encode_publish(Version::V311, &outgoing, &mut bytes);
     bytes
 }
@@ -85,12 +86,12 @@ fn session(batch: u16) -> Run {
     let mut session = Session::new(AT);
     let mut connect: &[u8] = b"\x10\x0f\x00\x04MQTT\x04\x82\x00\x3c\x00\x00\x00\x01t";
     assert!(matches!(session.next(&mut connect, AT), Ok(Some(Intent::Admit(_)))), "a CONNECT");
-    session.admit(AT);
+    session.admit(Admission::default(), AT);
     let mut receipts = Vec::with_capacity(usize::from(batch));
     Box::new(move || {
         let mut input = black_box(bytes.as_slice());
         while let Ok(Some(intent)) = session.next(&mut input, AT) {
-            if let Intent::Telemetry { receipt: Some(receipt), .. } = intent {
+            if let Intent::Operation { operation: Operation::Telemetry { .. }, promise: Some(Promise { receipt, .. }) } = intent {
                 receipts.push(receipt);
             }
         }

@@ -223,8 +223,8 @@ pub(crate) fn is_passing(protocol: Protocol, code: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use dataplane::codec::mqtt::{
-        ConnackProperties, Packet, Qos, ReasonCode, Version, decode, encode_connack, encode_disconnect, encode_pingresp,
-        encode_puback, frame,
+        Acknowledgement, ConnackProperties, Packet, Qos, ReasonCode, Version, decode, encode_ack, encode_connack,
+        encode_disconnect, encode_pingresp, frame,
     };
 
     use super::*;
@@ -269,10 +269,10 @@ mod tests {
     fn what_the_server_writes_is_read() {
         for (protocol, version) in BOTH {
             let mut bytes = Vec::new();
-            encode_puback(version, 7, ReasonCode::SUCCESS, &mut bytes);
-            encode_puback(version, 65_535, ReasonCode::QUOTA_EXCEEDED, &mut bytes);
+            encode_ack(version, Acknowledgement::Puback, 7, ReasonCode::SUCCESS, None, &mut bytes);
+            encode_ack(version, Acknowledgement::Puback, 65_535, ReasonCode::QUOTA_EXCEEDED, Some("why"), &mut bytes);
             encode_pingresp(&mut bytes);
-            encode_disconnect(ReasonCode::SERVER_BUSY, &mut bytes);
+            encode_disconnect(ReasonCode::SERVER_BUSY, Some("why"), &mut bytes);
             let mut seen = Vec::new();
             while let Ok(Some((received, length))) = receive(protocol, &bytes) {
                 seen.push(received);
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn connack_says_what_the_server_takes() {
         let mut bytes = Vec::new();
-        encode_connack(Version::V311, ReasonCode(5), &ConnackProperties::default(), &mut bytes);
+        encode_connack(Version::V311, false, ReasonCode(5), &ConnackProperties::default(), &mut bytes);
         let plain = Connack { code: 5, receive_maximum: u16::MAX, keep_alive_s: None };
         assert_eq!(receive(Protocol::V311, &bytes), Ok(Some((Received::Connack(plain), 4))));
         bytes.clear();
@@ -305,9 +305,11 @@ mod tests {
             maximum_qos: Some(Qos::AtLeastOnce),
             assigned_client_id: Some("name"),
             server_keep_alive_s: Some(30),
+            topic_alias_maximum: Some(16),
+            reason_string: Some("why"),
             ..ConnackProperties::default()
         };
-        encode_connack(Version::V5, ReasonCode::SUCCESS, &properties, &mut bytes);
+        encode_connack(Version::V5, false, ReasonCode::SUCCESS, &properties, &mut bytes);
         let full = Connack { code: 0, receive_maximum: 64, keep_alive_s: Some(30) };
         assert_eq!(receive(Protocol::V5, &bytes), Ok(Some((Received::Connack(full), bytes.len()))));
         for length in 0..bytes.len() {
