@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the criterion benches, each bounded to a few seconds a case.
 #
-#   bench/criterion.sh [BENCH...]      codec session payload rules store turn runtime (default: all)
+#   bench/criterion.sh [BENCH...]      codec session payload quota rules store turn runtime (default: all)
 #
 # Wall times and, for turn and runtime, CPU a message. `turn` starts the real program; traffic stays on loopback.
 set -euo pipefail

@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-cache="${XDG_CACHE_HOME:-$HOME/.cache}/tidegate"
 . tests/target.sh
+. tests/python.sh
 packages=(build-essential clang libclang-dev cmake mosquitto-clients curl jq python3 python3-venv valgrind)
 deny_version=0.20.2
 fuzz_seconds=60
@@ -56,18 +56,6 @@ install_toolchain() {
     command -v cargo >/dev/null || { echo "cargo is missing: install it from https://rustup.rs" >&2; return 1; }
     cargo fmt --version && cargo clippy --version && return
     rustup component add rustfmt clippy
-}
-
-# python_environment NAME PACKAGE...: made once; the marker is written last, so that a half-made one is made again.
-python_environment() {
-    local directory="$cache/$1"
-    shift
-    [[ -e $directory/tidegate-complete ]] && return
-    mkdir -p "$cache"
-    rm -rf "$directory"
-    python3 -m venv "$directory" &&
-        "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "$@" &&
-        touch "$directory/tidegate-complete"
 }
 
 install_clients() {
@@ -128,10 +116,12 @@ step deny check_supply_chain || true
 step generated check_generated || true
 if step build cargo build --release --workspace --locked; then
     step test cargo test --release --workspace --locked --no-fail-fast || true
+    step suites tests/suites/run.sh || true
     step gate bench/gate.sh || true
     step fuzz fuzz || true
 else
     skip test
+    skip suites
     skip gate
     skip fuzz
 fi

@@ -7,7 +7,8 @@ use dataplane::codec::mqtt::{Acknowledgement, Outgoing, Packet, ReasonCode, Vers
 
 fn publish(version: Version, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let outgoing = Outgoing { topic: "v1/devices/me/telemetry", packet_id: Some(7), payload, ..Outgoing::default() };
+    let (topic_alias, correlation, packet_id, dup) = (None, None, Some(7), false);
+    let outgoing = Outgoing { topic: "v1/devices/me/telemetry", topic_alias, correlation, packet_id, dup, payload };
     encode_publish(version, &outgoing, &mut bytes);
     bytes
 }

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dataplane::clock::Instant;
 use dataplane::codec::mqtt::{Outgoing, Version, encode_publish};
-use dataplane::session::{Admission, Intent, Operation, Outcome, Promise, Session};
+use dataplane::session::{Admission, Intent, Outcome, Session};
 
 const NOW: Instant = Instant::from_nanos(1);
 
@@ -24,8 +24,8 @@ fn turn(session: &mut Session, batch: &[u8]) -> usize {
     let mut input = batch;
     let mut receipts = Vec::with_capacity(64);
     while let Ok(Some(intent)) = session.next(&mut input, NOW) {
-        if let Intent::Operation { operation: Operation::Telemetry { .. }, promise: Some(Promise { receipt, .. }) } = intent {
-            receipts.push(receipt);
+        if let Intent::Operation { promise: Some(promise), .. } = intent {
+            receipts.push(promise.receipt);
         }
     }
     for receipt in receipts {
@@ -42,8 +42,9 @@ fn session(criterion: &mut Criterion) {
         let mut bytes = Vec::new();
         for id in 1..=batch {
             let payload = br#"{"temperature":21.5,"humidity":40,"state":"on"}"#;
-            let topic = "v1/devices/me/telemetry";
-            let outgoing = Outgoing { topic, packet_id: Some(id), payload, ..Outgoing::default() };
+            let (topic_alias, correlation, packet_id, dup) = (None, None, Some(id), false);
+            let outgoing =
+                Outgoing { topic: "v1/devices/me/telemetry", topic_alias, correlation, packet_id, dup, payload };
             encode_publish(Version::V311, &outgoing, &mut bytes);
         }
         let mut session = admitted();

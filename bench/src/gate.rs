@@ -9,7 +9,7 @@ use dataplane::device::{DeviceState, Dictionary, Key, Sequence, Writing};
 use dataplane::message::{Body, Message, Readings};
 use dataplane::payload::{Casting, telemetry};
 use dataplane::rules::{NodeCounts, Plan, evaluate};
-use dataplane::session::{Admission, Intent, Operation, Outcome, Promise, Session};
+use dataplane::session::{Admission, Intent, Outcome, Session};
 use dataplane::store::{Batch, Encoder};
 use schemas::chain::{Chain, MessageType, default_root_chain};
 use schemas::id::{EntityId, TenantId};
@@ -65,8 +65,9 @@ fn gate_measured(case: &mut Run) {
 fn publish(packet_id: u16) -> Vec<u8> {
     let mut bytes = Vec::new();
     let payload = sample("tracker");
-    let topic = "v1/devices/me/telemetry";
-    let outgoing = Outgoing { topic, packet_id: Some(packet_id), payload: &payload, ..Outgoing::default() };
+    let packet_id = Some(packet_id);
+    let (topic_alias, correlation, dup) = (None, None, false);
+    let outgoing = Outgoing { topic: "v1/devices/me/telemetry", topic_alias, correlation, packet_id, dup, payload: &payload };
     encode_publish(Version::V311, &outgoing, &mut bytes);
     bytes
 }
@@ -91,8 +92,8 @@ fn session(batch: u16) -> Run {
     Box::new(move || {
         let mut input = black_box(bytes.as_slice());
         while let Ok(Some(intent)) = session.next(&mut input, AT) {
-            if let Intent::Operation { operation: Operation::Telemetry { .. }, promise: Some(Promise { receipt, .. }) } = intent {
-                receipts.push(receipt);
+            if let Intent::Operation { promise: Some(promise), .. } = intent {
+                receipts.push(promise.receipt);
             }
         }
         for receipt in receipts.drain(..) {

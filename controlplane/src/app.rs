@@ -2,15 +2,26 @@
 //! write is one transaction (entity, change log, audit), then wakes the feed and waits for the data planes (DESIGN 26).
 //! Never speaks HTTP or gRPC shapes.
 
+mod audit;
+mod call;
 mod chain;
+mod claim;
+mod credential;
 mod customer;
 mod device;
+mod gateway;
 mod import;
 mod login;
 mod owner;
+mod package;
 mod profile;
+mod provision;
+mod quota;
+mod query;
+mod rollout;
 mod seed;
 mod tenant;
+mod tenant_profile;
 #[cfg(test)]
 pub(crate) mod tests;
 mod user;
@@ -18,11 +29,15 @@ mod user;
 use std::{sync::Arc, time::Duration};
 
 use sea_orm::DatabaseConnection;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub use crate::access::{Caller, TokenPair};
+pub use crate::app::claim::Claimed;
 pub use crate::app::import::Imported;
 pub use crate::app::owner::Use;
+pub use crate::app::package::PackageReading;
+pub use crate::app::rollout::Pace;
 pub use crate::app::seed::Seeded;
 use crate::{
     access::{Operation, Passwords, Resource, Scope, Throttle, Tokens, allowed},
@@ -37,6 +52,10 @@ use crate::{
 
 /// How long a write waits for the data planes (DESIGN 26).
 const APPLIED_WAIT: Duration = Duration::from_secs(2);
+/// Calls to devices under way: each is a stream to the data plane, and reads must find one too.
+const CALLS_MAX: usize = 4_096;
+/// Uploads of packages under way.
+const UPLOADS_MAX: usize = 4;
 
 /// What a write made, and whether every connected instance runs with it already. `applied: false` is the REST header
 /// `Tidegate-Applied: false` (DESIGN 26); it is also false when no instance is connected.
@@ -61,7 +80,14 @@ pub struct App {
     tokens: Tokens,
     passwords: Passwords,
     throttle: Throttle,
+    /// Attempts to claim a device.
+    claims: Throttle,
     pool: telemetry::Pool,
+    calls: Arc<Semaphore>,
+    uploads: Semaphore,
+    files: package::Files,
+    package_bytes_max: u64,
+    pace: Pace,
 }
 
 impl App {
@@ -83,15 +109,23 @@ impl App {
         };
         let pool =
             telemetry::Pool::new(&settings.join_token, ca.as_deref()).map_err(|error| StartError::Grpc(error.to_string()))?;
-        Ok(Arc::new(Self {
+        let app = Arc::new(Self {
             store,
             feed,
             registry: Registry::new(),
             tokens,
             passwords: Passwords::new(),
             throttle: Throttle::new(),
+            claims: Throttle::new(),
             pool,
-        }))
+            calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            uploads: Semaphore::new(UPLOADS_MAX),
+            files: package::Files::new(&settings.data_dir),
+            package_bytes_max: settings.package_bytes_max,
+            pace: Pace::new(settings),
+        });
+        app.sweep_packages().await?;
+        Ok(app)
     }
 
     /// The change log as a stream, for `push`.
@@ -123,6 +157,16 @@ impl App {
         let endpoints: Vec<String> =
             self.registry.instances().into_iter().filter(|one| one.connected).map(|one| one.query_endpoint).collect();
         Ok(self.pool.owner(&endpoints).await?)
+    }
+
+    /// Where a connected data plane answers what devices ask over HTTP.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when none is connected, or none has such a listener.
+    pub fn device_endpoint(&self) -> Result<String, Error> {
+        let connected = self.registry.instances().into_iter().filter(|one| one.connected && !one.device_endpoint.is_empty());
+        let mut endpoints = connected.map(|one| one.device_endpoint);
+        endpoints.next().ok_or_else(|| Error::Unavailable("no data plane is connected that serves devices over HTTP".to_owned()))
     }
 
     /// Closes the entity store; what is asked afterwards fails.

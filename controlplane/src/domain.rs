@@ -1,24 +1,53 @@
 //! What the control plane speaks of: checked values of tenants, people, devices and rule chains, and how lists of them are
 //! asked for. Never does IO, asks the time or knows JSON shapes of the API.
 
+mod audit;
+mod call;
+mod certificate;
 mod chain;
 mod check;
+mod checksum;
+mod credential;
 mod customer;
 mod device;
+mod hex;
 mod import;
+mod package;
 mod page;
 mod profile;
+mod provision;
+mod query;
 mod tenant;
+mod tenant_profile;
+mod transport;
 mod user;
 
+pub use audit::{AuditFilter, AuditLine, AuditSubject};
+pub use call::{Call, CallDraft, CallOutcome, CallStatus, StoredCall};
+#[cfg(test)]
+pub(crate) use certificate::tests as certificates;
+pub use certificate::{CHAIN_MAX, Certificate, verify};
 pub use chain::{RuleChain, RuleChainDraft};
 pub use check::{Invalid, NAME_CHARS_MAX, TOKEN_CHARS_MAX, email, name, optional_name, password, token};
-pub use customer::{Customer, CustomerDraft};
-pub use device::{Credential, Device, DeviceDraft, DeviceFilter, DeviceInfo};
+pub use checksum::{Algorithm, Checksum};
+pub use credential::{ACCESS_TOKEN, Basic, Credential, CredentialDraft, MQTT_BASIC, Shown, X509_CERTIFICATE};
+pub use customer::{Customer, CustomerDraft, PUBLIC_TITLE};
+pub(crate) use device::is_gateway;
+pub use device::{Device, DeviceDraft, DeviceFilter, DeviceInfo};
+pub use hex::{hex, unhex};
 pub use import::{Column, IMPORT_LINES_MAX, ImportLine, ImportedDevice, Mapping, read_lines};
+pub use package::{Package, PackageBytes, PackageDraft, PackageFilter, PackageKind, PackagePlace, UploadDraft};
 pub use page::{Page, PageLink, SortOrder};
+pub(crate) use profile::mqtt_of;
 pub use profile::{DeviceProfile, ProfileDraft};
+pub use provision::{ProvisionRequest, ProvisionType, Unprovisioned, name_in, provisioned, same_secret};
+pub use query::{
+    BoolOperation, DeviceListing, DeviceQuery, DeviceRow, Dynamic, DynamicSource, Key, KeyFilter, KeyKind, NumberOperation,
+    Operand, Predicate, Sample, Selector, TextOperation,
+};
 pub use tenant::{Contact, Tenant, TenantDraft};
+pub use tenant_profile::{DEFAULT_TENANT_PROFILE, TenantProfile, TenantProfileDraft, TransportLimits};
+pub use transport::{DEFAULT_TRANSPORT, MqttTransport};
 pub use user::{Authority, User, UserDraft};
 
 use uuid::Uuid;
@@ -43,11 +72,28 @@ pub enum EntityKind {
     /// Not an entity of ThingsBoard's: a device's credential row.
     Credential,
     RuleChain,
+    /// Not an entity of ThingsBoard's: what all data planes share. There is one, of id nil.
+    Installation,
+    TenantProfile,
+    OtaPackage,
+    /// A persistent call of the server to a device.
+    Rpc,
 }
 
 impl EntityKind {
-    pub const ALL: [Self; 7] =
-        [Self::Tenant, Self::Customer, Self::User, Self::DeviceProfile, Self::Device, Self::Credential, Self::RuleChain];
+    pub const ALL: [Self; 9] = [
+        Self::Tenant,
+        Self::Customer,
+        Self::User,
+        Self::DeviceProfile,
+        Self::Device,
+        Self::Credential,
+        Self::RuleChain,
+        Self::Installation,
+        Self::TenantProfile,
+        Self::OtaPackage,
+        Self::Rpc,
+    ];
 
     /// ThingsBoard's `entityType`.
     #[must_use]
@@ -60,6 +106,10 @@ impl EntityKind {
             Self::Device => "DEVICE",
             Self::Credential => "DEVICE_CREDENTIALS",
             Self::RuleChain => "RULE_CHAIN",
+            Self::Installation => "INSTALLATION",
+            Self::TenantProfile => "TENANT_PROFILE",
+            Self::OtaPackage => "OTA_PACKAGE",
+            Self::Rpc => "RPC",
         }
     }
 
@@ -80,6 +130,10 @@ impl EntityKind {
             Self::Device => "Device",
             Self::Credential => "Device credentials",
             Self::RuleChain => "Rule chain",
+            Self::Installation => "Installation",
+            Self::TenantProfile => "Tenant profile",
+            Self::OtaPackage => "OTA package",
+            Self::Rpc => "RPC",
         }
     }
 }

@@ -2,19 +2,25 @@
 //! need) and to the audit log, in the same transaction. Never decides who may do it.
 
 pub mod audit;
+pub mod call;
 pub mod cascade;
 pub mod chain;
 pub mod change_log;
+pub mod claim;
 mod contact;
 pub mod credential;
 pub mod customer;
 pub mod device;
 pub mod meta;
 mod open;
+pub mod package;
 mod page;
 pub mod profile;
 pub mod pushed;
+pub mod rollout;
+pub mod search;
 pub mod tenant;
+pub mod tenant_profile;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod user;

@@ -18,6 +18,9 @@ use crate::{
     telemetry::Unanswered,
 };
 
+/// When to try again what found a device's queue full.
+const FULL_RETRY_S: u64 = 5;
+
 /// Why a request was not done.
 #[expect(clippy::error_impl_error, reason = "it is the application's one error: `error::Error` says it all")]
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +33,9 @@ pub enum Error {
     /// A name, e-mail address or token that is taken.
     #[error("{} with such {field} already exists!", kind.noun())]
     Duplicate { kind: EntityKind, field: &'static str },
+    /// Its tenant may have no more of them.
+    #[error("{}s limit reached", .0.noun())]
+    LimitReached(EntityKind),
     #[error("Authentication failed: {0}")]
     Unauthenticated(&'static str),
     #[error("Token has expired")]
@@ -43,6 +49,9 @@ pub enum Error {
     Missing(String),
     #[error("{} was changed by someone else: version {sent} was sent, {stored} is stored", kind.noun())]
     Conflict { kind: EntityKind, sent: i64, stored: i64 },
+    /// What was sent, or would have to be read, is more than may be.
+    #[error("{0}")]
+    TooLarge(String),
     #[error("Too many requests, try again in {retry_after_s} s")]
     TooMany { retry_after_s: u64 },
     /// No data plane can answer, or it refused for now.
@@ -63,9 +72,10 @@ impl Error {
         match self {
             Self::Invalid(_) | Self::Refused(_) | Self::Duplicate { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(_) | Self::Expired => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::LimitReached(_) => StatusCode::FORBIDDEN,
             Self::NotFound { .. } | Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::Conflict { .. } => StatusCode::CONFLICT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -80,10 +90,11 @@ impl Error {
             Self::Unauthenticated(_) => 10,
             Self::Expired => 11,
             Self::Forbidden => 20,
-            Self::Invalid(_) | Self::Refused(_) | Self::Duplicate { .. } => 31,
+            Self::Invalid(_) | Self::Refused(_) | Self::Duplicate { .. } | Self::TooLarge(_) => 31,
             Self::NotFound { .. } | Self::Missing(_) => 32,
             Self::TooMany { .. } => 33,
             Self::Conflict { .. } => 35,
+            Self::LimitReached(_) => 41,
         }
     }
 }
@@ -105,6 +116,7 @@ impl From<Unanswered> for Error {
         match error {
             Unanswered::Invalid(said) => Self::Refused(said),
             Unanswered::TooLarge(_) => Self::Refused(error.to_string()),
+            Unanswered::Full(_) => Self::TooMany { retry_after_s: FULL_RETRY_S },
             Unanswered::NoInstance | Unanswered::Unavailable(_) => Self::Unavailable(error.to_string()),
             Unanswered::Refused(_) => Self::Internal(error.to_string()),
         }

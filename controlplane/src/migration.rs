@@ -2,6 +2,8 @@
 //! PostgreSQL. Never changes rows that a running control plane writes.
 
 mod m0001_entities;
+mod m0002_identity;
+mod m0003_calls;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
@@ -11,6 +13,6 @@ pub struct Migrations;
 
 impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_entities::Step)]
+        vec![Box::new(m0001_entities::Step), Box::new(m0002_identity::Step), Box::new(m0003_calls::Step)]
     }
 }

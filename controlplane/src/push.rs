@@ -1,8 +1,12 @@
-//! The gRPC Feed that data planes follow. Whoever shows the join token is an instance (DESIGN 27); anyone else gets nothing.
-//! Never decides what is sent: that is `feed`.
+//! The gRPC that data planes speak with: the Feed they follow, and the Registry they ask. Whoever shows the join token is an
+//! instance (DESIGN 27); anyone else gets nothing. Never decides what is sent: that is `feed`.
 
+mod package;
+mod registrar;
 #[cfg(test)]
 mod tests;
+
+pub use registrar::Registrar;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +19,7 @@ use schemas::generated::config::{
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use uuid::Uuid;
 
 use crate::{
@@ -34,28 +38,41 @@ const TEXT_BYTES_MAX: usize = 256;
 
 type Frames = mpsc::Sender<Result<FeedFrame, Status>>;
 
+/// What instances show.
+#[derive(Clone, Debug)]
+pub struct JoinToken {
+    digest: Vec<u8>,
+}
+
+impl JoinToken {
+    #[must_use]
+    pub fn new(token: &str) -> Self {
+        Self { digest: digest(&SHA256, token.as_bytes()).as_ref().to_vec() }
+    }
+
+    fn check(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let shown = metadata.get("authorization").and_then(|value| value.to_str().ok());
+        let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        // Digests have one length, so that the comparison tells nothing about that of the token.
+        let shown = digest(&SHA256, shown.as_bytes());
+        verify_slices_are_equal(shown.as_ref(), &self.digest)
+            .map_err(|_| Status::unauthenticated("the join token is missing or wrong"))
+    }
+}
+
 /// The Feed service.
 #[derive(Debug)]
 pub struct Push {
     app: Arc<App>,
-    token_digest: Vec<u8>,
+    token: JoinToken,
     stopping: watch::Receiver<bool>,
 }
 
 impl Push {
     /// Ends every stream once `stopping` says true.
     #[must_use]
-    pub fn new(app: Arc<App>, join_token: &str, stopping: watch::Receiver<bool>) -> Self {
-        Self { app, token_digest: digest(&SHA256, join_token.as_bytes()).as_ref().to_vec(), stopping }
-    }
-
-    fn authenticate<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let shown = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-        let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        // Digests have one length, so that the comparison tells nothing about that of the token.
-        let shown = digest(&SHA256, shown.as_bytes());
-        verify_slices_are_equal(shown.as_ref(), &self.token_digest)
-            .map_err(|_| Status::unauthenticated("the join token is missing or wrong"))
+    pub fn new(app: Arc<App>, token: JoinToken, stopping: watch::Receiver<bool>) -> Self {
+        Self { app, token, stopping }
     }
 }
 
@@ -64,7 +81,7 @@ impl FeedService for Push {
     type FollowStream = ReceiverStream<Result<FeedFrame, Status>>;
 
     async fn follow(&self, request: Request<Streaming<InstanceFrame>>) -> Result<Response<Self::FollowStream>, Status> {
-        self.authenticate(&request)?;
+        self.token.check(request.metadata())?;
         let (frames, receiver) = mpsc::channel(FRAMES_MAX);
         let (app, incoming, mut stopping) = (Arc::clone(&self.app), request.into_inner(), self.stopping.clone());
         tokio::spawn(async move {
@@ -142,9 +159,12 @@ async fn receive(mut incoming: Streaming<InstanceFrame>, joined: &Joined) -> Sta
 }
 
 fn introduced(hello: Hello) -> Result<Instance, Status> {
-    for (field, text) in
-        [("instance_id", &hello.instance_id), ("query_endpoint", &hello.query_endpoint), ("version", &hello.version)]
-    {
+    for (field, text) in [
+        ("instance_id", &hello.instance_id),
+        ("query_endpoint", &hello.query_endpoint),
+        ("device_endpoint", &hello.device_endpoint),
+        ("version", &hello.version),
+    ] {
         if text.len() > TEXT_BYTES_MAX {
             return Err(Status::invalid_argument(format!("hello.{field}: {} bytes, at most {TEXT_BYTES_MAX}", text.len())));
         }
@@ -155,6 +175,7 @@ fn introduced(hello: Hello) -> Result<Instance, Status> {
     Ok(Instance {
         instance_id: hello.instance_id,
         query_endpoint: hello.query_endpoint,
+        device_endpoint: hello.device_endpoint,
         shards: hello.shards,
         version: hello.version,
         connected: true,

@@ -2,19 +2,27 @@
 //! there is no route. ThingsBoard's paths and shapes (DESIGN 4). Never decides who may: handlers ask the application.
 
 mod answer;
+mod audit;
 mod auth;
+mod call;
 mod chain;
+mod claim;
+mod credential;
 mod customer;
 mod device;
 mod extract;
 mod fleet;
+mod forward;
 mod import;
 mod instance;
+mod package;
 mod profile;
+mod query;
 mod record;
 mod shape;
 mod telemetry;
 mod tenant;
+mod tenant_profile;
 #[cfg(test)]
 pub(crate) mod tests;
 mod user;
@@ -28,7 +36,6 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use schemas::telemetry::{Scope, Value};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -41,9 +48,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     app::App,
-    domain::{Device, EntityKind},
+    domain::{Device, EntityKind, EntityRef},
     rest::{extract::refuse, shape::ErrorShape},
-    telemetry::Entity,
     ws,
 };
 
@@ -60,15 +66,14 @@ pub(in crate::rest) struct Web {
 }
 
 impl Web {
-    /// Whether a device is active, which only its shard knows; false too when nobody can say.
-    async fn active(&self, device: &Device) -> bool {
-        let entity = Entity { kind: EntityKind::Device.name(), id: device.id, tenant: device.tenant };
-        let ask = async {
-            let client = self.app.data_plane().await.ok()?;
-            client.attributes(&entity, Some(Scope::Server), vec!["active".to_owned()]).await.ok()
-        };
-        let found = tokio::time::timeout(ACTIVE_TIMEOUT, ask).await.ok().flatten().unwrap_or_default();
-        found.iter().any(|attribute| attribute.value == Value::Bool(true))
+    /// Which of the devices are active, which only their shards know; nobody is when nobody can say.
+    async fn active(&self, devices: impl Iterator<Item = &Device>) -> Vec<bool> {
+        let entity = |device: &Device| EntityRef { kind: EntityKind::Device, id: device.id, tenant: device.tenant };
+        let devices: Vec<EntityRef> = devices.map(entity).collect();
+        match tokio::time::timeout(ACTIVE_TIMEOUT, self.app.are_active(&devices)).await {
+            Ok(Ok(active)) => active,
+            Ok(Err(_)) | Err(_) => vec![false; devices.len()],
+        }
     }
 }
 
@@ -84,6 +89,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(|| async { Html(include_str!("rest/home.html")) }))
         .route("/v3/api-docs", get(openapi.clone()))
         .route("/api/openapi.json", get(openapi))
+        .merge(forward::routes(Arc::clone(&app)))
         .merge(ws::routes(app))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -136,15 +142,22 @@ fn routes() -> OpenApiRouter<Web> {
     OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build())
         .merge(auth::routes())
         .merge(tenant::routes())
+        .merge(tenant_profile::routes())
         .merge(customer::routes())
         .merge(user::routes())
         .merge(device::routes())
+        .merge(credential::routes())
+        .merge(claim::routes())
         .merge(fleet::routes())
         .merge(import::routes())
         .merge(profile::routes())
         .merge(chain::routes())
         .merge(telemetry::routes())
         .merge(record::routes())
+        .merge(call::routes())
+        .merge(package::routes())
+        .merge(audit::routes())
+        .merge(query::routes())
         .merge(instance::routes())
 }
 

@@ -27,6 +27,11 @@ pub struct Settings {
     pub query_tls_ca: Option<PathBuf>,
     pub access_token_s: u64,
     pub refresh_token_s: u64,
+    /// The largest OTA package, in bytes.
+    pub package_bytes_max: u64,
+    /// Devices told of a package together, and how long after that the next ones, in seconds.
+    pub pack_devices: u64,
+    pub pack_interval_s: u64,
     /// Create the well-known demo users and devices. Never for production.
     pub demo: bool,
 }
@@ -44,7 +49,12 @@ impl Settings {
         let (http, grpc) = (address("http.listen"), address("grpc.listen"));
         let mut number = |path: &str| needed(loaded.number(path), path, &mut problems);
         let (access, refresh) = (number("access.access_token_s"), number("access.refresh_token_s"));
+        let (bytes, devices, interval) =
+            (number("ota.package_bytes_max"), number("ota.pack_devices"), number("ota.pack_interval_s"));
         let (Some(data_dir), Some(join_token), Some(http_listen)) = (data_dir, join_token, http) else {
+            return Err(InvalidSettings { problems });
+        };
+        let (Some(package_bytes_max), Some(pack_devices), Some(pack_interval_s)) = (bytes, devices, interval) else {
             return Err(InvalidSettings { problems });
         };
         let (Some(grpc_listen), Some(access_token_s), Some(refresh_token_s)) = (grpc, access, refresh) else {
@@ -60,6 +70,9 @@ impl Settings {
             query_tls_ca: loaded.path("query.tls_ca"),
             access_token_s,
             refresh_token_s,
+            package_bytes_max,
+            pack_devices,
+            pack_interval_s,
             demo,
         })
     }
@@ -98,6 +111,8 @@ mod tests {
         assert_eq!(settings.http_listen, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(settings.grpc_listen, "127.0.0.1:7070".parse().unwrap());
         assert_eq!((settings.access_token_s, settings.refresh_token_s), (9_000, 604_800));
+        let ota = (settings.package_bytes_max, settings.pack_devices, settings.pack_interval_s);
+        assert_eq!(ota, (256 << 20, 100, 60));
         assert!(settings.grpc_tls.is_none() && settings.database_url.is_none() && !settings.demo);
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use schemas::generated::config::feed_server::FeedServer;
+use schemas::generated::{config::feed_server::FeedServer, registry::registry_server::RegistryServer};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -16,7 +16,12 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 pub use crate::error::StartError;
-use crate::{app::App, push::Push, rest, settings::Settings};
+use crate::{
+    app::App,
+    push::{JoinToken, Push, Registrar},
+    rest,
+    settings::Settings,
+};
 
 /// How long requests under way may take when the control plane stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,7 +56,10 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let notes = app.seed(&settings).await?.notes;
     let (stop, stopping) = watch::channel(false);
     let http_server = tokio::spawn(serve_http(http_listener, Arc::clone(&app), stopping.clone()));
-    let push = Push::new(Arc::clone(&app), &settings.join_token, stopping.clone());
+    let rolling = stopping.clone();
+    let token = JoinToken::new(&settings.join_token);
+    let push = Push::new(Arc::clone(&app), token.clone(), stopping.clone());
+    let registrar = Registrar::new(Arc::clone(&app), token);
     let mut builder = Server::builder()
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
@@ -59,14 +67,15 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     if let Some(tls) = tls {
         builder = builder.tls_config(tls).map_err(|error| StartError::Grpc(error.to_string()))?;
     }
-    let router = builder.add_service(FeedServer::new(push));
+    let router = builder.add_service(FeedServer::new(push)).add_service(RegistryServer::new(registrar));
     let grpc_server = tokio::spawn(async move {
         let serving = router.serve_with_incoming_shutdown(TcpListenerStream::new(grpc_listener), told(stopping));
         if let Err(error) = serving.await {
             tracing::error!(%error, "the gRPC server ended");
         }
     });
-    Ok(Running { http, grpc, notes, app, stop, servers: vec![http_server, grpc_server] })
+    let roll_out = tokio::spawn(Arc::clone(&app).roll_out(rolling));
+    Ok(Running { http, grpc, notes, app, stop, servers: vec![http_server, grpc_server, roll_out] })
 }
 
 impl Running {

@@ -1,9 +1,12 @@
-//! The way to the data planes: reads, writes and live updates of attributes and series over their Query service.
+//! The way to the data planes: reads, writes and live updates of attributes and series, and calls to devices, over their Query
+//! service.
 //!
 //! Values go in and come out as domain values; the wire messages stay inside. Never opens a data plane's files, never
 //! decides who may ask (that is `access`), never retries a write.
 
+mod call;
 mod client;
+mod many;
 mod pool;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -15,7 +18,9 @@ use uuid::Uuid;
 use crate::domain::EntityRef;
 
 pub use self::{
+    call::Standing,
     client::Client,
+    many::{AttributeKey, Latest},
     pool::{InvalidLine, Pool},
     watch::{Live, Update, Watch},
 };
@@ -102,6 +107,9 @@ pub enum Unanswered {
     Invalid(String),
     #[error("{0}; narrow the time range, name fewer keys, lower the limit or aggregate")]
     TooLarge(String),
+    /// What the data plane keeps of a device is full: to be tried again later.
+    #[error("{0}")]
+    Full(String),
     #[error("the data plane cannot answer now: {0}")]
     Unavailable(String),
     /// The planes disagree (join token, version); logged, not told to the caller.

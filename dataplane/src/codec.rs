@@ -2,4 +2,7 @@
 //! could make large. They never ask the time, never touch a socket and never decide what a packet means for a session.
 
 pub mod cursor;
+pub mod http;
 pub mod mqtt;
+pub mod proxy;
+pub mod websocket;

@@ -5,6 +5,7 @@
 mod attributes;
 mod connectivity;
 mod dictionary;
+pub mod kept;
 mod load;
 mod sequence;
 mod timeseries;
@@ -26,6 +27,7 @@ pub use self::{
 use crate::{
     clock::Timestamp,
     limits,
+    quota::Refusals,
     store::{
         Batch, Encoder, Family, Tombstone,
         key::{self, Kind},
@@ -94,6 +96,10 @@ pub struct DeviceState {
     dirty: bool,
     /// Of everything that grows.
     bytes: usize,
+    /// What was refused since it was loaded.
+    pub refusals: Refusals,
+    /// Sessions, calls, children: most devices have none.
+    kept: Option<Box<kept::Kept>>,
 }
 
 const LATEST_BYTES: usize = size_of::<Latest>();
@@ -112,6 +118,8 @@ impl DeviceState {
             activity_on_disk: Timestamp(0),
             dirty: false,
             bytes: 0,
+            refusals: Refusals::default(),
+            kept: None,
         }
     }
 
@@ -141,7 +149,7 @@ impl DeviceState {
     /// Resident size, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.bytes
+        size_of::<Self>() + self.bytes + self.kept.as_ref().map_or(0, |kept| kept.bytes())
     }
 
     /// Writes the record if it has changed: at eviction and at clean stop (DESIGN 16).
@@ -198,7 +206,7 @@ impl DeviceState {
 
 /// Deletes everything an entity has, by ranges (DESIGN 18). Its deadline key, if any, is found stale at the next start.
 pub fn delete_entity(entity: EntityId, batch: &mut Batch) {
-    for kind in [Kind::Row, Kind::Attribute] {
+    for kind in [Kind::Row, Kind::Attribute, Kind::Kept, Kind::Call] {
         batch.delete_range(kind.family(), &key::entity(kind, entity), &key::entity_end(kind, entity));
     }
     for kind in [Kind::State, Kind::Connected] {

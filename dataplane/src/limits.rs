@@ -36,6 +36,30 @@ pub const CLIENT_PACKET_BYTES_MIN: u32 = 128;
 /// Longest access token accepted, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 256;
 
+/// Largest head of an HTTP request (request line and headers), in bytes: 431 beyond it.
+pub const HTTP_HEAD_BYTES_MAX: usize = 8_192;
+/// Longest request line, in bytes: 414 beyond it.
+pub const HTTP_REQUEST_LINE_BYTES_MAX: usize = 4_096;
+/// Headers of one HTTP request: 431 beyond them.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Longest line before a chunk of a body, in bytes; what a client adds to the size means nothing here.
+pub const HTTP_CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Largest body in chunks as it comes, in bytes: sizes, line ends and trailers beside a payload of [`PAYLOAD_BYTES_MAX`]. 413
+/// beyond it.
+pub const HTTP_CHUNKED_BYTES_MAX: usize = READ_BUFFER_BYTES - HTTP_HEAD_BYTES_MAX;
+/// From the end of a request's head to the end of its body, in milliseconds: 408 beyond it.
+pub const HTTP_BODY_DEADLINE_MS: u64 = 60_000;
+/// How long an HTTP connection without an open request is kept, in milliseconds.
+pub const HTTP_IDLE_MS: u64 = 60_000;
+/// How long a long poll waits when the request does not say, in milliseconds (ThingsBoard's default request timeout).
+pub const LONG_POLL_MS: u64 = 60_000;
+/// Longest wait of a long poll, in milliseconds; who asks for more gets this.
+pub const LONG_POLL_MS_MAX: u64 = 300_000;
+/// Seconds after which a device that was refused for a while may try again.
+pub const RETRY_AFTER_S: u32 = 1;
+/// Longest header of the PROXY protocol, version 2, in bytes: addresses and what proxies add to them.
+pub const PROXY_HEADER_BYTES_MAX: usize = 536;
+
 /// Readings of one message.
 pub const READINGS_PER_MESSAGE_MAX: usize = 4_096;
 /// Entries (distinct ts) of one message.
@@ -62,6 +86,20 @@ pub const READ_BUFFER_BYTES: usize = 131_072;
 pub const PARTIAL_BYTES_PER_SHARD_MAX: usize = 64 << 20;
 /// Bytes read at once from one connection while more than half of that is in use.
 pub const SCARCE_READ_BYTES: usize = 4_096;
+/// Ciphertext that one thread reads, decrypts or encrypts at once, in bytes.
+pub const TLS_RECORDS_BYTES: usize = 65_536;
+/// Largest plaintext of one TLS record, in bytes (RFC 8446, 5.1).
+pub const TLS_RECORD_BYTES: usize = 16_384;
+/// An unfinished record or handshake message of one connection, in bytes: a client's certificate chain must fit.
+pub const TLS_PARTIAL_BYTES_MAX: usize = 32_768;
+/// Ciphertext of one connection that its socket did not take, in bytes: our own certificate chain must fit.
+pub const TLS_UNSENT_BYTES_MAX: usize = 131_072;
+/// Sessions of TLS 1.2 clients that cannot keep tickets; the others keep their sessions themselves.
+pub const TLS_SESSIONS_MAX: usize = 4_096;
+/// Certificates that a client's chain is tried with.
+pub const TLS_CHAIN_MAX: usize = 8;
+/// Largest PEM file of a certificate chain or key, in bytes.
+pub const PEM_BYTES_MAX: u64 = 1 << 20;
 /// Bytes consumed in one turn before what was written is committed and others are heard.
 pub const TURN_BYTES_MAX: usize = 256 << 10;
 /// Encoded bytes that peers do not take, all connections of one shard together, in bytes. The connection that would exceed it is
@@ -82,6 +120,43 @@ pub const MESH_SLOTS: usize = 256;
 /// Messages waiting for their device's state to be loaded, connections of one shard.
 pub const PARKED_PER_SHARD_MAX: usize = 16_384;
 
+/// Sessions of one device at most, whatever its profile says (DESIGN 8.4, 12).
+pub const SESSIONS_PER_DEVICE_MAX: usize = 16;
+/// Connections accepted by one shard in a second; as many may come at once. Others wait in the kernel's queue.
+pub const ACCEPTS_PER_SHARD_S: u64 = 5_000;
+/// TLS handshakes begun by one shard in a second: what leaves it time for those who are connected.
+pub const HANDSHAKES_PER_SHARD_S: u64 = 1_000;
+/// For how long a handshake holds up others, in milliseconds; an older one waits for its peer.
+pub const HANDSHAKE_FRESH_MS: u64 = 1_024;
+/// Fresh handshakes under way on one shard.
+pub const HANDSHAKES_FRESH_MAX: u32 = 512;
+/// Handshakes under way on one shard, those that wait for their peer included.
+pub const HANDSHAKES_MAX: u32 = 4_096;
+/// Connections of one shard whose handshake was told to wait; beyond them none is accepted where TLS is spoken.
+pub const HANDSHAKES_WAITING_MAX: u32 = 2_048;
+/// From accept to CONNECT while newcomers crowd, in milliseconds; see [`CONNECT_DEADLINE_MS`].
+pub const CROWDED_CONNECT_DEADLINE_MS: u64 = 3_000;
+
+/// Failed logins of one address or credential within the next constant before it is no longer listened to, on one shard
+/// (ThingsBoard's IP block: 10, then 60 s).
+pub const LOGIN_FAILURES_MAX: u32 = 10;
+pub const LOGIN_WINDOW_MS: u64 = 60_000;
+/// For how long it is not listened to, in milliseconds.
+pub const LOGIN_REFUSAL_MS: u64 = 60_000;
+/// Addresses with failed logins that a shard remembers, and as many credentials.
+pub const THROTTLE_RECORDS_PER_SHARD: usize = 8_192;
+/// Logins with their address that a shard knows to be good.
+pub const TRUSTED_LOGINS_PER_SHARD: usize = 16_384;
+
+/// How long a block that a shard leases from a tenant's bucket should last, in milliseconds (DESIGN 8.4, 14).
+pub const LEASE_MS: u64 = 20;
+/// A shard's blocks are at most this part of its even share of a bucket: all leases together are an eighth of it.
+pub const LEASE_PARTS: u64 = 8;
+/// A lease that was not used for this long goes back, in milliseconds.
+pub const LEASE_UNUSED_MS_MAX: u64 = 200;
+/// A bucket that had no room is not asked again for this long, in milliseconds.
+pub const LEASE_REFUSAL_MS: u64 = 10;
+
 /// Resident state of one device, in bytes (DESIGN 8.5, 19).
 pub const DEVICE_STATE_BYTES_MAX: usize = 65_536;
 /// Resident device states of one shard, in bytes, before idle ones are evicted.
@@ -92,6 +167,43 @@ pub const TOMBSTONES_PER_DEVICE_MAX: usize = 256;
 pub const ROWS_PER_STATE_RECORD: u32 = 256;
 /// Default inactivity timeout, in milliseconds (ThingsBoard: 600 s).
 pub const INACTIVITY_TIMEOUT_MS: i64 = 600_000;
+
+/// Downlinks of a kept session that its device has not acknowledged; further ones are refused.
+pub const KEPT_DOWNLINKS_PER_DEVICE_MAX: usize = 100;
+/// Persistent calls to one device that are not over.
+pub const OPEN_CALLS_PER_DEVICE_MAX: usize = 100;
+/// Calls of the server that have no outcome yet, all devices of one shard.
+pub const CALLS_PER_SHARD_MAX: usize = 65_536;
+/// Persistent calls in one answer.
+pub const CALLS_PER_ANSWER_MAX: usize = 10_000;
+/// From a persistent call's arrival at the device to its answer, in milliseconds; it is sent again then, if it may be.
+pub const CALL_ANSWER_MS: i64 = 30_000;
+/// From a device's call of the server to the answer that there is none, in milliseconds.
+pub const CLIENT_CALL_MS: u64 = 60_000;
+/// Longest long poll, in milliseconds.
+pub const POLL_MS_MAX: u64 = 300_000;
+/// Long polls of one device; the oldest is answered when there is another.
+pub const POLLS_PER_DEVICE_MAX: usize = 16;
+/// Questions of one shard to the control plane that are not answered.
+pub const QUESTIONS_PER_SHARD_MAX: usize = 4_096;
+/// Questions of all shards that the control plane is asked at once.
+pub const QUESTIONS_AT_ONCE_MAX: usize = 256;
+/// Largest piece of a package in one answer, in bytes.
+pub const PIECE_BYTES_MAX: usize = 192 << 10;
+/// Packages kept on this instance's disk, in bytes.
+pub const PACKAGES_BYTES_MAX: u64 = 2 << 30;
+/// From a question to its answer, in milliseconds (DESIGN 8.3, 10).
+pub const QUESTION_MS: u64 = 30_000;
+/// How long a connection may ask to be provisioned, in milliseconds.
+pub const PROVISIONING_MS: u64 = 60_000;
+/// Children in one pack of a gateway.
+pub const CHILDREN_PER_PACK_MAX: usize = 1_024;
+/// Packs of one gateway whose parts are not all answered.
+pub const PACKS_PER_GATEWAY_MAX: usize = 64;
+/// Longest name of a device or profile, in bytes (ThingsBoard's own bound).
+pub const NAME_BYTES_MAX: usize = 255;
+/// Children that one gateway may name.
+pub const CHILDREN_PER_GATEWAY_MAX: usize = 10_000;
 
 /// A batch the store refuses is offered again for this long before the store generation ends (DESIGN 8.2, 5).
 pub const STORE_REFUSAL_MS_MAX: u64 = 10_000;
@@ -159,6 +271,8 @@ pub const EPOCH_BYTES_MAX: usize = 256;
 pub const CHANGES_PER_EVENT_MAX: usize = 512;
 /// Longest reason reported for a refused change, in bytes.
 pub const REFUSAL_REASON_BYTES_MAX: usize = 512;
+/// Between two looks at the certificate files, in milliseconds.
+pub const CERTIFICATES_LOOK_MS: u64 = 2_000;
 /// First pause before the control plane is called again, in milliseconds; it doubles up to the next constant.
 pub const RECONNECT_MS_MIN: u64 = 100;
 /// Longest pause before the control plane is called again, in milliseconds.
@@ -172,6 +286,12 @@ pub const QUERY_REQUEST_BYTES_MAX: usize = 4 << 20;
 pub const QUERY_STREAMS_MAX: u32 = 16_384;
 /// How long a query waits for room in a full mailbox, in milliseconds.
 pub const MAILBOX_WAIT_MS_MAX: u64 = 1_000;
+/// Entities and keys of one question for the newest values of many, and how many of them are asked at once.
+pub const LISTED_ENTITIES_MAX: usize = 1_000;
+pub const LISTED_KEYS_MAX: usize = 128;
+pub const LISTED_AT_ONCE_MAX: usize = 64;
+/// Longest that somebody waits for the outcome of a call to a device, in milliseconds.
+pub const CALL_MS_MAX: u64 = 600_000;
 /// From a query's arrival to its answer, in milliseconds.
 pub const QUERY_DEADLINE_MS: u64 = 30_000;
 /// Points of one chunk of a history answer.
@@ -251,6 +371,7 @@ impl Pools {
         vec![
             term("connections", self.connections * CONNECTION_BYTES),
             term("read buffers", READ_BUFFERS_PER_SHARD * READ_BUFFER_BYTES),
+            term("TLS records", TLS_RECORDS_BYTES),
             term("partial packets", self.partial_bytes),
             term("output", self.output_bytes),
             term("promises", self.promises * PROMISE_BYTES),
@@ -262,6 +383,8 @@ impl Pools {
             term("write buffers", self.write_buffer_bytes * 2),
             term("block cache share", self.block_cache_bytes / shards.max(1)),
             term("key names", KEY_NAMES_PER_SHARD_MAX * KEY_NAME_BYTES),
+            term("failed logins", 2 * THROTTLE_RECORDS_PER_SHARD * LOGIN_RECORD_BYTES + TRUSTED_LOGINS_PER_SHARD * 8),
+            term("addresses", self.connections * ADDRESS_BYTES),
             term("query", QUERY_BYTES_MAX),
         ]
     }
@@ -287,6 +410,10 @@ pub const PROCESS_BYTES: usize = 96 << 20;
 const CONNECTION_BYTES: usize = 1_536;
 /// A receipt, an answer or an update with its ticket; what an update carries comes on top and is bounded per watcher.
 const PROMISE_BYTES: usize = 128;
+/// What is known of an address or a credential that failed.
+pub const LOGIN_RECORD_BYTES: usize = 32;
+/// How many connections an address has. Each could have another one, and a map doubles.
+const ADDRESS_BYTES: usize = 40;
 /// A key's name, shared by both directions of a dictionary, with its entries.
 const KEY_NAME_BYTES: usize = 128;
 const EVENT_BYTES: usize = 128;
@@ -294,4 +421,10 @@ const MESH_SLOT_BYTES: usize = 16;
 
 const _: () = assert!(PAYLOAD_BYTES_MAX < PACKET_BYTES_MAX, "a payload must fit a packet with its topic");
 const _: () = assert!(PACKET_BYTES_MAX <= READ_BUFFER_BYTES, "a read buffer holds at least one whole packet");
+const _: () = assert!(
+    HTTP_HEAD_BYTES_MAX + PAYLOAD_BYTES_MAX <= READ_BUFFER_BYTES && PAYLOAD_BYTES_MAX < HTTP_CHUNKED_BYTES_MAX,
+    "a read buffer holds at least one whole request"
+);
+const _: () = assert!(TLS_PARTIAL_BYTES_MAX + SCARCE_READ_BYTES <= TLS_RECORDS_BYTES, "a partial record can be made whole");
+const _: () = assert!(TLS_RECORD_BYTES + 2_048 < TLS_PARTIAL_BYTES_MAX, "a partial record can be kept");
 const _: () = assert!(ENTRIES_PER_MESSAGE_MAX <= READINGS_PER_MESSAGE_MAX, "an entry has at least one reading");

@@ -5,6 +5,7 @@ mod apply;
 mod backoff;
 mod cache;
 mod query;
+mod registry;
 #[cfg(test)]
 mod sample;
 mod subscribe;
@@ -27,6 +28,7 @@ use tonic::{
 };
 
 pub use query::serve_queries;
+pub use registry::answer;
 
 use crate::shard::Shards;
 use crate::snapshot::directory::DirectoryWriter;
@@ -42,6 +44,8 @@ pub struct LinkSettings {
     pub instance_id: String,
     /// Where the control plane reaches this instance's Query service.
     pub query_endpoint: String,
+    /// Where the control plane reaches this instance's HTTP API of devices.
+    pub device_endpoint: String,
     /// The file that keeps the last good configuration.
     pub cache: PathBuf,
     pub shards: u16,

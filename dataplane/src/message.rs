@@ -9,6 +9,7 @@ use schemas::{
 };
 
 use crate::clock::Timestamp;
+use crate::quota::Cost;
 
 /// One value with its key. Borrows from the read buffer wherever the text needs no unescaping.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +73,19 @@ pub enum Body<'a> {
     Rpc { request: &'a str },
     /// CONNECT_EVENT, DISCONNECT_EVENT, ACTIVITY_EVENT, INACTIVITY_EVENT
     Lifecycle,
+}
+
+impl Body<'_> {
+    /// What it takes of rate limits (reference 1.8): posts cost a telemetry message and their values, everything else a message.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        match self {
+            Self::Telemetry(readings) | Self::Attributes { readings, .. } => {
+                Cost::Telemetry { points: readings.readings.len() as u64 }
+            }
+            Self::Deleted { .. } | Self::Rpc { .. } | Self::Lifecycle => Cost::Message,
+        }
+    }
 }
 
 /// A message as rules see it.

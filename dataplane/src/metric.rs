@@ -43,6 +43,8 @@ counters! {
     ConnectionsOpen => "tidegate_connections_open", "TCP connections open";
     ConnectionsHandedOver => "tidegate_connections_handed_over_total", "connections moved to the shard that owns their device";
     ConnectionsRefused => "tidegate_connections_refused_total", "connections refused because the shard is full or draining";
+    HandshakesFailed => "tidegate_tls_handshakes_failed_total", "connections closed for what is no TLS, no common TLS or a broken frame";
+    CertificatesRefused => "tidegate_tls_certificates_refused_total", "client certificates that are not in force, not for clients or not the client's own";
     ConnectionsShed => "tidegate_connections_shed_total", "connections closed because all together kept too many unread bytes";
     SessionsAdmitted => "tidegate_sessions_admitted_total", "CONNECTs accepted";
     SessionsRefused => "tidegate_sessions_refused_total", "CONNECTs refused for their credential";
@@ -62,6 +64,7 @@ counters! {
     Commits => "tidegate_commits_total", "group commits";
     ReceiptsSettled => "tidegate_receipts_settled_total", "receipts settled after their durable ticket";
     Downlinks => "tidegate_downlinks_total", "messages sent to devices";
+    DownlinksDropped => "tidegate_downlinks_dropped_total", "messages to devices that they could not take";
     StoreGenerationsEnded => "tidegate_store_generations_ended_total", "times the store was given up and reopened";
     ChangesApplied => "tidegate_changes_applied_total", "configuration changes applied";
     WatchesCut => "tidegate_watches_cut_total", "live watches cut because their reader was too slow";

@@ -4,6 +4,7 @@
 //! tree, and is total on any bytes.
 
 mod encode;
+mod gateway;
 pub mod harness;
 mod json;
 mod last_wins;
@@ -11,14 +12,15 @@ mod number;
 #[cfg(test)]
 mod tests;
 
-pub use encode::{Attribute, attributes_deleted, attributes_response, attributes_updated, session_limits};
+pub use encode::{Attribute, attributes_deleted, attributes_response, attributes_updated, rpc_request, session_limits};
+pub use gateway::{Part, Said, gateway_attributes, gateway_message, parts, said};
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
-use crate::limits::{ENTRIES_PER_MESSAGE_MAX, KEY_BYTES_MAX, KEYS_PER_DEVICE_MAX, READINGS_PER_MESSAGE_MAX};
+use crate::limits::{ENTRIES_PER_MESSAGE_MAX, KEY_BYTES_MAX, KEYS_PER_DEVICE_MAX, NAME_BYTES_MAX, READINGS_PER_MESSAGE_MAX};
 use crate::message::{Entry, Reading, Readings, Value};
 use crate::payload::json::Scanner;
 use crate::payload::last_wins::{Null, keep_last};
@@ -81,6 +83,12 @@ pub enum Flaw {
     Keys,
     #[error("method: expected a string")]
     Method,
+    #[error("device: expected a name of 1 to {NAME_BYTES_MAX} bytes")]
+    Device,
+    #[error("id: expected an integer")]
+    RequestId,
+    #[error("secretKey: expected a string; durationMs: a number of milliseconds")]
+    Claim,
 }
 
 /// Reads telemetry: `{"k":v}`, `{"ts":t,"values":{"k":v}}`, or an array of either. `into` is emptied first, and on error.
@@ -192,6 +200,52 @@ pub fn rpc(bytes: &[u8]) -> Result<Rpc<'_>, PayloadError> {
     })?;
     scanner.end()?;
     Ok(Rpc { method: method.ok_or_else(|| scanner.error(Flaw::Method))?, params })
+}
+
+/// Whether this is one JSON value and nothing else.
+#[must_use]
+pub fn is_json(bytes: &[u8]) -> bool {
+    let whole = |mut scanner: Scanner<'_>| {
+        scanner.token()?;
+        scanner.skip()?;
+        scanner.end()
+    };
+    Scanner::new(bytes).and_then(whole).is_ok()
+}
+
+/// What a device says to be claimed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim<'a> {
+    pub secret_key: Cow<'a, str>,
+    /// 0: the platform's default.
+    pub duration_ms: i64,
+}
+
+/// Reads `{"secretKey":"x","durationMs":60000}`; nothing at all is an empty claim.
+///
+/// # Errors
+/// [`PayloadError`].
+pub fn claim(bytes: &[u8]) -> Result<Claim<'_>, PayloadError> {
+    let mut claim = Claim::default();
+    if bytes.trim_ascii().is_empty() {
+        return Ok(claim);
+    }
+    let mut scanner = Scanner::new(bytes)?;
+    expect_object(&mut scanner, Flaw::NotObject)?;
+    scanner.object(|scanner, key| {
+        match (&*key, scanner.token()?) {
+            ("secretKey", b'"') => claim.secret_key = scanner.string()?,
+            ("durationMs", _) => {
+                let refused = scanner.error(Flaw::Claim);
+                claim.duration_ms = scanner.number().map_err(|_| refused)?.parse().map_err(|_| refused)?;
+            }
+            ("secretKey", _) => return Err(scanner.error(Flaw::Claim)),
+            _ => scanner.skip()?,
+        }
+        Ok(())
+    })?;
+    scanner.end()?;
+    if claim.duration_ms < 0 { Err(scanner.error(Flaw::Claim)) } else { Ok(claim) }
 }
 
 fn refill<'a, F>(into: &mut Readings<'a>, read: F) -> Result<(), PayloadError>

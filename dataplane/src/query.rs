@@ -2,10 +2,12 @@
 //! Values only. Whoever asks gets its answer through the reply it put in; nobody here waits.
 
 use schemas::{
+    generated::kept,
     id::{EntityId, TenantId},
     telemetry::{Scope, Value},
 };
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use crate::clock::Timestamp;
 
@@ -70,6 +72,48 @@ pub struct History {
     pub interval_ms: i64,
 }
 
+/// A call of the server to a device (ThingsBoard's RPC).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub id: Uuid,
+    pub method: String,
+    /// JSON.
+    pub params: String,
+    pub one_way: bool,
+    /// Stored, so that it outlives the process; whoever asked does not wait for its outcome.
+    pub persistent: bool,
+    /// No outcome after it but that it has expired.
+    pub expires: Timestamp,
+    /// How often a persistent one is sent again when no answer comes.
+    pub retries: u32,
+    /// JSON or empty; kept with a persistent one.
+    pub additional_info: String,
+}
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// The device's answer, JSON.
+    Response(String),
+    /// A one-way call reached the device.
+    Delivered,
+    /// Nobody was there to take it until it expired.
+    NoConnection,
+    /// It was sent and nothing came back.
+    TimedOut,
+    /// A persistent one is stored.
+    Queued,
+}
+
+/// How a device stands, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub connected: bool,
+    pub transport: &'static str,
+    /// Refusals since its shard started to count, by reason.
+    pub refused: Vec<(&'static str, u32)>,
+}
+
 /// Reads and writes of one entity. Empty `keys` means all, except in deletes.
 #[derive(Debug)]
 pub enum Query {
@@ -111,6 +155,22 @@ pub enum Query {
         scope: Scope,
         keys: Vec<String>,
         reply: Reply<()>,
+    },
+    Call {
+        call: Call,
+        reply: Reply<Called>,
+    },
+    /// The persistent calls of a device, or one of them, in any order.
+    Calls {
+        id: Option<Uuid>,
+        reply: Reply<Vec<(Uuid, kept::Call)>>,
+    },
+    DeleteCall {
+        id: Uuid,
+        reply: Reply<()>,
+    },
+    Standing {
+        reply: Reply<Standing>,
     },
     Watch(Watch),
     Unwatch {

@@ -4,15 +4,18 @@
 //! The shard owns the loop: it feeds [`Session::next`], does what each [`Intent`] says, settles receipts after their durable
 //! ticket, and sends what [`Session::output`] holds. An `Err` of any verb means: call [`Session::close`], send, close.
 
+mod any;
 pub mod harness;
+pub mod http;
 mod mqtt;
 mod operation;
 #[cfg(test)]
 mod tests;
 mod wording;
 
-pub use mqtt::Session;
-pub use operation::{Format, GatewayOperation, Operation, Package};
+pub use any::AnySession;
+pub use mqtt::{Session, will_operation};
+pub use operation::{carries_attributes, carries_rpc, Format, GatewayOperation, Operation, Package};
 
 use std::sync::Arc;
 
@@ -230,6 +233,8 @@ pub enum Refusal {
     /// The server cannot serve this device now.
     Unavailable,
     RateExceeded,
+    /// The device's tenant has as many connections as it may.
+    QuotaExceeded,
     AuthenticationMethod,
     /// The will is to a topic that is none of the device's own ([`Session::will`]).
     WillTopicInvalid,
@@ -249,6 +254,7 @@ impl Refusal {
                 Self::NotAuthorized => ReasonCode::NOT_AUTHORIZED,
                 Self::Unavailable => ReasonCode::SERVER_UNAVAILABLE,
                 Self::RateExceeded => ReasonCode::CONNECTION_RATE_EXCEEDED,
+                Self::QuotaExceeded => ReasonCode::QUOTA_EXCEEDED,
                 Self::AuthenticationMethod => ReasonCode::BAD_AUTHENTICATION_METHOD,
                 Self::WillTopicInvalid => ReasonCode::TOPIC_NAME_INVALID,
                 Self::PacketSizeTooSmall => ReasonCode::PACKET_TOO_LARGE,
@@ -257,7 +263,7 @@ impl Refusal {
         match self {
             Self::Version(_) => ReasonCode::RETURN_UNACCEPTABLE_VERSION,
             Self::ClientIdInvalid => ReasonCode::RETURN_IDENTIFIER_REJECTED,
-            Self::Unavailable | Self::RateExceeded => ReasonCode::RETURN_SERVER_UNAVAILABLE,
+            Self::Unavailable | Self::RateExceeded | Self::QuotaExceeded => ReasonCode::RETURN_SERVER_UNAVAILABLE,
             Self::BadCredential
             | Self::NotAuthorized
             | Self::AuthenticationMethod

@@ -48,6 +48,11 @@ pub struct Settings {
     /// What fits `memory_max`; full ones without it.
     pub pools: Pools,
     pub mqtt_listen: SocketAddr,
+    pub mqtt_tls_listen: Option<SocketAddr>,
+    pub device_http_listen: SocketAddr,
+    pub device_http_tls_listen: Option<SocketAddr>,
+    /// What devices see over TLS; not empty if there is a TLS listener for them.
+    pub device_tls: Vec<Tls>,
     pub query_listen: SocketAddr,
     pub query_advertise: Option<String>,
     pub query_tls: Option<Tls>,
@@ -72,13 +77,19 @@ impl Settings {
         let (data_dir, control_plane) = (text("data_dir"), text("link.control_plane"));
         let join_token = text("grpc.join_token");
         let mut address = |path: &str| needed(loaded.address(path), path, &mut problems);
-        let (mqtt, query, admin) = (address("mqtt.listen"), address("query.listen"), address("admin.listen"));
+        let (mqtt, device_http) = (address("mqtt.listen"), address("device.http_listen"));
+        let (query, admin) = (address("query.listen"), address("admin.listen"));
         let (Some(data_dir), Some(control_plane), Some(join_token)) = (data_dir, control_plane, join_token) else {
             return Err(InvalidSettings { problems });
         };
-        let (Some(mqtt_listen), Some(query_listen), Some(admin_listen), true) = (mqtt, query, admin, problems.is_empty()) else {
+        let (Some(mqtt_listen), Some(device_http_listen), Some(query_listen), Some(admin_listen)) =
+            (mqtt, device_http, query, admin)
+        else {
             return Err(InvalidSettings { problems });
         };
+        if !problems.is_empty() {
+            return Err(InvalidSettings { problems });
+        }
         Ok(Self {
             data_dir: data_dir.into(),
             shards,
@@ -87,6 +98,10 @@ impl Settings {
             memory_max_bytes: loaded.number("memory_max"),
             pools,
             mqtt_listen,
+            mqtt_tls_listen: loaded.address("mqtt.tls_listen"),
+            device_http_listen,
+            device_http_tls_listen: loaded.address("device.http_tls_listen"),
+            device_tls: device_tls(loaded),
             query_listen,
             query_advertise: loaded.text("query.advertise").map(ToOwned::to_owned),
             query_tls: tls(loaded),
@@ -114,6 +129,11 @@ fn driver(loaded: &Loaded) -> Driver {
 
 fn tls(loaded: &Loaded) -> Option<Tls> {
     Some(Tls { cert: loaded.path("query.tls_cert")?, key: loaded.path("query.tls_key")? })
+}
+
+fn device_tls(loaded: &Loaded) -> Vec<Tls> {
+    let pairs = loaded.pairs("device.tls_certificates").iter();
+    pairs.map(|(cert, key)| Tls { cert: cert.into(), key: key.into() }).collect()
 }
 
 /// Pools that fit `memory_max` (DESIGN 8.2, 6).
@@ -161,7 +181,22 @@ mod tests {
         assert_eq!(settings.durability, Durability::Synced);
         assert_eq!(settings.memory_max_bytes, None);
         assert_eq!(settings.mqtt_listen, "0.0.0.0:1883".parse().unwrap());
+        assert_eq!(settings.device_http_listen, "0.0.0.0:8081".parse().unwrap());
+        assert_eq!((settings.mqtt_tls_listen, settings.device_http_tls_listen, settings.device_tls), (None, None, Vec::new()));
         assert_eq!(settings.control_plane, "http://127.0.0.1:7070");
+    }
+
+    #[test]
+    fn certificates_of_devices_reach_their_type() {
+        let settings = check(&[
+            ("TIDEGATE_MQTT_TLS_LISTEN", "0.0.0.0:8883"),
+            ("TIDEGATE_DEVICE_HTTP_TLS_LISTEN", "0.0.0.0:8443"),
+            ("TIDEGATE_DEVICE_TLS_CERTIFICATES", "a.pem:a.key"),
+        ])
+        .unwrap();
+        assert_eq!(settings.mqtt_tls_listen, "0.0.0.0:8883".parse().ok());
+        assert_eq!(settings.device_http_tls_listen, "0.0.0.0:8443".parse().ok());
+        assert_eq!(settings.device_tls, [Tls { cert: "a.pem".into(), key: "a.key".into() }]);
     }
 
     #[test]

@@ -2,14 +2,24 @@
 
 pub mod bell;
 pub mod event;
+pub mod listening;
 pub mod mesh;
 pub mod placement;
 pub mod run;
 
+mod admitting;
 mod asking;
+mod calling;
+mod channel;
 mod connection;
+mod delivering;
 mod fairness;
+mod gateway;
+mod inquiring;
 mod ledger;
+mod letter;
+mod limiting;
+mod operating;
 mod residents;
 mod serve;
 mod slab;

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread::JoinHandle,
@@ -15,11 +15,12 @@ use tokio::sync::watch;
 use crate::admin;
 use crate::clock::Clock;
 use crate::limits;
-use crate::link::{Link, LinkError, LinkSettings, Status, serve_queries};
+use crate::link::{self, Link, LinkError, LinkSettings, Status, serve_queries};
 use crate::metric::ShardReport;
 use crate::settings::{self, Settings};
 use crate::shard::bell;
 use crate::shard::event::{Event, Mailbox};
+use crate::shard::listening::{Listening, Protocol};
 use crate::shard::mesh;
 use crate::shard::run::{Driver, Parts, ShardError, run};
 use crate::shard::{Placement, Shards};
@@ -27,7 +28,7 @@ use crate::snapshot::Directory;
 use crate::snapshot::directory::DirectoryWriter;
 use crate::store::placement::{self, Placed};
 use crate::store::{Durability, StoreError};
-use crate::transport;
+use crate::transport::{self, CertificateFiles, Certificates};
 
 /// Why a data plane did not start; nothing of it runs then.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,8 @@ pub enum StartError {
     Bind { what: &'static str, address: SocketAddr, source: io::Error },
     #[error("{path}: {source}")]
     Directory { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Certificates(#[from] transport::Unusable),
     #[error("driver io_uring: this kernel or its seccomp profile does not allow it; use driver = \"epoll\" or \"auto\"")]
     IoUringForbidden,
     #[error(transparent)]
@@ -60,6 +63,9 @@ type ShardThread = JoinHandle<Result<(), ShardError>>;
 #[derive(Debug)]
 pub struct Running {
     pub mqtt: SocketAddr,
+    pub mqtt_tls: Option<SocketAddr>,
+    pub device_http: SocketAddr,
+    pub device_http_tls: Option<SocketAddr>,
     pub query: SocketAddr,
     pub admin: SocketAddr,
     pub driver: &'static str,
@@ -73,6 +79,9 @@ pub struct Running {
 /// The sockets of a data plane, bound before anything is served.
 struct Sockets {
     mqtt: transport::Bound,
+    mqtt_tls: Option<transport::Bound>,
+    http: transport::Bound,
+    http_tls: Option<transport::Bound>,
     query: TcpListener,
     admin: TcpListener,
 }
@@ -84,6 +93,7 @@ struct Sockets {
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let driver = choose(settings.driver)?;
     let directory = settings.data_dir.join("dataplane");
+    let certificates = certificates(settings)?;
     let sockets = bind(settings)?;
     let placement = Placement::new(settings.shards);
     let placed = placement::open(&directory, settings.shards, &settings.pools, &mut say_progress)?;
@@ -95,7 +105,9 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         .map_err(StartError::Thread)?;
     let clock = Clock::start();
     let shared = Directory::new();
-    let built = build(settings, driver, placement, clock, (sockets.mqtt.listeners, placed, Arc::clone(&shared)))?;
+    let (questions, asked) = tokio::sync::mpsc::channel(limits::QUESTIONS_PER_SHARD_MAX);
+    let listeners = listeners(&sockets, certificates.as_ref(), usize::from(settings.shards)).map_err(StartError::Thread)?;
+    let built = build(settings, driver, placement, clock, (listeners, placed, Arc::clone(&shared)), &questions)?;
     let Built { parts, reports, mailboxes } = built;
     let threads = spawn(parts)?;
     let (stop, stopped) = watch::channel(false);
@@ -104,7 +116,8 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     };
     let (query, admin) = (address(&sockets.query, "query.listen")?, address(&sockets.admin, "admin.listen")?);
     let status = Status::new();
-    let link = link(settings, &directory, query, &mailboxes, shared, &status)?;
+    let (link, line) = link(settings, &directory, (query, sockets.http.address), &mailboxes, shared, &status)?;
+    let answers = link::answer(&line, directory.join("packages"), mailboxes.clone(), asked, stopped.clone())?;
     let tls = settings.query_tls.as_ref().map(|tls| (tls.cert.clone(), tls.key.clone()));
     let queries = serve_queries(sockets.query, settings.join_token.clone(), tls, mailboxes.clone(), stopped.clone());
     runtime.block_on(async {
@@ -113,11 +126,18 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
                 tracing::error!(%error, "the query server ended");
             }
         });
+        tokio::spawn(answers);
+        if let Some(certificates) = certificates {
+            tokio::spawn(watch_certificates(certificates, stopped.clone()));
+        }
         tokio::spawn(admin::serve(sockets.admin, clock, reports, Arc::clone(&status), stopped.clone()));
         connect(link, &status, stopped).await;
     });
     Ok(Running {
         mqtt: sockets.mqtt.address,
+        mqtt_tls: sockets.mqtt_tls.map(|bound| bound.address),
+        device_http: sockets.http.address,
+        device_http_tls: sockets.http_tls.map(|bound| bound.address),
         query,
         admin,
         driver: driver.name(),
@@ -166,11 +186,59 @@ fn choose(wanted: settings::Driver) -> Result<Driver, StartError> {
 fn bind(settings: &Settings) -> Result<Sockets, StartError> {
     let failed = |what, address| move |source| StartError::Bind { what, address, source };
     let plain = |what, address| TcpListener::bind(address).map_err(failed(what, address));
+    let shared = |what, address| transport::bind(address, settings.shards).map_err(failed(what, address));
     Ok(Sockets {
-        mqtt: transport::bind(settings.mqtt_listen, settings.shards).map_err(failed("mqtt.listen", settings.mqtt_listen))?,
+        mqtt: shared("mqtt.listen", settings.mqtt_listen)?,
+        mqtt_tls: settings.mqtt_tls_listen.map(|address| shared("mqtt.tls_listen", address)).transpose()?,
+        http: shared("device.http_listen", settings.device_http_listen)?,
+        http_tls: settings.device_http_tls_listen.map(|address| shared("device.http_tls_listen", address)).transpose()?,
         query: plain("query.listen", settings.query_listen)?,
         admin: plain("admin.listen", settings.admin_listen)?,
     })
+}
+
+/// What devices see over TLS; `None` where nothing is spoken over TLS.
+fn certificates(settings: &Settings) -> Result<Option<Certificates>, StartError> {
+    if settings.device_tls.is_empty() {
+        return Ok(None);
+    }
+    let files = settings.device_tls.iter().map(|tls| CertificateFiles { certificate: tls.cert.clone(), key: tls.key.clone() });
+    Ok(Some(Certificates::load(files.collect())?))
+}
+
+/// Reads certificates again when their files change; bad ones are told and the old ones stay.
+async fn watch_certificates(mut certificates: Certificates, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(Duration::from_millis(limits::CERTIFICATES_LOOK_MS)) => {}
+        }
+        if certificates.changed() {
+            match certificates.reload() {
+                Ok(()) => tracing::info!(expiry = certificates.expiry().0, "certificates were read again"),
+                Err(error) => tracing::error!(%error, "the new certificates are not used"),
+            }
+        }
+    }
+}
+
+/// Every shard's own listeners.
+fn listeners(sockets: &Sockets, certificates: Option<&Certificates>, shards: usize) -> io::Result<Vec<Vec<Listening>>> {
+    let tls = certificates.map(Certificates::current);
+    let all = [
+        (Some(&sockets.mqtt), Protocol::Mqtt, None),
+        (sockets.mqtt_tls.as_ref(), Protocol::Mqtt, tls.clone()),
+        (Some(&sockets.http), Protocol::Http, None),
+        (sockets.http_tls.as_ref(), Protocol::Http, tls),
+    ];
+    let mut per_shard: Vec<Vec<Listening>> = (0..shards).map(|_| Vec::new()).collect();
+    for (bound, protocol, tls) in all {
+        for (listening, socket) in per_shard.iter_mut().zip(bound.into_iter().flat_map(|bound| &bound.listeners)) {
+            let socket = socket.try_clone()?;
+            listening.push(Listening { socket, protocol, tls: tls.clone(), proxied: false, waiting: true });
+        }
+    }
+    Ok(per_shard)
 }
 
 /// All shards, not yet running.
@@ -185,7 +253,8 @@ fn build(
     driver: Driver,
     placement: Placement,
     clock: Clock,
-    (listeners, placed, directory): (Vec<TcpListener>, Placed, Arc<Directory>),
+    (listeners, placed, directory): (Vec<Vec<Listening>>, Placed, Arc<Directory>),
+    questions: &tokio::sync::mpsc::Sender<crate::registry::Question>,
 ) -> Result<Built, StartError> {
     let mut doorbells = Vec::new();
     let mut ears = Vec::new();
@@ -204,7 +273,7 @@ fn build(
     let mut parts = Vec::new();
     let mut reports = Vec::new();
     let pieces = listeners.into_iter().zip(ears).zip(meshes).zip(engines).zip(doorbells).zip(&mailboxes);
-    for (index, (((((listener, heard), mesh), engine), doorbell), mailbox)) in (0..).zip(pieces) {
+    for (index, (((((listeners, heard), mesh), engine), doorbell), mailbox)) in (0..).zip(pieces) {
         let report = ShardReport { counters: Arc::default(), health: Arc::default() };
         reports.push(report.clone());
         let opener = opener.clone();
@@ -214,7 +283,7 @@ fn build(
             driver,
             durability,
             clock,
-            listener,
+            listeners,
             heard,
             doorbell,
             mailbox: mailbox.clone(),
@@ -225,6 +294,7 @@ fn build(
             reopen: Box::new(move || opener.open(index)),
             epoch,
             pools: settings.pools,
+            questions: questions.clone(),
         });
     }
     Ok(Built { parts, reports, mailboxes: Shards::new(placement, mailboxes) })
@@ -273,11 +343,11 @@ impl Drop for AbortOnPanic {
 fn link(
     settings: &Settings,
     directory: &Path,
-    query: SocketAddr,
+    (query, http): (SocketAddr, SocketAddr),
     shards: &Shards,
     shared: Arc<Directory>,
     status: &Arc<Status>,
-) -> Result<Link, StartError> {
+) -> Result<(Link, LinkSettings), StartError> {
     let scheme = if settings.query_tls.is_some() { "https" } else { "http" };
     let link_settings = LinkSettings {
         endpoint: settings.control_plane.clone(),
@@ -285,10 +355,20 @@ fn link(
         tls_ca: settings.link_tls_ca.clone(),
         instance_id: instance_id(settings, directory)?,
         query_endpoint: settings.query_advertise.clone().unwrap_or_else(|| format!("{scheme}://{query}")),
+        device_endpoint: format!("http://{}", reachable(http)),
         cache: directory.join("config.cache"),
         shards: settings.shards,
     };
-    Ok(Link::new(link_settings, shards.clone(), DirectoryWriter::new(shared), Arc::clone(status))?)
+    let link = Link::new(link_settings.clone(), shards.clone(), DirectoryWriter::new(shared), Arc::clone(status))?;
+    Ok((link, link_settings))
+}
+
+/// An address that this machine reaches a listener by.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    address
 }
 
 /// The name under which the control plane knows this instance; the same after every restart.

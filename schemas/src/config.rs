@@ -172,13 +172,11 @@ impl TryFrom<wire::Change> for Change {
     fn try_from(change: wire::Change) -> Result<Self, InvalidChange> {
         let id = uuid("id", &change.id)?;
         let body = match change.body.ok_or(InvalidChange::Empty)? {
-            wire::change::Body::Tenant(tenant) => {
-                ChangeBody::Tenant(Tenant {
-                    id: TenantId(id),
-                    name: name("tenant.name", tenant.name)?,
-                    limits: limits(tenant.limits.unwrap_or_default())?,
-                })
-            }
+            wire::change::Body::Tenant(tenant) => ChangeBody::Tenant(Tenant {
+                id: TenantId(id),
+                name: name("tenant.name", tenant.name)?,
+                limits: limits(tenant.limits.unwrap_or_default())?,
+            }),
             wire::change::Body::Profile(profile) => ChangeBody::Profile(Profile {
                 id: ProfileId(id),
                 tenant: TenantId(uuid("profile.tenant_id", &profile.tenant_id)?),

@@ -263,6 +263,15 @@ impl Loaded {
         }
     }
 
+    /// The pairs of a list of files; none if it is not given.
+    #[must_use]
+    pub fn pairs(&self, path: &str) -> &[(String, String)] {
+        match self.value(path) {
+            Some(Value::Pairs(pairs)) => pairs,
+            _ => &[],
+        }
+    }
+
     fn find(&self, path: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key.is(path))
     }
@@ -327,6 +336,10 @@ impl Loaded {
             toml::Value::String(text) => self.take(path, text, Source::File, path, problems),
             toml::Value::Integer(number) if key.rule.is_numeric() => {
                 self.take(path, &number.to_string(), Source::File, path, problems);
+            }
+            toml::Value::Array(elements) if key.rule.is_list() && elements.iter().all(toml::Value::is_str) => {
+                let texts: Vec<&str> = elements.iter().filter_map(toml::Value::as_str).collect();
+                self.take(path, &texts.join(","), Source::File, path, problems);
             }
             other => {
                 let value = if key.secret { "(hidden)".to_owned() } else { toml_text(other) };

@@ -7,6 +7,7 @@ use crate::domain::Authority;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     Tenant,
+    TenantProfile,
     Customer,
     User,
     Device,
@@ -14,11 +15,23 @@ pub enum Resource {
     RuleChain,
     /// A running data plane.
     Instance,
+    OtaPackage,
+    AuditLog,
 }
 
 impl Resource {
-    pub const ALL: [Self; 7] =
-        [Self::Tenant, Self::Customer, Self::User, Self::Device, Self::DeviceProfile, Self::RuleChain, Self::Instance];
+    pub const ALL: [Self; 10] = [
+        Self::Tenant,
+        Self::TenantProfile,
+        Self::Customer,
+        Self::User,
+        Self::Device,
+        Self::DeviceProfile,
+        Self::RuleChain,
+        Self::Instance,
+        Self::OtaPackage,
+        Self::AuditLog,
+    ];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +47,14 @@ pub enum Operation {
     /// Attributes and series.
     ReadValues,
     WriteValues,
+    /// To take for one's customer what says that it may be taken, and to give it back.
+    Claim,
+    /// A device, by ThingsBoard's RPC.
+    Call,
 }
 
 impl Operation {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Read,
         Self::Create,
         Self::Write,
@@ -47,29 +64,38 @@ impl Operation {
         Self::WriteCredentials,
         Self::ReadValues,
         Self::WriteValues,
+        Self::Claim,
+        Self::Call,
     ];
 }
 
 /// May this authority do this at all?
 #[must_use]
 pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -> bool {
-    use Operation::{Create, Delete, Read, ReadCredentials, ReadValues, Write, WriteValues};
+    use Operation::{Call, Claim, Create, Delete, Read, ReadCredentials, ReadValues, Write, WriteValues};
     let operations: &[Operation] = match (authority, resource) {
         (Authority::SysAdmin, Resource::Tenant) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
         (Authority::SysAdmin, Resource::User) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
+        (Authority::SysAdmin, Resource::TenantProfile) => &[Read, Create, Write, Delete],
         (Authority::SysAdmin, Resource::Instance) => &[Read],
         // What is inside a tenant is the tenant's alone.
         (Authority::SysAdmin, Resource::Customer | Resource::Device | Resource::DeviceProfile | Resource::RuleChain) => &[],
+        (Authority::SysAdmin, Resource::OtaPackage | Resource::AuditLog) => &[],
         (Authority::TenantAdmin, Resource::Tenant) => &[Read, ReadValues, WriteValues],
+        (Authority::TenantAdmin, Resource::TenantProfile) => &[Read],
         (Authority::TenantAdmin, Resource::Customer | Resource::User) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
         (Authority::TenantAdmin, Resource::Device) => &Operation::ALL,
-        (Authority::TenantAdmin, Resource::DeviceProfile | Resource::RuleChain) => &[Read, Create, Write, Delete],
+        (Authority::TenantAdmin, Resource::DeviceProfile | Resource::RuleChain | Resource::OtaPackage) => {
+            &[Read, Create, Write, Delete]
+        }
+        (Authority::TenantAdmin, Resource::AuditLog) => &[Read],
         (Authority::TenantAdmin, Resource::Instance) => &[],
         (Authority::CustomerUser, Resource::Customer) => &[Read, ReadValues],
         (Authority::CustomerUser, Resource::User) => &[Read, ReadValues, WriteValues],
-        (Authority::CustomerUser, Resource::Device) => &[Read, ReadCredentials, ReadValues, WriteValues],
+        (Authority::CustomerUser, Resource::Device) => &[Read, ReadCredentials, ReadValues, WriteValues, Claim, Call],
         (Authority::CustomerUser, Resource::DeviceProfile) => &[Read],
-        (Authority::CustomerUser, Resource::Tenant | Resource::RuleChain | Resource::Instance) => &[],
+        (Authority::CustomerUser, Resource::Tenant | Resource::TenantProfile | Resource::RuleChain | Resource::Instance) => &[],
+        (Authority::CustomerUser, Resource::OtaPackage | Resource::AuditLog) => &[],
     };
     operations.contains(&operation)
 }

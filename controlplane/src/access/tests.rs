@@ -17,33 +17,42 @@ use crate::{
 /// Every cell of the table: one row per authority and resource, one letter per operation in the order of `Operation::ALL`.
 #[test]
 fn the_table_of_permissions_is_this() {
-    //  R read, C create, W write, D delete, A assign, r/w credentials, v/s values
+    //  R read, C create, W write, D delete, A assign, r/w credentials, v/s values, k claim, x call
     let table = [
-        (Authority::SysAdmin, Resource::Tenant, "RCWD---vs"),
-        (Authority::SysAdmin, Resource::Customer, "---------"),
-        (Authority::SysAdmin, Resource::User, "RCWD---vs"),
-        (Authority::SysAdmin, Resource::Device, "---------"),
-        (Authority::SysAdmin, Resource::DeviceProfile, "---------"),
-        (Authority::SysAdmin, Resource::RuleChain, "---------"),
-        (Authority::SysAdmin, Resource::Instance, "R--------"),
-        (Authority::TenantAdmin, Resource::Tenant, "R------vs"),
-        (Authority::TenantAdmin, Resource::Customer, "RCWD---vs"),
-        (Authority::TenantAdmin, Resource::User, "RCWD---vs"),
-        (Authority::TenantAdmin, Resource::Device, "RCWDArwvs"),
-        (Authority::TenantAdmin, Resource::DeviceProfile, "RCWD-----"),
-        (Authority::TenantAdmin, Resource::RuleChain, "RCWD-----"),
-        (Authority::TenantAdmin, Resource::Instance, "---------"),
-        (Authority::CustomerUser, Resource::Tenant, "---------"),
-        (Authority::CustomerUser, Resource::Customer, "R------v-"),
-        (Authority::CustomerUser, Resource::User, "R------vs"),
-        (Authority::CustomerUser, Resource::Device, "R----r-vs"),
-        (Authority::CustomerUser, Resource::DeviceProfile, "R--------"),
-        (Authority::CustomerUser, Resource::RuleChain, "---------"),
-        (Authority::CustomerUser, Resource::Instance, "---------"),
+        (Authority::SysAdmin, Resource::Tenant, "RCWD---vs--"),
+        (Authority::SysAdmin, Resource::TenantProfile, "RCWD-------"),
+        (Authority::SysAdmin, Resource::Customer, "----------"),
+        (Authority::SysAdmin, Resource::User, "RCWD---vs-"),
+        (Authority::SysAdmin, Resource::Device, "----------"),
+        (Authority::SysAdmin, Resource::DeviceProfile, "----------"),
+        (Authority::SysAdmin, Resource::RuleChain, "----------"),
+        (Authority::SysAdmin, Resource::Instance, "R---------"),
+        (Authority::SysAdmin, Resource::OtaPackage, "-----------"),
+        (Authority::SysAdmin, Resource::AuditLog, "-----------"),
+        (Authority::TenantAdmin, Resource::Tenant, "R------vs--"),
+        (Authority::TenantAdmin, Resource::TenantProfile, "R----------"),
+        (Authority::TenantAdmin, Resource::Customer, "RCWD---vs--"),
+        (Authority::TenantAdmin, Resource::User, "RCWD---vs--"),
+        (Authority::TenantAdmin, Resource::Device, "RCWDArwvskx"),
+        (Authority::TenantAdmin, Resource::DeviceProfile, "RCWD-------"),
+        (Authority::TenantAdmin, Resource::RuleChain, "RCWD-------"),
+        (Authority::TenantAdmin, Resource::Instance, "-----------"),
+        (Authority::TenantAdmin, Resource::OtaPackage, "RCWD-------"),
+        (Authority::TenantAdmin, Resource::AuditLog, "R----------"),
+        (Authority::CustomerUser, Resource::Tenant, "-----------"),
+        (Authority::CustomerUser, Resource::TenantProfile, "-----------"),
+        (Authority::CustomerUser, Resource::Customer, "R------v---"),
+        (Authority::CustomerUser, Resource::User, "R------vs--"),
+        (Authority::CustomerUser, Resource::Device, "R----r-vskx"),
+        (Authority::CustomerUser, Resource::DeviceProfile, "R----------"),
+        (Authority::CustomerUser, Resource::RuleChain, "-----------"),
+        (Authority::CustomerUser, Resource::Instance, "-----------"),
+        (Authority::CustomerUser, Resource::OtaPackage, "-----------"),
+        (Authority::CustomerUser, Resource::AuditLog, "-----------"),
     ];
     assert_eq!(table.len(), Authority::ALL.len() * Resource::ALL.len());
     for (authority, resource, expected) in table {
-        let letters = Operation::ALL.iter().zip("RCWDArwvs".chars());
+        let letters = Operation::ALL.iter().zip("RCWDArwvskx".chars());
         let found: String =
             letters.map(|(operation, letter)| if allowed(authority, resource, *operation) { letter } else { '-' }).collect();
         assert_eq!(found, expected, "{authority:?} on {resource:?}");

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource},
-    app::{App, Written, new_id, permit_within, same_version},
+    app::{App, Written, new_id, permit_within, quota, same_version},
     clock,
     domain::{EntityKind, Invalid, Page, PageLink, RuleChain, RuleChainDraft},
     entity::{Write, audit::Action, chain},
@@ -21,7 +21,7 @@ impl App {
     /// Creates an empty chain, or renames one.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::Conflict`].
+    /// [`Error::Invalid`], [`Error::NotFound`], [`Error::Conflict`], [`Error::LimitReached`].
     pub async fn save_chain(&self, caller: &Caller, draft: RuleChainDraft) -> Result<Written<RuleChain>, Error> {
         let draft = draft.checked()?;
         let operation = if draft.id.is_some() { Operation::Write } else { Operation::Create };
@@ -29,6 +29,7 @@ impl App {
         let mut write = self.begin(caller).await?;
         let saved = match draft.id {
             None => {
+                quota::admit(&write, tenant, EntityKind::RuleChain).await?;
                 let saved = made(draft, tenant);
                 chain::insert(&mut write, &saved, &empty_metadata().to_string()).await?;
                 write.audit(Action::Added, EntityKind::RuleChain, saved.id, Some(tenant)).await?;
@@ -132,8 +133,8 @@ impl App {
         if chain::profiles(write.db(), id).await? > 0 {
             return Err(Error::Refused("The rule chain referenced by the device profiles cannot be deleted!".to_owned()));
         }
-        chain::delete(&mut write, id).await?;
         write.audit(Action::Deleted, EntityKind::RuleChain, id, Some(tenant)).await?;
+        chain::delete(&mut write, id).await?;
         self.finish(write, ()).await
     }
 }

@@ -1,13 +1,14 @@
 //! Customers of the caller's tenant.
 
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource},
-    app::{App, Written, new_id, permit_within, same_version},
+    app::{App, Written, new_id, permit_within, quota, same_version},
     clock,
-    domain::{Customer, CustomerDraft, EntityKind, Page, PageLink},
-    entity::{audit::Action, cascade, customer},
+    domain::{Customer, CustomerDraft, EntityKind, PUBLIC_TITLE, Page, PageLink},
+    entity::{Write, audit::Action, cascade, customer},
     error::Error,
 };
 
@@ -15,7 +16,8 @@ impl App {
     /// Creates or replaces a customer of the caller's tenant.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::Duplicate`], [`Error::NotFound`], [`Error::Conflict`].
+    /// [`Error::Invalid`], [`Error::Duplicate`], [`Error::NotFound`], [`Error::Conflict`], [`Error::LimitReached`],
+    /// [`Error::Refused`] for the title of the public customer.
     pub async fn save_customer(&self, caller: &Caller, draft: CustomerDraft) -> Result<Written<Customer>, Error> {
         let draft = draft.checked()?;
         let operation = if draft.id.is_some() { Operation::Write } else { Operation::Create };
@@ -23,6 +25,8 @@ impl App {
         let mut write = self.begin(caller).await?;
         let saved = match draft.id {
             None => {
+                reserved(&draft, None)?;
+                quota::admit(&write, tenant, EntityKind::Customer).await?;
                 let saved = made(draft, tenant, new_id(), clock::now_ms(), 1);
                 customer::insert(&mut write, &saved).await?;
                 write.audit(Action::Added, EntityKind::Customer, saved.id, Some(tenant)).await?;
@@ -32,6 +36,7 @@ impl App {
                 let stored = customer::find(write.db(), tenant, id).await?;
                 let stored = stored.ok_or_else(|| Error::not_found(EntityKind::Customer, id))?;
                 same_version(EntityKind::Customer, draft.version, stored.version)?;
+                reserved(&draft, Some(&stored))?;
                 let saved = made(draft, tenant, id, stored.created_ms, stored.version + 1);
                 customer::update(&mut write, &saved).await?;
                 write.audit(Action::Updated, EntityKind::Customer, id, Some(tenant)).await?;
@@ -76,6 +81,27 @@ impl App {
         write.audit(Action::Deleted, EntityKind::Customer, id, Some(tenant)).await?;
         self.finish(write, ()).await
     }
+}
+
+/// The customer whose devices everybody may see, made when it is first needed, as in ThingsBoard.
+pub(super) async fn public(write: &mut Write, tenant: Uuid) -> Result<Customer, Error> {
+    if let Some(found) = customer::by_title(write.db(), tenant, PUBLIC_TITLE).await? {
+        return Ok(found);
+    }
+    let additional_info = json!({"isPublic": true});
+    let draft = CustomerDraft { title: PUBLIC_TITLE.to_owned(), additional_info, ..CustomerDraft::default() };
+    let saved = made(draft, tenant, new_id(), clock::now_ms(), 1);
+    customer::insert(write, &saved).await?;
+    write.audit(Action::Added, EntityKind::Customer, saved.id, Some(tenant)).await?;
+    Ok(saved)
+}
+
+fn reserved(draft: &CustomerDraft, stored: Option<&Customer>) -> Result<(), Error> {
+    let public = draft.title.eq_ignore_ascii_case(PUBLIC_TITLE);
+    if public && !stored.is_some_and(Customer::is_public) {
+        return Err(Error::Refused(format!("'{PUBLIC_TITLE}' title for customer is system reserved!")));
+    }
+    Ok(())
 }
 
 pub(super) fn made(draft: CustomerDraft, tenant: Uuid, id: Uuid, created_ms: i64, version: i64) -> Customer {

@@ -1,14 +1,15 @@
-//! Devices and their credentials.
+//! Devices: made, changed, found, listed, removed, and shown to customers.
 
 use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource, Scope},
-    app::{App, Written, new_id, permit_within, profile, same_version},
+    app::{App, Written, customer as customers, new_id, package, permit_within, profile, quota, same_version},
     domain::{
-        Credential, Device, DeviceDraft, DeviceFilter, DeviceInfo, DeviceProfile, EntityKind, Invalid, Page, PageLink, token,
+        Credential, CredentialDraft, Device, DeviceDraft, DeviceFilter, DeviceInfo, DeviceProfile, EntityKind, Invalid, Page,
+        PageLink, Shown,
     },
-    entity::{Write, audit::Action, credential, customer, device, profile as profiles},
+    entity::{Write, audit::Action, claim, credential, customer, device, profile as profiles},
     error::Error,
     random::random_text,
 };
@@ -17,28 +18,31 @@ use crate::{
 pub(super) const TOKEN_CHARS: usize = 20;
 
 impl App {
-    /// Creates or replaces a device. A new one gets `access_token`, or one made for it; an existing one keeps its own unless
-    /// `access_token` says otherwise. A customer user may create nothing.
+    /// Creates or replaces a device. A new one gets `credentials`, or an access token made for it; an existing one keeps its own
+    /// unless `credentials` say otherwise. A customer user may create nothing.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::Duplicate`] (name in the tenant, token anywhere), [`Error::NotFound`], [`Error::Conflict`].
+    /// [`Error::Invalid`], [`Error::Duplicate`] (name in the tenant, credentials anywhere), [`Error::NotFound`],
+    /// [`Error::Conflict`], [`Error::LimitReached`].
     pub async fn save_device(
         &self,
         caller: &Caller,
         draft: DeviceDraft,
-        access_token: Option<&str>,
+        credentials: Option<CredentialDraft>,
     ) -> Result<Written<Device>, Error> {
         let draft = draft.checked()?;
-        let access_token = access_token.map(|text| token("accessToken", text)).transpose()?;
         let operation = if draft.id.is_some() { Operation::Write } else { Operation::Create };
         let scope = permit_within(caller, Resource::Device, operation)?;
         let mut write = self.begin(caller).await?;
         let saved = match draft.id {
-            None => create_device(&mut write, scope.tenant, draft, access_token).await?,
+            None => {
+                let shown = credentials.map(|credentials| self.kept(credentials)).transpose()?;
+                create_device(&mut write, scope.tenant, draft, shown).await?
+            }
             Some(id) => {
                 let saved = replace(&mut write, &scope, id, draft).await?;
-                if let Some(text) = access_token {
-                    set_token(&mut write, &saved, None, text).await?;
+                if let Some(credentials) = credentials {
+                    self.set_credential(&mut write, &saved, None, credentials).await?;
                 }
                 saved
             }
@@ -112,6 +116,7 @@ impl App {
         let scope = permit_within(caller, Resource::Device, Operation::Delete)?;
         let mut write = self.begin(caller).await?;
         found(write.db(), &scope, id).await?;
+        claim::delete(&mut write, id).await?;
         credential::delete_of_device(&mut write, id).await?;
         device::delete(&mut write, id).await?;
         write.audit(Action::Deleted, EntityKind::Device, id, Some(scope.tenant)).await?;
@@ -123,7 +128,15 @@ impl App {
     /// # Errors
     /// [`Error::NotFound`] for either.
     pub async fn assign_device(&self, caller: &Caller, id: Uuid, customer: Uuid) -> Result<Written<Device>, Error> {
-        self.set_customer(caller, id, Some(customer)).await
+        self.set_customer(caller, id, To::Customer(customer)).await
+    }
+
+    /// Shows the device to everybody: assigns it to the tenant's public customer.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn publish_device(&self, caller: &Caller, id: Uuid) -> Result<Written<Device>, Error> {
+        self.set_customer(caller, id, To::Everybody).await
     }
 
     /// Takes the device back from its customer.
@@ -131,95 +144,95 @@ impl App {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Refused`] when it is not assigned.
     pub async fn unassign_device(&self, caller: &Caller, id: Uuid) -> Result<Written<Device>, Error> {
-        self.set_customer(caller, id, None).await
+        self.set_customer(caller, id, To::Nobody).await
     }
 
-    async fn set_customer(&self, caller: &Caller, id: Uuid, to: Option<Uuid>) -> Result<Written<Device>, Error> {
+    async fn set_customer(&self, caller: &Caller, id: Uuid, to: To) -> Result<Written<Device>, Error> {
         let scope = permit_within(caller, Resource::Device, Operation::Assign)?;
         let mut write = self.begin(caller).await?;
         let stored = found(write.db(), &scope, id).await?;
-        match to {
-            Some(to) => {
+        let to = match to {
+            To::Customer(to) => {
                 let known = customer::find(write.db(), scope.tenant, to).await?;
-                known.ok_or_else(|| Error::not_found(EntityKind::Customer, to))?;
+                Some(known.ok_or_else(|| Error::not_found(EntityKind::Customer, to))?.id)
             }
-            None if stored.customer.is_none() => {
+            To::Everybody => Some(customers::public(&mut write, scope.tenant).await?.id),
+            To::Nobody if stored.customer.is_none() => {
                 return Err(Error::Refused("Device isn't assigned to any customer!".to_owned()));
             }
-            None => {}
-        }
+            To::Nobody => None,
+        };
         let saved = Device { customer: to, version: stored.version + 1, ..stored };
         device::update(&mut write, &saved).await?;
         let action = if to.is_some() { Action::Assigned } else { Action::Unassigned };
         write.audit(action, EntityKind::Device, id, Some(scope.tenant)).await?;
         self.finish(write, saved).await
     }
-
-    /// # Errors
-    /// [`Error::NotFound`] as [`App::device`].
-    pub async fn credential(&self, caller: &Caller, device: Uuid) -> Result<Credential, Error> {
-        let scope = permit_within(caller, Resource::Device, Operation::ReadCredentials)?;
-        found(self.reader(), &scope, device).await?;
-        let stored = credential::of_device(self.reader(), device).await?;
-        stored.ok_or_else(|| Error::not_found(EntityKind::Credential, device))
-    }
-
-    /// Gives a device another access token; the old one is refused once the data planes have it. `version` is that of the
-    /// credentials the client read.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`], [`Error::Duplicate`], [`Error::NotFound`], [`Error::Conflict`].
-    pub async fn save_credential(
-        &self,
-        caller: &Caller,
-        device: Uuid,
-        text: &str,
-        version: Option<i64>,
-    ) -> Result<Written<Credential>, Error> {
-        let scope = permit_within(caller, Resource::Device, Operation::WriteCredentials)?;
-        let text = token("credentialsId", text)?;
-        let mut write = self.begin(caller).await?;
-        let owner = found(write.db(), &scope, device).await?;
-        let saved = set_token(&mut write, &owner, version, text).await?;
-        self.finish(write, saved).await
-    }
 }
 
-async fn found(db: &impl sea_orm::ConnectionTrait, scope: &Scope, id: Uuid) -> Result<Device, Error> {
+/// Whom a device is to be shown.
+enum To {
+    Customer(Uuid),
+    Everybody,
+    Nobody,
+}
+
+pub(super) async fn found(db: &impl sea_orm::ConnectionTrait, scope: &Scope, id: Uuid) -> Result<Device, Error> {
     let found = device::find(db, scope.tenant, id).await?;
     let visible = found.filter(|found| scope.customer.is_none_or(|own| found.customer == Some(own)));
     visible.ok_or_else(|| Error::not_found(EntityKind::Device, id))
 }
 
-/// The device with its credentials, in the write under way. Without a token one is made.
+/// The device with its credentials, in the write under way. Without any a token is made.
 pub(super) async fn create_device(
     write: &mut Write,
     tenant: Uuid,
     draft: DeviceDraft,
-    access_token: Option<String>,
+    shown: Option<Shown>,
 ) -> Result<Device, Error> {
     let profile = choose_profile(write, tenant, &draft).await?;
-    let (saved, shown) = new_device(write, tenant, draft, profile, access_token);
-    device::insert(write, &saved).await?;
-    credential::insert(write, &shown).await?;
-    write.audit(Action::Added, EntityKind::Device, saved.id, Some(tenant)).await?;
+    let (saved, credential) = new_device(write, tenant, draft, profile, shown);
+    insert(write, &saved, &credential).await?;
+    package::assign_to_device(write, None, &saved).await?;
     Ok(saved)
 }
 
-/// A device that is not stored yet, and its credentials. Without a token one is made.
+/// Stores a new device and its credentials, if its tenant may have another.
+pub(super) async fn insert(write: &mut Write, made: &Device, shown: &Credential) -> Result<(), Error> {
+    quota::admit(write, made.tenant, EntityKind::Device).await?;
+    device::insert(write, made).await?;
+    credential::insert(write, shown).await?;
+    Ok(write.audit(Action::Added, EntityKind::Device, made.id, Some(made.tenant)).await?)
+}
+
+/// A device that is not stored yet, and its credentials. Without any a token is made.
 pub(super) fn new_device(
     write: &Write,
     tenant: Uuid,
     draft: DeviceDraft,
     profile: DeviceProfile,
-    access_token: Option<String>,
+    shown: Option<Shown>,
 ) -> (Device, Credential) {
-    let DeviceDraft { name, label, additional_info, .. } = draft;
-    let (id, created_ms) = (new_id(), write.now_ms());
-    let token = access_token.unwrap_or_else(|| random_text(TOKEN_CHARS));
-    let credential = Credential { id: new_id(), created_ms, version: 1, tenant, device: id, token };
-    let (kind, profile) = (profile.name, profile.id);
-    (Device { id, created_ms, version: 1, tenant, customer: None, name, kind, label, profile, additional_info }, credential)
+    let DeviceDraft { name, label, firmware, software, additional_info, .. } = draft;
+    let (id, created_ms, version) = (new_id(), write.now_ms(), 1);
+    let shown = shown.unwrap_or_else(|| Shown::Token(random_text(TOKEN_CHARS)));
+    let credential = Credential { id: new_id(), created_ms, version, tenant, device: id, shown };
+    let made = Device {
+        id,
+        created_ms,
+        version,
+        tenant,
+        customer: None,
+        name,
+        kind: profile.name,
+        label,
+        profile: profile.id,
+        provisioned: false,
+        firmware,
+        software,
+        additional_info,
+    };
+    (made, credential)
 }
 
 pub(super) async fn replace(write: &mut Write, scope: &Scope, id: Uuid, draft: DeviceDraft) -> Result<Device, Error> {
@@ -233,9 +246,12 @@ pub(super) async fn replace(write: &mut Write, scope: &Scope, id: Uuid, draft: D
         Some(chosen) => (chosen.id, chosen.name),
         None => (stored.profile, stored.kind.clone()),
     };
-    let DeviceDraft { name, label, additional_info, .. } = draft;
-    let saved = Device { version: stored.version + 1, name, label, additional_info, profile, kind, ..stored };
+    let DeviceDraft { name, label, firmware, software, additional_info, .. } = draft;
+    let version = stored.version + 1;
+    let old = stored.clone();
+    let saved = Device { version, name, label, firmware, software, additional_info, profile, kind, ..stored };
     device::update(write, &saved).await?;
+    package::assign_to_device(write, Some(&old), &saved).await?;
     write.audit(Action::Updated, EntityKind::Device, id, Some(scope.tenant)).await?;
     Ok(saved)
 }
@@ -253,19 +269,4 @@ pub(super) async fn choose_profile(write: &mut Write, tenant: Uuid, draft: &Devi
             None => profile::create_named(write, tenant, kind).await,
         },
     }
-}
-
-pub(super) async fn set_token(
-    write: &mut Write,
-    owner: &Device,
-    version: Option<i64>,
-    text: String,
-) -> Result<Credential, Error> {
-    let stored = credential::of_device(write.db(), owner.id).await?;
-    let stored = stored.ok_or_else(|| Error::not_found(EntityKind::Credential, owner.id))?;
-    same_version(EntityKind::Credential, version, stored.version)?;
-    let saved = Credential { token: text, version: stored.version + 1, ..stored };
-    credential::update(write, &saved).await?;
-    write.audit(Action::CredentialsUpdated, EntityKind::Device, owner.id, Some(owner.tenant)).await?;
-    Ok(saved)
 }

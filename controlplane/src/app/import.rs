@@ -9,10 +9,10 @@ use crate::{
     access::{Caller, Operation, Resource, Scope},
     app::{
         App, Written,
-        device::{choose_profile, new_device, replace, set_token},
-        permit_within,
+        device::{choose_profile, new_device, replace},
+        package, permit_within, quota,
     },
-    domain::{Device, DeviceProfile, EntityKind, ImportLine, ImportedDevice},
+    domain::{CredentialDraft, Device, DeviceDraft, DeviceProfile, EntityKind, ImportLine, ImportedDevice, Shown},
     entity::{Write, audit::Action, credential, device},
     error::Error,
 };
@@ -35,11 +35,18 @@ impl Imported {
     }
 }
 
+/// What a line asks for, its credentials as they will be kept.
+struct Line {
+    draft: DeviceDraft,
+    shown: Option<Shown>,
+}
+
 /// What earlier lines of the file have taken.
 #[derive(Default)]
 struct Taken {
     names: HashSet<String>,
-    tokens: HashSet<String>,
+    /// `credentialsId`s.
+    shown: HashSet<String>,
     profiles: HashMap<Option<String>, DeviceProfile>,
 }
 
@@ -65,10 +72,13 @@ impl App {
                 Ok(line) if !taken.names.insert(line.draft.name.to_lowercase()) => {
                     imported.refuse(number, format!("the name {} is in the file twice", line.draft.name));
                 }
-                Ok(line) if line.token.as_ref().is_some_and(|token| !taken.tokens.insert(token.clone())) => {
-                    imported.refuse(number, "the access token is in the file twice");
-                }
-                Ok(line) => readable.push((number, line)),
+                Ok(line) => match self.line(line) {
+                    Err(why) => imported.refuse(number, why),
+                    Ok(line) if line.shown.as_ref().is_some_and(|shown| !taken.shown.insert(shown.id())) => {
+                        imported.refuse(number, "the credentials are in the file twice");
+                    }
+                    Ok(line) => readable.push((number, line)),
+                },
             }
         }
         let mut last = None;
@@ -80,28 +90,34 @@ impl App {
         let applied = self.applied(last).await;
         Ok(Written { value: imported, applied })
     }
+
+    fn line(&self, line: ImportedDevice) -> Result<Line, Error> {
+        let ImportedDevice { draft, credentials } = line;
+        let shown = credentials.map(|credentials: CredentialDraft| self.kept(credentials)).transpose()?;
+        Ok(Line { draft, shown })
+    }
 }
 
 /// One transaction's lines: what is new is inserted together, what exists is replaced one by one.
 async fn import(
     write: &mut Write,
     scope: &Scope,
-    lines: &[(u64, ImportedDevice)],
+    lines: &[(u64, Line)],
     update: bool,
     (taken, imported): (&mut Taken, &mut Imported),
 ) -> Result<(), Error> {
     let names = lines.iter().map(|(_, line)| line.draft.name.to_lowercase()).collect();
     let known: HashMap<String, Device> =
         device::by_names(write.db(), scope.tenant, names).await?.into_iter().map(|one| (one.name.to_lowercase(), one)).collect();
-    let tokens = lines.iter().filter_map(|(_, line)| line.token.clone()).collect();
-    let owners: HashMap<String, Uuid> =
-        credential::by_tokens(write.db(), tokens).await?.into_iter().map(|one| (one.token, one.device)).collect();
+    let ids = lines.iter().filter_map(|(_, line)| line.shown.as_ref().map(Shown::id)).collect();
+    let owners: HashMap<String, Uuid> = credential::owners(write.db(), ids).await?.into_iter().collect();
+    let mut room = quota::room(write, scope.tenant, EntityKind::Device).await?;
     let (mut devices, mut credentials) = (Vec::new(), Vec::new());
     for (number, line) in lines {
         let exists = known.get(&line.draft.name.to_lowercase());
-        let owner = line.token.as_ref().and_then(|token| owners.get(token));
+        let owner = line.shown.as_ref().and_then(|shown| owners.get(&shown.id()));
         if owner.is_some() && owner != exists.map(|device| &device.id) {
-            imported.refuse(*number, Error::Duplicate { kind: EntityKind::Credential, field: "ACCESS_TOKEN" });
+            imported.refuse(*number, Error::Duplicate { kind: EntityKind::Credential, field: "credentialsId" });
             continue;
         }
         match exists {
@@ -110,9 +126,11 @@ async fn import(
                 change(write, scope, device, line).await?;
                 imported.updated += 1;
             }
+            None if room == Some(0) => imported.refuse(*number, Error::LimitReached(EntityKind::Device)),
             None => {
+                room = room.map(|room| room - 1);
                 let profile = profile_of(write, scope.tenant, line, taken).await?;
-                let (device, credential) = new_device(write, scope.tenant, line.draft.clone(), profile, line.token.clone());
+                let (device, credential) = new_device(write, scope.tenant, line.draft.clone(), profile, line.shown.clone());
                 devices.push(device);
                 credentials.push(credential);
             }
@@ -121,28 +139,31 @@ async fn import(
     imported.created += devices.len() as u64;
     device::insert_all(write, &devices).await?;
     credential::insert_all(write, &credentials).await?;
+    package::assign_to_new(write, &devices).await?;
     let ids: Vec<Uuid> = devices.iter().map(|device| device.id).collect();
     write.audit_all(Action::Added, EntityKind::Device, &ids, Some(scope.tenant)).await?;
     Ok(())
 }
 
-async fn change(write: &mut Write, scope: &Scope, stored: &Device, line: &ImportedDevice) -> Result<(), Error> {
+async fn change(write: &mut Write, scope: &Scope, stored: &Device, line: &Line) -> Result<(), Error> {
     let mut draft = line.draft.clone();
     if draft.additional_info.is_null() {
         draft.additional_info = stored.additional_info.clone();
     }
     draft.label = draft.label.or_else(|| stored.label.clone());
+    (draft.firmware, draft.software) = (stored.firmware, stored.software);
     let saved = replace(write, scope, stored.id, draft).await?;
-    let Some(token) = &line.token else { return Ok(()) };
-    let shown = credential::of_device(write.db(), saved.id).await?;
-    // Another token closes the device's session; the same one must not.
-    if shown.is_none_or(|shown| shown.token != *token) {
-        set_token(write, &saved, None, token.clone()).await?;
+    let Some(shown) = &line.shown else { return Ok(()) };
+    let known = credential::of_device(write.db(), saved.id).await?;
+    let known = known.ok_or_else(|| Error::not_found(EntityKind::Credential, saved.id))?;
+    // Other credentials close the device's session; the same ones must not.
+    if known.shown != *shown {
+        super::credential::replace(write, &saved, known, shown.clone()).await?;
     }
     Ok(())
 }
 
-async fn profile_of(write: &mut Write, tenant: Uuid, line: &ImportedDevice, taken: &mut Taken) -> Result<DeviceProfile, Error> {
+async fn profile_of(write: &mut Write, tenant: Uuid, line: &Line, taken: &mut Taken) -> Result<DeviceProfile, Error> {
     if let Some(profile) = taken.profiles.get(&line.draft.kind) {
         return Ok(profile.clone());
     }

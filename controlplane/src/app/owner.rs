@@ -53,7 +53,13 @@ impl App {
                 }
                 user.tenant
             }
-            EntityKind::DeviceProfile | EntityKind::Credential | EntityKind::RuleChain => return Err(unknown().into()),
+            EntityKind::DeviceProfile
+            | EntityKind::Credential
+            | EntityKind::RuleChain
+            | EntityKind::Installation
+            | EntityKind::TenantProfile
+            | EntityKind::OtaPackage
+            | EntityKind::Rpc => return Err(unknown().into()),
         };
         Ok(EntityRef { kind, id, tenant: tenant.unwrap_or(NULL_UUID) })
     }

@@ -1,29 +1,32 @@
 //! Device profiles of the caller's tenant.
 
 use sea_orm::ConnectionTrait;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource},
-    app::{App, Written, new_id, permit_within, same_version},
+    app::{App, Written, new_id, package, permit_within, same_version},
     clock,
-    domain::{DeviceProfile, EntityKind, Page, PageLink, ProfileDraft},
-    entity::{Write, audit::Action, chain, profile},
+    domain::{DEFAULT_TRANSPORT, DeviceProfile, EntityKind, Page, PageLink, ProfileDraft},
+    entity::{Write, audit::Action, chain, package as packages, profile},
     error::Error,
+    random::random_text,
 };
 
 /// ThingsBoard's name of the profile every tenant has.
 const DEFAULT_NAME: &str = "default";
+/// Characters of a provisioning key or secret that nobody chose.
+const SECRET_CHARS: usize = 20;
 
 impl App {
-    /// Creates or replaces a profile. Renaming one renames the `type` of its devices.
+    /// Creates or replaces a profile. Renaming one renames the `type` of its devices. One that lets devices in by a secret gets
+    /// key and secret where it says none.
     ///
     /// # Errors
     /// [`Error::Invalid`], [`Error::Duplicate`], [`Error::Conflict`], [`Error::NotFound`] (also for a rule chain that is not
     /// there).
     pub async fn save_profile(&self, caller: &Caller, draft: ProfileDraft) -> Result<Written<DeviceProfile>, Error> {
-        let draft = draft.checked()?;
+        let mut draft = draft.checked()?;
         let operation = if draft.id.is_some() { Operation::Write } else { Operation::Create };
         let tenant = permit_within(caller, Resource::DeviceProfile, operation)?.tenant;
         let mut write = self.begin(caller).await?;
@@ -32,8 +35,10 @@ impl App {
         }
         let saved = match draft.id {
             None => {
+                draft.give_secret(None, || random_text(SECRET_CHARS));
                 let saved = made(draft, tenant, new_id(), clock::now_ms());
                 profile::insert(&mut write, &saved).await?;
+                package::assign_to_profile(&mut write, None, &saved).await?;
                 write.audit(Action::Added, EntityKind::DeviceProfile, saved.id, Some(tenant)).await?;
                 saved
             }
@@ -41,10 +46,12 @@ impl App {
                 let stored = profile::find(write.db(), tenant, id).await?;
                 let stored = stored.ok_or_else(|| Error::not_found(EntityKind::DeviceProfile, id))?;
                 same_version(EntityKind::DeviceProfile, draft.version, stored.version)?;
+                draft.give_secret(Some(&stored), || random_text(SECRET_CHARS));
                 let renamed = stored.name != draft.name;
                 let made = made(draft, tenant, id, stored.created_ms);
                 let saved = DeviceProfile { version: stored.version + 1, is_default: stored.is_default, ..made };
                 profile::update(&mut write, &saved, renamed).await?;
+                package::assign_to_profile(&mut write, Some(&stored), &saved).await?;
                 write.audit(Action::Updated, EntityKind::DeviceProfile, id, Some(tenant)).await?;
                 saved
             }
@@ -69,13 +76,27 @@ impl App {
         default_profile(self.reader(), scope.tenant).await
     }
 
-    /// The tenant's profiles; sorted by `createdTime` or `name`.
+    /// The tenant's profiles, or only those of one `transport`; sorted by `createdTime`, `name`, `transportType` or `description`.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an unknown sort property.
-    pub async fn profiles(&self, caller: &Caller, link: &PageLink) -> Result<Page<DeviceProfile>, Error> {
+    pub async fn profiles(
+        &self,
+        caller: &Caller,
+        transport: Option<&str>,
+        link: &PageLink,
+    ) -> Result<Page<DeviceProfile>, Error> {
         let scope = permit_within(caller, Resource::DeviceProfile, Operation::Read)?;
-        Ok(profile::page(self.reader(), scope.tenant, link).await?)
+        Ok(profile::page(self.reader(), scope.tenant, transport, link).await?)
+    }
+
+    /// The ids and names of the tenant's profiles, in the order of their names; with `in_use` only of those devices have.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub async fn profile_names(&self, caller: &Caller, in_use: bool) -> Result<Vec<(Uuid, String)>, Error> {
+        let scope = permit_within(caller, Resource::DeviceProfile, Operation::Read)?;
+        Ok(profile::listed(self.reader(), scope.tenant, in_use).await?)
     }
 
     /// Makes this the profile devices get when nothing is said.
@@ -112,6 +133,9 @@ impl App {
         if profile::devices(write.db(), id).await? > 0 {
             return Err(Error::Refused("The device profile referenced by the devices cannot be deleted!".to_owned()));
         }
+        if packages::of_profile(write.db(), id).await? > 0 {
+            return Err(Error::Refused("The device profile referenced by the OTA packages cannot be deleted!".to_owned()));
+        }
         profile::delete(&mut write, id).await?;
         write.audit(Action::Deleted, EntityKind::DeviceProfile, id, Some(tenant)).await?;
         self.finish(write, ()).await
@@ -145,7 +169,24 @@ pub(super) async fn create_named(write: &mut Write, tenant: Uuid, name: &str) ->
 }
 
 fn made(draft: ProfileDraft, tenant: Uuid, id: Uuid, created_ms: i64) -> DeviceProfile {
-    let ProfileDraft { name, description, chain, profile_data, .. } = draft;
-    let profile_data: Value = profile_data;
-    DeviceProfile { id, created_ms, version: 1, tenant, name, description, is_default: false, chain, profile_data }
+    DeviceProfile {
+        id,
+        created_ms,
+        version: 1,
+        tenant,
+        is_default: false,
+        provision: draft.provision_type(),
+        name: draft.name,
+        description: draft.description,
+        image: draft.image,
+        chain: draft.chain,
+        transport: draft.transport.unwrap_or_else(|| DEFAULT_TRANSPORT.to_owned()),
+        provision_key: draft.provision_key,
+        queue: draft.queue,
+        dashboard: draft.dashboard,
+        edge_chain: draft.edge_chain,
+        firmware: draft.firmware,
+        software: draft.software,
+        profile_data: draft.profile_data,
+    }
 }

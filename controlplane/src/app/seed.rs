@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     app::{App, customer, device, new_id, tenant},
     clock,
-    domain::{Authority, CustomerDraft, Device, DeviceDraft, EntityKind, TenantDraft, User},
+    domain::{Authority, CustomerDraft, Device, DeviceDraft, EntityKind, Shown, TenantDraft, User},
     entity::{Author, Write, audit::Action, customer as customers, device as devices, meta, user},
     error::{Error, StartError},
     random::random_text,
@@ -90,7 +90,7 @@ impl App {
         ];
         for (name, token, customer) in demo_devices {
             let draft = DeviceDraft { name: name.to_owned(), additional_info: json!({}), ..DeviceDraft::default() };
-            let made = device::create_device(&mut write, tenant.id, draft, Some(token.to_owned())).await?;
+            let made = device::create_device(&mut write, tenant.id, draft, Some(Shown::Token(token.to_owned()))).await?;
             if customer.is_some() {
                 let assigned = Device { customer, version: made.version + 1, ..made };
                 devices::update(&mut write, &assigned).await.map_err(Error::from)?;

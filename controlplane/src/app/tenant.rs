@@ -1,5 +1,7 @@
 //! Tenants: made, changed and removed by system administrators, read by their own administrators.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use crate::{
@@ -7,7 +9,7 @@ use crate::{
     app::{App, Written, new_id, permit, same_version},
     clock,
     domain::{Authority, EntityKind, Page, PageLink, Tenant, TenantDraft},
-    entity::{Write, audit::Action, cascade, tenant},
+    entity::{Write, audit::Action, cascade, package, tenant, tenant_profile},
     error::Error,
 };
 
@@ -15,7 +17,7 @@ impl App {
     /// Creates (with its default profile and root chain) or replaces a tenant.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::Duplicate`], [`Error::NotFound`], [`Error::Conflict`].
+    /// [`Error::Invalid`], [`Error::Duplicate`], [`Error::NotFound`] (also for a tenant profile), [`Error::Conflict`].
     pub async fn save_tenant(&self, caller: &Caller, draft: TenantDraft) -> Result<Written<Tenant>, Error> {
         let draft = draft.checked()?;
         permit(caller, Resource::Tenant, if draft.id.is_some() { Operation::Write } else { Operation::Create })?;
@@ -25,7 +27,8 @@ impl App {
             Some(id) => {
                 let stored = tenant::find(write.db(), id).await?.ok_or_else(|| Error::not_found(EntityKind::Tenant, id))?;
                 same_version(EntityKind::Tenant, draft.version, stored.version)?;
-                let saved = made(draft, id, stored.created_ms, stored.version + 1);
+                let profile = choose_profile(&write, draft.profile.or(Some(stored.profile))).await?;
+                let saved = made(draft, profile, (id, stored.created_ms, stored.version + 1));
                 tenant::update(&mut write, &saved).await?;
                 write.audit(Action::Updated, EntityKind::Tenant, id, Some(id)).await?;
                 saved
@@ -57,6 +60,16 @@ impl App {
         Ok(tenant::page(self.reader(), link).await?)
     }
 
+    /// The names of the profiles these tenants have.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] unless the caller is a system administrator.
+    pub async fn tenant_profile_names(&self, caller: &Caller, tenants: &[Tenant]) -> Result<HashMap<Uuid, String>, Error> {
+        permit(caller, Resource::TenantProfile, Operation::Write)?;
+        let profiles = tenant_profile::by_ids(self.reader(), tenants.iter().map(|tenant| tenant.profile).collect()).await?;
+        Ok(profiles.into_iter().map(|profile| (profile.id, profile.name)).collect())
+    }
+
     /// Removes the tenant and everything of it; each device, credential, profile and chain gets its own change.
     ///
     /// # Errors
@@ -65,15 +78,19 @@ impl App {
         permit(caller, Resource::Tenant, Operation::Delete)?;
         let mut write = self.begin(caller).await?;
         tenant::find(write.db(), id).await?.ok_or_else(|| Error::not_found(EntityKind::Tenant, id))?;
-        cascade::delete_tenant(&mut write, id).await?;
         write.audit(Action::Deleted, EntityKind::Tenant, id, Some(id)).await?;
-        self.finish(write, ()).await
+        let packages = package::stored_ids(write.db(), Some(id)).await?;
+        cascade::delete_tenant(&mut write, id).await?;
+        let written = self.finish(write, ()).await?;
+        self.remove_package_files(packages).await;
+        Ok(written)
     }
 }
 
 /// A tenant never exists without its default profile and root chain.
 pub(super) async fn create_tenant(write: &mut Write, draft: TenantDraft) -> Result<Tenant, Error> {
-    let saved = made(draft, new_id(), clock::now_ms(), 1);
+    let profile = choose_profile(write, draft.profile).await?;
+    let saved = made(draft, profile, (new_id(), clock::now_ms(), 1));
     tenant::insert(write, &saved).await?;
     write.audit(Action::Added, EntityKind::Tenant, saved.id, Some(saved.id)).await?;
     super::chain::create_root(write, saved.id).await?;
@@ -81,7 +98,17 @@ pub(super) async fn create_tenant(write: &mut Write, draft: TenantDraft) -> Resu
     Ok(saved)
 }
 
-fn made(draft: TenantDraft, id: Uuid, created_ms: i64, version: i64) -> Tenant {
+async fn choose_profile(write: &Write, asked: Option<Uuid>) -> Result<Uuid, Error> {
+    match asked {
+        None => Ok(tenant_profile::default_one(write.db()).await?.id),
+        Some(id) => {
+            let found = tenant_profile::find(write.db(), id).await?;
+            found.map(|found| found.id).ok_or_else(|| Error::not_found(EntityKind::TenantProfile, id))
+        }
+    }
+}
+
+fn made(draft: TenantDraft, profile: Uuid, (id, created_ms, version): (Uuid, i64, i64)) -> Tenant {
     let TenantDraft { title, region, contact, additional_info, .. } = draft;
-    Tenant { id, created_ms, version, title, region, contact, additional_info }
+    Tenant { id, created_ms, version, title, region, profile, contact, additional_info }
 }

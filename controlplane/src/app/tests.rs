@@ -1,5 +1,8 @@
 //! The application from the caller's side: walls between tenants and customers, versions, sign-in, seeding.
 
+mod arrival;
+mod identity;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -10,8 +13,8 @@ use crate::{
     access::Caller,
     app::{App, Use},
     domain::{
-        Authority, CustomerDraft, DeviceDraft, DeviceFilter, EntityKind, NULL_UUID, PageLink, ProfileDraft, RuleChainDraft,
-        TenantDraft, UserDraft,
+        Authority, CredentialDraft, CustomerDraft, DeviceDraft, DeviceFilter, EntityKind, NULL_UUID, PageLink, ProfileDraft,
+        RuleChainDraft, TenantDraft, UserDraft,
     },
     entity::{audit, pushed},
     error::{Error, StartError},
@@ -32,6 +35,9 @@ pub(crate) fn settings(data_dir: &std::path::Path, demo: bool) -> Settings {
         query_tls_ca: None,
         access_token_s: 9_000,
         refresh_token_s: 604_800,
+        package_bytes_max: 1 << 20,
+        pack_devices: 2,
+        pack_interval_s: 60,
         demo,
     }
 }
@@ -71,6 +77,10 @@ fn a_user(email: &str, authority: Authority) -> UserDraft {
         phone: None,
         additional_info: json!({}),
     }
+}
+
+fn token(text: &str) -> CredentialDraft {
+    CredentialDraft::Token(text.to_owned())
 }
 
 fn a_device(name: &str) -> DeviceDraft {
@@ -122,7 +132,7 @@ async fn another_tenant_sees_nothing() {
     is_missing(app.device_info(other, *assigned).await);
     is_missing(app.device_by_name(other, "Test Device A1").await);
     is_missing(app.credential(other, *assigned).await);
-    is_missing(app.save_credential(other, *assigned, "STOLEN", None).await);
+    is_missing(app.save_credential(other, *assigned, token("STOLEN"), None).await);
     is_missing(app.save_device(other, DeviceDraft { id: Some(*assigned), ..a_device("x") }, None).await);
     is_missing(app.delete_device(other, *assigned).await);
     is_missing(app.assign_device(other, *assigned, customer).await);
@@ -165,10 +175,10 @@ async fn another_tenant_sees_nothing() {
     assert_eq!(app.customers(other, &link).await.unwrap().total_elements, 0);
     let users = app.users(other, &link).await.unwrap();
     assert_eq!(users.data.iter().map(|user| user.email.as_str()).collect::<Vec<_>>(), ["b@example.org"]);
-    assert_eq!(app.profiles(other, &link).await.unwrap().total_elements, 1);
+    assert_eq!(app.profiles(other, None, &link).await.unwrap().total_elements, 1);
     assert_eq!(app.chains(other, &link).await.unwrap().total_elements, 1);
     // Nothing above changed anything.
-    assert_eq!(app.credential(admin, *assigned).await.unwrap().token, "A1_TEST_TOKEN");
+    assert_eq!(app.credential(admin, *assigned).await.unwrap().shown.id(), "A1_TEST_TOKEN");
 }
 
 #[tokio::test]
@@ -178,14 +188,14 @@ async fn a_customer_user_sees_its_own_customer() {
     is_missing(app.device(customer, *unassigned).await);
     is_missing(app.device_by_name(customer, "Test Device A2").await);
     is_missing(app.credential(customer, *unassigned).await);
-    assert_eq!(app.credential(customer, *assigned).await.unwrap().token, "A1_TEST_TOKEN");
+    assert_eq!(app.credential(customer, *assigned).await.unwrap().shown.id(), "A1_TEST_TOKEN");
     let page = app.devices(customer, DeviceFilter::default(), &any_page()).await.unwrap();
     assert_eq!(page.data.iter().map(|info| info.device.id).collect::<Vec<_>>(), [*assigned]);
     assert_eq!(page.data[0].customer_title.as_deref(), Some("Customer A"));
     assert_eq!(app.devices_by_ids(customer, &[*assigned, *unassigned]).await.unwrap().len(), 1);
     is_forbidden(app.save_device(customer, a_device("mine"), None).await);
     is_forbidden(app.delete_device(customer, *assigned).await);
-    is_forbidden(app.save_credential(customer, *assigned, "X", None).await);
+    is_forbidden(app.save_credential(customer, *assigned, token("X"), None).await);
     is_forbidden(app.customers(customer, &any_page()).await);
     is_forbidden(app.chains(customer, &any_page()).await);
     is_forbidden(app.save_user(customer, a_user("x@y", Authority::CustomerUser)).await);
@@ -233,10 +243,10 @@ async fn an_older_version_is_a_conflict() {
     assert_eq!((sent, stored), (read.version, saved.version));
     assert_eq!(app.save_device(admin, draft(None, "third"), None).await.unwrap().value.name, "third");
     let credential = app.credential(admin, *assigned).await.unwrap();
-    app.save_credential(admin, *assigned, "NEW", Some(credential.version)).await.unwrap();
-    let late = app.save_credential(admin, *assigned, "NEWER", Some(credential.version)).await;
+    app.save_credential(admin, *assigned, token("NEW"), Some(credential.version)).await.unwrap();
+    let late = app.save_credential(admin, *assigned, token("NEWER"), Some(credential.version)).await;
     assert!(matches!(late, Err(Error::Conflict { kind: EntityKind::Credential, .. })), "{late:?}");
-    assert_eq!(app.credential(admin, *assigned).await.unwrap().token, "NEW");
+    assert_eq!(app.credential(admin, *assigned).await.unwrap().shown.id(), "NEW");
 }
 
 #[tokio::test]
@@ -245,11 +255,11 @@ async fn devices_are_made_with_type_profile_and_token() {
     let made = app.save_device(admin, a_device("plain"), None).await.unwrap();
     assert!(!made.applied, "no data plane is connected");
     assert_eq!(made.value.kind, "default");
-    let token = app.credential(admin, made.value.id).await.unwrap().token;
-    assert!(token.len() == 20 && token.chars().all(|letter| letter.is_ascii_alphanumeric()), "{token}");
+    let made_up = app.credential(admin, made.value.id).await.unwrap().shown.id();
+    assert!(made_up.len() == 20 && made_up.chars().all(|letter| letter.is_ascii_alphanumeric()), "{made_up}");
     let typed = DeviceDraft { kind: Some("meter".to_owned()), ..a_device("typed") };
-    let typed = app.save_device(admin, typed, Some("MY_TOKEN")).await.unwrap().value;
-    assert_eq!(app.credential(admin, typed.id).await.unwrap().token, "MY_TOKEN");
+    let typed = app.save_device(admin, typed, Some(token("MY_TOKEN"))).await.unwrap().value;
+    assert_eq!(app.credential(admin, typed.id).await.unwrap().shown.id(), "MY_TOKEN");
     assert_eq!(app.profile(admin, typed.profile).await.unwrap().name, "meter");
     let again = DeviceDraft { kind: Some("METER".to_owned()), ..a_device("again") };
     assert_eq!(app.save_device(admin, again, None).await.unwrap().value.profile, typed.profile);
@@ -260,8 +270,7 @@ async fn devices_are_made_with_type_profile_and_token() {
     let filter = DeviceFilter { kind: Some("gauge".to_owned()), ..DeviceFilter::default() };
     assert_eq!(app.devices(admin, filter, &any_page()).await.unwrap().total_elements, 2);
     is_invalid(app.save_device(admin, a_device(" "), None).await, "name");
-    is_invalid(app.save_device(admin, a_device("x"), Some("")).await, "accessToken");
-    let taken = app.save_device(admin, a_device("x"), Some("A1_TEST_TOKEN")).await;
+    let taken = app.save_device(admin, a_device("x"), Some(token("A1_TEST_TOKEN"))).await;
     assert!(matches!(taken, Err(Error::Duplicate { kind: EntityKind::Credential, .. })), "{taken:?}");
     is_missing(app.device_by_name(admin, "x").await);
     let taken = app.save_device(admin, a_device("test device a1"), None).await;
@@ -371,8 +380,8 @@ async fn deleting_takes_along_what_hangs_on_it() {
     app.delete_tenant(system, admin.tenant.unwrap()).await.unwrap();
     let left = app.tenants(system, &any_page()).await.unwrap();
     assert_eq!(left.data.iter().map(|tenant| tenant.title.as_str()).collect::<Vec<_>>(), ["B"]);
-    // Tenant B with its root chain and default profile.
-    assert_eq!(pushed::count(app.reader()).await.unwrap(), 3);
+    // The installation, and tenant B with its root chain and default profile.
+    assert_eq!(pushed::count(app.reader()).await.unwrap(), 4);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource},
-    app::{App, Written, login, new_id, permit, same_version},
+    app::{App, Written, login, new_id, permit, quota, same_version},
     clock,
     domain::{Authority, EntityKind, Invalid, Page, PageLink, User, UserDraft},
     entity::{Write, audit::Action, customer, tenant, user},
@@ -16,7 +16,8 @@ impl App {
     /// names; authority, tenant and customer of an existing user stay as they are.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::Duplicate`], [`Error::NotFound`], [`Error::Conflict`], [`Error::Forbidden`].
+    /// [`Error::Invalid`], [`Error::Duplicate`], [`Error::NotFound`], [`Error::Conflict`], [`Error::Forbidden`],
+    /// [`Error::LimitReached`].
     pub async fn save_user(&self, caller: &Caller, draft: UserDraft) -> Result<Written<User>, Error> {
         let draft = draft.checked()?;
         let saved = match draft.id {
@@ -24,6 +25,9 @@ impl App {
                 permit(caller, Resource::User, Operation::Create)?;
                 let mut write = self.begin(caller).await?;
                 let saved = place(&write, caller, draft).await?;
+                if let Some(tenant) = saved.tenant {
+                    quota::admit(&write, tenant, EntityKind::User).await?;
+                }
                 user::insert(&mut write, &saved).await?;
                 write.audit(Action::Added, EntityKind::User, saved.id, saved.tenant).await?;
                 write.commit().await?;
@@ -124,8 +128,8 @@ impl App {
             return Err(Error::Refused("You cannot delete yourself".to_owned()));
         }
         let mut write = self.begin(caller).await?;
-        user::delete(&mut write, id).await?;
         write.audit(Action::Deleted, EntityKind::User, id, target.tenant).await?;
+        user::delete(&mut write, id).await?;
         write.commit().await?;
         Ok(Written { value: (), applied: true })
     }

@@ -5,6 +5,9 @@ use uuid::Uuid;
 
 use crate::domain::{Contact, Invalid, name};
 
+/// The title of the customer whose devices everybody may see. There is at most one in a tenant, made when it is needed.
+pub const PUBLIC_TITLE: &str = "Public";
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Customer {
     pub id: Uuid,
@@ -16,6 +19,14 @@ pub struct Customer {
     pub title: String,
     pub contact: Contact,
     pub additional_info: Value,
+}
+
+impl Customer {
+    /// `additionalInfo.isPublic`, as in ThingsBoard.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.additional_info.get("isPublic").and_then(Value::as_bool).unwrap_or(false)
+    }
 }
 
 /// What a client sends to create (`id: None`) or replace a customer.

@@ -1,11 +1,9 @@
-//! A device and what it shows to be let in. Never holds telemetry or connectivity: those live on the device's shard.
-
-use std::fmt;
+//! A device. Never holds telemetry or connectivity: those live on the device's shard.
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{Invalid, name, optional_name};
+use crate::domain::{Invalid, PackageKind, name, optional_name};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Device {
@@ -21,7 +19,38 @@ pub struct Device {
     pub kind: String,
     pub label: Option<String>,
     pub profile: Uuid,
+    /// It was given its credentials by provisioning, which happens once.
+    pub provisioned: bool,
+    /// The packages it is to run; `None`: those of its profile.
+    pub firmware: Option<Uuid>,
+    pub software: Option<Uuid>,
     pub additional_info: Value,
+}
+
+impl Device {
+    /// Whether it may speak for children: `additionalInfo.gateway`.
+    #[must_use]
+    pub fn is_gateway(&self) -> bool {
+        is_gateway(&self.additional_info)
+    }
+
+    /// The package that is its own.
+    #[must_use]
+    pub fn package(&self, kind: PackageKind) -> Option<Uuid> {
+        match kind {
+            PackageKind::Firmware => self.firmware,
+            PackageKind::Software => self.software,
+        }
+    }
+}
+
+/// ThingsBoard also takes the text.
+pub(crate) fn is_gateway(additional_info: &Value) -> bool {
+    match additional_info.get("gateway") {
+        Some(Value::Bool(gateway)) => *gateway,
+        Some(Value::String(text)) => text == "true",
+        _ => false,
+    }
 }
 
 /// A device with the names a list shows.
@@ -29,6 +58,7 @@ pub struct Device {
 pub struct DeviceInfo {
     pub device: Device,
     pub customer_title: Option<String>,
+    pub customer_is_public: bool,
     pub profile_name: String,
 }
 
@@ -44,6 +74,8 @@ pub struct DeviceDraft {
     pub label: Option<String>,
     /// Wins over `kind`. Neither: the tenant's default profile.
     pub profile: Option<Uuid>,
+    pub firmware: Option<Uuid>,
+    pub software: Option<Uuid>,
     pub additional_info: Value,
 }
 
@@ -67,23 +99,4 @@ pub struct DeviceFilter {
     /// ThingsBoard's `type`.
     pub kind: Option<String>,
     pub profile: Option<Uuid>,
-}
-
-/// A device's credentials. Only access tokens exist.
-#[derive(Clone, PartialEq)]
-pub struct Credential {
-    pub id: Uuid,
-    /// Milliseconds since the Unix epoch.
-    pub created_ms: i64,
-    pub version: i64,
-    pub tenant: Uuid,
-    pub device: Uuid,
-    /// Unique on the whole installation: a device shows nothing else.
-    pub token: String,
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credential({} of device {})", self.id, self.device)
-    }
 }

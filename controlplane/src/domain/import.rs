@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::domain::{DeviceDraft, Invalid, token};
+use crate::domain::{Certificate, CredentialDraft, DeviceDraft, Invalid};
 
 /// Lines of one import.
 pub const IMPORT_LINES_MAX: usize = 50_000;
@@ -17,6 +17,10 @@ pub enum Column {
     Description,
     IsGateway,
     AccessToken,
+    X509,
+    MqttClientId,
+    MqttUserName,
+    MqttPassword,
 }
 
 impl Column {
@@ -32,8 +36,13 @@ impl Column {
             "DESCRIPTION" => Ok(Self::Description),
             "IS_GATEWAY" => Ok(Self::IsGateway),
             "ACCESS_TOKEN" => Ok(Self::AccessToken),
+            "X509" => Ok(Self::X509),
+            "MQTT_CLIENT_ID" => Ok(Self::MqttClientId),
+            "MQTT_USER_NAME" => Ok(Self::MqttUserName),
+            "MQTT_PASSWORD" => Ok(Self::MqttPassword),
             other => {
-                let rule = "must be NAME, TYPE, LABEL, DESCRIPTION, IS_GATEWAY or ACCESS_TOKEN; this version imports no others";
+                let rule = "must be NAME, TYPE, LABEL, DESCRIPTION, IS_GATEWAY, ACCESS_TOKEN, X509, MQTT_CLIENT_ID, \
+                            MQTT_USER_NAME or MQTT_PASSWORD; this version imports no others";
                 Err(Invalid::new("mapping.columns.type", other, rule))
             }
         }
@@ -53,7 +62,8 @@ pub struct Mapping {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImportedDevice {
     pub draft: DeviceDraft,
-    pub token: Option<String>,
+    /// `None`: an access token is made up for a new device, an old one keeps what it has.
+    pub credentials: Option<CredentialDraft>,
 }
 
 /// A line by its number in the file, from 1, and what is wrong with it if something is.
@@ -114,6 +124,8 @@ fn read_line(record: &csv::StringRecord, columns: &[Column]) -> Result<ImportedD
         additional.insert("gateway".to_owned(), json!(gateway));
     }
     let draft = DeviceDraft {
+        firmware: None,
+        software: None,
         name: of(Column::Name).unwrap_or_default().to_owned(),
         kind: of(Column::Type).map(str::to_owned),
         label: of(Column::Label).map(str::to_owned),
@@ -121,8 +133,22 @@ fn read_line(record: &csv::StringRecord, columns: &[Column]) -> Result<ImportedD
         ..DeviceDraft::default()
     };
     let draft = draft.checked().map_err(|invalid| invalid.to_string())?;
-    let token = of(Column::AccessToken).map(|text| token("ACCESS_TOKEN", text)).transpose();
-    Ok(ImportedDevice { draft, token: token.map_err(|invalid| invalid.to_string())? })
+    let credentials = credentials(of).map_err(|invalid| invalid.to_string())?;
+    Ok(ImportedDevice { draft, credentials })
+}
+
+/// The credentials of a line, which may name one kind of them.
+fn credentials<'a>(of: impl Fn(Column) -> Option<&'a str>) -> Result<Option<CredentialDraft>, Invalid> {
+    let (token, certificate) = (of(Column::AccessToken), of(Column::X509));
+    let (client, user, password) = (of(Column::MqttClientId), of(Column::MqttUserName), of(Column::MqttPassword));
+    let basic = client.is_some() || user.is_some() || password.is_some();
+    match (token, certificate, basic) {
+        (None, None, false) => Ok(None),
+        (Some(token), None, false) => CredentialDraft::token("ACCESS_TOKEN", token).map(Some),
+        (None, Some(text), false) => Certificate::read("X509", text).map(CredentialDraft::Certificate).map(Some),
+        (None, None, true) => CredentialDraft::basic(client, user, password).map(Some),
+        _ => Err(Invalid::new("ACCESS_TOKEN, X509, MQTT_…", "***", "must be one kind of credentials a line")),
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +159,27 @@ mod tests {
         Mapping { columns: columns.to_vec(), delimiter: b';', header }
     }
 
+    fn token(text: &str) -> Option<CredentialDraft> {
+        Some(CredentialDraft::Token(text.to_owned()))
+    }
+
+    #[test]
+    fn every_kind_of_credentials_has_its_columns() {
+        let columns =
+            [Column::Name, Column::AccessToken, Column::X509, Column::MqttClientId, Column::MqttUserName, Column::MqttPassword];
+        let file = "a;t;;;;\nb;;;c;u;p\nc;;;;u;\nd;;;;;\ne;t;;;u;\nf;;AAAA;;;\ng;;;c;;p\n";
+        let lines = read_lines(file, &mapping(&columns, false)).unwrap();
+        let read: Vec<_> = lines.iter().map(|(_, line)| line.as_ref().map(|line| line.credentials.clone())).collect();
+        let basic = |client, user, password| CredentialDraft::basic(client, user, password).ok();
+        assert_eq!(read[0], Ok(token("t")));
+        assert_eq!(read[1], Ok(basic(Some("c"), Some("u"), Some("p"))));
+        assert_eq!(read[2], Ok(basic(None, Some("u"), None)));
+        assert_eq!(read[3], Ok(None));
+        for (line, says) in [(4, "one kind of credentials"), (5, "X509"), (6, "password")] {
+            assert!(read[line].clone().unwrap_err().contains(says), "{:?}", read[line]);
+        }
+    }
+
     #[test]
     fn lines_are_read_by_their_columns() {
         let columns = [Column::AccessToken, Column::Name, Column::Type, Column::Description, Column::IsGateway];
@@ -140,11 +187,11 @@ mod tests {
         let lines = read_lines(file, &mapping(&columns, true)).unwrap();
         let (number, first) = &lines[0];
         let first = first.as_ref().unwrap();
-        assert_eq!((*number, first.draft.name.as_str(), first.token.as_deref()), (2, "a;b", Some("t-1")));
+        assert_eq!((*number, first.draft.name.as_str(), &first.credentials), (2, "a;b", &token("t-1")));
         assert_eq!(first.draft.additional_info, json!({"description": "two\nlines", "gateway": true}));
         let (number, second) = &lines[1];
         let second = second.as_ref().unwrap();
-        assert_eq!((*number, second.draft.kind.clone(), second.token.clone()), (4, None, None));
+        assert_eq!((*number, second.draft.kind.clone(), second.credentials.clone()), (4, None, None));
     }
 
     #[test]
@@ -165,7 +212,7 @@ mod tests {
         let refused = |columns: &[Column]| read_lines("a", &mapping(columns, false)).unwrap_err().to_string();
         assert!(refused(&[Column::Label]).contains("NAME"));
         assert!(refused(&[Column::Name, Column::Name]).contains("twice"));
-        assert!(Column::named("X509").unwrap_err().to_string().contains("X509"));
+        assert!(Column::named("SNMP_HOST").unwrap_err().to_string().contains("SNMP_HOST"));
         let long = "a\n".repeat(IMPORT_LINES_MAX + 1);
         assert!(read_lines(&long, &mapping(&[Column::Name], false)).unwrap_err().to_string().contains("at most"));
     }

@@ -43,6 +43,8 @@ pub struct Tenant {
     pub version: i64,
     pub title: String,
     pub region: Option<String>,
+    /// Of its limits.
+    pub profile: Uuid,
     pub contact: Contact,
     pub additional_info: Value,
 }
@@ -55,6 +57,8 @@ pub struct TenantDraft {
     pub version: Option<i64>,
     pub title: String,
     pub region: Option<String>,
+    /// `None`: the one it has; of a new tenant, the default one.
+    pub profile: Option<Uuid>,
     pub contact: Contact,
     pub additional_info: Value,
 }

@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use crate::{
     domain::EntityKind,
-    entity::{StoreError, Write, chain, credential, customer, device, profile, tenant, user},
+    entity::{
+        StoreError, Write, call, chain, claim, credential, customer, device, package, profile, rollout, tenant, user,
+    },
 };
 
 /// Removes the rows of one table that belong to the tenant, with their changes.
@@ -29,6 +31,11 @@ macro_rules! delete_rows {
 /// # Errors
 /// [`StoreError`].
 pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
+    claim::Entity::delete_many().filter(claim::Column::TenantId.eq(id)).exec(write.db()).await?;
+    call::Entity::delete_many().filter(call::Column::TenantId.eq(id)).exec(write.db()).await?;
+    rollout::Entity::delete_many().filter(rollout::Column::TenantId.eq(id)).exec(write.db()).await?;
+    rollout::profiles::Entity::delete_many().filter(rollout::profiles::Column::TenantId.eq(id)).exec(write.db()).await?;
+    package::Entity::delete_many().filter(package::Column::TenantId.eq(id)).exec(write.db()).await?;
     delete_rows!(write, EntityKind::Credential, credential, id);
     delete_rows!(write, EntityKind::Device, device, id);
     delete_rows!(write, EntityKind::DeviceProfile, profile, id);

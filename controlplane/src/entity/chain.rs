@@ -87,6 +87,14 @@ pub async fn metadata(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Stri
     Ok(query.one(db).await?)
 }
 
+/// How many chains a tenant has.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn count(db: &impl ConnectionTrait, tenant: Uuid) -> Result<u64, StoreError> {
+    Ok(Entity::find().filter(Column::TenantId.eq(tenant)).count(db).await?)
+}
+
 /// How many device profiles name this chain.
 ///
 /// # Errors

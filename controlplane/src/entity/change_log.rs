@@ -63,6 +63,11 @@ pub(super) fn number(kind: EntityKind) -> i64 {
         EntityKind::RuleChain => 5,
         EntityKind::Customer => 6,
         EntityKind::User => 7,
+        EntityKind::Installation => 8,
+        EntityKind::TenantProfile => 9,
+        // Data planes are never told of these; their numbers leave room for kinds they are told of.
+        EntityKind::OtaPackage => 100,
+        EntityKind::Rpc => 101,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey,
-    DeriveRelation, EntityTrait, EnumIter, PrimaryKeyTrait, QueryFilter,
+    DeriveRelation, EntityTrait, EnumIter, PaginatorTrait, PrimaryKeyTrait, QueryFilter,
 };
 use uuid::Uuid;
 
@@ -62,13 +62,29 @@ pub async fn find(db: &impl ConnectionTrait, tenant: Uuid, id: Uuid) -> Result<O
     Ok(found.map(Customer::from))
 }
 
-/// The titles of those of `ids` that belong to the tenant.
+/// The customer of this title, whatever its case.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn titles(db: &impl ConnectionTrait, ids: Vec<Uuid>) -> Result<Vec<(Uuid, String)>, StoreError> {
-    let rows = Entity::find().filter(Column::Id.is_in(ids)).all(db).await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.title)).collect())
+pub async fn by_title(db: &impl ConnectionTrait, tenant: Uuid, title: &str) -> Result<Option<Customer>, StoreError> {
+    let titled = Entity::find().filter(Column::TenantId.eq(tenant)).filter(Column::Search.eq(title.to_lowercase()));
+    Ok(titled.one(db).await?.map(Customer::from))
+}
+
+/// Those of `ids` that exist, of whatever tenant.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_ids(db: &impl ConnectionTrait, ids: Vec<Uuid>) -> Result<Vec<Customer>, StoreError> {
+    Ok(Entity::find().filter(Column::Id.is_in(ids)).all(db).await?.into_iter().map(Customer::from).collect())
+}
+
+/// How many customers a tenant has.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn count(db: &impl ConnectionTrait, tenant: Uuid) -> Result<u64, StoreError> {
+    Ok(Entity::find().filter(Column::TenantId.eq(tenant)).count(db).await?)
 }
 
 /// # Errors

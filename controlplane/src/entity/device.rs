@@ -4,16 +4,16 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey,
-    DeriveRelation, EntityTrait, EnumIter, PrimaryKeyTrait, QueryFilter,
+    DeriveRelation, EntityTrait, EnumIter, PaginatorTrait, PrimaryKeyTrait, QueryFilter,
 };
 use uuid::Uuid;
 
 use crate::{
-    domain::{Device, DeviceFilter, DeviceInfo, EntityKind, Page, PageLink},
+    domain::{Customer, Device, DeviceFilter, DeviceInfo, EntityKind, Page, PageLink},
     entity::{
-        StoreError, Write, customer, json,
+        StoreError, Write, call, customer, json,
         page::{self, Listing},
-        profile, unique,
+        profile, rollout, unique,
     },
 };
 
@@ -33,6 +33,9 @@ pub struct Model {
     pub kind: String,
     pub label: Option<String>,
     pub additional_info: String,
+    pub provisioned: bool,
+    pub firmware_id: Option<Uuid>,
+    pub software_id: Option<Uuid>,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
@@ -52,6 +55,9 @@ impl From<Model> for Device {
             kind: row.kind,
             label: row.label,
             profile: row.profile_id,
+            provisioned: row.provisioned,
+            firmware: row.firmware_id,
+            software: row.software_id,
             additional_info: json(&row.additional_info),
         }
     }
@@ -71,6 +77,9 @@ fn row(device: &Device, revision: i64) -> ActiveModel {
         kind: Set(device.kind.clone()),
         label: Set(device.label.clone()),
         additional_info: Set(device.additional_info.to_string()),
+        provisioned: Set(device.provisioned),
+        firmware_id: Set(device.firmware),
+        software_id: Set(device.software),
     }
 }
 
@@ -80,11 +89,49 @@ pub async fn find(db: &impl ConnectionTrait, tenant: Uuid, id: Uuid) -> Result<O
     Ok(Entity::find_by_id(id).filter(Column::TenantId.eq(tenant)).one(db).await?.map(Device::from))
 }
 
+/// The device of this id, of whatever tenant, with the revision at which data planes know it. For what devices themselves ask:
+/// people are shown what is of their tenant.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn anywhere(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<(Device, u64)>, StoreError> {
+    Ok(Entity::find_by_id(id).one(db).await?.map(with_revision))
+}
+
+/// [`by_name`] with the revision at which data planes know it.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn named(db: &impl ConnectionTrait, tenant: Uuid, name: &str) -> Result<Option<(Device, u64)>, StoreError> {
+    let named = Entity::find().filter(Column::TenantId.eq(tenant)).filter(Column::Search.eq(name.to_lowercase()));
+    Ok(named.one(db).await?.map(with_revision))
+}
+
+fn with_revision(row: Model) -> (Device, u64) {
+    let revision = u64::try_from(row.revision).unwrap_or(0);
+    (Device::from(row), revision)
+}
+
+/// How many devices a tenant has.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn count(db: &impl ConnectionTrait, tenant: Uuid) -> Result<u64, StoreError> {
+    Ok(Entity::find().filter(Column::TenantId.eq(tenant)).count(db).await?)
+}
+
+/// A device of whatever tenant, for data planes.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_id(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<Device>, StoreError> {
+    Ok(Entity::find_by_id(id).one(db).await?.map(Device::from))
+}
+
 /// # Errors
 /// [`StoreError`].
 pub async fn by_name(db: &impl ConnectionTrait, tenant: Uuid, name: &str) -> Result<Option<Device>, StoreError> {
-    let named = Entity::find().filter(Column::TenantId.eq(tenant)).filter(Column::Search.eq(name.to_lowercase()));
-    Ok(named.one(db).await?.map(Device::from))
+    Ok(named(db, tenant, name).await?.map(|(device, _)| device))
 }
 
 /// Those of the lower-cased `names` that exist in the tenant.
@@ -148,6 +195,8 @@ pub async fn update(write: &mut Write, device: &Device) -> Result<(), StoreError
 /// [`StoreError`].
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     write.changed(EntityKind::Device, id, true).await?;
+    call::delete_of_device(write, id).await?;
+    rollout::delete_of_device(write, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
 }
@@ -192,10 +241,12 @@ pub async fn infos(db: &impl ConnectionTrait, devices: Vec<Device>) -> Result<Ve
     let mut profiles: Vec<Uuid> = devices.iter().map(|device| device.profile).collect();
     profiles.sort_unstable();
     profiles.dedup();
-    let customers: HashMap<_, _> = customer::titles(db, customers).await?.into_iter().collect();
+    let customers = customer::by_ids(db, customers).await?;
+    let customers: HashMap<Uuid, Customer> = customers.into_iter().map(|customer| (customer.id, customer)).collect();
     let profiles: HashMap<_, _> = profile::names(db, profiles).await?.into_iter().collect();
     let info = |device: Device| DeviceInfo {
-        customer_title: device.customer.and_then(|id| customers.get(&id).cloned()),
+        customer_title: device.customer.and_then(|id| Some(customers.get(&id)?.title.clone())),
+        customer_is_public: device.customer.and_then(|id| customers.get(&id)).is_some_and(Customer::is_public),
         profile_name: profiles.get(&device.profile).cloned().unwrap_or_else(|| device.kind.clone()),
         device,
     };

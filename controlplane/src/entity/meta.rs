@@ -24,6 +24,10 @@ impl ActiveModelBehavior for ActiveModel {}
 pub const EPOCH: &str = "epoch";
 /// The secret that signs sessions, as hexadecimal text.
 pub const JWT_KEY: &str = "jwt_key";
+/// What device passwords are hashed with, as hexadecimal text (DESIGN 27). Never replaced: passwords could not be checked any more.
+pub const CREDENTIAL_KEY: &str = "credential_key";
+/// The revision at which data planes were told of the key; absent where they have always known it.
+pub const CREDENTIAL_KEY_REVISION: &str = "credential_key_revision";
 /// How the database was seeded: `demo` or `plain`.
 pub const SEED: &str = "seed";
 
@@ -31,6 +35,15 @@ pub const SEED: &str = "seed";
 /// [`StoreError`].
 pub async fn get(db: &impl ConnectionTrait, name: &str) -> Result<Option<String>, StoreError> {
     Ok(Entity::find_by_id(name.to_owned()).one(db).await?.map(|row| row.value))
+}
+
+/// # Errors
+/// [`StoreError`].
+pub async fn set(db: &impl ConnectionTrait, name: &str, value: &str) -> Result<(), StoreError> {
+    let row = ActiveModel { name: Set(name.to_owned()), value: Set(value.to_owned()) };
+    let replace = OnConflict::column(Column::Name).update_column(Column::Value).to_owned();
+    Entity::insert(row).on_conflict(replace).exec_without_returning(db).await?;
+    Ok(())
 }
 
 /// Keeps what is there already, so that two control planes that start at once agree.

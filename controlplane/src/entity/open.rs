@@ -12,7 +12,9 @@ use sea_orm_migration::MigratorTrait;
 use uuid::Uuid;
 
 use crate::{
-    entity::{Author, StoreError, Write, meta},
+    clock,
+    domain::{EntityKind, hex, unhex},
+    entity::{Author, StoreError, Write, change_log, meta},
     migration::Migrations,
     random::random_key,
     settings::Settings,
@@ -30,13 +32,21 @@ const POSTGRES_MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7104201126)";
 const DATABASE_FILE: &str = "controlplane/tidegate.db";
 
 /// The entity store. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
     epoch: Uuid,
     jwt_key: Vec<u8>,
+    credential_key: Vec<u8>,
     log_rows_max: i64,
+}
+
+/// Its keys are nobody's to read.
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.epoch)
+    }
 }
 
 impl Store {
@@ -64,7 +74,29 @@ impl Store {
         let epoch = epoch.parse().map_err(|_| corrupt(meta::EPOCH))?;
         let key = meta::set_once(&writer, meta::JWT_KEY, &hex(&random_key())).await?;
         let jwt_key = unhex(&key).ok_or_else(|| corrupt(meta::JWT_KEY))?;
-        Ok(Self { writer, reader, epoch, jwt_key, log_rows_max })
+        let mut store = Self { writer, reader, epoch, jwt_key, credential_key: Vec::new(), log_rows_max };
+        let key = store.make_credential_key().await?;
+        store.credential_key = unhex(&key).filter(|key| key.len() == 32).ok_or_else(|| corrupt(meta::CREDENTIAL_KEY))?;
+        Ok(store)
+    }
+
+    /// The key as it is kept. Where it is made for a database that data planes know already, they are told of it.
+    async fn make_credential_key(&self) -> Result<String, StoreError> {
+        if let Some(known) = meta::get(&self.reader, meta::CREDENTIAL_KEY).await? {
+            return Ok(known);
+        }
+        let mut write = self.write(Author::system(), clock::now_ms()).await?;
+        let random = random_key();
+        let (key, _) = random.split_at(32);
+        let made = hex(key);
+        let kept = meta::set_once(write.db(), meta::CREDENTIAL_KEY, &made).await?;
+        // Another control plane may have been faster. To a new database nobody has listened yet.
+        if kept == made && change_log::head(write.db()).await? > 0 {
+            let revision = write.changed(EntityKind::Installation, Uuid::nil(), false).await?;
+            meta::set_once(write.db(), meta::CREDENTIAL_KEY_REVISION, &revision.to_string()).await?;
+        }
+        write.commit().await?;
+        Ok(kept)
     }
 
     /// For reads of what is committed.
@@ -98,6 +130,12 @@ impl Store {
     #[must_use]
     pub fn jwt_key(&self) -> &[u8] {
         &self.jwt_key
+    }
+
+    /// The key of the HMACs by which data planes know device passwords (DESIGN 27).
+    #[must_use]
+    pub fn credential_key(&self) -> &[u8] {
+        &self.credential_key
     }
 
     /// Closes every connection; SQLite folds its log into the database.
@@ -145,16 +183,4 @@ fn pool(url: &str, connections_max: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options.max_connections(connections_max).acquire_timeout(ACQUIRE_TIMEOUT).sqlx_logging(false);
     options
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let digits = digits?;
-    let (pairs, rest) = digits.as_chunks::<2>();
-    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }

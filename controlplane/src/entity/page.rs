@@ -58,7 +58,8 @@ where
     Ok(Page::new(rows, total, link))
 }
 
-fn contains(text: &str) -> LikeExpr {
+/// Text that contains `text`.
+pub(super) fn contains(text: &str) -> LikeExpr {
     let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     LikeExpr::new(format!("%{escaped}%")).escape('\\')
 }

@@ -1,17 +1,20 @@
 //! Rows of device profiles. A profile that is renamed renames the type of its devices with it.
 
 use sea_orm::{
-    ActiveModelBehavior, ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey,
-    DeriveRelation, EntityTrait, EnumIter, PaginatorTrait, PrimaryKeyTrait, QueryFilter, QuerySelect, sea_query::Expr,
+    ActiveModelBehavior, ActiveModelTrait,
+    ActiveValue::Set,
+    ColumnTrait, Condition, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey, DeriveRelation, EntityTrait, EnumIter,
+    PaginatorTrait, PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, Query},
 };
 use uuid::Uuid;
 
 use crate::{
-    domain::{DeviceProfile, EntityKind, Page, PageLink},
+    domain::{DeviceProfile, EntityKind, Page, PageLink, ProvisionType},
     entity::{
         StoreError, Write, device, json,
         page::{self, Listing},
-        unique,
+        rollout, unique,
     },
 };
 
@@ -30,6 +33,17 @@ pub struct Model {
     pub is_default: bool,
     pub chain_id: Option<Uuid>,
     pub profile_data: String,
+    pub transport: String,
+    pub provision: String,
+    pub provision_key: Option<String>,
+    /// Of the authority of a certificate chain: what its certificates name as their issuer.
+    pub provision_issuer: Option<String>,
+    pub image: Option<String>,
+    pub queue: Option<String>,
+    pub dashboard_id: Option<Uuid>,
+    pub edge_chain_id: Option<Uuid>,
+    pub firmware_id: Option<Uuid>,
+    pub software_id: Option<Uuid>,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
@@ -39,11 +53,34 @@ impl ActiveModelBehavior for ActiveModel {}
 
 impl From<Model> for DeviceProfile {
     fn from(row: Model) -> Self {
-        let Model { id, created_ms, version, tenant_id: tenant, name, description, is_default, chain_id: chain, .. } = row;
-        let profile_data = json(&row.profile_data);
-        Self { id, created_ms, version, tenant, name, description, is_default, chain, profile_data }
+        Self {
+            id: row.id,
+            created_ms: row.created_ms,
+            version: row.version,
+            tenant: row.tenant_id,
+            name: row.name,
+            description: row.description,
+            image: row.image,
+            is_default: row.is_default,
+            chain: row.chain_id,
+            transport: row.transport,
+            provision: ProvisionType::parse(&row.provision).unwrap_or_default(),
+            provision_key: row.provision_key,
+            queue: row.queue,
+            dashboard: row.dashboard_id,
+            edge_chain: row.edge_chain_id,
+            firmware: row.firmware_id,
+            software: row.software_id,
+            profile_data: json(&row.profile_data),
+        }
     }
 }
+
+/// Names in one list.
+const NAMES_MAX: u64 = 10_000;
+const UNIQUE: &[(&str, &str)] = &[("provision_key", "provisionDeviceKey"), ("search", "name")];
+/// Profiles that are tried for one issuer: several tenants may trust the same.
+const AUTHORITIES_MAX: u64 = 16;
 
 fn row(profile: &DeviceProfile, revision: i64) -> ActiveModel {
     ActiveModel {
@@ -58,6 +95,16 @@ fn row(profile: &DeviceProfile, revision: i64) -> ActiveModel {
         is_default: Set(profile.is_default),
         chain_id: Set(profile.chain),
         profile_data: Set(profile.profile_data.to_string()),
+        transport: Set(profile.transport.clone()),
+        provision: Set(profile.provision.name().to_owned()),
+        provision_key: Set(profile.provision_key.clone()),
+        provision_issuer: Set(profile.authority().and_then(|authority| authority.subject_digest())),
+        image: Set(profile.image.clone()),
+        queue: Set(profile.queue.clone()),
+        dashboard_id: Set(profile.dashboard),
+        edge_chain_id: Set(profile.edge_chain),
+        firmware_id: Set(profile.firmware),
+        software_id: Set(profile.software),
     }
 }
 
@@ -93,6 +140,43 @@ pub async fn names(db: &impl ConnectionTrait, ids: Vec<Uuid>) -> Result<Vec<(Uui
     Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
 }
 
+/// The profile of this provisioning key, of any tenant.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_provision_key(db: &impl ConnectionTrait, key: &str) -> Result<Option<DeviceProfile>, StoreError> {
+    Ok(Entity::find().filter(Column::ProvisionKey.eq(key)).one(db).await?.map(DeviceProfile::from))
+}
+
+/// The profiles, of any tenant, whose authority has one of these fingerprints, or one of these names.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_authority(
+    db: &impl ConnectionTrait,
+    fingerprints: Vec<String>,
+    issuers: Vec<String>,
+) -> Result<Vec<DeviceProfile>, StoreError> {
+    let known = Condition::any().add(Column::ProvisionKey.is_in(fingerprints)).add(Column::ProvisionIssuer.is_in(issuers));
+    let of_chains = Entity::find().filter(Column::Provision.eq(ProvisionType::CertificateChain.name()));
+    let rows = of_chains.filter(known).order_by_asc(Column::Id).limit(AUTHORITIES_MAX).all(db).await?;
+    Ok(rows.into_iter().map(DeviceProfile::from).collect())
+}
+
+/// The ids and names of the tenant's profiles, in the order of their names; with `in_use` only of those that devices have.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn listed(db: &impl ConnectionTrait, tenant: Uuid, in_use: bool) -> Result<Vec<(Uuid, String)>, StoreError> {
+    let mut select = Entity::find().filter(Column::TenantId.eq(tenant));
+    if in_use {
+        let used = Query::select().column(device::Column::ProfileId).from(device::Entity).distinct().to_owned();
+        select = select.filter(Column::Id.in_subquery(used));
+    }
+    let names = select.select_only().column(Column::Id).column(Column::Name).order_by_asc(Column::Search).limit(NAMES_MAX);
+    Ok(names.into_tuple().all(db).await?)
+}
+
 /// How many devices have this profile.
 ///
 /// # Errors
@@ -102,21 +186,21 @@ pub async fn devices(db: &impl ConnectionTrait, id: Uuid) -> Result<u64, StoreEr
 }
 
 /// # Errors
-/// [`StoreError::Duplicate`] for the name.
+/// [`StoreError::Duplicate`] for the name or the provisioning key.
 pub async fn insert(write: &mut Write, profile: &DeviceProfile) -> Result<(), StoreError> {
     let revision = write.changed(EntityKind::DeviceProfile, profile.id, false).await?;
     let done = Entity::insert(row(profile, revision)).exec_without_returning(write.db()).await;
-    done.map(|_| ()).map_err(unique(EntityKind::DeviceProfile, &[("search", "name")]))
+    done.map(|_| ()).map_err(unique(EntityKind::DeviceProfile, UNIQUE))
 }
 
 /// With `renamed`, every device of the profile changes its type too.
 ///
 /// # Errors
-/// [`StoreError::Duplicate`] for the name.
+/// [`StoreError::Duplicate`] for the name or the provisioning key.
 pub async fn update(write: &mut Write, profile: &DeviceProfile, renamed: bool) -> Result<(), StoreError> {
     let revision = write.changed(EntityKind::DeviceProfile, profile.id, false).await?;
     let done = row(profile, revision).update(write.db()).await;
-    done.map(|_| ()).map_err(unique(EntityKind::DeviceProfile, &[("search", "name")]))?;
+    done.map(|_| ()).map_err(unique(EntityKind::DeviceProfile, UNIQUE))?;
     if !renamed {
         return Ok(());
     }
@@ -142,15 +226,29 @@ pub async fn update(write: &mut Write, profile: &DeviceProfile, renamed: bool) -
 /// [`StoreError`].
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     write.changed(EntityKind::DeviceProfile, id, true).await?;
+    rollout::delete_of_profile(write, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
 }
 
 /// # Errors
 /// [`StoreError`].
-pub async fn page(db: &impl ConnectionTrait, tenant: Uuid, link: &PageLink) -> Result<Page<DeviceProfile>, StoreError> {
-    let sort = [("createdTime", Column::CreatedMs), ("name", Column::Search)];
+pub async fn page(
+    db: &impl ConnectionTrait,
+    tenant: Uuid,
+    transport: Option<&str>,
+    link: &PageLink,
+) -> Result<Page<DeviceProfile>, StoreError> {
+    let sort = [
+        ("createdTime", Column::CreatedMs),
+        ("name", Column::Search),
+        ("transportType", Column::Transport),
+        ("description", Column::Description),
+    ];
     let listing = Listing { id: Column::Id, search: Column::Search, sort: &sort };
-    let select = Entity::find().filter(Column::TenantId.eq(tenant));
+    let mut select = Entity::find().filter(Column::TenantId.eq(tenant));
+    if let Some(transport) = transport {
+        select = select.filter(Column::Transport.eq(transport));
+    }
     Ok(page::page(db, select, listing, link).await?.map(DeviceProfile::from))
 }

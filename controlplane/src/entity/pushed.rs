@@ -1,16 +1,24 @@
 //! What data planes are told about rows: by id for the log, in keyset pages for full state. Never opens a long transaction.
 
+use std::collections::HashMap;
+
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use crate::{
-    domain::EntityKind,
-    entity::{StoreError, chain, credential, device, profile, tenant},
+    domain::{ACCESS_TOKEN, EntityKind, MqttTransport, TransportLimits, is_gateway, mqtt_of, unhex},
+    entity::{StoreError, chain, credential, device, json, meta, profile, tenant, tenant_profile},
 };
 
 /// The kinds data planes know, what others refer to first.
-pub const KINDS: [EntityKind; 5] =
-    [EntityKind::Tenant, EntityKind::RuleChain, EntityKind::DeviceProfile, EntityKind::Device, EntityKind::Credential];
+pub const KINDS: [EntityKind; 6] = [
+    EntityKind::Installation,
+    EntityKind::Tenant,
+    EntityKind::RuleChain,
+    EntityKind::DeviceProfile,
+    EntityKind::Device,
+    EntityKind::Credential,
+];
 
 /// A row with its own revision.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,19 +28,37 @@ pub struct Pushed {
     pub body: Body,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Body {
-    Tenant { title: String },
+    Installation { credential_key: Vec<u8> },
+    Tenant { title: String, limits: TransportLimits },
     Chain { tenant: Uuid, name: String, root: bool, metadata: String },
-    Profile { tenant: Uuid, name: String, chain: Option<Uuid> },
-    Device { tenant: Uuid, profile: Uuid, name: String, kind: String },
-    Credential { device: Uuid, token: String },
+    Profile { tenant: Uuid, name: String, chain: Option<Uuid>, mqtt: Option<MqttTransport> },
+    Device { tenant: Uuid, profile: Uuid, name: String, kind: String, gateway: bool },
+    Credential { device: Uuid, shown: Known },
+}
+
+/// How data planes know what a device shows.
+#[derive(Clone, PartialEq, Eq)]
+#[expect(missing_debug_implementations, reason = "a token is nobody's to print")]
+pub enum Known {
+    /// By its SHA-256.
+    Token(String),
+    By(Vec<u8>),
+}
+
+/// Names nothing secret.
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.kind().name())
+    }
 }
 
 impl Body {
     #[must_use]
     pub fn kind(&self) -> EntityKind {
         match self {
+            Self::Installation { .. } => EntityKind::Installation,
             Self::Tenant { .. } => EntityKind::Tenant,
             Self::Chain { .. } => EntityKind::RuleChain,
             Self::Profile { .. } => EntityKind::DeviceProfile,
@@ -46,12 +72,6 @@ fn pushed(revision: i64, id: Uuid, body: Body) -> Pushed {
     Pushed { revision: u64::try_from(revision).unwrap_or(0), id, body }
 }
 
-impl From<tenant::Model> for Pushed {
-    fn from(row: tenant::Model) -> Self {
-        pushed(row.revision, row.id, Body::Tenant { title: row.title })
-    }
-}
-
 impl From<chain::Model> for Pushed {
     fn from(row: chain::Model) -> Self {
         let chain::Model { tenant_id: tenant, name, root, metadata, .. } = row;
@@ -61,23 +81,55 @@ impl From<chain::Model> for Pushed {
 
 impl From<profile::Model> for Pushed {
     fn from(row: profile::Model) -> Self {
+        let mqtt = mqtt_of(&row.transport, &json(&row.profile_data));
         let profile::Model { tenant_id: tenant, name, chain_id: chain, .. } = row;
-        pushed(row.revision, row.id, Body::Profile { tenant, name, chain })
+        pushed(row.revision, row.id, Body::Profile { tenant, name, chain, mqtt })
     }
 }
 
 impl From<device::Model> for Pushed {
     fn from(row: device::Model) -> Self {
+        // Most say nothing of it, and a full state has all devices.
+        let gateway = row.additional_info.contains("gateway") && is_gateway(&json(&row.additional_info));
         let device::Model { tenant_id: tenant, profile_id: profile, name, kind, .. } = row;
-        pushed(row.revision, row.id, Body::Device { tenant, profile, name, kind })
+        pushed(row.revision, row.id, Body::Device { tenant, profile, name, kind, gateway })
     }
 }
 
 impl From<credential::Model> for Pushed {
     fn from(row: credential::Model) -> Self {
-        let credential::Model { device_id: device, token, .. } = row;
-        pushed(row.revision, row.id, Body::Credential { device, token })
+        let shown = if row.kind == ACCESS_TOKEN {
+            Known::Token(row.credentials_id)
+        } else {
+            Known::By(row.lookup.as_deref().and_then(unhex).unwrap_or_default())
+        };
+        pushed(row.revision, row.id, Body::Credential { device: row.device_id, shown })
     }
+}
+
+/// Tenants with the limits of their profiles, in two queries whatever their number.
+async fn tenants(db: &impl ConnectionTrait, rows: Vec<tenant::Model>) -> Result<Vec<Pushed>, StoreError> {
+    let mut profiles: Vec<Uuid> = rows.iter().map(|row| row.profile_id).collect();
+    profiles.sort_unstable();
+    profiles.dedup();
+    let profiles = tenant_profile::by_ids(db, profiles).await?;
+    let limits: HashMap<Uuid, TransportLimits> =
+        profiles.into_iter().map(|profile| (profile.id, TransportLimits::of(&profile.profile_data))).collect();
+    let body = |row: tenant::Model| {
+        let limits = limits.get(&row.profile_id).cloned().unwrap_or_default();
+        pushed(row.revision, row.id, Body::Tenant { title: row.title, limits })
+    };
+    Ok(rows.into_iter().map(body).collect())
+}
+
+/// The one row that is no table's.
+async fn installation(db: &impl ConnectionTrait) -> Result<Vec<Pushed>, StoreError> {
+    let key = meta::get(db, meta::CREDENTIAL_KEY).await?;
+    let missing = || StoreError::Corrupt { table: "meta", rule: "there is no credential key".to_owned() };
+    let credential_key = key.as_deref().and_then(unhex).ok_or_else(missing)?;
+    let revision = meta::get(db, meta::CREDENTIAL_KEY_REVISION).await?;
+    let revision = revision.and_then(|text| text.parse().ok()).unwrap_or(0);
+    Ok(vec![pushed(revision, Uuid::nil(), Body::Installation { credential_key })])
 }
 
 macro_rules! by_ids {
@@ -103,12 +155,20 @@ macro_rules! after {
 /// [`StoreError`].
 pub async fn by_ids(db: &impl ConnectionTrait, kind: EntityKind, ids: Vec<Uuid>) -> Result<Vec<Pushed>, StoreError> {
     Ok(match kind {
-        EntityKind::Tenant => by_ids!(db, tenant, ids),
+        EntityKind::Installation => installation(db).await?,
+        EntityKind::Tenant => {
+            let rows = tenant::Entity::find().filter(tenant::Column::Id.is_in(ids)).all(db).await?;
+            tenants(db, rows).await?
+        }
         EntityKind::RuleChain => by_ids!(db, chain, ids),
         EntityKind::DeviceProfile => by_ids!(db, profile, ids),
         EntityKind::Device => by_ids!(db, device, ids),
         EntityKind::Credential => by_ids!(db, credential, ids),
-        EntityKind::Customer | EntityKind::User => Vec::new(),
+        EntityKind::Customer
+        | EntityKind::User
+        | EntityKind::TenantProfile
+        | EntityKind::OtaPackage
+        | EntityKind::Rpc => Vec::new(),
     })
 }
 
@@ -118,12 +178,24 @@ pub async fn by_ids(db: &impl ConnectionTrait, kind: EntityKind, ids: Vec<Uuid>)
 /// [`StoreError`].
 pub async fn after(db: &impl ConnectionTrait, kind: EntityKind, id: Option<Uuid>, limit: u64) -> Result<Vec<Pushed>, StoreError> {
     Ok(match kind {
-        EntityKind::Tenant => after!(db, tenant, id, limit),
+        EntityKind::Installation if id.is_none() => installation(db).await?,
+        EntityKind::Installation => Vec::new(),
+        EntityKind::Tenant => {
+            let mut select = tenant::Entity::find();
+            if let Some(after) = id {
+                select = select.filter(tenant::Column::Id.gt(after));
+            }
+            tenants(db, select.order_by_asc(tenant::Column::Id).limit(limit).all(db).await?).await?
+        }
         EntityKind::RuleChain => after!(db, chain, id, limit),
         EntityKind::DeviceProfile => after!(db, profile, id, limit),
         EntityKind::Device => after!(db, device, id, limit),
         EntityKind::Credential => after!(db, credential, id, limit),
-        EntityKind::Customer | EntityKind::User => Vec::new(),
+        EntityKind::Customer
+        | EntityKind::User
+        | EntityKind::TenantProfile
+        | EntityKind::OtaPackage
+        | EntityKind::Rpc => Vec::new(),
     })
 }
 
@@ -132,7 +204,7 @@ pub async fn after(db: &impl ConnectionTrait, kind: EntityKind, id: Option<Uuid>
 /// # Errors
 /// [`StoreError`].
 pub async fn count(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
-    Ok(tenant::Entity::find().count(db).await?
+    Ok(1 + tenant::Entity::find().count(db).await?
         + chain::Entity::find().count(db).await?
         + profile::Entity::find().count(db).await?
         + device::Entity::find().count(db).await?

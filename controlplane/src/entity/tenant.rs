@@ -26,6 +26,7 @@ pub struct Model {
     pub title: String,
     pub search: String,
     pub region: Option<String>,
+    pub profile_id: Uuid,
     pub contact: String,
     pub additional_info: String,
 }
@@ -37,9 +38,9 @@ impl ActiveModelBehavior for ActiveModel {}
 
 impl From<Model> for Tenant {
     fn from(row: Model) -> Self {
-        let Model { id, created_ms, version, title, region, .. } = row;
-        let additional_info = json(&row.additional_info);
-        Self { id, created_ms, version, title, region, contact: contact::from_text(&row.contact), additional_info }
+        let Model { id, created_ms, version, title, region, profile_id: profile, .. } = row;
+        let (contact, additional_info) = (contact::from_text(&row.contact), json(&row.additional_info));
+        Self { id, created_ms, version, title, region, profile, contact, additional_info }
     }
 }
 
@@ -52,6 +53,7 @@ fn row(tenant: &Tenant, revision: i64) -> ActiveModel {
         title: Set(tenant.title.clone()),
         search: Set(tenant.title.to_lowercase()),
         region: Set(tenant.region.clone()),
+        profile_id: Set(tenant.profile),
         contact: Set(contact::to_text(&tenant.contact)),
         additional_info: Set(tenant.additional_info.to_string()),
     }

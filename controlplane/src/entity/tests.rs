@@ -1,6 +1,8 @@
 //! The store on SQLite, and the same on PostgreSQL when `TIDEGATE_TEST_POSTGRES` names a server (a URL whose user may create
 //! databases); otherwise that half is skipped and says so.
 
+mod identity;
+
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, Statement};
@@ -8,9 +10,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    domain::{Contact, Credential, Device, DeviceFilter, DeviceProfile, EntityKind, PageLink, Tenant},
+    domain::{
+        Contact, Credential, CredentialDraft, DEFAULT_TENANT_PROFILE, DEFAULT_TRANSPORT, Device, DeviceFilter, DeviceProfile,
+        EntityKind, PageLink, ProvisionType, Shown, Tenant, TenantProfile, TransportLimits,
+    },
     entity::{
-        Author, Store, StoreError, audit, cascade, change_log, credential, customer, device, meta, profile, pushed, tenant, user,
+        Author, Store, StoreError, audit, cascade, change_log, credential, customer, device, meta, profile, pushed, tenant,
+        tenant_profile, user,
     },
 };
 
@@ -59,6 +65,7 @@ pub(crate) fn a_tenant(title: &str) -> Tenant {
         version: 1,
         title: title.to_owned(),
         region: None,
+        profile: DEFAULT_TENANT_PROFILE,
         contact: Contact { city: Some("Kyiv".to_owned()), ..Contact::default() },
         additional_info: json!({"description": "x"}),
     }
@@ -72,8 +79,17 @@ pub(crate) fn a_profile(tenant: Uuid, name: &str) -> DeviceProfile {
         tenant,
         name: name.to_owned(),
         description: None,
+        image: None,
         is_default: true,
         chain: None,
+        transport: DEFAULT_TRANSPORT.to_owned(),
+        provision: ProvisionType::Disabled,
+        provision_key: None,
+        queue: None,
+        dashboard: None,
+        edge_chain: None,
+        firmware: None,
+        software: None,
         profile_data: json!(null),
     }
 }
@@ -89,13 +105,17 @@ pub(crate) fn a_device(profile: &DeviceProfile, name: &str) -> Device {
         kind: profile.name.clone(),
         label: None,
         profile: profile.id,
+        provisioned: false,
+        firmware: None,
+        software: None,
         additional_info: json!({}),
     }
 }
 
 pub(crate) fn a_credential(device: &Device, token: &str) -> Credential {
     let (tenant, device) = (device.tenant, device.id);
-    Credential { id: Uuid::now_v7(), created_ms: NOW, version: 1, tenant, device, token: token.to_owned() }
+    let shown = Shown::Token(token.to_owned());
+    Credential { id: Uuid::now_v7(), created_ms: NOW, version: 1, tenant, device, shown }
 }
 
 pub(crate) async fn save_tenant(store: &Store, tenant: &Tenant) -> Result<u64, StoreError> {
@@ -224,7 +244,7 @@ async fn deleting_a_tenant_logs_each_row_that_goes() {
             assert!(device::find(store.reader(), tenant.id, device.id).await.unwrap().is_none());
         }
         assert!(tenant::find(store.reader(), kept.id).await.unwrap().is_some());
-        assert_eq!(pushed::count(store.reader()).await.unwrap(), 4);
+        assert_eq!(pushed::count(store.reader()).await.unwrap(), 5);
     })
     .await;
 }
@@ -329,5 +349,5 @@ async fn a_database_keeps_its_epoch_and_key() {
     let other = sqlite(LOG).await;
     assert_ne!(other.store.epoch(), epoch);
     assert!(!user::any(other.store.reader()).await.unwrap());
-    assert!(customer::titles(other.store.reader(), vec![epoch]).await.unwrap().is_empty());
+    assert!(customer::by_ids(other.store.reader(), vec![epoch]).await.unwrap().is_empty());
 }

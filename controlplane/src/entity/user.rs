@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey,
-    DeriveRelation, EntityTrait, EnumIter, PrimaryKeyTrait, QueryFilter,
+    DeriveRelation, EntityTrait, EnumIter, PaginatorTrait, PrimaryKeyTrait, QueryFilter,
 };
 use uuid::Uuid;
 
@@ -146,6 +146,14 @@ pub async fn by_activation(db: &impl ConnectionTrait, token: &str) -> Result<Opt
 /// [`StoreError`].
 pub async fn any(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
     Ok(Entity::find().one(db).await?.is_some())
+}
+
+/// How many users a tenant has.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn count(db: &impl ConnectionTrait, tenant: Uuid) -> Result<u64, StoreError> {
+    Ok(Entity::find().filter(Column::TenantId.eq(tenant)).count(db).await?)
 }
 
 /// # Errors

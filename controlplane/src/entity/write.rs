@@ -4,6 +4,7 @@
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, sea_query::Expr, sea_query::ExprTrait,
 };
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -128,20 +129,16 @@ impl Write {
         ids: &[Uuid],
         tenant: Option<Uuid>,
     ) -> Result<(), StoreError> {
-        let line = |id: &Uuid| audit::ActiveModel {
-            id: Set(Uuid::now_v7()),
-            created_ms: Set(self.now_ms),
-            tenant_id: Set(tenant),
-            user_id: Set(self.author.user),
-            user_name: Set(self.author.name.clone()),
-            action: Set(action.name().to_owned()),
-            entity_type: Set(kind.name().to_owned()),
-            entity_id: Set(*id),
-        };
-        for ids in ids.chunks(ROWS_PER_INSERT_MAX) {
-            audit::Entity::insert_many(ids.iter().map(line)).exec_without_returning(&self.tx).await?;
-        }
+        self.record(&audit::Deed { action, kind, ids, tenant, data: Value::Null }).await?;
         Ok(())
+    }
+
+    /// One line for each entity of the deed; returns their ids.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn record(&mut self, deed: &audit::Deed<'_>) -> Result<Vec<Uuid>, StoreError> {
+        audit::append(self, &self.author, deed).await
     }
 
     /// Makes it durable. Returns the last revision of this write, `None` when data planes need nothing of it.

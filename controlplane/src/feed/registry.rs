@@ -34,6 +34,8 @@ pub struct Instance {
     pub instance_id: String,
     /// Where its Query service is, e.g. `http://127.0.0.1:7071`.
     pub query_endpoint: String,
+    /// Where its devices are served over HTTP, e.g. `http://127.0.0.1:8081`; empty: nowhere.
+    pub device_endpoint: String,
     pub shards: u32,
     pub version: String,
     pub connected: bool,

@@ -68,8 +68,10 @@ async fn a_new_instance_gets_everything_then_what_changes() {
         let feed = feed(store).await;
         let mut follower = feed.follow("", 0);
         let (changes, revision) = full(&mut follower).await;
-        assert_eq!(changes.len(), 6, "a tenant, a profile, two devices, two credentials");
-        assert_eq!(ids(&changes)[0], tenant.id, "what others refer to comes first");
+        assert_eq!(changes.len(), 7, "the installation, a tenant, a profile, two devices, two credentials");
+        assert_eq!(ids(&changes)[..2], [Uuid::nil(), tenant.id], "what others refer to comes first");
+        let Some(Body::Installation(installation)) = &changes[0].body else { panic!("{:?}", changes[0]) };
+        assert_eq!(installation.credential_key, store.credential_key());
         assert_eq!(revision, 6);
         let tokens = changes.iter().filter_map(|change| match &change.body {
             Some(Body::Credential(credential)) => Some(credential.token_sha256.len()),
@@ -151,6 +153,8 @@ async fn a_full_state_includes_what_is_written_meanwhile() {
         let mut follower = feed.follow("", 0);
         assert!(matches!(next(&mut follower).await, Kind::FullBegin(_)));
         // Tenants are on their way already; now one of them goes, with everything of it, and another comes.
+        let first = batch(&mut follower).await;
+        assert_eq!(ids(&first.changes), [Uuid::nil()], "the installation");
         let first = batch(&mut follower).await;
         assert_eq!(ids(&first.changes), [tenant.id]);
         let mut write = store.write(Author::system(), NOW).await.unwrap();
@@ -246,7 +250,7 @@ async fn big_states_come_in_bounded_frames() {
         write.commit().await.unwrap();
         let feed = feed(store).await;
         let (changes, revision) = full(&mut feed.follow("", 0)).await;
-        assert_eq!((changes.len(), revision), (1_203, 1_203));
+        assert_eq!((changes.len(), revision), (1_204, 1_203));
         let mut follower = feed.follow(&store.epoch().to_string(), 1);
         let mut sizes = Vec::new();
         for _ in 0..3 {
@@ -261,6 +265,7 @@ pub(crate) fn an_instance(id: &str) -> Instance {
     Instance {
         instance_id: id.to_owned(),
         query_endpoint: "http://127.0.0.1:1".to_owned(),
+        device_endpoint: String::new(),
         shards: 1,
         version: "0".to_owned(),
         connected: false,

@@ -1,33 +1,40 @@
-//! Rows and log entries as the messages of `config.proto`. The access token itself never leaves: only its SHA-256 does.
+//! Rows and log entries as the messages of `config.proto`. What a device shows never leaves: only its hash does.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use schemas::generated::config as wire;
 use uuid::Uuid;
 
 use crate::{
-    domain::EntityKind,
-    entity::pushed::{Body, Pushed},
+    domain::{EntityKind, MqttTransport, TransportLimits},
+    entity::pushed::{Body, Known, Pushed},
 };
 
 pub(super) fn change(row: Pushed) -> wire::Change {
     let body = match row.body {
-        Body::Tenant { title } => wire::change::Body::Tenant(wire::Tenant { name: title, limits: None }),
+        Body::Installation { credential_key } => wire::change::Body::Installation(wire::Installation { credential_key }),
+        Body::Tenant { title, limits: said } => {
+            wire::change::Body::Tenant(wire::Tenant { name: title, limits: Some(limits(said)) })
+        }
         Body::Chain { tenant, name, root, metadata } => {
             wire::change::Body::Chain(wire::RuleChain { tenant_id: bytes(tenant), name, root, metadata })
         }
-        Body::Profile { tenant, name, chain } => wire::change::Body::Profile(wire::DeviceProfile {
+        Body::Profile { tenant, name, chain, mqtt: said } => wire::change::Body::Profile(wire::DeviceProfile {
             tenant_id: bytes(tenant),
             name,
             rule_chain_id: chain.map(bytes).unwrap_or_default(),
-            mqtt: None,
+            mqtt: said.map(mqtt),
         }),
-        Body::Device { tenant, profile, name, kind } => {
-            wire::change::Body::Device(wire::Device { tenant_id: bytes(tenant), profile_id: bytes(profile), name, r#type: kind, gateway: false })
+        Body::Device { tenant, profile, name, kind, gateway } => {
+            let (tenant_id, profile_id) = (bytes(tenant), bytes(profile));
+            wire::change::Body::Device(wire::Device { tenant_id, profile_id, name, r#type: kind, gateway })
         }
-        Body::Credential { device, token } => wire::change::Body::Credential(wire::Credential {
-            device_id: bytes(device),
-            token_sha256: digest(&SHA256, token.as_bytes()).as_ref().to_vec(),
-        }),
+        Body::Credential { device, shown } => {
+            let token_sha256 = match shown {
+                Known::Token(token) => digest(&SHA256, token.as_bytes()).as_ref().to_vec(),
+                Known::By(lookup) => lookup,
+            };
+            wire::change::Body::Credential(wire::Credential { device_id: bytes(device), token_sha256 })
+        }
     };
     wire::Change { revision: row.revision, id: bytes(row.id), body: Some(body) }
 }
@@ -40,10 +47,38 @@ pub(super) fn deleted(revision: u64, kind: EntityKind, id: Uuid) -> Option<wire:
         EntityKind::DeviceProfile => wire::EntityKind::DeviceProfile,
         EntityKind::Device => wire::EntityKind::Device,
         EntityKind::Credential => wire::EntityKind::Credential,
-        EntityKind::Customer | EntityKind::User => return None,
+        EntityKind::Installation => wire::EntityKind::Installation,
+        EntityKind::Customer
+        | EntityKind::User
+        | EntityKind::TenantProfile
+        | EntityKind::OtaPackage
+        | EntityKind::Rpc => return None,
     };
     let body = wire::change::Body::Deleted(wire::Deleted { kind: kind.into() });
     Some(wire::Change { revision, id: bytes(id), body: Some(body) })
+}
+
+fn limits(limits: TransportLimits) -> wire::Limits {
+    let TransportLimits { rates, connections_max } = limits;
+    let [tenant, device, gateway, gateway_device] = rates.map(|[messages, telemetry_messages, telemetry_data_points]| {
+        Some(wire::RateLimits { messages, telemetry_messages, telemetry_data_points })
+    });
+    wire::Limits { tenant, device, gateway, gateway_device, connections_max }
+}
+
+fn mqtt(mqtt: MqttTransport) -> wire::MqttTransport {
+    wire::MqttTransport {
+        telemetry_topic: mqtt.telemetry_topic,
+        attributes_topic: mqtt.attributes_topic,
+        attributes_subscribe_topic: mqtt.attributes_subscribe_topic,
+        protobuf: mqtt.protobuf,
+        telemetry_schema: mqtt.telemetry_schema,
+        attributes_schema: mqtt.attributes_schema,
+        rpc_request_schema: mqtt.rpc_request_schema,
+        rpc_response_schema: mqtt.rpc_response_schema,
+        json_compatible: mqtt.json_compatible,
+        json_downlinks: mqtt.json_downlinks,
+    }
 }
 
 fn bytes(id: Uuid) -> Vec<u8> {

@@ -2,9 +2,15 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use schemas::generated::config::{
-    Applied, Batch, FeedFrame, Hello, InstanceFrame, Refusal, change::Body, feed_client::FeedClient, feed_frame::Kind,
-    instance_frame::Kind as FromInstance,
+use schemas::generated::{
+    config::{
+        Applied, Batch, FeedFrame, Hello, InstanceFrame, Refusal, change::Body, feed_client::FeedClient, feed_frame::Kind,
+        instance_frame::Kind as FromInstance,
+    },
+    registry::{
+        CertificateRequest, ChildRequest, ClaimRequest, PackageRequest, ProvisionRequest, child_reply::Outcome,
+        registry_client::RegistryClient,
+    },
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -13,7 +19,7 @@ use tonic::{Code, Request, Status, Streaming, transport::Channel};
 use crate::{
     access::Caller,
     app::tests::settings,
-    domain::DeviceDraft,
+    domain::{CredentialDraft, DeviceDraft},
     error::StartError,
     start::{Running, start},
 };
@@ -78,6 +84,7 @@ async fn follow(running: &Running, epoch: &str, revision: u64) -> Line {
         query_endpoint: "http://127.0.0.1:7071".to_owned(),
         shards: 2,
         version: "0.1.0".to_owned(),
+        device_endpoint: String::new(),
     };
     line.say(FromInstance::Hello(hello)).await;
     line
@@ -122,7 +129,7 @@ async fn a_write_answers_when_the_data_plane_has_it() {
     line.applied(&epoch, revision, Vec::new()).await;
     let write = tokio::spawn({
         let (app, admin) = (app.clone(), admin.clone());
-        async move { app.save_device(&admin, a_device("pump"), Some("PUMP")).await }
+        async move { app.save_device(&admin, a_device("pump"), Some(CredentialDraft::Token("PUMP".to_owned()))).await }
     });
     let batch = line.batch().await;
     assert!(batch.revision > revision);
@@ -167,6 +174,86 @@ async fn a_line_that_breaks_is_resumed() {
     running.app().save_device(&admin, a_device("later"), None).await.unwrap();
     assert_eq!(newer.batch().await.revision, batch.revision + 2);
     assert_eq!(running.app().registry().instances().len(), 1);
+    running.drain().await;
+}
+
+type Asking = RegistryClient<Channel>;
+
+async fn registry(running: &Running) -> Asking {
+    RegistryClient::connect(format!("http://{}", running.grpc)).await.unwrap()
+}
+
+fn asked<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn only_the_join_token_may_ask() {
+    let (_directory, running, _) = demo().await;
+    let mut asking = registry(&running).await;
+    for token in ["", "wrong", "JOIN"] {
+        let refusals = [
+            asking.child(asked(token, ChildRequest::default())).await.map(drop),
+            asking.provision(asked(token, ProvisionRequest::default())).await.map(drop),
+            asking.certificate(asked(token, CertificateRequest::default())).await.map(drop),
+            asking.claim(asked(token, ClaimRequest::default())).await.map(drop),
+            asking.package(asked(token, PackageRequest::default())).await.map(drop),
+        ];
+        for refused in refusals {
+            assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated, "{token}");
+        }
+    }
+    let refused = asking.child(asked("join", ChildRequest { gateway_id: vec![1], ..ChildRequest::default() })).await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    let refused = asking.claim(asked("join", ClaimRequest::default())).await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    let refused = asking.provision(asked("join", ProvisionRequest { payload: vec![b' '; 65_537] })).await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    running.drain().await;
+}
+
+/// DESIGN 26: an answer that names a device leaves when the data plane has it.
+#[tokio::test]
+async fn what_is_asked_is_answered_when_it_is_applied() {
+    let (_directory, running, admin) = demo().await;
+    let app = running.app();
+    let draft = DeviceDraft { additional_info: serde_json::json!({"gateway": true}), ..a_device("gate") };
+    let gateway = app.save_device(&admin, draft, None).await.unwrap().value.id.into_bytes().to_vec();
+    let mut line = follow(&running, "", 0).await;
+    let (epoch, revision) = line.full().await;
+    line.applied(&epoch, revision, Vec::new()).await;
+    let mut asking = registry(&running).await;
+    let child =
+        |gateway_id: &[u8]| ChildRequest { gateway_id: gateway_id.to_vec(), name: "child".to_owned(), r#type: String::new() };
+    let question = tokio::spawn({
+        let (mut asking, message) = (asking.clone(), child(&gateway));
+        async move { asking.child(asked("join", message)).await.unwrap().into_inner() }
+    });
+    let batch = line.batch().await;
+    let named = batch.changes.iter().find_map(|change| match &change.body {
+        Some(Body::Device(device)) if device.name == "child" => Some(change.id.clone()),
+        _ => None,
+    });
+    assert!(!question.is_finished(), "it is sent, not applied");
+    line.applied(&epoch, batch.revision, Vec::new()).await;
+    assert_eq!(question.await.unwrap().outcome, named.clone().map(Outcome::DeviceId));
+    let again = asking.child(asked("join", child(&gateway))).await.unwrap().into_inner();
+    assert_eq!(again.outcome, named.clone().map(Outcome::DeviceId));
+    let Some(Outcome::Refused(said)) = asking.child(asked("join", child(&named.unwrap()))).await.unwrap().into_inner().outcome
+    else {
+        panic!("a child is no gateway")
+    };
+    assert!(said.contains("is no gateway"), "{said}");
+    let unknown = asking.certificate(asked("join", CertificateRequest { chain: vec![vec![0]] })).await.unwrap().into_inner();
+    assert!(unknown.device_id.is_empty());
+    let nobody = asking.provision(asked("join", ProvisionRequest { payload: b"{}".to_vec() })).await.unwrap().into_inner();
+    assert_eq!(nobody.payload, br#"{"errorMsg":"Provision data was not found!","status":"NOT_FOUND"}"#);
+    let claim = |secret: &str| ClaimRequest { device_id: gateway.clone(), secret_key: secret.to_owned(), duration_ms: 0 };
+    assert_eq!(asking.claim(asked("join", claim("s"))).await.unwrap().into_inner().refused, "");
+    let refused = asking.claim(asked("join", claim(&"s".repeat(256)))).await.unwrap().into_inner().refused;
+    assert!(refused.contains("secretKey: \"***\""), "{refused}");
     running.drain().await;
 }
 

@@ -5,7 +5,6 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use futures_util::{StreamExt, stream};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -24,8 +23,6 @@ use crate::{
 
 /// Devices one request may name.
 const NAMED_MAX: usize = 1_000;
-/// Questions to the data plane under way for one list.
-const QUESTIONS_MAX: usize = 16;
 
 pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
     OpenApiRouter::new()
@@ -33,6 +30,7 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(list_infos))
         .routes(routes!(named))
         .routes(routes!(assign))
+        .routes(routes!(publish))
         .routes(routes!(unassign))
         .routes(routes!(unassign_from))
         .routes(routes!(of_customer))
@@ -98,6 +96,17 @@ async fn assign(
     Ok(Applied::of(web.app.assign_device(&caller, device, customer).await?))
 }
 
+/// Show a device to everybody: assign it to the tenant's public customer.
+#[utoipa::path(post, path = "/api/customer/public/device/{deviceId}", operation_id = "assignDeviceToPublicCustomer",
+    tag = "device", params(("deviceId" = Uuid, Path)), responses((status = 200, body = DeviceShape)))]
+async fn publish(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment(device): Segment<Uuid>,
+) -> Result<Applied<DeviceShape>, Error> {
+    Ok(Applied::of(web.app.publish_device(&caller, device).await?))
+}
+
 /// Take a device from its customer.
 #[utoipa::path(delete, path = "/api/customer/device/{deviceId}", operation_id = "unassignDeviceFromCustomer",
     tag = "device", params(("deviceId" = Uuid, Path)), responses((status = 200, body = DeviceShape)))]
@@ -160,16 +169,10 @@ async fn devices(web: &Web, caller: &Caller, params: &Params, customer: Option<U
     web.app.devices(caller, filter, &params.page()?).await
 }
 
-/// Adds to every device of a page whether it is active, which its shard knows.
+/// Adds to every device of a page whether it is active, which its shard knows: one question for all of them.
 async fn with_activity(web: &Web, page: Page<DeviceInfo>) -> PageShape<DeviceInfoShape> {
     let Page { data, total_pages, total_elements, has_next } = page;
-    let data = stream::iter(data)
-        .map(|info| async move {
-            let active = web.active(&info.device).await;
-            DeviceInfoShape::new(info, active)
-        })
-        .buffered(QUESTIONS_MAX)
-        .collect()
-        .await;
+    let active = web.active(data.iter().map(|info| &info.device)).await;
+    let data = data.into_iter().zip(active).map(|(info, active)| DeviceInfoShape::new(info, active)).collect();
     PageShape::of(Page { data, total_pages, total_elements, has_next }, |shape| shape)
 }

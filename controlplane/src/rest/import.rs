@@ -46,7 +46,8 @@ pub(in crate::rest) struct MappingForm {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = BulkImportColumn)]
 pub(in crate::rest) struct ColumnForm {
-    /// NAME, TYPE, LABEL, DESCRIPTION, IS_GATEWAY or ACCESS_TOKEN.
+    /// NAME, TYPE, LABEL, DESCRIPTION, IS_GATEWAY, ACCESS_TOKEN, X509, MQTT_CLIENT_ID, MQTT_USER_NAME or MQTT_PASSWORD; a line
+    /// may hold one kind of credentials.
     #[schema(example = "NAME")]
     r#type: String,
 }

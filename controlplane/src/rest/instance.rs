@@ -23,6 +23,8 @@ pub(in crate::rest) struct InstanceShape {
     shards: u32,
     /// Where it is asked for attributes and series.
     query_endpoint: String,
+    /// Where its devices are served over HTTP; empty: nowhere.
+    device_endpoint: String,
     /// The newest configuration revision it runs with.
     applied_revision: u64,
     /// What it refused to apply, and why.
@@ -58,6 +60,7 @@ impl From<Instance> for InstanceShape {
             version: instance.version,
             shards: instance.shards,
             query_endpoint: instance.query_endpoint,
+            device_endpoint: instance.device_endpoint,
             applied_revision: instance.applied_revision,
             refused: instance.refused.into_iter().map(Into::into).collect(),
         }

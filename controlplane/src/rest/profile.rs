@@ -14,7 +14,7 @@ use crate::{
         Web,
         answer::{Applied, Paging},
         extract::{Body, Params, Segment, Signed},
-        shape::{IdShape, PageShape, given},
+        shape::{IdShape, NamedShape, PageShape, given},
     },
 };
 
@@ -33,8 +33,9 @@ pub(in crate::rest) struct ProfileShape {
     default: bool,
     #[schema(example = "DEFAULT")]
     r#type: &'static str,
-    #[schema(example = "DEFAULT")]
-    transport_type: &'static str,
+    #[schema(example = "MQTT")]
+    transport_type: String,
+    /// DISABLED, ALLOW_CREATE_NEW_DEVICES, CHECK_PRE_PROVISIONED_DEVICES or X509_CERTIFICATE_CHAIN.
     #[schema(example = "DISABLED")]
     provision_type: &'static str,
     /// Absent: the tenant's root chain.
@@ -53,29 +54,34 @@ pub(in crate::rest) struct ProfileShape {
 impl From<DeviceProfile> for ProfileShape {
     fn from(profile: DeviceProfile) -> Self {
         let profile_data = if profile.profile_data.is_null() { default_profile_data() } else { profile.profile_data };
+        let chain = |id| IdShape::new(EntityKind::RuleChain, id);
         Self {
             id: IdShape::new(EntityKind::DeviceProfile, profile.id),
             created_time: profile.created_ms,
             tenant_id: IdShape::new(EntityKind::Tenant, profile.tenant),
             name: profile.name,
             description: profile.description,
-            image: None,
+            image: profile.image,
             default: profile.is_default,
             r#type: "DEFAULT",
-            transport_type: "DEFAULT",
-            provision_type: "DISABLED",
-            default_rule_chain_id: profile.chain.map(|chain| IdShape::new(EntityKind::RuleChain, chain)),
-            default_dashboard_id: None,
-            default_queue_name: None,
-            provision_device_key: None,
-            firmware_id: None,
-            software_id: None,
-            default_edge_rule_chain_id: None,
+            transport_type: profile.transport,
+            provision_type: profile.provision.name(),
+            default_rule_chain_id: profile.chain.map(chain),
+            default_dashboard_id: profile.dashboard.map(dashboard),
+            default_queue_name: profile.queue,
+            provision_device_key: profile.provision_key,
+            firmware_id: profile.firmware.map(IdShape::of_package),
+            software_id: profile.software.map(IdShape::of_package),
+            default_edge_rule_chain_id: profile.edge_chain.map(chain),
             external_id: None,
             profile_data,
             version: profile.version,
         }
     }
+}
+
+fn dashboard(id: Uuid) -> IdShape {
+    IdShape { entity_type: "DASHBOARD".to_owned(), id }
 }
 
 fn default_profile_data() -> Value {
@@ -99,8 +105,8 @@ pub(in crate::rest) struct ProfileInfoShape {
     default_dashboard_id: Option<IdShape>,
     #[schema(example = "DEFAULT")]
     r#type: &'static str,
-    #[schema(example = "DEFAULT")]
-    transport_type: &'static str,
+    #[schema(example = "MQTT")]
+    transport_type: String,
 }
 
 impl From<DeviceProfile> for ProfileInfoShape {
@@ -109,10 +115,10 @@ impl From<DeviceProfile> for ProfileInfoShape {
             id: IdShape::new(EntityKind::DeviceProfile, profile.id),
             tenant_id: IdShape::new(EntityKind::Tenant, profile.tenant),
             name: profile.name,
-            image: None,
-            default_dashboard_id: None,
+            image: profile.image,
+            default_dashboard_id: profile.dashboard.map(dashboard),
             r#type: "DEFAULT",
-            transport_type: "DEFAULT",
+            transport_type: profile.transport,
         }
     }
 }
@@ -126,8 +132,23 @@ pub(in crate::rest) struct ProfileForm {
     #[schema(example = "Thermometer")]
     name: String,
     description: Option<String>,
+    image: Option<String>,
+    /// Absent: what `profileData` says, or DEFAULT. One this version does not know is kept as data.
+    #[schema(example = "MQTT")]
+    transport_type: Option<String>,
+    /// Absent: what `profileData` says, or DISABLED.
+    #[schema(example = "ALLOW_CREATE_NEW_DEVICES")]
+    provision_type: Option<String>,
+    /// What devices show to be provisioned; made if absent. Of X509_CERTIFICATE_CHAIN it is the authority's fingerprint.
+    provision_device_key: Option<String>,
     /// Where messages of these devices enter; absent: the tenant's root chain.
     default_rule_chain_id: Option<IdShape>,
+    default_dashboard_id: Option<IdShape>,
+    default_queue_name: Option<String>,
+    default_edge_rule_chain_id: Option<IdShape>,
+    firmware_id: Option<IdShape>,
+    software_id: Option<IdShape>,
+    /// `configuration`, `transportConfiguration`, `provisionConfiguration` and `alarms`; what is absent is completed.
     #[serde(default)]
     profile_data: Value,
     version: Option<i64>,
@@ -140,7 +161,16 @@ impl From<ProfileForm> for ProfileDraft {
             version: form.version,
             name: form.name,
             description: form.description,
+            image: form.image,
             chain: given(form.default_rule_chain_id),
+            transport: form.transport_type,
+            provision: form.provision_type,
+            provision_key: form.provision_device_key,
+            queue: form.default_queue_name,
+            dashboard: given(form.default_dashboard_id),
+            edge_chain: given(form.default_edge_rule_chain_id),
+            firmware: given(form.firmware_id),
+            software: given(form.software_id),
             profile_data: form.profile_data,
         }
     }
@@ -152,6 +182,8 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(read, delete))
         .routes(routes!(set_default))
         .routes(routes!(read_default))
+        .routes(routes!(read_info))
+        .routes(routes!(names))
         .routes(routes!(list))
         .routes(routes!(list_infos))
 }
@@ -199,20 +231,42 @@ async fn read_default(State(web): State<Web>, Signed(caller): Signed) -> Result<
     Ok(Json(web.app.default_profile(&caller).await?.into()))
 }
 
+/// Read a device profile, in short.
+#[utoipa::path(get, path = "/api/deviceProfileInfo/{id}", operation_id = "getDeviceProfileInfoById", tag = "device profile",
+    params(("id" = Uuid, Path)), responses((status = 200, body = ProfileInfoShape)))]
+async fn read_info(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment(id): Segment<Uuid>,
+) -> Result<Json<ProfileInfoShape>, Error> {
+    Ok(Json(web.app.profile(&caller, id).await?.into()))
+}
+
+/// The names of the tenant's device profiles, in their order.
+#[utoipa::path(get, path = "/api/deviceProfile/names", operation_id = "getDeviceProfileNames", tag = "device profile",
+    params(("activeOnly" = Option<bool>, Query, description = "Only profiles that devices have")),
+    responses((status = 200, body = Vec<NamedShape>)))]
+async fn names(State(web): State<Web>, Signed(caller): Signed, params: Params) -> Result<Json<Vec<NamedShape>>, Error> {
+    let names = web.app.profile_names(&caller, params.flag("activeOnly")?.unwrap_or(false)).await?;
+    let shapes = names.into_iter().map(|(id, name)| NamedShape::new(EntityKind::DeviceProfile, id, name));
+    Ok(Json(shapes.collect()))
+}
+
 /// A page of the tenant's device profiles.
 #[utoipa::path(get, path = "/api/deviceProfiles", operation_id = "getDeviceProfiles", tag = "device profile",
     params(Paging), responses((status = 200, body = PageShape<ProfileShape>)))]
 async fn list(State(web): State<Web>, Signed(caller): Signed, params: Params) -> Result<Json<PageShape<ProfileShape>>, Error> {
-    Ok(Json(PageShape::of(web.app.profiles(&caller, &params.page()?).await?, Into::into)))
+    Ok(Json(PageShape::of(web.app.profiles(&caller, None, &params.page()?).await?, Into::into)))
 }
 
 /// A page of the tenant's device profiles, in short.
 #[utoipa::path(get, path = "/api/deviceProfileInfos", operation_id = "getDeviceProfileInfos", tag = "device profile",
-    params(Paging), responses((status = 200, body = PageShape<ProfileInfoShape>)))]
+    params(Paging, ("transportType" = Option<String>, Query, description = "Only profiles of this transport")), responses((status = 200, body = PageShape<ProfileInfoShape>)))]
 async fn list_infos(
     State(web): State<Web>,
     Signed(caller): Signed,
     params: Params,
 ) -> Result<Json<PageShape<ProfileInfoShape>>, Error> {
-    Ok(Json(PageShape::of(web.app.profiles(&caller, &params.page()?).await?, Into::into)))
+    let transport = params.text("transportType");
+    Ok(Json(PageShape::of(web.app.profiles(&caller, transport, &params.page()?).await?, Into::into)))
 }

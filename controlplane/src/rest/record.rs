@@ -1,10 +1,14 @@
-//! Writing and deleting attributes and series over HTTP. Answered when durable on the owning shard; never stored here.
+//! Writing and deleting attributes and series over HTTP. Answered when durable on the owning shard and written down in the audit
+//! log; never stored here.
+
+use std::future::Future;
 
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
 use schemas::telemetry::Scope;
+use serde_json::{Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -12,15 +16,40 @@ use crate::{
     access::Caller,
     app::Use,
     domain::Invalid,
+    entity::audit::Action,
     error::Error,
     rest::{
         Web,
         extract::{Params, Raw, Segment, Signed},
-        telemetry::{keys, reach, scope},
+        telemetry::{keys, scope},
     },
+    telemetry::{Client, Entity, Unanswered},
 };
 
 const DEVICE: &str = "DEVICE";
+/// A payload longer than this is not repeated in the audit log, in bytes.
+const SHOWN_BYTES_MAX: usize = 4 << 10;
+
+/// Writes to the entity of the path, if the caller may, and writes down that it was done.
+async fn write<F>(
+    web: &Web,
+    caller: &Caller,
+    (kind, id): (&str, Uuid),
+    (action, data): (Action, Value),
+    deed: impl FnOnce(Client, Entity) -> F,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<(), Unanswered>> + Send + 'static,
+{
+    let entity = web.app.authorize_entity(caller, kind, id, Use::Write).await?;
+    let deed = deed(web.app.data_plane().await?, entity.into());
+    web.app.audited(caller, (action, entity, data), async move { Ok(deed.await?) }, |()| None).await
+}
+
+/// A payload for the audit log; null when it is long or no JSON.
+fn shown(payload: &[u8]) -> Value {
+    if payload.len() > SHOWN_BYTES_MAX { Value::Null } else { serde_json::from_slice(payload).unwrap_or_default() }
+}
 
 pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
     OpenApiRouter::new()
@@ -82,8 +111,9 @@ async fn put_attributes(web: &Web, caller: &Caller, (kind, id, name): (&str, Uui
     if scope == Scope::Client {
         return Err(Invalid::new("scope", name, "must be SERVER_SCOPE or SHARED_SCOPE").into());
     }
-    let (client, entity) = reach(web, caller, kind, id, Use::Write).await?;
-    Ok(client.save_attributes(&entity, scope, payload).await?)
+    let data = json!({"scope": scope.name(), "attributes": shown(&payload)});
+    let deed = |client: Client, entity| async move { client.save_attributes(&entity, scope, payload).await };
+    write(web, caller, (kind, id), (Action::AttributesUpdated, data), deed).await
 }
 
 /// Delete attributes of one scope.
@@ -119,8 +149,9 @@ async fn delete_device_attributes(
 async fn drop_attributes(web: &Web, caller: &Caller, (kind, id, name): (&str, Uuid, &str), params: &Params) -> Result<(), Error> {
     let scope = scope(name)?;
     let keys = named(params)?;
-    let (client, entity) = reach(web, caller, kind, id, Use::Write).await?;
-    Ok(client.delete_attributes(&entity, scope, keys).await?)
+    let data = json!({"scope": scope.name(), "attributes": keys});
+    let deed = |client: Client, entity| async move { client.delete_attributes(&entity, scope, keys).await };
+    write(web, caller, (kind, id), (Action::AttributesDeleted, data), deed).await
 }
 
 /// Save time series: telemetry JSON, any of its three forms.
@@ -135,8 +166,7 @@ async fn save_timeseries(
     Segment((kind, id, _scope)): Segment<(String, Uuid, String)>,
     Raw(payload): Raw,
 ) -> Result<(), Error> {
-    let (client, entity) = reach(&web, &caller, &kind, id, Use::Write).await?;
-    Ok(client.save_timeseries(&entity, payload, 0).await?)
+    put_timeseries(&web, &caller, (&kind, id), payload, 0).await
 }
 
 /// Save time series that expire after `ttl` seconds.
@@ -152,8 +182,13 @@ async fn save_timeseries_with_ttl(
     Segment((kind, id, _scope, ttl)): Segment<(String, Uuid, String, u32)>,
     Raw(payload): Raw,
 ) -> Result<(), Error> {
-    let (client, entity) = reach(&web, &caller, &kind, id, Use::Write).await?;
-    Ok(client.save_timeseries(&entity, payload, ttl).await?)
+    put_timeseries(&web, &caller, (&kind, id), payload, ttl).await
+}
+
+async fn put_timeseries(web: &Web, caller: &Caller, entity: (&str, Uuid), payload: Vec<u8>, ttl_s: u32) -> Result<(), Error> {
+    let data = json!({"timeseries": shown(&payload), "ttl": ttl_s});
+    let deed = |client: Client, entity| async move { client.save_timeseries(&entity, payload, ttl_s).await };
+    write(web, caller, entity, (Action::TimeseriesUpdated, data), deed).await
 }
 
 /// Delete points of series: all of the keys, or those of `[startTs, endTs)`.
@@ -174,8 +209,10 @@ async fn delete_timeseries(
 ) -> Result<Response, Error> {
     let keys = named(&params)?;
     let range = deletion(&params)?;
-    let (client, entity) = reach(&web, &caller, &kind, id, Use::Write).await?;
-    client.delete_timeseries(&entity, keys, range).await?;
+    let (start, end) = range.unzip();
+    let data = json!({"timeseries": keys, "startTs": start, "endTs": end});
+    let deed = |client: Client, entity| async move { client.delete_timeseries(&entity, keys, range).await };
+    write(&web, &caller, (&kind, id), (Action::TimeseriesDeleted, data), deed).await?;
     Ok(().into_response())
 }
 

@@ -28,6 +28,25 @@ impl IdShape {
     pub(in crate::rest) fn or_null(kind: EntityKind, id: Option<Uuid>) -> Self {
         Self::new(kind, id.unwrap_or(NULL_UUID))
     }
+
+    /// A firmware or software package.
+    pub(in crate::rest) fn of_package(id: Uuid) -> Self {
+        Self { entity_type: "OTA_PACKAGE".to_owned(), id }
+    }
+}
+
+/// An entity's id and name.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EntityInfo)]
+pub(in crate::rest) struct NamedShape {
+    id: IdShape,
+    name: String,
+}
+
+impl NamedShape {
+    pub(in crate::rest) fn new(kind: EntityKind, id: Uuid, name: String) -> Self {
+        Self { id: IdShape::new(kind, id), name }
+    }
 }
 
 /// The id in an optional id object, where ThingsBoard's null UUID means none.
@@ -92,7 +111,7 @@ pub(in crate::rest) struct ErrorShape {
     pub(in crate::rest) status: u16,
     pub(in crate::rest) message: String,
     /// 2 general, 10 not signed in, 11 token expired, 20 not permitted, 31 bad parameter, 32 not found, 33 too many
-    /// requests, 35 version conflict.
+    /// requests, 35 version conflict, 41 the tenant may have no more of these.
     #[schema(example = 31)]
     pub(in crate::rest) error_code: u32,
     /// Milliseconds since the Unix epoch.

@@ -30,6 +30,7 @@ pub(in crate::rest) struct TenantShape {
     /// The same as the title.
     name: String,
     region: Option<String>,
+    tenant_profile_id: IdShape,
     #[serde(flatten)]
     contact: ContactShape,
     additional_info: Value,
@@ -44,11 +45,22 @@ impl From<Tenant> for TenantShape {
             name: tenant.title.clone(),
             title: tenant.title,
             region: tenant.region,
+            tenant_profile_id: IdShape::new(EntityKind::TenantProfile, tenant.profile),
             contact: tenant.contact.into(),
             additional_info: tenant.additional_info,
             version: tenant.version,
         }
     }
+}
+
+/// A tenant with the name of its profile.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TenantInfo)]
+pub(in crate::rest) struct TenantInfoShape {
+    #[serde(flatten)]
+    tenant: TenantShape,
+    tenant_profile_name: String,
 }
 
 /// A tenant to create (no id) or replace.
@@ -60,6 +72,8 @@ pub(in crate::rest) struct TenantForm {
     #[schema(example = "Acme")]
     title: String,
     region: Option<String>,
+    /// Absent: the one it has; of a new tenant, the default one.
+    tenant_profile_id: Option<IdShape>,
     #[serde(flatten)]
     contact: ContactShape,
     #[serde(default)]
@@ -74,6 +88,7 @@ impl From<TenantForm> for TenantDraft {
             version: form.version,
             title: form.title,
             region: form.region,
+            profile: given(form.tenant_profile_id),
             contact: form.contact.into(),
             additional_info: form.additional_info,
         }
@@ -81,7 +96,12 @@ impl From<TenantForm> for TenantDraft {
 }
 
 pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
-    OpenApiRouter::new().routes(routes!(save)).routes(routes!(read, delete)).routes(routes!(list))
+    OpenApiRouter::new()
+        .routes(routes!(save))
+        .routes(routes!(read, delete))
+        .routes(routes!(read_info))
+        .routes(routes!(list))
+        .routes(routes!(list_infos))
 }
 
 /// Create or update a tenant (system administrator).
@@ -102,6 +122,20 @@ async fn read(State(web): State<Web>, Signed(caller): Signed, Segment(id): Segme
     Ok(Json(web.app.tenant(&caller, id).await?.into()))
 }
 
+/// Read a tenant with the name of its profile (system administrator).
+#[utoipa::path(get, path = "/api/tenant/info/{id}", operation_id = "getTenantInfoById", tag = "tenant",
+    params(("id" = Uuid, Path)), responses((status = 200, body = TenantInfoShape)))]
+async fn read_info(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment(id): Segment<Uuid>,
+) -> Result<Json<TenantInfoShape>, Error> {
+    let tenant = web.app.tenant(&caller, id).await?;
+    let mut names = web.app.tenant_profile_names(&caller, std::slice::from_ref(&tenant)).await?;
+    let tenant_profile_name = names.remove(&tenant.profile).unwrap_or_default();
+    Ok(Json(TenantInfoShape { tenant: tenant.into(), tenant_profile_name }))
+}
+
 /// Delete a tenant and everything that belongs to it (system administrator).
 #[utoipa::path(delete, path = "/api/tenant/{id}", operation_id = "deleteTenant", tag = "tenant",
     params(("id" = Uuid, Path)), responses((status = 200, description = "deleted")))]
@@ -114,4 +148,20 @@ async fn delete(State(web): State<Web>, Signed(caller): Signed, Segment(id): Seg
     params(crate::rest::answer::Paging), responses((status = 200, body = PageShape<TenantShape>)))]
 async fn list(State(web): State<Web>, Signed(caller): Signed, params: Params) -> Result<Json<PageShape<TenantShape>>, Error> {
     Ok(Json(PageShape::of(web.app.tenants(&caller, &params.page()?).await?, Into::into)))
+}
+
+/// A page of the tenants with the names of their profiles (system administrator).
+#[utoipa::path(get, path = "/api/tenantInfos", operation_id = "getTenantInfos", tag = "tenant",
+    params(crate::rest::answer::Paging), responses((status = 200, body = PageShape<TenantInfoShape>)))]
+async fn list_infos(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    params: Params,
+) -> Result<Json<PageShape<TenantInfoShape>>, Error> {
+    let page = web.app.tenants(&caller, &params.page()?).await?;
+    let names = web.app.tenant_profile_names(&caller, &page.data).await?;
+    Ok(Json(PageShape::of(page, |tenant| {
+        let tenant_profile_name = names.get(&tenant.profile).cloned().unwrap_or_default();
+        TenantInfoShape { tenant: tenant.into(), tenant_profile_name }
+    })))
 }

@@ -1,6 +1,12 @@
 //! Drives the router as a client would, over a real entity store and a fake data plane.
 
+mod audit;
+mod calls;
+mod forward;
 pub(crate) mod house;
+mod identity;
+mod packages;
+mod queries;
 mod shapes;
 
 use axum::http::{Method, StatusCode};
@@ -160,7 +166,7 @@ async fn a_device_lives_and_dies() {
     // The version sent is no longer the one stored.
     refused(&post("/api/device/credentials", changed).await, StatusCode::CONFLICT, 35, "version");
     let basic = json!({"deviceId": {"id": id}, "credentialsType": "MQTT_BASIC", "credentialsId": "x"});
-    refused(&post("/api/device/credentials", basic).await, StatusCode::BAD_REQUEST, 31, "MQTT_BASIC");
+    refused(&post("/api/device/credentials", basic).await, StatusCode::BAD_REQUEST, 31, "credentialsValue");
 
     let customer = post("/api/customer", json!({"title": "Acme"})).await.body["id"]["id"].as_str().unwrap().to_owned();
     let assigned = post(&format!("/api/customer/{customer}/device/{id}"), json!({})).await;

@@ -16,9 +16,9 @@ use tonic::{
 use crate::telemetry::{Aggregation, Attribute, Entity, Live, Point, Range, Series, Unanswered};
 
 /// From asking to the whole answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+pub(in crate::telemetry) const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// A write is answered when durable; longer than this and the caller is told it is unknown.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(in crate::telemetry) const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// One message of an answer, in bytes.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Points of one answer, over all keys and chunks.
@@ -39,7 +39,7 @@ pub(in crate::telemetry) type Stub = QueryClient<InterceptedService<Channel, Bea
 
 /// A line to one instance. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Client(Stub);
+pub struct Client(pub(in crate::telemetry) Stub);
 
 impl Client {
     pub(in crate::telemetry) fn new(channel: Channel, bearer: MetadataValue<Ascii>) -> Self {
@@ -177,7 +177,10 @@ impl Client {
 }
 
 /// Waits for a unary answer, at most `deadline`.
-async fn within<T>(deadline: Duration, call: impl Future<Output = Result<Response<T>, Status>> + Send) -> Result<T, Unanswered> {
+pub(in crate::telemetry) async fn within<T>(
+    deadline: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>> + Send,
+) -> Result<T, Unanswered> {
     match tokio::time::timeout(deadline, call).await {
         Ok(answer) => Ok(answer?.into_inner()),
         Err(_) => Err(late(deadline)),

@@ -1,6 +1,10 @@
 //! A fake data plane that REST and WebSocket tests ask too, and the tests of the line to it. Never stores anything.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use schemas::{
     generated::query::{
@@ -22,19 +26,29 @@ use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use super::*;
+use crate::{
+    clock,
+    domain::{Call, CallOutcome, CallStatus, StoredCall},
+};
 
 pub(crate) const JOIN_TOKEN: &str = "0123456789abcdef";
 type Answer<T> = Result<Response<T>, Status>;
 
 /// A data plane whose every entity has the series `temperature` (20.5 at 1000, 21 at 2000) and `door` (`true` at 1500), and the
-/// server attribute `active`. The keys `wrong`, `huge` and `down` make it refuse.
+/// server attribute `active`. The keys `wrong`, `huge` and `down` make it refuse; so do calls of the methods `wrong` and `full`.
+/// Nobody takes `absent`, nobody answers `silent`, and every other call is answered with its parameters.
 #[derive(Debug)]
 pub(crate) struct Fake {
     pub(crate) endpoint: String,
+    /// Where its devices would be served over HTTP; a test that serves them sets it.
+    pub(crate) device_endpoint: String,
     /// What was written, as text.
     pub(crate) written: Arc<Mutex<Vec<String>>>,
     /// What to send to every watch.
     pub(crate) live: broadcast::Sender<wire::WatchUpdate>,
+    pub(crate) calls: Arc<Mutex<Vec<wire::StoredCall>>>,
+    /// What an entity has instead, for lists.
+    pub(crate) latest: Arc<Mutex<HashMap<Uuid, wire::LatestOf>>>,
     server: JoinHandle<()>,
 }
 
@@ -50,18 +64,26 @@ impl Fake {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let written = Arc::new(Mutex::new(Vec::new()));
         let (live, _) = broadcast::channel(16);
-        let plane = Plane { written: Arc::clone(&written), live: live.clone() };
+        let (calls, latest) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(HashMap::new())));
+        let plane = Plane {
+            written: Arc::clone(&written),
+            live: live.clone(),
+            calls: Arc::clone(&calls),
+            latest: Arc::clone(&latest),
+        };
         let server = tokio::spawn(async move {
             let incoming = TcpListenerStream::new(listener);
             tonic::transport::Server::builder().add_service(QueryServer::new(plane)).serve_with_incoming(incoming).await.unwrap();
         });
-        Self { endpoint, written, live, server }
+        Self { endpoint, device_endpoint: String::new(), written, live, calls, latest, server }
     }
 }
 
 struct Plane {
     written: Arc<Mutex<Vec<String>>>,
     live: broadcast::Sender<wire::WatchUpdate>,
+    calls: Arc<Mutex<Vec<wire::StoredCall>>>,
+    latest: Arc<Mutex<HashMap<Uuid, wire::LatestOf>>>,
 }
 
 impl Plane {
@@ -172,6 +194,65 @@ impl Query for Plane {
         self.note(format!("delete {:?} {}", request.scope(), request.keys.join("+"))).await
     }
 
+    async fn call(&self, request: Request<wire::CallRequest>) -> Answer<wire::CallReply> {
+        use wire::call_reply::Outcome;
+        admit(&request, &[])?;
+        let call = request.into_inner();
+        let outcome = match call.method.as_str() {
+            "wrong" => return Err(Status::invalid_argument("method: \"wrong\" is wrong")),
+            "full" => return Err(Status::resource_exhausted("the device has 100 calls, at most 100")),
+            "absent" => Outcome::NoConnection(true),
+            "silent" => Outcome::Timeout(true),
+            _ if call.persistent => {
+                let mut calls = self.calls.lock().await;
+                if !calls.iter().any(|known| known.id == call.id) {
+                    calls.push(stored_call(call));
+                }
+                Outcome::Queued(true)
+            }
+            _ if call.one_way => Outcome::Response(String::new()),
+            _ => Outcome::Response(call.params),
+        };
+        Ok(Response::new(wire::CallReply { outcome: Some(outcome) }))
+    }
+
+    async fn calls(&self, request: Request<wire::CallsRequest>) -> Answer<wire::CallsReply> {
+        admit(&request, &[])?;
+        let asked = request.into_inner();
+        let any = wire::CallStatus::Unspecified;
+        let mut calls = self.calls.lock().await.clone();
+        calls.retain(|call| asked.id.is_empty() || call.id == asked.id);
+        calls.retain(|call| asked.status() == any || call.status() == asked.status());
+        calls.reverse();
+        Ok(Response::new(wire::CallsReply { calls }))
+    }
+
+    async fn delete_call(&self, request: Request<wire::DeleteCallRequest>) -> Answer<wire::WriteReply> {
+        admit(&request, &[])?;
+        self.calls.lock().await.retain(|call| call.id != request.get_ref().id);
+        Ok(Response::new(wire::WriteReply {}))
+    }
+
+    async fn standing(&self, request: Request<wire::StandingRequest>) -> Answer<wire::StandingReply> {
+        admit(&request, &[])?;
+        let refused = [("rate".to_owned(), 3)].into();
+        Ok(Response::new(wire::StandingReply { connected: true, transport: "MQTT 5".to_owned(), refused }))
+    }
+
+    async fn latest_of(&self, request: Request<wire::LatestOfRequest>) -> Answer<wire::LatestOfReply> {
+        admit(&request, &request.get_ref().series)?;
+        let asked = request.into_inner();
+        let latest = self.latest.lock().await;
+        let whole = || wire::LatestOf { series: newest(stored(&[])), attributes: vec![active()] };
+        let one = |entity: &wire::Entity| {
+            let mut one = latest.get(&Uuid::from_slice(&entity.id).unwrap()).cloned().unwrap_or_else(whole);
+            one.series.retain(|series| asked.series.contains(&series.key));
+            one.attributes.retain(|attribute| asked.attributes.iter().any(|key| is_asked(key, attribute)));
+            one
+        };
+        Ok(Response::new(wire::LatestOfReply { entities: asked.entities.iter().map(one).collect() }))
+    }
+
     async fn watch(&self, request: Request<Streaming<wire::WatchRequest>>) -> Answer<Self::WatchStream> {
         admit(&request, &[])?;
         let mut requests = request.into_inner();
@@ -205,6 +286,25 @@ impl Query for Plane {
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+fn is_asked(key: &wire::AttributeKey, attribute: &wire::Attribute) -> bool {
+    key.key == attribute.key && [wire::Scope::Unspecified, attribute.scope()].contains(&key.scope())
+}
+
+fn stored_call(call: wire::CallRequest) -> wire::StoredCall {
+    wire::StoredCall {
+        id: call.id,
+        created_ts: 1_000,
+        expiration_ts: call.expiration_ts,
+        status: wire::CallStatus::Queued.into(),
+        method: call.method,
+        params: call.params,
+        one_way: call.one_way,
+        retries: call.retries,
+        response: String::new(),
+        additional_info: call.additional_info,
     }
 }
 
@@ -259,6 +359,68 @@ async fn refusals_keep_their_kind() {
     assert!(matches!(refusal("down").await, Unanswered::Unavailable(_)));
     let stranger = Pool::new("another token!!!", None).unwrap().owner(std::slice::from_ref(&fake.endpoint)).await.unwrap();
     assert!(matches!(stranger.keys(&entity()).await, Err(Unanswered::Refused(_))));
+}
+
+fn a_call(method: &str) -> Call {
+    Call {
+        id: Uuid::from_u128(3),
+        method: method.to_owned(),
+        params: r#"{"b":1,"a":2}"#.to_owned(),
+        one_way: false,
+        persistent: false,
+        expires_ms: clock::now_ms() + 10_000,
+        retries: 5,
+        additional_info: String::new(),
+    }
+}
+
+#[tokio::test]
+async fn calls_have_outcomes() {
+    let fake = Fake::start().await;
+    let client = client(&fake).await;
+    let outcome = async |call: Call| client.call(&entity(), &call).await;
+    // The device's words come back as they are, the order of members included.
+    assert_eq!(outcome(a_call("sum")).await, Ok(CallOutcome::Answered(r#"{"b":1,"a":2}"#.to_owned())));
+    assert_eq!(outcome(Call { one_way: true, ..a_call("sum") }).await, Ok(CallOutcome::Delivered));
+    assert_eq!(outcome(a_call("absent")).await, Ok(CallOutcome::NoConnection));
+    assert_eq!(outcome(a_call("silent")).await, Ok(CallOutcome::Timeout));
+    assert!(matches!(outcome(a_call("wrong")).await, Err(Unanswered::Invalid(said)) if said.contains("is wrong")));
+    assert!(matches!(outcome(a_call("full")).await, Err(Unanswered::Full(said)) if said.contains("at most 100")));
+    let kept = Call { persistent: true, additional_info: "7".to_owned(), ..a_call("sum") };
+    assert_eq!(outcome(kept.clone()).await, Ok(CallOutcome::Stored));
+    let all = client.calls(&entity(), None, None).await.unwrap();
+    assert_eq!(all, [StoredCall { call: kept.clone(), created_ms: 1_000, status: CallStatus::Queued, response: String::new() }]);
+    assert_eq!(client.calls(&entity(), Some(kept.id), Some(CallStatus::Queued)).await.unwrap(), all);
+    assert_eq!(client.calls(&entity(), Some(kept.id), Some(CallStatus::Failed)).await.unwrap(), []);
+    assert_eq!(client.calls(&entity(), Some(Uuid::nil()), None).await.unwrap(), []);
+    // A status of a later version is not made into another one.
+    fake.calls.lock().await[0].status = 99;
+    assert_eq!(client.calls(&entity(), None, None).await.unwrap(), []);
+    client.delete_call(&entity(), kept.id).await.unwrap();
+    assert!(fake.calls.lock().await.is_empty());
+    let refused = BTreeMap::from([("rate".to_owned(), 3)]);
+    let standing = Standing { connected: true, transport: "MQTT 5".to_owned(), refused };
+    assert_eq!(client.standing(&entity()).await.unwrap(), standing);
+}
+
+#[tokio::test]
+async fn many_entities_are_asked_in_few_questions() {
+    let fake = Fake::start().await;
+    let client = client(&fake).await;
+    let entities: Vec<Entity> = (0..1_201).map(|id| Entity { id: Uuid::from_u128(id), ..entity() }).collect();
+    fake.latest.lock().await.insert(Uuid::from_u128(1_200), wire::LatestOf::default());
+    let active = AttributeKey { scope: Some(Scope::Server), key: "active".to_owned() };
+    let latest = client.latest_of(&entities, &["door".to_owned()], std::slice::from_ref(&active)).await.unwrap();
+    assert_eq!(latest.len(), entities.len());
+    assert_eq!((latest[0].series.len(), latest[0].attributes.len()), (1, 1));
+    assert_eq!(latest[1_200], Latest::default());
+    let client_scope = AttributeKey { scope: Some(Scope::Client), ..active.clone() };
+    assert_eq!(client.latest_of(&entities[..1], &[], &[client_scope]).await.unwrap(), [Latest::default()]);
+    let any_scope = AttributeKey { scope: None, ..active };
+    assert_eq!(client.latest_of(&entities[..1], &[], &[any_scope]).await.unwrap()[0].attributes.len(), 1);
+    assert_eq!(client.latest_of(&[], &[], &[]).await.unwrap(), []);
+    let refused = client.latest_of(&entities, &["huge".to_owned()], &[]).await;
+    assert!(matches!(refused, Err(Unanswered::TooLarge(_))), "{refused:?}");
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ impl DeviceState {
         let recorded = state.record.connectivity.last_activity;
         state.replay(engine, now)?;
         state.load_attributes(engine)?;
+        state.load_kept(engine)?;
         state.find_wanted(engine, now)?;
         state.activity_on_disk = state.record.connectivity.last_activity;
         let connectivity = &mut state.record.connectivity;
@@ -85,6 +86,19 @@ impl DeviceState {
         let to = key::entity_end(Kind::Attribute, self.entity);
         let mut failure = None;
         engine.scan(Range::new(Family::State, &from, &to), &mut |key, record| match self.load_attribute(key, record) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn load_kept(&mut self, engine: &dyn Engine) -> Result<(), StoreError> {
+        let (from, to) = super::kept::range(self.entity);
+        let mut failure = None;
+        engine.scan(Range::new(Family::State, &from, &to), &mut |key, record| match self.take_kept(key, record) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failure = Some(error);

@@ -5,11 +5,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use schemas::{
     config::{Change, ChangeBody, Credential},
-    id::{CredentialId, DeviceId, Revision},
+    id::{CredentialId, DeviceId, Revision, TenantId},
 };
 use tokio::sync::Notify;
 
 use crate::limits;
+use crate::quota;
 use crate::shard::{Applied, Event, Shards};
 use crate::snapshot::directory::DirectoryWriter;
 use crate::snapshot::{ShardChange, compile};
@@ -21,6 +22,8 @@ pub(super) struct Applier {
     directory: DirectoryWriter,
     /// Credentials met since the full state began, with the revision met last.
     seen: Option<HashMap<CredentialId, Revision>>,
+    /// The limits of every tenant, which its shards share.
+    quotas: HashMap<TenantId, Arc<quota::Tenant>>,
 }
 
 /// What a set of changes means for the directory. The last word on a credential counts.
@@ -33,7 +36,7 @@ struct Credentials {
 
 impl Applier {
     pub(super) fn new(shards: Shards, directory: DirectoryWriter) -> Self {
-        Self { shards, directory, seen: None }
+        Self { shards, directory, seen: None, quotas: HashMap::new() }
     }
 
     /// Returns when every shard has applied the changes and the directory has followed. Names the credentials that ended
@@ -57,11 +60,26 @@ impl Applier {
                 revoked.extend(self.end(credential.id));
             }
         }
-        self.post(changes.iter().filter_map(compile).chain(revoked)).await;
+        let compiled: Vec<ShardChange> = changes.iter().filter_map(|change| self.compile(change)).collect();
+        self.post(compiled.into_iter().chain(revoked)).await;
         for (_, credential) in credentials.begin.values() {
             self.directory.insert(credential.id, credential.device, &credential.token_sha256);
         }
         ended_with_device
+    }
+
+    /// Limits that are pushed again keep the buckets that did not change, and count the connections that are open.
+    fn compile(&mut self, change: &Change) -> Option<ShardChange> {
+        if let ChangeBody::TenantDeleted(id) = &change.body {
+            self.quotas.remove(id);
+        }
+        let ChangeBody::Tenant(tenant) = &change.body else { return compile(change) };
+        let quota = match self.quotas.get(&tenant.id) {
+            Some(known) => known.changed(&tenant.limits),
+            None => quota::Tenant::new(&tenant.limits),
+        };
+        self.quotas.insert(tenant.id, Arc::clone(&quota));
+        Some(ShardChange::Tenant(tenant.id, quota))
     }
 
     /// A full state begins: from here on everything sent is remembered as sent.

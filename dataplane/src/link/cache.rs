@@ -222,6 +222,7 @@ pub(super) fn kind(change: &wire::Change) -> Option<(wire::EntityKind, bool)> {
         Body::Device(_) => (EntityKind::Device, false),
         Body::Credential(_) => (EntityKind::Credential, false),
         Body::Chain(_) => (EntityKind::RuleChain, false),
+        Body::Installation(_) => (EntityKind::Installation, false),
         Body::Deleted(deleted) => (deleted.kind(), true),
     })
 }

@@ -1,7 +1,9 @@
 //! The Query service: reads, writes and live watches asked by the control plane, each answered by the shard that owns the
 //! entity (DESIGN 3, 8.1 3). Checks who asks and that the question is well-formed; never reads a store itself.
 
+mod calling;
 mod convert;
+mod newest;
 mod watch;
 
 use std::{
@@ -100,7 +102,7 @@ impl Interceptor for Bearer {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Queries {
     shards: Shards,
     shutdown: stop::Receiver<bool>,
@@ -109,6 +111,15 @@ struct Queries {
 impl Queries {
     /// Asks the owner of the entity and waits for its answer. A reply dropped unanswered is an error, never a hang.
     async fn ask<T: Send>(&self, target: Target, query: impl FnOnce(Reply<T>) -> Query + Send) -> Result<T, Status> {
+        self.ask_for(limits::QUERY_DEADLINE_MS, target, query).await
+    }
+
+    async fn ask_for<T: Send>(
+        &self,
+        deadline_ms: u64,
+        target: Target,
+        query: impl FnOnce(Reply<T>) -> Query + Send,
+    ) -> Result<T, Status> {
         let (reply, answer) = oneshot::channel();
         let event = Event::Query { target, query: query(reply) };
         let asked = async {
@@ -118,9 +129,8 @@ impl Queries {
                 Err(_) => Err(Status::unavailable("the shard dropped the query unanswered")),
             }
         };
-        let deadline = Duration::from_millis(limits::QUERY_DEADLINE_MS);
-        timeout(deadline, asked).await.unwrap_or_else(|_| {
-            Err(Status::deadline_exceeded(format!("the shard did not answer within {} ms", limits::QUERY_DEADLINE_MS)))
+        timeout(Duration::from_millis(deadline_ms), asked).await.unwrap_or_else(|_| {
+            Err(Status::deadline_exceeded(format!("the shard did not answer within {deadline_ms} ms")))
         })
     }
 }
@@ -209,6 +219,39 @@ impl query_server::Query for Queries {
         let keys = convert::named_keys(request.keys)?;
         self.ask(target, |reply| Query::DeleteAttributes { scope, keys, reply }).await?;
         Ok(Response::new(wire::WriteReply {}))
+    }
+
+    /// The shard itself answers when the call expires; the deadline here is only for a shard that does not.
+    async fn call(&self, request: Request<wire::CallRequest>) -> Result<Response<wire::CallReply>, Status> {
+        let (target, call) = calling::call(request.into_inner())?;
+        let called = self.ask_for(limits::CALL_MS_MAX, target, |reply| Query::Call { call, reply }).await?;
+        Ok(Response::new(calling::called(called)))
+    }
+
+    async fn calls(&self, request: Request<wire::CallsRequest>) -> Result<Response<wire::CallsReply>, Status> {
+        let request = request.into_inner();
+        let status = request.status();
+        let target = convert::target(request.entity)?;
+        let id = if request.id.is_empty() { None } else { Some(calling::id(&request.id)?) };
+        let calls = self.ask(target, |reply| Query::Calls { id, reply }).await?;
+        Ok(Response::new(calling::calls(calls, status)))
+    }
+
+    async fn delete_call(&self, request: Request<wire::DeleteCallRequest>) -> Result<Response<wire::WriteReply>, Status> {
+        let request = request.into_inner();
+        let (target, id) = (convert::target(request.entity)?, calling::id(&request.id)?);
+        self.ask(target, |reply| Query::DeleteCall { id, reply }).await?;
+        Ok(Response::new(wire::WriteReply {}))
+    }
+
+    async fn standing(&self, request: Request<wire::StandingRequest>) -> Result<Response<wire::StandingReply>, Status> {
+        let target = convert::target(request.into_inner().entity)?;
+        let standing = self.ask(target, |reply| Query::Standing { reply }).await?;
+        Ok(Response::new(calling::standing(standing)))
+    }
+
+    async fn latest_of(&self, request: Request<wire::LatestOfRequest>) -> Result<Response<wire::LatestOfReply>, Status> {
+        Ok(Response::new(newest::latest_of(self, request.into_inner()).await?))
     }
 
     type WatchStream = ReceiverStream<Result<wire::WatchUpdate, Status>>;

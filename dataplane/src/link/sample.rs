@@ -28,8 +28,13 @@ pub(super) fn tenant(revision: u64) -> wire::Change {
 }
 
 pub(super) fn device(revision: u64, id: u128, name: &str) -> wire::Change {
-    let device =
-        wire::Device { tenant_id: bytes(TENANT), profile_id: bytes(PROFILE), name: name.into(), r#type: "default".into(), gateway: false };
+    let device = wire::Device {
+        tenant_id: bytes(TENANT),
+        profile_id: bytes(PROFILE),
+        name: name.into(),
+        r#type: "default".into(),
+        gateway: false,
+    };
     change(revision, id, Body::Device(device))
 }
 

@@ -215,7 +215,7 @@ impl Link {
             query_endpoint: self.settings.query_endpoint.clone(),
             shards: u32::from(self.settings.shards),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            device_endpoint: String::new(),
+            device_endpoint: self.settings.device_endpoint.clone(),
         }
     }
 

@@ -52,7 +52,20 @@ pub fn session_limits(into: &mut Vec<u8>) {
     );
 }
 
-fn object(attributes: &[Attribute<'_>], into: &mut Vec<u8>) {
+/// A call of the server, `{"method":"m","params":…}`; with `id` where no topic says it. `params` is JSON text or empty.
+pub fn rpc_request(id: Option<u32>, method: &str, params: &str, into: &mut Vec<u8>) {
+    into.push(b'{');
+    if let Some(id) = id {
+        print(into, format_args!("\"id\":{id},"));
+    }
+    into.extend_from_slice(b"\"method\":");
+    string(method, into);
+    into.extend_from_slice(b",\"params\":");
+    into.extend_from_slice(if params.is_empty() { b"{}" } else { params.as_bytes() });
+    into.push(b'}');
+}
+
+pub(super) fn object(attributes: &[Attribute<'_>], into: &mut Vec<u8>) {
     into.push(b'{');
     for (index, (key, value)) in attributes.iter().enumerate() {
         if index > 0 {
@@ -65,7 +78,7 @@ fn object(attributes: &[Attribute<'_>], into: &mut Vec<u8>) {
     into.push(b'}');
 }
 
-fn encode(value: &Value<'_>, into: &mut Vec<u8>) {
+pub(super) fn encode(value: &Value<'_>, into: &mut Vec<u8>) {
     match value {
         Value::Bool(value) => print(into, format_args!("{value}")),
         Value::Long(value) => print(into, format_args!("{value}")),
@@ -77,7 +90,7 @@ fn encode(value: &Value<'_>, into: &mut Vec<u8>) {
     }
 }
 
-fn string(text: &str, into: &mut Vec<u8>) {
+pub(super) fn string(text: &str, into: &mut Vec<u8>) {
     into.push(b'"');
     for byte in text.bytes() {
         match byte {
@@ -92,7 +105,7 @@ fn string(text: &str, into: &mut Vec<u8>) {
     into.push(b'"');
 }
 
-fn print(into: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+pub(super) fn print(into: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     // Writing to a Vec has no way to fail.
     let _ = into.write_fmt(text);
 }

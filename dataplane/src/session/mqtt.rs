@@ -392,6 +392,12 @@ impl Session {
     }
 }
 
+/// What a will says when it is time to say it, without a session: see [`Session::will`].
+#[must_use]
+pub fn will_operation<'a>(topic: &str, payload: &'a [u8], topics: Option<&Topics>) -> Option<Operation<'a>> {
+    route::will(topic, payload, topics)
+}
+
 /// The longest packet with a reason code and no properties, and one byte more of length.
 const SMALL_PACKET_BYTES: usize = 6;
 

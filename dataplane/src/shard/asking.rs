@@ -4,17 +4,18 @@
 use std::borrow::Cow;
 
 use schemas::chain::MessageType;
+use schemas::generated::kept;
 use schemas::id::{DeviceId, EntityId, Partition};
 
 use super::event::Event;
-use super::ledger::{Owed, OwnedDownlink, Standstill};
+use super::ledger::{Owed, Standstill};
 use super::residents::{Parked, Parking};
 use super::turn::Shard;
 use crate::clock::Timestamp;
 use crate::device::{DeviceState, Loaded};
 use crate::message::{Body, Readings, Scope};
 use crate::payload::{self, Casting};
-use crate::query::{History, Query, QueryError, Reply, Target, Update, Watch, Watched};
+use crate::query::{History, Query, QueryError, Reply, Standing, Target, Update, Watch, Watched};
 use crate::session::Outcome;
 use crate::store;
 
@@ -80,6 +81,13 @@ impl Shard {
             Query::SaveAttributes { scope, payload, reply } => self.save_attributes(target, scope, &payload, reply),
             Query::DeleteTimeseries { keys, range, reply } => self.delete_timeseries(target, &keys, range, reply),
             Query::DeleteAttributes { scope, keys, reply } => self.delete_attributes(target, scope, &keys, reply),
+            Query::Call { call, reply } => self.call(DeviceId(entity.0), call, reply),
+            Query::Calls { id, reply } => self.stored_calls(entity, id, reply),
+            Query::DeleteCall { id, reply } => self.delete_call(DeviceId(entity.0), id, reply),
+            Query::Standing { reply } => {
+                let standing = self.standing(DeviceId(entity.0));
+                self.reply(reply, Ok(standing));
+            }
             Query::Watch(watch) => self.watch(entity, watch),
             Query::Unwatch { .. } => {}
         }
@@ -96,8 +104,37 @@ impl Shard {
         }
     }
 
+    /// The open calls from memory, those that are over from the disk.
+    fn stored_calls(&mut self, entity: EntityId, id: Option<uuid::Uuid>, reply: Reply<Vec<(uuid::Uuid, kept::Call)>>) {
+        let Some(state) = self.residents.get_mut(entity, self.now.instant) else { return };
+        let mut calls = state.open_calls();
+        calls.retain(|(open, _)| id.is_none_or(|id| id == *open));
+        let (Some(readers), Some(progress)) = (self.ledger.readers(), self.ledger.progress()) else { return };
+        let mailbox = self.mailbox.clone();
+        let job = move |engine: &dyn store::Engine| {
+            let answer = crate::device::kept::ended_calls(engine, entity, id)
+                .map(|ended| calls.into_iter().chain(ended).collect())
+                .map_err(|error| QueryError::Unavailable(error.to_string()));
+            let ticket = progress.written();
+            post(&mailbox, Event::Release { ticket, release: Box::new(move || drop(reply.send(answer))) });
+        };
+        let _submitted = readers.submit(Box::new(job));
+    }
+
+    fn standing(&mut self, device: DeviceId) -> Standing {
+        let state = self.residents.get_mut(device.into(), self.now.instant);
+        let refused = state.map(|state| state.refusals.iter().collect()).unwrap_or_default();
+        let own = self.sessions.get(&device).and_then(|key| self.connections.get(*key));
+        let transport = match own {
+            Some(connection) => connection.session.protocol(),
+            None if self.through.contains_key(&device) => "gateway",
+            None => "",
+        };
+        Standing { connected: !transport.is_empty(), transport, refused }
+    }
+
     /// Promises an answer for this turn's ticket.
-    fn reply<T: Send + 'static>(&mut self, reply: Reply<T>, answer: Result<T, QueryError>) {
+    pub(super) fn reply<T: Send + 'static>(&mut self, reply: Reply<T>, answer: Result<T, QueryError>) {
         // Whoever asked may have gone away; then nobody misses the answer.
         self.ledger.owe(Owed::Release(Box::new(move || drop(reply.send(answer)))));
     }
@@ -199,8 +236,9 @@ impl Shard {
         if scope == Scope::Shared {
             let mut json = Vec::new();
             payload::attributes_deleted(&gone.iter().map(String::as_str).collect::<Vec<_>>(), &mut json);
-            let downlink = OwnedDownlink::AttributesUpdated(json);
-            self.ledger.owe(Owed::Downlink { device: DeviceId(target.entity.0), downlink });
+            if let Some(mut stage) = self.stage(target.entity) {
+                stage.tell_device(json);
+            }
         }
         let keys = gone.into_iter().map(Cow::Owned).collect();
         self.raise(target, MessageType::AttributesDeleted, Body::Deleted { keys });
@@ -264,7 +302,11 @@ pub(super) fn refuse(query: Query, error: &QueryError) {
         Query::SaveTimeseries { reply, .. }
         | Query::SaveAttributes { reply, .. }
         | Query::DeleteTimeseries { reply, .. }
-        | Query::DeleteAttributes { reply, .. } => drop(reply.send(Err(error))),
+        | Query::DeleteAttributes { reply, .. }
+        | Query::DeleteCall { reply, .. } => drop(reply.send(Err(error))),
+        Query::Call { reply, .. } => drop(reply.send(Err(error))),
+        Query::Calls { reply, .. } => drop(reply.send(Err(error))),
+        Query::Standing { reply } => drop(reply.send(Err(error))),
         Query::Watch(watch) => {
             let update = Update {
                 watch: watch.watch,

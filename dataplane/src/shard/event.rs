@@ -14,6 +14,7 @@ use crossbeam::queue::ArrayQueue;
 use crate::{
     limits,
     query::{Query, Target},
+    registry::Told,
     snapshot::ShardChange,
     store::Ticket,
 };
@@ -28,6 +29,8 @@ pub enum Event {
     Release { ticket: Ticket, release: Box<dyn FnOnce() + Send> },
     /// A lane loaded what a parked device or query was waiting for; the shard knows which by `key`.
     Loaded(Box<crate::device::Loaded>),
+    /// The control plane's answer to a question of this shard.
+    Told { number: u64, told: Told },
     /// Stop accepting, tell MQTT 5 clients, commit, end.
     Drain,
 }
@@ -39,6 +42,7 @@ impl fmt::Debug for Event {
             Self::Query { .. } => "Query",
             Self::Release { .. } => "Release",
             Self::Loaded(_) => "Loaded",
+            Self::Told { .. } => "Told",
             Self::Drain => "Drain",
         })
     }

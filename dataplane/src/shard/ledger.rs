@@ -6,6 +6,7 @@ use std::{collections::VecDeque, sync::Arc};
 use schemas::id::{DeviceId, EntityId, Partition};
 
 use super::event::Doorbell;
+use super::letter::{Address, Answer, Piece};
 use super::slab::Key;
 use crate::clock::Instant;
 use crate::device::{Dictionary, Sequence};
@@ -13,7 +14,7 @@ use crate::effect::Effect;
 use crate::limits;
 use crate::metric::{Counter, ShardCounters};
 use crate::query::{Update, WatcherId};
-use crate::session::{Outcome, Receipt};
+use crate::session::{Downlink, Outcome, Package, Receipt};
 use crate::store::key::{self, Kind};
 use crate::store::{Batch, Committer, Durability, Encoder, Engine, Family, ReaderLane, StoreError, Ticket, WriteError};
 
@@ -27,11 +28,25 @@ pub(super) enum Owed {
         receipt: Receipt,
         outcome: Outcome,
     },
-    /// A message down to the device's session.
-    Downlink {
-        device: DeviceId,
-        downlink: OwnedDownlink,
+    /// An answer to whoever asked something of a device.
+    Answer {
+        to: Address,
+        answer: Answer,
     },
+    /// Shared attributes of a device have changed: JSON.
+    AttributesChanged {
+        device: DeviceId,
+        json: Vec<u8>,
+    },
+    /// Downlinks that a device's session keeps may be sent.
+    Kept(DeviceId),
+    /// A call of the server may be sent.
+    Call {
+        device: DeviceId,
+        id: u32,
+    },
+    /// A connection's output may leave.
+    Output(Key),
     /// An answer to whoever asked.
     Release(Box<dyn FnOnce() + Send>),
     /// A live update to one watcher.
@@ -47,7 +62,34 @@ pub(super) enum Owed {
 pub(super) enum OwnedDownlink {
     AttributesUpdated(Vec<u8>),
     AttributesResponse(u32, Vec<u8>),
+    RpcRequest(u32, Vec<u8>),
     RpcResponse(u32, Vec<u8>),
+    Provisioned(Vec<u8>),
+    Chunk(Box<Piece>),
+    ChunkError(Package, &'static str),
+    GatewayAttributesUpdated(Vec<u8>),
+    GatewayAttributesResponse(Vec<u8>),
+    GatewayRpcRequest(Vec<u8>),
+}
+
+impl OwnedDownlink {
+    pub(super) fn borrow(&self) -> Downlink<'_> {
+        match self {
+            Self::AttributesUpdated(json) => Downlink::AttributesUpdated { json },
+            Self::AttributesResponse(id, json) => Downlink::AttributesResponse { id: *id, json },
+            Self::RpcRequest(id, json) => Downlink::RpcRequest { id: *id, json },
+            Self::RpcResponse(id, json) => Downlink::RpcResponse { id: *id, json },
+            Self::Provisioned(json) => Downlink::Provisioned { json },
+            Self::Chunk(piece) => {
+                let Piece { package, request, chunk, bytes } = &**piece;
+                Downlink::Chunk { package: *package, request: *request, chunk: *chunk, bytes }
+            }
+            Self::ChunkError(package, text) => Downlink::ChunkError { package: *package, text },
+            Self::GatewayAttributesUpdated(json) => Downlink::GatewayAttributesUpdated { json },
+            Self::GatewayAttributesResponse(json) => Downlink::GatewayAttributesResponse { json },
+            Self::GatewayRpcRequest(json) => Downlink::GatewayRpcRequest { json },
+        }
+    }
 }
 
 /// The store of this generation.

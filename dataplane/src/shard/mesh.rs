@@ -1,27 +1,28 @@
-//! Between shards: one bounded ring per ordered pair, one producer and one consumer each (DESIGN 3.2, 9).
-//! Nobody waits for a ring; what does not fit stays with its sender.
+//! Between shards: one bounded ring per ordered pair, one producer and one consumer each (DESIGN 3.2, 9). Nobody waits for a ring.
+//!
+//! Whoever begins something (a connection that moves, an errand) first looks for room and stays with its connection, unread, when
+//! there is none. What ends something (an answer, a downlink) is bounded by what was begun; it waits in order behind a full ring.
 
-use std::net::TcpStream;
+use std::collections::VecDeque;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::event::Doorbell;
-use crate::clock::Instant;
+use super::letter::Letter;
 use crate::limits;
 
-/// A connection on its way to the shard that owns its device. Everything read so far moves along: nothing past CONNECT
-/// was parsed, so the owner starts from its first byte (DESIGN 11).
-#[derive(Debug)]
-pub struct Moved {
-    pub stream: TcpStream,
-    pub bytes: Box<[u8]>,
-    pub accepted: Instant,
+/// One shard's way to another one.
+struct Way {
+    ring: Producer<Letter>,
+    /// What did not fit, oldest first.
+    waiting: VecDeque<Letter>,
+    doorbell: Doorbell,
 }
 
 /// One shard's ends of all rings that touch it.
 pub struct Mesh {
-    to: Vec<Option<(Producer<Box<Moved>>, Doorbell)>>,
-    from: Vec<Consumer<Box<Moved>>>,
+    to: Vec<Option<Way>>,
+    from: Vec<Consumer<Letter>>,
 }
 
 /// The full mesh of a process, in shard order.
@@ -35,8 +36,8 @@ pub fn full_mesh(doorbells: &[Doorbell]) -> Vec<Mesh> {
                 meshes[from].to.push(None);
                 continue;
             }
-            let (producer, consumer) = RingBuffer::new(limits::MESH_SLOTS);
-            meshes[from].to.push(Some((producer, doorbell.clone())));
+            let (ring, consumer) = RingBuffer::new(limits::MESH_SLOTS);
+            meshes[from].to.push(Some(Way { ring, waiting: VecDeque::new(), doorbell: doorbell.clone() }));
             meshes[to].from.push(consumer);
         }
     }
@@ -44,37 +45,103 @@ pub fn full_mesh(doorbells: &[Doorbell]) -> Vec<Mesh> {
 }
 
 impl Mesh {
-    /// Is there room towards this shard?
-    #[must_use]
-    pub fn has_room(&self, shard: u16) -> bool {
-        self.to.get(usize::from(shard)).and_then(Option::as_ref).is_some_and(|(ring, _)| !ring.is_full())
+    /// May something be begun towards this shard?
+    pub(super) fn has_room(&self, shard: u16) -> bool {
+        self.to.get(usize::from(shard)).and_then(Option::as_ref).is_some_and(|way| way.waiting.is_empty() && !way.ring.is_full())
     }
 
-    /// Sends a connection; gives it back when the ring is full.
-    ///
-    /// # Errors
-    /// The connection, unchanged.
-    pub fn send(&mut self, shard: u16, moved: Box<Moved>) -> Result<(), Box<Moved>> {
-        let Some(Some((ring, doorbell))) = self.to.get_mut(usize::from(shard)) else { return Err(moved) };
-        ring.push(moved).map_err(|rtrb::PushError::Full(moved)| moved)?;
-        doorbell();
-        Ok(())
+    /// May something be begun towards whatever shard?
+    pub(super) fn has_room_everywhere(&self) -> bool {
+        self.to.iter().flatten().all(|way| way.waiting.is_empty() && !way.ring.is_full())
     }
 
-    /// Does a connection wait to be taken?
-    #[must_use]
-    pub fn has_arrivals(&self) -> bool {
+    /// Sends a letter; it waits behind a full ring. One to a shard that does not exist, or to this one, is dropped.
+    pub(super) fn send(&mut self, shard: u16, letter: Letter) {
+        let Some(Some(way)) = self.to.get_mut(usize::from(shard)) else { return };
+        way.waiting.push_back(letter);
+        way.push();
+    }
+
+    /// Sends on what waits.
+    pub(super) fn push(&mut self) {
+        self.to.iter_mut().flatten().filter(|way| !way.waiting.is_empty()).for_each(Way::push);
+    }
+
+    /// Does a letter wait to be taken?
+    pub(super) fn has_arrivals(&self) -> bool {
         self.from.iter().any(|ring| !ring.is_empty())
     }
 
-    /// The next connection handed to this shard.
-    pub fn take(&mut self) -> Option<Box<Moved>> {
+    /// The next letter to this shard.
+    pub(super) fn take(&mut self) -> Option<Letter> {
         self.from.iter_mut().find_map(|ring| ring.pop().ok())
+    }
+}
+
+impl Way {
+    fn push(&mut self) {
+        let mut sent = false;
+        while let Some(letter) = self.waiting.pop_front() {
+            match self.ring.push(letter) {
+                Ok(()) => sent = true,
+                Err(rtrb::PushError::Full(letter)) => {
+                    self.waiting.push_front(letter);
+                    break;
+                }
+            }
+        }
+        if sent {
+            (self.doorbell)();
+        }
     }
 }
 
 impl std::fmt::Debug for Mesh {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mesh").field("peers", &self.from.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    };
+
+    use super::*;
+    use crate::session::Outcome;
+    use crate::shard::letter::{Address, Answer};
+    use crate::shard::slab::Key;
+
+    fn letter(number: u32) -> Letter {
+        let address = Address { shard: 0, connection: Key::of_token(0).0, receipt: None, pack: number };
+        Letter::Answer(Box::new((address, Answer::from(Outcome::Stored))))
+    }
+
+    fn number(letter: &Letter) -> Option<u32> {
+        if let Letter::Answer(answer) = letter { Some(answer.0.pack) } else { None }
+    }
+
+    #[test]
+    fn what_does_not_fit_waits_in_order_and_nothing_new_begins_meanwhile() {
+        let rung = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&rung);
+        let bell: Doorbell = Arc::new(move || {
+            counts.fetch_add(1, Relaxed);
+        });
+        let mut meshes = full_mesh(&[bell.clone(), bell]);
+        let (mut second, mut first) = (meshes.pop().unwrap(), meshes.pop().unwrap());
+        let total = u32::try_from(limits::MESH_SLOTS).unwrap() + 3;
+        assert!(first.has_room(1) && !first.has_room(0) && !first.has_room(9));
+        (0..total).for_each(|number| first.send(1, letter(number)));
+        assert!(!first.has_room(1));
+        let mut taken: Vec<u32> = std::iter::from_fn(|| second.take()).filter_map(|letter| number(&letter)).collect();
+        assert!(!second.has_arrivals() && !first.has_room(1), "some wait at the sender");
+        first.push();
+        assert!(first.has_room(1));
+        taken.extend(std::iter::from_fn(|| second.take()).filter_map(|letter| number(&letter)));
+        assert_eq!(taken, (0..total).collect::<Vec<_>>());
+        assert_eq!(rung.load(Relaxed), limits::MESH_SLOTS + 1, "only what arrived rings");
     }
 }

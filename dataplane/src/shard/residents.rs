@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use foldhash::fast::RandomState;
 use schemas::id::EntityId;
 
+use super::letter::Errand;
 use super::slab::Key;
 use crate::clock::{Instant, Timestamp};
 use crate::device::DeviceState;
@@ -21,6 +22,12 @@ pub(super) enum Parked {
     /// A connection whose CONNECT was accepted.
     Connection(Key),
     Query(Target, Query),
+    /// Something a device asked for by another way than its own connection.
+    Errand(Box<Errand>),
+    /// Calls of the server whose time has come.
+    Calls,
+    /// A will that waited for its device's return.
+    Will,
     /// A device that was connected when the process died gets its DISCONNECT (DESIGN 21).
     Interrupted,
     /// A device whose inactivity deadline has passed.

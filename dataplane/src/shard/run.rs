@@ -1,11 +1,13 @@
 //! The thread of a shard: its runtime and its turn loop. While there is work, turn follows turn; the runtime only lets the
 //! shard sleep until a descriptor is ready or a tick is due.
 
-use std::{cell::RefCell, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
 
 use super::bell::{Bell, Listener};
 use super::event::{Doorbell, Mailbox};
+use super::inquiring::Questions;
 use super::ledger::{Ledger, Reopen};
+use super::listening::Listening;
 use super::mesh::Mesh;
 use super::placement::Placement;
 use super::residents::Residents;
@@ -15,6 +17,7 @@ use crate::clock::{Clock, Instant};
 use crate::limits;
 use crate::message::Readings;
 use crate::metric::ShardReport;
+use crate::quota::{Admission, Policy};
 use crate::snapshot::{Directory, Table};
 use crate::store::{Durability, Engine};
 use crate::transport::ReadySet;
@@ -49,7 +52,7 @@ pub struct Parts {
     pub driver: Driver,
     pub durability: Durability,
     pub clock: Clock,
-    pub listener: TcpListener,
+    pub listeners: Vec<Listening>,
     pub heard: Listener,
     pub doorbell: Doorbell,
     pub mailbox: Mailbox,
@@ -60,6 +63,8 @@ pub struct Parts {
     pub reopen: Box<dyn Fn() -> Result<Arc<dyn Engine>, crate::store::StoreError> + Send>,
     pub epoch: u32,
     pub pools: limits::Pools,
+    /// Questions for the control plane.
+    pub questions: tokio::sync::mpsc::Sender<crate::registry::Question>,
 }
 
 impl std::fmt::Debug for Parts {
@@ -184,7 +189,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         placement,
         durability,
         clock,
-        listener,
+        listeners,
         heard,
         doorbell,
         mailbox,
@@ -195,6 +200,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         reopen,
         epoch,
         pools,
+        questions,
         ..
     } = parts;
     let reopen: Reopen = reopen;
@@ -202,7 +208,9 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
     ledger.begin(Arc::clone(&engine))?;
     let set = ReadySet::new().map_err(ShardError::Runtime)?;
     set.add_reader(&heard, Token::DOORBELL).map_err(ShardError::Runtime)?;
-    set.add_reader(&listener, Token::LISTENER).map_err(ShardError::Runtime)?;
+    for (place, listening) in listeners.iter().enumerate() {
+        set.add_reader(&listening.socket, Token::listener(place)).map_err(ShardError::Runtime)?;
+    }
     let mut shard = Shard {
         index,
         placement,
@@ -211,7 +219,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         counters: report.counters,
         health: report.health,
         directory,
-        table: Table::default(),
+        table: Table::new(placement.shards()),
         generation: 0,
         mailbox,
         mesh,
@@ -220,12 +228,19 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         watches: Default::default(),
         set,
         heard,
-        listener: Some(listener),
-        // Whoever connected before the listener was watched.
-        accepting: true,
+        listeners,
         connections: Slab::default(),
         lingering: Slab::default(),
         sessions: Default::default(),
+        through: Default::default(),
+        polls: Default::default(),
+        calls: Default::default(),
+        client_calls: Default::default(),
+        wills: Default::default(),
+        questions: Questions::new(questions),
+        rates: Default::default(),
+        throttle: Default::default(),
+        admission: Admission::new(Policy::new(u32::try_from(pools.connections).unwrap_or(u32::MAX))),
         ready: Default::default(),
         held: Vec::new(),
         loads: Default::default(),
@@ -233,6 +248,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         interrupted: Default::default(),
         crowded: Vec::new(),
         flushing: Vec::new(),
+        decoded: Default::default(),
         scratch: vec![0; limits::READ_BUFFER_BYTES],
         unsent_bytes: 0,
         pools,

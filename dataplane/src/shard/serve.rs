@@ -1,20 +1,20 @@
-//! Serving one connection: gather its bytes, advance its session, admit whoever it is, pass on what it said.
+//! Serving one connection: gather its bytes, advance its session, pass on what it said, end it.
 
 use std::sync::Arc;
 
-use schemas::id::{DeviceId, EntityId, Partition, TenantId};
+use schemas::id::DeviceId;
 
-use super::connection::{Admitted, Connection, Identity, Standing};
-use super::mesh::Moved;
-use super::residents::{Parked, Parking};
+use super::channel::Channel;
+use super::connection::{Connection, Standing};
 use super::slab::Key;
 use super::turn::Shard;
-use crate::auth;
+use super::work::writing;
 use crate::limits;
 use crate::metric::Counter;
+use crate::quota::Start;
 use crate::rules::Plan;
-use crate::session::{Close, Credential, Intent, Outcome, Reason, Receipt, Refusal};
-use crate::transport::{Received, Socket};
+use crate::session::{AnySession, Close, Intent, Outcome, Reason, Receipt};
+use crate::transport::{Fault, Received};
 
 /// Whether the session may be asked for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +30,17 @@ impl Shard {
     pub(super) fn serve(&mut self, key: Key) -> usize {
         let Some(connection) = self.connections.get_mut(key) else { return 0 };
         connection.queued = false;
-        if matches!(connection.standing, Standing::Loading(_)) {
+        if connection.waits() {
             return 0;
         }
+        if connection.asks_others() && !self.mesh.has_room_everywhere() {
+            self.crowded.push(key);
+            return 0;
+        }
+        if !self.may_shake_hands(key) {
+            return 0;
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return 0 };
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut length = connection.unread.len();
         scratch[..length].copy_from_slice(&connection.unread);
@@ -42,14 +50,28 @@ impl Shard {
         let scarce = self.ready.kept_bytes() > self.pools.partial_bytes / 2 && self.ready.above_share(tenant);
         let room = if scarce { scratch.len().min(length + limits::SCARCE_READ_BYTES) } else { scratch.len() };
         if length < room && connection.wants_service() {
-            match connection.socket.receive(&mut scratch[length..room]) {
-                Received::Bytes(count) => {
+            let peer = connection.channel.peer;
+            match connection.channel.receive(&mut scratch[length..room]) {
+                Received::Bytes { count, more } => {
                     length += count;
-                    // A short read took everything, so the next byte is a new edge (epoll(7)).
-                    connection.readable = length == room || connection.ended;
+                    // Whoever took everything hears of the next byte by a new edge (epoll(7)).
+                    connection.readable = more || connection.ended;
                 }
                 Received::Nothing => connection.readable = false,
                 Received::End => ended = true,
+                Received::Broken(fault) => {
+                    self.counters.increment(fault_counter(fault));
+                    ended = true;
+                }
+            }
+            if let Some(place) = &mut connection.place {
+                if !connection.channel.stream.is_handshaking() {
+                    self.admission.handshaken(place);
+                }
+                // A balancer has said who it really is.
+                if peer != connection.channel.peer && self.admission.identified(place, connection.channel.peer).is_err() {
+                    ended = true;
+                }
             }
         }
         let mut input = &scratch[..length];
@@ -72,6 +94,19 @@ impl Shard {
         consumed
     }
 
+    /// Whether a connection that begins with TLS may go on: a storm of them is served at a pace that leaves time for others.
+    fn may_shake_hands(&mut self, key: Key) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let Some(place) = connection.place.as_mut().filter(|_| connection.channel.stream.is_handshaking()) else { return true };
+        match self.admission.handshake(place, self.now.instant) {
+            Start::Now => true,
+            Start::Later(_) => {
+                self.crowded.push(key);
+                false
+            }
+        }
+    }
+
     /// Closes the connection that made all keep more than they may together, those of tenants above their share a little
     /// earlier (DESIGN 8.2, 6 and 8.4, 14).
     fn keep_to_the_pool(&mut self, key: Key) {
@@ -85,176 +120,182 @@ impl Shard {
     }
 
     fn advance(&mut self, key: Key, input: &mut &[u8]) {
-        loop {
-            let Some(connection) = self.connections.get_mut(key) else { return };
+        let mut decoded = std::mem::take(&mut self.decoded);
+        while let Some(connection) = self.connections.get_mut(key) {
             let whole = *input;
-            match connection.session.next(input, self.now.instant) {
-                Ok(None) => return,
-                Ok(Some(intent)) => match self.take_intent(key, intent, whole) {
-                    Flow::More => {}
-                    Flow::Stop => return,
-                    Flow::Again => {
-                        *input = whole;
-                        return;
-                    }
-                },
+            let flow = match connection.session.next(input, &mut decoded, self.now.instant) {
+                Ok(None) => Flow::Stop,
+                Ok(Some(Intent::Upgrade)) => {
+                    self.upgrade(key, std::mem::take(input));
+                    Flow::Stop
+                }
+                Ok(Some(intent)) => self.take_intent(key, intent, whole),
                 Err(close) => {
-                    return self.close(key, close);
+                    self.close(key, close);
+                    Flow::Stop
+                }
+            };
+            match flow {
+                Flow::More => {}
+                Flow::Stop => break,
+                Flow::Again => {
+                    *input = whole;
+                    break;
                 }
             }
         }
+        self.decoded = decoded;
+    }
+
+    /// From here on the connection speaks MQTT in WebSocket frames. `raw`: what was read behind the request.
+    fn upgrade(&mut self, key: Key, raw: &[u8]) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let said = std::mem::take(connection.session.output());
+        connection.channel.upgrade(said, raw);
+        connection.session = AnySession::mqtt(self.now.instant);
+        connection.readable |= connection.channel.has_unread();
     }
 
     fn take_intent(&mut self, key: Key, intent: Intent<'_>, whole: &[u8]) -> Flow {
         match intent {
-            Intent::Admit(credential) => self.admit(key, &credential, whole),
-            Intent::Telemetry { payload, receipt } => self.telemetry(key, payload, receipt),
-            Intent::Attributes { payload, receipt } => self.attributes(key, payload, receipt),
-            Intent::AttributesRequest { id, payload, receipt } => self.attributes_request(key, id, payload, receipt),
-            Intent::RpcRequest { id, payload, receipt } => self.rpc_request(key, id, payload, receipt),
-            // No server-side call is ever open in this version, so there is nothing it could answer.
-            Intent::RpcResponse { receipt, .. } => self.settle_later(key, receipt, Outcome::Stored),
-            Intent::UnknownTopic { receipt } => {
+            Intent::Admit(wish) => self.admit(key, &wish, whole),
+            Intent::Operation { operation, promise } => self.operate(key, operation, promise),
+            Intent::Request { token, operation, receipt } => self.request(key, token, operation, receipt),
+            Intent::Release { packet_id, receipt } => self.release(key, packet_id, receipt),
+            Intent::UnknownTopic { promise } => {
                 self.counters.increment(Counter::TopicsUnknown);
-                self.settle_later(key, receipt, Outcome::TopicInvalid)
+                self.settle_later(key, promise.map(|promise| promise.receipt), Outcome::TopicInvalid)
             }
-            Intent::Subscribed | Intent::Unsubscribed | Intent::Ping => self.touched(key),
-            Intent::Disconnect { .. } => {
-                self.close(key, Close::from(Reason::PeerClosed));
+            Intent::Acknowledged { number } => {
+                self.acknowledged(key, number);
+                self.touched(key)
+            }
+            Intent::Subscribed => {
+                self.subscribed(key);
+                self.touched(key)
+            }
+            Intent::Unsubscribed => {
+                self.keep_subscriptions(key);
+                self.touched(key)
+            }
+            Intent::Ping => self.touched(key),
+            Intent::Disconnect { with_will, expiry_s } => {
+                self.goodbye(key, with_will, expiry_s);
                 Flow::Stop
             }
+            // `advance` has the bytes behind it.
+            Intent::Upgrade => Flow::Stop,
         }
-    }
-
-    /// The credential's device, its owner, its state: CONNACK only when all are at hand (DESIGN 11, 19).
-    fn admit(&mut self, key: Key, credential: &Credential<'_>, whole: &[u8]) -> Flow {
-        let Ok(entry) = auth::admit(&self.directory, credential.token) else {
-            return self.refuse(key, Refusal::BadCredential);
-        };
-        let entity = EntityId::from(entry.device);
-        let owner = self.placement.shard_of(Partition::of(entity));
-        if owner != self.index {
-            return self.hand_over(key, owner, whole);
-        }
-        if self.table.device(entry.device).is_none() {
-            return self.refuse(key, Refusal::NotAuthorized);
-        }
-        let identity = Identity { device: entry.device, credential: entry.credential };
-        if self.residents.contains(entity) {
-            self.admitted(key, identity);
-            return Flow::More;
-        }
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.standing = Standing::Loading(identity);
-        }
-        match self.residents.park(entity, Parked::Connection(key)) {
-            Parking::Load => self.loads.push_back(entity),
-            Parking::Waiting => {}
-            Parking::Full(_) => return self.refuse(key, Refusal::Unavailable),
-        }
-        Flow::Stop
-    }
-
-    /// Take-over, CONNACK and the connect event of a device whose state is here.
-    pub(super) fn admitted(&mut self, key: Key, identity: Identity) {
-        if let Some(earlier) = self.sessions.get(&identity.device).copied()
-            && earlier != key
-        {
-            self.counters.increment(Counter::SessionsTakenOver);
-            self.close(earlier, Close::from(Reason::TakenOver));
-        }
-        let plan = self.plan_of(identity.device);
-        let generation = self.generation;
-        let tenant = self.table.device(identity.device).map_or(TenantId(uuid::Uuid::nil()), |facts| facts.tenant);
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        // What it keeps is on its tenant's account from now on.
-        let kept = connection.unread.len();
-        self.ready.keep(connection.tenant(), kept, 0);
-        self.ready.keep(tenant, 0, kept);
-        connection.standing = Standing::Admitted(Box::new(Admitted { identity, tenant, plan, generation }));
-        connection.session.admit(self.now.instant);
-        self.sessions.insert(identity.device, key);
-        self.residents.hold(identity.device.into());
-        self.counters.increment(Counter::SessionsAdmitted);
-        self.connect_event(identity.device);
-        self.wants_flush(key);
-    }
-
-    /// Tells the peer why it may not come in, and ends the connection.
-    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal) -> Flow {
-        self.counters.increment(Counter::SessionsRefused);
-        if let Some(connection) = self.connections.get_mut(key) {
-            let close = connection.session.refuse(refusal);
-            self.close(key, close);
-        }
-        Flow::Stop
-    }
-
-    /// Gives the order to hand a connection over; it stays unread until there is room (DESIGN 11).
-    fn hand_over(&mut self, key: Key, owner: u16, whole: &[u8]) -> Flow {
-        if !self.mesh.has_room(owner) {
-            // A later turn finds the CONNECT again: nothing of it is kept in the session.
-            if let Some(connection) = self.connections.get_mut(key) {
-                connection.session = crate::session::Session::new(connection.accepted);
-            }
-            self.crowded.push(key);
-            return Flow::Again;
-        }
-        let Some(connection) = self.connections.remove(key) else { return Flow::Stop };
-        self.forget_bytes(&connection);
-        if let Err(error) = self.set.remove(&connection.socket) {
-            tracing::warn!(%error, "a connection that is handed over was not watched");
-        }
-        let moved = Moved { stream: connection.socket.release(), bytes: whole.into(), accepted: connection.accepted };
-        // There was room, and nobody else sends from here.
-        if self.mesh.send(owner, Box::new(moved)).is_ok() {
-            self.counters.increment(Counter::ConnectionsHandedOver);
-        }
-        Flow::Stop
     }
 
     /// Ends a connection: says why where the protocol has a word for it, forgets it, lets its task linger.
     pub(super) fn close(&mut self, key: Key, close: Close) {
         let Some(mut connection) = self.connections.remove(key) else { return };
-        self.forget_bytes(&connection);
+        self.forget(&mut connection);
         connection.session.close(close);
-        let output = std::mem::take(connection.session.output());
-        if !connection.writing {
+        let mut output = std::mem::take(connection.session.output());
+        if !connection.writing && connection.held == 0 {
             // Whatever does not fit now is not worth waiting for.
-            let _sent = connection.socket.send(&output);
+            let _sent = connection.channel.send(&mut output);
         }
         if close.reason.is_protocol_error() {
             self.counters.increment(Counter::ProtocolErrors);
         } else if close.reason == Reason::KeepAlive {
             self.counters.increment(Counter::KeepAliveExpired);
         }
-        connection.socket.finish();
-        self.linger(connection.socket, close);
+        connection.channel.finish();
+        self.linger(connection.channel, close);
         if let Standing::Admitted(admitted) = connection.standing {
             let device = admitted.identity.device;
+            if let Some(gateway) = &admitted.gateway {
+                self.detach_all(key, gateway);
+            }
             self.residents.let_go(device.into());
             if self.sessions.get(&device) == Some(&key) {
                 self.sessions.remove(&device);
-                self.disconnect_event(device);
+                self.end_session(device);
             }
         }
     }
 
-    /// A connection has gone: what it kept no longer counts.
-    fn forget_bytes(&mut self, connection: &Connection) {
+    /// The device has no connection any more: its session's time begins to run, its will is said.
+    fn end_session(&mut self, device: DeviceId) {
+        let now = self.now;
+        if let Some(state) = self.residents.get_mut(device.into(), now.instant) {
+            state.end_session(&mut writing(&mut self.ledger, now), None);
+        }
+        self.disconnect_event(device);
+        self.will_of(device);
+    }
+
+    /// The client said goodbye. Only a normal one takes its will back [MQTT-3.14.4-3].
+    fn goodbye(&mut self, key: Key, with_will: bool, expiry_s: Option<u32>) {
+        let now = self.now;
+        if let Some(identity) = self.connections.get(key).and_then(Connection::identity)
+            && self.sessions.get(&identity.device) == Some(&key)
+            && let Some(state) = self.residents.get_mut(identity.device.into(), now.instant)
+        {
+            let mut writing = writing(&mut self.ledger, now);
+            if !with_will {
+                state.keep_will(&mut writing, None);
+            }
+            if expiry_s.is_some() {
+                state.end_session(&mut writing, expiry_s);
+            }
+        }
+        self.close(key, Close::from(Reason::PeerClosed));
+    }
+
+    /// What is subscribed to is part of a kept session: the answer leaves when it is durable (DESIGN 8.1, 3).
+    fn keep_subscriptions(&mut self, key: Key) {
+        let now = self.now;
+        let Some(connection) = self.connections.get(key) else { return };
+        let Some(identity) = connection.identity() else { return };
+        let Some(state) = self.residents.get_mut(identity.device.into(), now.instant) else { return };
+        if state.session(now.timestamp).is_some() {
+            let subscriptions = connection.session.kept().subscriptions;
+            state.keep_subscriptions(&mut writing(&mut self.ledger, now), subscriptions);
+            self.hold_output(key);
+        }
+    }
+
+    /// What waited for a subscription leaves.
+    fn subscribed(&mut self, key: Key) {
+        self.keep_subscriptions(key);
+        if let Some(identity) = self.connections.get(key).and_then(Connection::identity) {
+            self.offer_calls(identity.device);
+        }
+    }
+
+    /// PUBREL: PUBCOMP leaves when the identifier is gone from the disk (DESIGN 13).
+    fn release(&mut self, key: Key, packet_id: u16, receipt: Receipt) -> Flow {
+        let now = self.now;
+        if let Some(identity) = self.connections.get(key).and_then(Connection::identity)
+            && let Some(state) = self.residents.get_mut(identity.device.into(), now.instant)
+        {
+            state.release_received(&mut writing(&mut self.ledger, now), packet_id);
+        }
+        self.settle_later(key, Some(receipt), Outcome::Stored)
+    }
+
+    /// A connection has gone: its place is free and what it kept no longer counts.
+    pub(super) fn forget(&mut self, connection: &mut Connection) {
+        if let Some(place) = connection.place.take() {
+            self.admission.left(place);
+        }
         self.ready.keep(connection.tenant(), connection.unread.len(), 0);
         self.unsent_bytes = self.unsent_bytes.saturating_sub(connection.unsent_bytes);
     }
 
     /// Keeps a socket until its peer is done reading and writing, for a while.
-    fn linger(&mut self, socket: Socket, close: Close) {
+    fn linger(&mut self, channel: Channel, close: Close) {
         let until = self.now.instant.after_ms(limits::LINGER_MS);
         // Whoever ended it is not waited for; neither is anybody when the process ends.
         if close.reason == Reason::PeerClosed || self.lingering.len() >= limits::LINGERING_PER_SHARD_MAX {
             return;
         }
-        let Some(key) = self.lingering.insert((until, socket)) else { return };
-        let renamed = self.lingering.get(key).map(|(_, socket)| self.set.rename(socket, key.token(true)));
+        let Some(key) = self.lingering.insert((until, channel)) else { return };
+        let renamed = self.lingering.get(key).map(|(_, channel)| self.set.rename(channel, key.token(true)));
         if !matches!(renamed, Some(Ok(()))) {
             self.lingering.remove(key);
         }
@@ -262,12 +303,13 @@ impl Shard {
 
     /// Acks in this turn's ticket (which is the newest written one if this turn writes nothing).
     pub(super) fn settle_later(&mut self, key: Key, receipt: Option<Receipt>, outcome: Outcome) -> Flow {
+        self.count_outcome(key, outcome);
         match receipt {
             Some(receipt) => {
                 self.ledger.owe(super::ledger::Owed::Receipt { connection: key, receipt, outcome });
                 Flow::More
             }
-            None if outcome == Outcome::PayloadInvalid => {
+            None if outcome != Outcome::Stored => {
                 let refused = self.connections.get_mut(key).map(|connection| connection.session.refuse_unacked(outcome));
                 if let Some(Err(close)) = refused {
                     self.close(key, close);
@@ -299,12 +341,25 @@ impl Shard {
     }
 
     fn touched(&mut self, key: Key) -> Flow {
-        if let Some(identity) = self.connections.get(key).and_then(Connection::identity)
-            && let Some(state) = self.residents.get_mut(identity.device.into(), self.now.instant)
-            && state.touched(self.now.timestamp)
-        {
-            self.awoke(identity.device);
+        if let Some(identity) = self.connections.get(key).and_then(Connection::identity) {
+            self.heard_of(identity.device);
         }
         Flow::More
+    }
+
+    /// A device said something that is no message: it is active.
+    pub(super) fn heard_of(&mut self, device: DeviceId) {
+        if let Some(state) = self.residents.get_mut(device.into(), self.now.instant)
+            && state.touched(self.now.timestamp)
+        {
+            self.awoke(device);
+        }
+    }
+}
+
+fn fault_counter(fault: Fault) -> Counter {
+    match fault {
+        Fault::Certificate => Counter::CertificatesRefused,
+        Fault::Incompatible | Fault::Refused | Fault::Protocol => Counter::HandshakesFailed,
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::TcpListener,
+    net::{IpAddr, TcpStream},
     rc::Rc,
     sync::Arc,
 };
@@ -12,11 +12,17 @@ use foldhash::fast::RandomState;
 use schemas::id::{DeviceId, EntityId};
 
 use super::bell::{Bell, Listener};
-use super::connection::{Connection, Standing};
+use super::calling::Calls;
+use super::channel::{Channel, Written};
+use super::connection::Connection;
+use super::delivering::{Polls, Through};
 use super::event::Mailbox;
 use super::fairness::Fairness;
 use super::ledger::{Ledger, Owed, Persisted, Standstill};
-use super::mesh::{Mesh, Moved};
+use super::inquiring::Questions;
+use super::letter::{Address, Letter, Moved};
+use super::listening::{Listening, Protocol};
+use super::mesh::Mesh;
 use super::placement::Placement;
 use super::residents::Residents;
 use super::slab::{Key, Slab};
@@ -24,10 +30,12 @@ use super::watching::Watches;
 use crate::clock::{Clock, Instant, Now};
 use crate::limits::{self, Pools};
 use crate::message::Readings;
+use crate::quota::{self, Admission, Decision, Place, Throttle};
 use crate::metric::{Counter, ShardCounters, ShardHealth};
-use crate::session::{Close, Reason};
+use crate::session::{Close, AnySession, Reason};
 use crate::snapshot::{Directory, Table};
-use crate::transport::{Accepted, Happened, ReadySet, Received, Sent, Socket, accept};
+use crate::session::http::Decoded;
+use crate::transport::{Accepted, Happened, ReadySet, Received, Stream, accept};
 
 /// Everything one core owns. Not `Send`: it never leaves its thread.
 pub(super) struct Shard {
@@ -48,15 +56,26 @@ pub(super) struct Shard {
     pub watches: Watches,
     pub set: ReadySet,
     pub heard: Listener,
-    /// `None` once draining.
-    pub listener: Option<TcpListener>,
-    /// Somebody may be waiting at the listener.
-    pub accepting: bool,
+    /// Where devices connect; none once draining.
+    pub listeners: Vec<Listening>,
     pub connections: Slab<Connection>,
     /// Sockets whose peer may still be reading what we said last, until then.
-    pub lingering: Slab<(Instant, Socket)>,
+    pub lingering: Slab<(Instant, Channel)>,
     /// The admitted connection of a device (`sessions_per_device` is 1, DESIGN 12).
     pub sessions: HashMap<DeviceId, Key, RandomState>,
+    /// Devices of this shard that a gateway speaks for.
+    pub through: HashMap<DeviceId, Through, RandomState>,
+    pub polls: Polls,
+    pub calls: Calls,
+    /// Calls of devices that nobody has answered: until when, who, under which number.
+    pub client_calls: VecDeque<(Instant, Address, u32)>,
+    /// Wills that wait for their device's return, until then.
+    pub wills: HashMap<DeviceId, Instant, RandomState>,
+    pub questions: Questions,
+    /// Buckets of devices that have limits and are not full.
+    pub rates: HashMap<DeviceId, quota::Device, RandomState>,
+    pub throttle: Throttle,
+    pub admission: Admission,
     /// Connections to serve in this turn.
     pub ready: Fairness,
     /// Connections that could not be served because the store is at a standstill.
@@ -73,6 +92,8 @@ pub(super) struct Shard {
     pub flushing: Vec<Key>,
     /// Bytes of connections wait here while they are understood; empty between turns.
     pub scratch: Vec<u8>,
+    /// What of a request has to be decoded, while it is understood.
+    pub decoded: Decoded,
     /// Output that sockets did not take, of all connections together.
     pub unsent_bytes: usize,
     pub pools: Pools,
@@ -89,8 +110,16 @@ pub(super) struct Shard {
 pub(super) struct Token;
 
 impl Token {
-    pub(super) const LISTENER: u64 = u64::MAX;
-    pub(super) const DOORBELL: u64 = u64::MAX - 1;
+    pub(super) const DOORBELL: u64 = u64::MAX;
+    /// Of the listener at this place.
+    pub(super) fn listener(place: usize) -> u64 {
+        u64::MAX - 1 - place as u64
+    }
+
+    /// Whether it is a listener's.
+    fn is_listener(token: u64) -> bool {
+        token < Self::DOORBELL && token > u64::MAX - 64
+    }
 }
 
 impl Shard {
@@ -123,26 +152,47 @@ impl Shard {
             let Some(event) = self.mailbox.take() else { break };
             self.take_event(event);
         }
-        while let Some(moved) = self.mesh.take() {
-            let Moved { stream, bytes, accepted } = *moved;
-            if let Some(key) = self.connect(Socket::adopt(stream), accepted) {
-                if let Some(connection) = self.connections.get_mut(key) {
-                    self.ready.keep(connection.tenant(), 0, bytes.len());
-                    connection.unread = bytes;
-                }
-                self.make_ready(key);
-            }
+        while let Some(letter) = self.mesh.take() {
+            self.take_letter(letter);
         }
+        self.mesh.push();
         self.accept();
         if !self.mailbox.is_empty() || self.set.may_have_more() {
             self.bell.ring();
         }
     }
 
+    fn take_letter(&mut self, letter: Letter) {
+        match letter {
+            Letter::Moved(moved) => {
+                let Moved { channel, bytes, accepted } = *moved;
+                let channel = Channel::adopt(channel);
+                let place = self.admission.arrived(channel.peer);
+                let Some(key) = self.connect(channel, AnySession::mqtt(accepted), (accepted, place)) else { return };
+                if let Some(connection) = self.connections.get_mut(key) {
+                    self.ready.keep(connection.tenant(), 0, bytes.len());
+                    connection.unread = bytes;
+                    connection.readable |= connection.channel.has_unread();
+                }
+                self.make_ready(key);
+            }
+            Letter::Errand(errand) => self.run_errand(*errand),
+            Letter::Answer(answer) => {
+                let (to, answer) = *answer;
+                self.take_answer(to, answer);
+            }
+            Letter::Down(down) => self.take_down(down.0, &down.1),
+        }
+    }
+
     fn hear(&mut self, happened: Happened) {
         match happened.token {
-            Token::LISTENER => self.accepting = true,
             Token::DOORBELL => self.heard.heard(),
+            token if Token::is_listener(token) => {
+                for (place, listening) in self.listeners.iter_mut().enumerate() {
+                    listening.waiting |= token == Token::listener(place);
+                }
+            }
             token => match Key::of_token(token) {
                 (key, false) => self.hear_connection(key, happened),
                 (key, true) => self.read_away(key),
@@ -166,55 +216,86 @@ impl Shard {
     /// and the peer would never see why it was closed.
     fn read_away(&mut self, key: Key) {
         loop {
-            let Some((_, socket)) = self.lingering.get(key) else { return };
-            match socket.receive(&mut self.scratch) {
-                Received::Bytes(_) => {}
+            let Some((_, channel)) = self.lingering.get_mut(key) else { return };
+            match channel.receive(&mut self.scratch) {
+                Received::Bytes { .. } => {}
                 Received::Nothing => return,
-                Received::End => drop(self.lingering.remove(key)),
+                Received::End | Received::Broken(_) => drop(self.lingering.remove(key)),
             }
         }
     }
 
-    /// Takes in whoever waits at the listener, as many as a turn may.
+    /// Takes in whoever waits at the listeners, as many as a turn may.
     fn accept(&mut self) {
-        if !self.accepting {
-            return;
-        }
-        for _ in 0..limits::ACCEPTS_PER_TURN_MAX {
-            let Some(listener) = &self.listener else { return };
-            match accept(listener) {
-                Accepted::Stream(stream) => {
-                    self.counters.increment(Counter::ConnectionsAccepted);
-                    self.connect(Socket::new(stream), self.now.instant);
+        let mut room = limits::ACCEPTS_PER_TURN_MAX;
+        for place in 0..self.listeners.len() {
+            while let Some(listening) = self.listeners.get_mut(place).filter(|listening| listening.waiting) {
+                if room == 0 {
+                    return self.bell.ring();
                 }
-                Accepted::Nothing => {
-                    self.accepting = false;
-                    return;
+                // Who is not accepted waits in the kernel's queue; the next tick asks again.
+                if self.admission.ready(listening.tls.is_some(), self.now.instant).is_err() {
+                    break;
                 }
-                Accepted::Failed(error) => {
-                    // Out of descriptors: the connections that are open matter more than new ones. The next tick tries again.
-                    self.counters.increment(Counter::ConnectionsRefused);
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    self.accepting = false;
-                    return;
+                room -= 1;
+                match accept(&listening.socket) {
+                    Accepted::Stream(stream, peer) => self.welcome(place, stream, peer),
+                    Accepted::Nothing => listening.waiting = false,
+                    Accepted::Failed(error) => {
+                        // Out of descriptors: the connections that are open matter more than new ones. The next tick tries again.
+                        listening.waiting = false;
+                        self.counters.increment(Counter::ConnectionsRefused);
+                        tracing::warn!(%error, "a connection could not be accepted");
+                    }
                 }
             }
         }
-        self.bell.ring();
+    }
+
+    /// A connection came in at a listener.
+    fn welcome(&mut self, place: usize, stream: TcpStream, peer: IpAddr) {
+        let now = self.now.instant;
+        self.counters.increment(Counter::ConnectionsAccepted);
+        let Some(listening) = self.listeners.get(place) else { return };
+        let seat = match self.admission.accept(peer, now) {
+            Decision::Accept(seat) => seat,
+            Decision::Later(_) => self.admission.arrived(peer),
+            Decision::Refuse(_) => return self.counters.increment(Counter::ConnectionsRefused),
+        };
+        let stream = match &listening.tls {
+            None => Ok(Stream::plain(stream)),
+            Some(config) => Stream::tls(stream, &config.load()),
+        };
+        let session = match listening.protocol {
+            Protocol::Mqtt => AnySession::mqtt(now),
+            Protocol::Http => AnySession::http(now),
+        };
+        match stream {
+            Ok(stream) => drop(self.connect(Channel::new(stream, peer, listening.proxied), session, (now, seat))),
+            Err(error) => {
+                tracing::error!(%error, "TLS cannot be spoken");
+                self.admission.left(seat);
+            }
+        }
     }
 
     /// Takes a socket in; `None` when there is no room for it.
-    fn connect(&mut self, socket: Socket, accepted: Instant) -> Option<Key> {
+    fn connect(&mut self, channel: Channel, session: AnySession, (accepted, place): (Instant, Place)) -> Option<Key> {
         if self.draining || self.connections.len() >= self.pools.connections {
             self.counters.increment(Counter::ConnectionsRefused);
+            self.admission.left(place);
             return None;
         }
-        let key = self.connections.insert(Connection::new(socket, accepted))?;
-        let added = self.connections.get(key).map(|connection| self.set.add(&connection.socket, key.token(false)));
+        let mut connection = Connection::new(channel, session, accepted);
+        connection.place = Some(place);
+        let key = self.connections.insert(connection)?;
+        let added = self.connections.get(key).map(|connection| self.set.add(&connection.channel, key.token(false)));
         if let Some(Err(error)) = added {
             self.counters.increment(Counter::ConnectionsRefused);
             tracing::warn!(%error, "a connection cannot be watched");
-            self.connections.remove(key);
+            if let Some(place) = self.connections.remove(key).and_then(|connection| connection.place) {
+                self.admission.left(place);
+            }
             return None;
         }
         Some(key)
@@ -287,7 +368,11 @@ impl Shard {
         while let Some(owed) = self.ledger.settled() {
             match owed {
                 Owed::Receipt { connection, receipt, outcome } => self.settle_receipt(connection, receipt, outcome),
-                Owed::Downlink { device, downlink } => self.deliver(device, &downlink),
+                Owed::Answer { to, answer } => self.send_answer(to, answer),
+                Owed::AttributesChanged { device, json } => self.attributes_changed(device, &json),
+                Owed::Kept(device) => self.send_kept(device),
+                Owed::Call { device, id } => self.send_waiting_call(device, id),
+                Owed::Output(connection) => self.release_output(connection),
                 Owed::Release(release) => release(),
                 Owed::Update { watcher, entity, update } => {
                     if !self.watches.send(entity, watcher, update) {
@@ -310,32 +395,14 @@ impl Shard {
     fn flush_one(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.flushing = false;
-        if connection.writing {
+        if connection.writing || connection.held > 0 {
             return;
         }
-        let output = connection.session.output();
-        let mut sent = 0;
-        let mut broken = false;
-        while sent < output.len() {
-            match connection.socket.send(&output[sent..]) {
-                Sent::Bytes(count) => sent += count,
-                Sent::Full => break,
-                Sent::Broken => {
-                    broken = true;
-                    break;
-                }
-            }
-        }
-        if sent == output.len() {
-            // An idle connection holds no buffer.
-            *output = Vec::new();
-        } else {
-            output.drain(..sent);
-        }
-        let unsent = output.len();
-        connection.writing = unsent > 0;
+        let written = connection.channel.send(connection.session.output());
+        let unsent = connection.session.output().len() + connection.channel.unsent_bytes();
+        connection.writing = written == Written::Some;
         self.unsent_bytes = (self.unsent_bytes + unsent).saturating_sub(std::mem::replace(&mut connection.unsent_bytes, unsent));
-        if broken {
+        if written == Written::Broken {
             self.close(key, Close::from(Reason::PeerClosed));
         } else if unsent > 0 && (unsent > limits::OUTBOX_BYTES_MAX || self.unsent_bytes > self.pools.output_bytes) {
             self.close(key, Close::from(Reason::SlowPeer));
@@ -357,7 +424,7 @@ impl Shard {
     pub(super) fn served(&mut self, key: Key) {
         let now = self.now.instant;
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.session.blocked() || matches!(connection.standing, Standing::Loading(_)) {
+        if connection.session.blocked() || connection.waits() {
             return connection.session.pause();
         }
         connection.session.resume(now);

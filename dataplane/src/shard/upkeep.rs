@@ -6,7 +6,7 @@ use schemas::id::{DeviceId, EntityId};
 use super::asking;
 use super::connection::Standing;
 use super::event::Event;
-use super::ledger::{Owed, OwnedDownlink, Standstill};
+use super::ledger::{Owed, Standstill};
 use super::residents::{Parked, Parking};
 use super::slab::Key;
 use super::turn::Shard;
@@ -16,7 +16,7 @@ use crate::limits;
 use crate::message::Body;
 use crate::metric::Counter;
 use crate::query::QueryError;
-use crate::session::{Close, Delivery, Downlink, Reason, Refusal};
+use crate::session::{Close, Outcome, Reason, Refusal};
 use crate::snapshot::ShardChange;
 
 impl Shard {
@@ -31,6 +31,7 @@ impl Shard {
             Event::Query { target, query } => self.ask(target, query),
             Event::Release { ticket, release } => self.ledger.owe_at(ticket, Owed::Release(release)),
             Event::Loaded(loaded) => self.state_loaded(*loaded),
+            Event::Told { number, told } => self.told(number, told),
             Event::Drain => self.drain(),
         }
     }
@@ -82,8 +83,14 @@ impl Shard {
             Ok(state) => (Some(state), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        for parked in self.residents.loaded(entity, state, self.now.instant) {
+        let waiting = self.residents.loaded(entity, state, self.now.instant);
+        self.recall(DeviceId(entity.0));
+        for parked in waiting {
             match (parked, &error) {
+                (Parked::Errand(errand), None) => self.run_errand(*errand),
+                (Parked::Errand(errand), Some(_)) => self.answer_later(errand.from, Outcome::Unavailable.into()),
+                (Parked::Will, None) => self.say_kept_will(DeviceId(entity.0)),
+                (Parked::Calls, _) | (Parked::Will, Some(_)) => {}
                 (Parked::Connection(key), None) => self.unpark(key),
                 (Parked::Connection(key), Some(_)) => drop_flow(self.refuse(key, Refusal::Unavailable)),
                 (Parked::Query(target, query), None) => self.answer(target, query),
@@ -99,12 +106,12 @@ impl Shard {
 
     fn unpark(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let Standing::Loading(identity) = connection.standing else { return };
+        let Standing::Loading(wanted) = std::mem::replace(&mut connection.standing, Standing::New) else { return };
         // It may have been revoked while its state was loaded.
-        if self.table.device(identity.device).is_none() {
+        if self.table.device(wanted.identity.device).is_none() {
             return drop_flow(self.refuse(key, Refusal::NotAuthorized));
         }
-        self.admitted(key, identity);
+        self.admitted(key, &wanted);
         self.make_ready(key);
     }
 
@@ -116,13 +123,19 @@ impl Shard {
                 self.lingering.remove(key);
             }
         }
-        self.accepting = true;
+        self.listeners.iter_mut().for_each(|listening| listening.waiting = true);
+        self.mesh.push();
         self.expire();
+        self.expire_polls();
+        self.expire_client_calls();
+        self.expire_limits();
         for key in std::mem::take(&mut self.crowded) {
             self.make_ready(key);
         }
         self.loads.extend(std::mem::take(&mut self.reload_later));
         if self.ledger.is_open() {
+            self.expire_calls();
+            self.expire_wills();
             for entity in self.residents.overdue(now.timestamp) {
                 self.with_state(entity, Parked::Overdue);
             }
@@ -162,12 +175,13 @@ impl Shard {
     }
 
     /// Runs now if the state is resident, else when it is loaded.
-    fn with_state(&mut self, entity: EntityId, what: Parked) {
+    pub(super) fn with_state(&mut self, entity: EntityId, what: Parked) {
         if self.residents.contains(entity) {
             match what {
                 Parked::Overdue => self.overdue(entity),
                 Parked::Interrupted => self.interrupted(entity),
-                Parked::Connection(_) | Parked::Query(..) => {}
+                Parked::Will => self.say_kept_will(DeviceId(entity.0)),
+                Parked::Connection(_) | Parked::Query(..) | Parked::Errand(_) | Parked::Calls => {}
             }
         } else if matches!(self.residents.park(entity, what), Parking::Load) {
             self.loads.push_back(entity);
@@ -221,8 +235,13 @@ impl Shard {
     /// A device that was connected at a crash gets its DISCONNECT, unless it is back already (DESIGN 21).
     fn interrupted(&mut self, entity: EntityId) {
         let device = DeviceId(entity.0);
-        if !self.sessions.contains_key(&device) {
+        if !self.sessions.contains_key(&device) && !self.through.contains_key(&device) {
+            let now = self.now;
+            if let Some(state) = self.residents.get_mut(entity, now.instant) {
+                state.end_session(&mut writing(&mut self.ledger, now), None);
+            }
             self.disconnect_event(device);
+            self.will_of(device);
         }
     }
 
@@ -251,21 +270,6 @@ impl Shard {
     fn lifecycle(&mut self, device: DeviceId, kind: MessageType) {
         let plan = self.plan_of(device);
         let _outcome = self.evaluate_device(device, &plan, kind, Body::Lifecycle);
-    }
-
-    /// Sends a message down to a device, if it is connected and has asked for such messages.
-    pub(super) fn deliver(&mut self, device: DeviceId, downlink: &OwnedDownlink) {
-        let Some(key) = self.sessions.get(&device).copied() else { return };
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let downlink = match downlink {
-            OwnedDownlink::AttributesUpdated(json) => Downlink::AttributesUpdated { json },
-            OwnedDownlink::AttributesResponse(id, json) => Downlink::AttributesResponse { id: *id, json },
-            OwnedDownlink::RpcResponse(id, json) => Downlink::RpcResponse { id: *id, json },
-        };
-        if connection.session.deliver(downlink, self.now.instant) == Delivery::Queued {
-            self.counters.increment(Counter::Downlinks);
-            self.wants_flush(key);
-        }
     }
 
     /// After a start or a new generation: devices that were connected get their DISCONNECT, deadlines are armed again.
@@ -316,10 +320,17 @@ impl Shard {
         self.reload_later.clear();
         self.interrupted.clear();
         self.sessions.clear();
+        self.through.clear();
+        self.wills.clear();
+        self.calls.clear();
         self.watches.clear();
         for parked in self.residents.clear() {
-            if let Parked::Query(_, query) = parked {
-                asking::refuse(query, &QueryError::Unavailable("the store was closed".to_owned()));
+            match parked {
+                Parked::Query(_, query) => {
+                    asking::refuse(query, &QueryError::Unavailable("the store was closed".to_owned()));
+                }
+                Parked::Errand(errand) => self.send_answer(errand.from, Outcome::Unavailable.into()),
+                _ => {}
             }
         }
         // Closing sessions staged disconnect events of states that are gone now.
@@ -330,7 +341,7 @@ impl Shard {
     fn drain(&mut self) {
         self.draining = true;
         // Closed, so that newcomers are refused by the kernel and try elsewhere.
-        self.listener = None;
+        self.listeners.clear();
         for key in self.connections.keys() {
             self.close(key, Close::from(Reason::ShuttingDown));
         }

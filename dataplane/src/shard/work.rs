@@ -4,10 +4,14 @@
 use std::sync::Arc;
 
 use schemas::chain::MessageType;
+use schemas::generated::kept;
 use schemas::id::{DeviceId, EntityId, TenantId};
 
+use super::admitting::topics;
 use super::connection::Standing;
-use super::ledger::{Ledger, Owed, OwnedDownlink};
+use super::delivering::keep;
+use super::ledger::{Ledger, Owed};
+use super::letter::Address;
 use super::serve::Flow;
 use super::slab::Key;
 use super::turn::Shard;
@@ -21,68 +25,52 @@ use crate::metric::{Counter, ShardCounters};
 use crate::payload::{self, Casting};
 use crate::query::{Attribute, Point, Series};
 use crate::rules::{self, NodeCounts, Plan};
-use crate::session::{Outcome, Receipt};
+use crate::session::{Outcome, Promise, Topics};
 
 impl Shard {
-    pub(super) fn telemetry(&mut self, key: Key, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
+    pub(super) fn telemetry(&mut self, key: Key, bytes: &[u8], promise: Option<Promise>) -> Flow {
         let mut readings = std::mem::take(&mut self.readings);
         if payload::telemetry(bytes, Casting::Enabled, &mut readings).is_err() {
-            return self.refuse_payload(key, receipt);
+            return self.refuse_payload(key, promise);
         }
-        self.said(key, MessageType::PostTelemetryRequest, Body::Telemetry(readings), receipt)
+        self.said(key, MessageType::PostTelemetryRequest, Body::Telemetry(readings), promise)
     }
 
-    pub(super) fn attributes(&mut self, key: Key, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
+    pub(super) fn attributes(&mut self, key: Key, bytes: &[u8], promise: Option<Promise>) -> Flow {
         let mut readings = Readings::default();
         if payload::attributes(bytes, Casting::Enabled, &mut readings).is_err() {
-            return self.refuse_payload(key, receipt);
+            return self.refuse_payload(key, promise);
         }
         let body = Body::Attributes { scope: Scope::Client, readings };
-        self.said(key, MessageType::PostAttributesRequest, body, receipt)
+        self.said(key, MessageType::PostAttributesRequest, body, promise)
     }
 
-    /// Answered from memory with the ticket of the newest write it reflects (DESIGN 8.1, 3).
-    pub(super) fn attributes_request(&mut self, key: Key, id: u32, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
-        let Ok(request) = payload::attributes_request(bytes) else { return self.refuse_payload(key, receipt) };
-        let Some(device) = self.device_of(key) else { return Flow::Stop };
-        let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return Flow::Stop };
-        let both = request.client.is_none() && request.shared.is_none();
-        let side = |scope, keys: Option<Vec<String>>| match keys {
-            Some(keys) => state.attributes(Some(scope), &keys),
-            // Neither side named: everything of both, as ThingsBoard answers.
-            None if both => state.attributes(Some(scope), &[]),
-            None => Vec::new(),
-        };
-        let (client, shared) = (side(Scope::Client, request.client), side(Scope::Shared, request.shared));
-        let mut json = Vec::new();
-        payload::attributes_response(&pairs(&client), &pairs(&shared), &mut json);
-        self.ledger.owe(Owed::Downlink { device, downlink: OwnedDownlink::AttributesResponse(id, json) });
-        self.settle_later(key, receipt, Outcome::Stored)
-    }
-
-    pub(super) fn rpc_request(&mut self, key: Key, id: u32, bytes: &[u8], receipt: Option<Receipt>) -> Flow {
-        let (Ok(request), Ok(text)) = (payload::rpc(bytes), std::str::from_utf8(bytes)) else {
-            return self.refuse_payload(key, receipt);
-        };
-        if request.method == "getSessionLimits" {
-            let Some(device) = self.device_of(key) else { return Flow::Stop };
-            let mut json = Vec::new();
-            payload::session_limits(&mut json);
-            self.ledger.owe(Owed::Downlink { device, downlink: OwnedDownlink::RpcResponse(id, json) });
-            return self.settle_later(key, receipt, Outcome::Stored);
+    /// A call of the device: acknowledged when it is stored, answered by a message of its own.
+    pub(super) fn rpc_request(&mut self, key: Key, id: u32, bytes: &[u8], promise: Option<Promise>) -> Flow {
+        if payload::rpc(bytes).is_err() {
+            return self.refuse_payload(key, promise);
         }
-        self.said(key, MessageType::ToServerRpcRequest, Body::Rpc { request: text }, receipt)
+        let Some(device) = self.device_of(key) else { return Flow::Stop };
+        self.keep_identifier(device, promise);
+        let from = Address { shard: self.index, connection: key, receipt: None, pack: 0 };
+        self.call_from_device(from, device, id, bytes);
+        self.settle_later(key, promise.map(|promise| promise.receipt), Outcome::Stored)
     }
 
     /// A message of a connected device: evaluated, its receipt promised.
-    fn said(&mut self, key: Key, kind: MessageType, body: Body<'_>, receipt: Option<Receipt>) -> Flow {
+    fn said(&mut self, key: Key, kind: MessageType, body: Body<'_>, promise: Option<Promise>) -> Flow {
         let Some((device, plan)) = self.device_and_plan(key) else { return Flow::Stop };
         self.counters.increment(Counter::MessagesReceived);
-        let outcome = self.evaluate_device(device, &plan, kind, body);
-        if outcome != Outcome::Stored {
+        let outcome = match self.spend(device, body.cost()) {
+            Ok(()) => self.evaluate_device(device, &plan, kind, body),
+            Err(refused) => refused,
+        };
+        if outcome == Outcome::Stored {
+            self.keep_identifier(device, promise);
+        } else {
             self.counters.increment(Counter::MessagesDiscarded);
         }
-        self.settle_later(key, receipt, outcome)
+        self.settle_later(key, promise.map(|promise| promise.receipt), outcome)
     }
 
     /// Evaluates a message whose originator is a device of this shard with its state resident.
@@ -97,15 +85,15 @@ impl Shard {
             received: self.now.timestamp,
             body,
         };
+        let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
         let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return Outcome::Unspecified };
         let said = matches!(
             kind,
             MessageType::PostTelemetryRequest | MessageType::PostAttributesRequest | MessageType::ToServerRpcRequest
         );
         let awoke = said && state.touched(self.now.timestamp);
-        let mut stage =
-            Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now };
-        let outcome = stage.evaluate(plan, &message);
+        let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &self.counters, self.now);
+        let outcome = Stage { ledger, state, watches, counters, now, topics }.evaluate(plan, &message);
         if let Body::Telemetry(readings) = message.body {
             self.readings = readings.recycle();
         }
@@ -121,20 +109,21 @@ impl Shard {
         let (device_name, device_type) = ("", "");
         let message = Message { kind, originator: entity, tenant, device_name, device_type, received: self.now.timestamp, body };
         let Some(state) = self.residents.get_mut(entity, self.now.instant) else { return };
-        let mut stage =
-            Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now };
-        let _outcome = stage.evaluate(&plan, &message);
+        let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &self.counters, self.now);
+        let _outcome = Stage { ledger, state, watches, counters, now, topics: None }.evaluate(&plan, &message);
     }
 
     /// The stage on which an entity's writes are prepared; `None` when its state is not resident.
     pub(super) fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
+        let topics = self.table.device(DeviceId(entity.0)).and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let state = self.residents.get_mut(entity, self.now.instant)?;
-        Some(Stage { ledger: &mut self.ledger, state, watches: &self.watches, counters: &self.counters, now: self.now })
+        let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &*self.counters, self.now);
+        Some(Stage { ledger, state, watches, counters, now, topics })
     }
 
-    fn refuse_payload(&mut self, key: Key, receipt: Option<Receipt>) -> Flow {
+    fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
         self.counters.increment(Counter::MessagesDiscarded);
-        self.settle_later(key, receipt, Outcome::PayloadInvalid)
+        self.settle_later(key, promise.map(|promise| promise.receipt), Outcome::PayloadInvalid)
     }
 
     fn device_of(&self, key: Key) -> Option<DeviceId> {
@@ -165,6 +154,8 @@ pub(super) struct Stage<'s> {
     pub watches: &'s Watches,
     pub counters: &'s ShardCounters,
     pub now: Now,
+    /// The topics of the device's profile, if it has its own.
+    pub topics: Option<Topics>,
 }
 
 impl Stage<'_> {
@@ -248,10 +239,24 @@ impl Stage<'_> {
         if scope == Scope::Shared && notify_device {
             let mut json = Vec::new();
             payload::attributes_updated(&pairs(&self.state.attributes(Some(scope), &changed)), &mut json);
-            let downlink = OwnedDownlink::AttributesUpdated(json);
-            self.ledger.owe(Owed::Downlink { device: DeviceId(entity.0), downlink });
+            self.tell_device(json);
         }
         Ok(())
+    }
+
+    /// Shared attributes have changed: the device is told, now or when it is back.
+    pub(super) fn tell_device(&mut self, json: Vec<u8>) {
+        let device = DeviceId(self.state.entity().0);
+        let downlink = kept::Downlink {
+            kind: kept::downlink::Kind::AttributesUpdated.into(),
+            json: json.clone(),
+            ..kept::Downlink::default()
+        };
+        match keep((self.state, self.ledger, self.now), self.topics.as_ref(), downlink) {
+            Ok(true) => {}
+            Ok(false) => self.ledger.owe(Owed::AttributesChanged { device, json }),
+            Err(_) => self.counters.increment(Counter::DownlinksDropped),
+        }
     }
 
     fn refused(&self, refused: &RefusedReadings) -> Outcome {
@@ -266,7 +271,7 @@ impl Stage<'_> {
 }
 
 /// Attributes as the payload encoders take them.
-fn pairs(attributes: &[Attribute]) -> Vec<(&str, &crate::message::Value<'static>)> {
+pub(super) fn pairs(attributes: &[Attribute]) -> Vec<(&str, &crate::message::Value<'static>)> {
     attributes.iter().map(|attribute| (attribute.key.as_str(), &attribute.value)).collect()
 }
 

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use schemas::{
-    config::{Change, ChangeBody, Device, Profile, Tenant},
+    config::{Change, ChangeBody, Device, Installation, Profile},
     id::{ChainId, DeviceId, Partition, ProfileId, TenantId},
 };
 
+use crate::quota;
 use crate::rules::Plan;
 
 /// One difference, as a shard applies it in place between two turns.
 #[derive(Clone, Debug)]
 pub enum ShardChange {
-    Tenant(Tenant),
+    Installation(Installation),
+    /// With the buckets that its shards share.
+    Tenant(TenantId, Arc<quota::Tenant>),
     TenantDeleted(TenantId),
     Profile(Profile),
     ProfileDeleted(ProfileId),
@@ -51,7 +54,8 @@ impl ShardChange {
 #[must_use]
 pub fn compile(change: &Change) -> Option<ShardChange> {
     Some(match &change.body {
-        ChangeBody::Tenant(tenant) => ShardChange::Tenant(tenant.clone()),
+        ChangeBody::Installation(installation) => ShardChange::Installation(installation.clone()),
+        ChangeBody::Tenant(tenant) => ShardChange::Tenant(tenant.id, quota::Tenant::new(&tenant.limits)),
         ChangeBody::TenantDeleted(id) => ShardChange::TenantDeleted(*id),
         ChangeBody::Profile(profile) => ShardChange::Profile(profile.clone()),
         ChangeBody::ProfileDeleted(id) => ShardChange::ProfileDeleted(*id),

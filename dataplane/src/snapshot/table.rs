@@ -3,13 +3,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use aws_lc_rs::hmac;
 use foldhash::fast::RandomState;
 use schemas::{
-    config::{Device, Profile},
+    config::{Device, MqttTransport},
     id::{ChainId, DeviceId, ProfileId, TenantId},
 };
 
 use super::change::ShardChange;
+use crate::quota::Share;
 use crate::rules::Plan;
 
 /// What evaluation needs to know of a device.
@@ -18,6 +20,10 @@ pub struct DeviceFacts<'t> {
     pub tenant: TenantId,
     pub name: &'t str,
     pub kind: &'t str,
+    /// May speak for children.
+    pub gateway: bool,
+    /// Its profile's own topics.
+    pub mqtt: Option<&'t Arc<MqttTransport>>,
 }
 
 #[derive(Debug)]
@@ -25,6 +31,12 @@ struct Row<T> {
     value: T,
     /// The full state that repeated it last.
     marked: u32,
+}
+
+#[derive(Debug)]
+struct ProfileRow {
+    chain: Option<ChainId>,
+    mqtt: Option<Arc<MqttTransport>>,
 }
 
 #[derive(Debug)]
@@ -37,34 +49,65 @@ struct ChainRow {
 /// The table. Rows not repeated between `Mark` and `Sweep` are forgotten (DESIGN 25).
 #[derive(Debug, Default)]
 pub struct Table {
-    tenants: HashMap<TenantId, Row<()>>,
-    profiles: HashMap<ProfileId, Row<Profile>>,
+    tenants: HashMap<TenantId, Row<Share>, RandomState>,
+    profiles: HashMap<ProfileId, Row<ProfileRow>>,
     devices: HashMap<DeviceId, Row<Device>, RandomState>,
     chains: HashMap<ChainId, Row<ChainRow>>,
     roots: HashMap<TenantId, ChainId>,
+    credential_key: Option<hmac::Key>,
+    /// Among so many shards a tenant's limits are shared.
+    shards: u16,
     /// Counts full states. A bit would not do: rows of a full state that broke off would look repeated in the next.
     mark: u32,
 }
 
 impl Table {
+    /// The empty table of one of `shards` shards.
+    #[must_use]
+    pub fn new(shards: u16) -> Self {
+        Self { shards, ..Self::default() }
+    }
+
+    /// This shard's part of a tenant's limits.
+    pub fn share(&mut self, tenant: TenantId) -> Option<&mut Share> {
+        self.tenants.get_mut(&tenant).map(|row| &mut row.value)
+    }
+
+    /// Every tenant's, for the tick.
+    pub fn shares(&mut self) -> impl Iterator<Item = &mut Share> {
+        self.tenants.values_mut().map(|row| &mut row.value)
+    }
+
     /// Applies one change. Returns devices that are gone: their sessions are closed and their data deleted.
     pub fn apply(&mut self, change: &ShardChange) -> Vec<DeviceId> {
         let marked = self.mark;
         match change {
-            ShardChange::Tenant(tenant) => {
-                self.tenants.insert(tenant.id, Row { value: (), marked });
+            ShardChange::Tenant(id, quota) => {
+                match self.tenants.get_mut(id) {
+                    Some(row) => {
+                        row.value.follow(quota);
+                        row.marked = marked;
+                    }
+                    None => {
+                        self.tenants.insert(*id, Row { value: Share::new(quota, self.shards), marked });
+                    }
+                }
             }
             ShardChange::TenantDeleted(id) => {
                 self.tenants.remove(id);
             }
             ShardChange::Profile(profile) => {
-                self.profiles.insert(profile.id, Row { value: profile.clone(), marked });
+                let value = ProfileRow { chain: profile.chain, mqtt: profile.mqtt.clone().map(Arc::new) };
+                self.profiles.insert(profile.id, Row { value, marked });
             }
             ShardChange::ProfileDeleted(id) => {
                 self.profiles.remove(id);
             }
             ShardChange::Device(device) => {
                 self.devices.insert(device.id, Row { value: device.clone(), marked });
+            }
+            ShardChange::Installation(installation) => {
+                self.credential_key = Some(hmac::Key::new(hmac::HMAC_SHA256, &installation.credential_key));
             }
             ShardChange::DeviceDeleted(id) => return self.devices.remove(id).map(|_| *id).into_iter().collect(),
             ShardChange::Chain { id, tenant, root, plan } => {
@@ -87,7 +130,14 @@ impl Table {
     #[must_use]
     pub fn device(&self, id: DeviceId) -> Option<DeviceFacts<'_>> {
         let device = &self.devices.get(&id)?.value;
-        Some(DeviceFacts { tenant: device.tenant, name: &device.name, kind: &device.kind })
+        let mqtt = self.profiles.get(&device.profile).and_then(|row| row.value.mqtt.as_ref());
+        Some(DeviceFacts { tenant: device.tenant, name: &device.name, kind: &device.kind, gateway: device.gateway, mqtt })
+    }
+
+    /// Under which key device passwords are hashed; `None` until the control plane has said.
+    #[must_use]
+    pub fn credential_key(&self) -> Option<&hmac::Key> {
+        self.credential_key.as_ref()
     }
 
     /// The plan that evaluates this device's messages: its profile's chain, else its tenant's root chain.

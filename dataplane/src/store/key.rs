@@ -28,6 +28,27 @@ pub enum Kind {
     Deadline = 5,
     /// entity 16
     Connected = 6,
+    /// entity 16 | part 1 | what tells it from others of its part: everything that [`crate::device`] keeps of sessions, calls
+    /// and children, so that one look finds it
+    Kept = 7,
+    /// entity 16 | call id 16: persistent calls that are over
+    Call = 8,
+}
+
+/// Parts of [`Kind::Kept`]. The numbers are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Part {
+    Session = 1,
+    /// packet id 2, of a QoS 2 message that was stored and not released
+    Received = 2,
+    /// number 8
+    Downlink = 3,
+    /// call id 16, of a call that is not over
+    OpenCall = 4,
+    /// name
+    Child = 5,
+    Will = 6,
 }
 
 impl Kind {
@@ -36,7 +57,13 @@ impl Kind {
     pub fn family(self) -> Family {
         match self {
             Self::Row => Family::Rows,
-            Self::State | Self::Attribute | Self::KeyName | Self::Deadline | Self::Connected => Family::State,
+            Self::State
+            | Self::Attribute
+            | Self::KeyName
+            | Self::Deadline
+            | Self::Connected
+            | Self::Kept
+            | Self::Call => Family::State,
         }
     }
 }
@@ -122,6 +149,32 @@ pub fn attribute(id: EntityId, scope: Scope, name: &str) -> Vec<u8> {
 pub fn parse_attribute(key: &[u8]) -> Option<(Scope, &str)> {
     let (scope, name) = key.get(ENTITY_PREFIX_BYTES..)?.split_first()?;
     Some((Scope::from_number(*scope)?, std::str::from_utf8(name).ok()?))
+}
+
+/// The key of one thing kept of an entity.
+#[must_use]
+pub fn kept(id: EntityId, part: Part, what: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(ENTITY_PREFIX_BYTES + 1 + what.len());
+    key.extend_from_slice(&entity(Kind::Kept, id));
+    key.push(part as u8);
+    key.extend_from_slice(what);
+    key
+}
+
+/// The part number and the rest of a kept thing's key.
+#[must_use]
+pub fn parse_kept(key: &[u8]) -> Option<(u8, &[u8])> {
+    let (part, what) = key.get(ENTITY_PREFIX_BYTES..)?.split_first()?;
+    Some((*part, what))
+}
+
+/// The key of a call that is over.
+#[must_use]
+pub fn call(id: EntityId, call: Uuid) -> [u8; ENTITY_PREFIX_BYTES + 16] {
+    let mut key = [0; ENTITY_PREFIX_BYTES + 16];
+    key[..ENTITY_PREFIX_BYTES].copy_from_slice(&entity(Kind::Call, id));
+    key[ENTITY_PREFIX_BYTES..].copy_from_slice(call.as_bytes());
+    key
 }
 
 /// The key under which a key's name lies in its partition's dictionary (DESIGN 17).
@@ -211,6 +264,13 @@ mod tests {
         check(&attribute(ID, Scope::Shared, "fw"), &format!("{PARTITION}03{id}036677"));
         check(&key_name(partition, 7), &format!("{PARTITION}0400000007"));
         check(&deadline(ID, Timestamp(1)), &format!("{PARTITION}058000000000000001{id}"));
+        check(&kept(ID, Part::Session, &[]), &format!("{PARTITION}07{id}01"));
+        check(&kept(ID, Part::Received, &[1, 2]), &format!("{PARTITION}07{id}020102"));
+        check(&kept(ID, Part::Downlink, &3_u64.to_be_bytes()), &format!("{PARTITION}07{id}030000000000000003"));
+        check(&kept(ID, Part::OpenCall, ID.0.as_bytes()), &format!("{PARTITION}07{id}04{id}"));
+        check(&kept(ID, Part::Child, b"A"), &format!("{PARTITION}07{id}0541"));
+        check(&kept(ID, Part::Will, &[]), &format!("{PARTITION}07{id}06"));
+        check(&call(ID, ID.0), &format!("{PARTITION}08{id}{id}"));
     }
 
     const PARTITION: &str = "0396";
@@ -222,6 +282,7 @@ mod tests {
             assert_eq!(parse_deadline(&deadline(ID, Timestamp(ts))), Some((Timestamp(ts), ID)));
         }
         assert_eq!(parse_attribute(&attribute(ID, Scope::Client, "ü")), Some((Scope::Client, "ü")));
+        assert_eq!(parse_kept(&kept(ID, Part::Child, b"A")), Some((5, &b"A"[..])));
         assert_eq!(parse_key_name(&key_name(Partition::of(ID), 65_536)), Some(65_536));
         assert_eq!(parse_entity(&entity(Kind::Connected, ID)), Some(ID));
         assert_eq!(parse_row(&entity(Kind::Row, ID)), None);

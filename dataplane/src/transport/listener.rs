@@ -3,10 +3,13 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
 };
 
-use rustix::{io::Errno, net::SocketFlags};
+use rustix::{
+    io::Errno,
+    net::{SocketAddrAny, SocketFlags},
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections the kernel keeps for us between two accepts.
@@ -36,8 +39,8 @@ pub fn bind(address: SocketAddr, shards: u16) -> io::Result<Bound> {
 /// What a listener had.
 #[derive(Debug)]
 pub enum Accepted {
-    /// Non-blocking.
-    Stream(TcpStream),
+    /// Non-blocking, and who it is.
+    Stream(TcpStream, IpAddr),
     Nothing,
     /// The process or the system is out of something; those who wait are still there later.
     Failed(io::Error),
@@ -47,14 +50,20 @@ pub enum Accepted {
 #[must_use]
 pub fn accept(listener: &TcpListener) -> Accepted {
     loop {
-        match rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-            Ok(stream) => return Accepted::Stream(TcpStream::from(stream)),
+        match rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            Ok((stream, peer)) => return Accepted::Stream(TcpStream::from(stream), address(peer)),
             Err(Errno::AGAIN) => return Accepted::Nothing,
             // One that gave up before it was accepted says nothing about the next.
             Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
             Err(error) => return Accepted::Failed(error.into()),
         }
     }
+}
+
+/// The peer's address; nobody's if it has gone already.
+fn address(peer: Option<SocketAddrAny>) -> IpAddr {
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical())
 }
 
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {

@@ -1,7 +1,7 @@
 //! One TCP stream, moved by non-blocking reads and writes whenever its shard's ready set says so.
 //!
 //! An idle connection therefore owns no buffer, and nothing is ever in flight that would have to be cancelled: the rules
-//! of DESIGN 3.2 hold by construction. Never waits.
+//! of DESIGN 3.2 hold by construction. Never waits, knows nothing of TLS.
 
 use std::{
     io::{self, Read, Write},
@@ -9,49 +9,29 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-/// A connected stream.
+use super::stream::{Received, Sent};
+
+/// A connected TCP stream.
 #[derive(Debug)]
-pub struct Socket {
+pub(super) struct Socket {
     stream: TcpStream,
-}
-
-/// What a read found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
-    Bytes(usize),
-    Nothing,
-    End,
-}
-
-/// What a write did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    Bytes(usize),
-    Full,
-    Broken,
 }
 
 impl Socket {
     /// Takes a non-blocking stream over; small answers leave at once (TCP_NODELAY).
-    #[must_use]
-    pub fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream) -> Self {
         // A socket that refuses the option still works; it is only slower.
         drop(stream.set_nodelay(true));
         Self { stream }
     }
 
-    /// Takes over a stream that was handed over by another shard, as it is.
-    #[must_use]
-    pub fn adopt(stream: TcpStream) -> Self {
-        Self { stream }
-    }
-
     /// Reads what is there, never waits.
-    pub fn receive(&self, into: &mut [u8]) -> Received {
+    pub(super) fn receive(&self, into: &mut [u8]) -> Received {
         loop {
             match (&self.stream).read(into) {
                 Ok(0) => return Received::End,
-                Ok(bytes) => return Received::Bytes(bytes),
+                // A short read took everything, so the next byte is a new edge (epoll(7)).
+                Ok(count) => return Received::Bytes { count, more: count == into.len() },
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return Received::Nothing,
                     io::ErrorKind::Interrupted => {}
@@ -62,7 +42,7 @@ impl Socket {
     }
 
     /// Writes what fits, never waits, never raises SIGPIPE.
-    pub fn send(&self, bytes: &[u8]) -> Sent {
+    pub(super) fn send(&self, bytes: &[u8]) -> Sent {
         loop {
             match (&self.stream).write(bytes) {
                 Ok(count) => return Sent::Bytes(count),
@@ -76,15 +56,9 @@ impl Socket {
     }
 
     /// Says that nothing more will be written; what was written still arrives.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         // The peer may have ended it already; there is nothing left to do then.
         drop(self.stream.shutdown(Shutdown::Write));
-    }
-
-    /// Gives the stream up for another shard (DESIGN 11).
-    #[must_use]
-    pub fn release(self) -> TcpStream {
-        self.stream
     }
 }
 

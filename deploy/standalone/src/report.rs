@@ -17,6 +17,9 @@ const MIB: f64 = 1_048_576.0;
 #[derive(Debug, Default)]
 pub(crate) struct Listening {
     pub(crate) mqtt: Option<SocketAddr>,
+    pub(crate) mqtts: Option<SocketAddr>,
+    pub(crate) device_http: Option<SocketAddr>,
+    pub(crate) device_https: Option<SocketAddr>,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) grpc: Option<SocketAddr>,
     pub(crate) query: Option<SocketAddr>,
@@ -26,7 +29,16 @@ pub(crate) struct Listening {
 impl fmt::Display for Listening {
     /// `mqtt=127.0.0.1:1883 http=…`: tests and scripts read this line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [("mqtt", self.mqtt), ("http", self.http), ("grpc", self.grpc), ("query", self.query), ("admin", self.admin)];
+        let all = [
+            ("mqtt", self.mqtt),
+            ("mqtts", self.mqtts),
+            ("device_http", self.device_http),
+            ("device_https", self.device_https),
+            ("http", self.http),
+            ("grpc", self.grpc),
+            ("query", self.query),
+            ("admin", self.admin),
+        ];
         let mut gap = "";
         for (name, address) in all {
             if let Some(address) = address {

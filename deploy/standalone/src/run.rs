@@ -57,6 +57,9 @@ fn serve(runtime: &Runtime, planes: Planes, asked: tokio::sync::oneshot::Receive
         let started = dataplane::start::start(&settings).context("the data plane did not start")?;
         report::data_plane(started.driver, started.shards, &settings);
         listening.mqtt = Some(started.mqtt);
+        listening.mqtts = started.mqtt_tls;
+        listening.device_http = Some(started.device_http);
+        listening.device_https = started.device_http_tls;
         listening.query = Some(started.query);
         listening.admin = Some(started.admin);
         data = Some(started);

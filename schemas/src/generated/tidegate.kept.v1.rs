@@ -100,8 +100,8 @@ pub struct Call {
     #[prost(int64, tag = "2")]
     pub expiration_ts: i64,
     /// query.proto's CallStatus.
-    #[prost(uint32, tag = "3")]
-    pub status: u32,
+    #[prost(int32, tag = "3")]
+    pub status: i32,
     #[prost(string, tag = "4")]
     pub method: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]

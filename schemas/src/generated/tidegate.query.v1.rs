@@ -334,6 +334,37 @@ pub struct StandingReply {
     #[prost(map = "string, uint64", tag = "3")]
     pub refused: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
 }
+/// Here no keys are none. At most 1,000 entities and 128 keys; an answer beyond 16 MiB is RESOURCE_EXHAUSTED.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LatestOfRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub entities: ::prost::alloc::vec::Vec<Entity>,
+    /// Keys of series: their newest point.
+    #[prost(string, repeated, tag = "2")]
+    pub series: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "3")]
+    pub attributes: ::prost::alloc::vec::Vec<AttributeKey>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttributeKey {
+    /// UNSPECIFIED: every scope that has the key.
+    #[prost(enumeration = "Scope", tag = "1")]
+    pub scope: i32,
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LatestOfReply {
+    #[prost(message, repeated, tag = "1")]
+    pub entities: ::prost::alloc::vec::Vec<LatestOf>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LatestOf {
+    #[prost(message, repeated, tag = "1")]
+    pub series: ::prost::alloc::vec::Vec<Series>,
+    #[prost(message, repeated, tag = "2")]
+    pub attributes: ::prost::alloc::vec::Vec<Attribute>,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Scope {
@@ -800,6 +831,29 @@ pub mod query_client {
                 .insert(GrpcMethod::new("tidegate.query.v1.Query", "Standing"));
             self.inner.unary(req, path, codec).await
         }
+        /// The newest values of many entities at once, for lists. `LatestOfReply.entities` has the order and length of the request's;
+        /// one that nobody knows is empty.
+        pub async fn latest_of(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LatestOfRequest>,
+        ) -> std::result::Result<tonic::Response<super::LatestOfReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.query.v1.Query/LatestOf",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.query.v1.Query", "LatestOf"));
+            self.inner.unary(req, path, codec).await
+        }
         /// One stream per WebSocket session; it may carry many watches.
         pub async fn watch(
             &mut self,
@@ -897,6 +951,12 @@ pub mod query_server {
             &self,
             request: tonic::Request<super::StandingRequest>,
         ) -> std::result::Result<tonic::Response<super::StandingReply>, tonic::Status>;
+        /// The newest values of many entities at once, for lists. `LatestOfReply.entities` has the order and length of the request's;
+        /// one that nobody knows is empty.
+        async fn latest_of(
+            &self,
+            request: tonic::Request<super::LatestOfRequest>,
+        ) -> std::result::Result<tonic::Response<super::LatestOfReply>, tonic::Status>;
         /// Server streaming response type for the Watch method.
         type WatchStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::WatchUpdate, tonic::Status>,
@@ -1497,6 +1557,49 @@ pub mod query_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StandingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.query.v1.Query/LatestOf" => {
+                    #[allow(non_camel_case_types)]
+                    struct LatestOfSvc<T: Query>(pub Arc<T>);
+                    impl<T: Query> tonic::server::UnaryService<super::LatestOfRequest>
+                    for LatestOfSvc<T> {
+                        type Response = super::LatestOfReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LatestOfRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::latest_of(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LatestOfSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1,5 +1,7 @@
 //! Rules that bind several settings together. Says every breach, changes nothing.
 
+use std::net::SocketAddr;
+
 use super::{Loaded, Problem};
 
 /// Adds the breaches to `problems`.
@@ -11,6 +13,8 @@ pub(super) fn check(loaded: &Loaded, problems: &mut Vec<Problem>) {
     }
     if role.has_data_plane() {
         certificate(loaded, "query", problems);
+        device_certificates(loaded, problems);
+        device_listeners(loaded, problems);
         advertised(loaded, problems);
     }
     if role != super::Role::Standalone && loaded.value("grpc.join_token").is_none() && !is_named("grpc.join_token", problems) {
@@ -35,6 +39,39 @@ fn certificate(loaded: &Loaded, section: &str, problems: &mut Vec<Problem>) {
             format!("a loopback address such as 127.0.0.1:{}, or {} and {}", listen.port(), path("tls_cert"), path("tls_key"));
         problems.push(Problem::new(path("listen"), &listen.to_string(), rule));
     }
+}
+
+/// Listeners that devices reach.
+const DEVICE_LISTENERS: [&str; 4] = ["mqtt.listen", "mqtt.tls_listen", "device.http_listen", "device.http_tls_listen"];
+
+fn device_certificates(loaded: &Loaded, problems: &mut Vec<Problem>) {
+    const CERTIFICATES: &str = "device.tls_certificates";
+    let listener = ["mqtt.tls_listen", "device.http_tls_listen"].into_iter().find(|path| loaded.value(path).is_some());
+    if let Some(listener) = listener
+        && loaded.value(CERTIFICATES).is_none()
+        && !is_named(CERTIFICATES, problems)
+    {
+        let rule = format!("needed, because {listener} is given");
+        problems.push(Problem { path: CERTIFICATES.to_owned(), value: "(not set)".to_owned(), rule });
+    }
+}
+
+/// Shards share their ports with each other, so the kernel would let two protocols share one as well, connection by connection.
+fn device_listeners(loaded: &Loaded, problems: &mut Vec<Problem>) {
+    let given = DEVICE_LISTENERS.map(|path| (path, loaded.address(path)));
+    for (index, (path, address)) in given.iter().enumerate() {
+        let same =
+            |(_, other): &&(&str, Option<SocketAddr>)| matches!((address, other), (Some(one), Some(other)) if meet(*one, *other));
+        if let (Some(address), Some((other, _))) = (address, given.iter().take(index).find(same)) {
+            problems.push(Problem::new(*path, &address.to_string(), format!("another port than that of {other}")));
+        }
+    }
+}
+
+/// Whether a connection could reach either. Port 0 is always another one.
+fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (everywhere || one.ip() == other.ip())
 }
 
 /// Nobody can call 0.0.0.0.

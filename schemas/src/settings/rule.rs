@@ -30,6 +30,8 @@ pub enum Rule {
     Address,
     Url,
     Database,
+    /// Files of certificates with those of their keys.
+    FilePairs,
 }
 
 /// A checked value.
@@ -38,6 +40,7 @@ pub enum Value {
     Text(String),
     Number(u64),
     Address(SocketAddr),
+    Pairs(Vec<(String, String)>),
     Auto,
 }
 
@@ -47,6 +50,10 @@ impl fmt::Display for Value {
             Self::Text(text) => f.write_str(text),
             Self::Number(number) => number.fmt(f),
             Self::Address(address) => address.fmt(f),
+            Self::Pairs(pairs) => {
+                let pairs: Vec<String> = pairs.iter().map(|(first, second)| format!("{first}:{second}")).collect();
+                f.write_str(&pairs.join(","))
+            }
             Self::Auto => f.write_str("auto"),
         }
     }
@@ -55,6 +62,7 @@ impl fmt::Display for Value {
 const PATH_BYTES_MAX: usize = 4_096;
 const NAME_BYTES_MAX: usize = 64;
 const URL_BYTES_MAX: usize = 2_048;
+const PAIRS_MAX: usize = 64;
 const DATABASE_SCHEMES: [&str; 3] = ["sqlite:", "postgres://", "postgresql://"];
 const UNITS: [(&str, u64); 9] = [
     ("KiB", 1 << 10),
@@ -83,6 +91,12 @@ impl Rule {
         matches!(self, Self::Integer { .. } | Self::AutoOrInteger { .. } | Self::AutoOrBytes)
     }
 
+    /// Whether TOML arrays of texts are taken; their elements are separated by commas in one text.
+    #[must_use]
+    pub fn is_list(self) -> bool {
+        self == Self::FilePairs
+    }
+
     fn value(self, text: &str) -> Option<Value> {
         let kept = |holds: bool| holds.then(|| Value::Text(text.to_owned()));
         match self {
@@ -99,6 +113,7 @@ impl Rule {
             Self::AutoOrBytes => bytes(text).map(Value::Number),
             Self::Address => text.parse().ok().map(Value::Address),
             Self::Url => kept(is_url(text)),
+            Self::FilePairs => pairs(text).map(Value::Pairs),
             Self::Database => {
                 kept(is_line(text, URL_BYTES_MAX) && DATABASE_SCHEMES.iter().any(|scheme| text.starts_with(scheme)))
             }
@@ -120,6 +135,9 @@ impl fmt::Display for Rule {
             Self::Address => write!(f, "an IP address and port such as 127.0.0.1:1883 or [::]:1883"),
             Self::Url => write!(f, "a URL such as http://10.0.0.1:7070 or https://host:7070, without path"),
             Self::Database => write!(f, "sqlite:… or postgres://…"),
+            Self::FilePairs => {
+                write!(f, "1 to {PAIRS_MAX} pairs of paths such as cert.pem:key.pem, without other colons, separated by commas")
+            }
         }
     }
 }
@@ -144,6 +162,16 @@ fn digits(text: &str) -> Option<u64> {
 fn bytes(text: &str) -> Option<u64> {
     let (number, unit) = UNITS.iter().find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit)))?;
     digits(number)?.checked_mul(unit).filter(|bytes| *bytes > 0)
+}
+
+fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let pair = |text: &str| {
+        let (first, second) = text.trim().split_once(':')?;
+        let both = is_line(first, PATH_BYTES_MAX) && is_line(second, PATH_BYTES_MAX) && !second.contains(':');
+        both.then(|| (first.to_owned(), second.to_owned()))
+    };
+    let pairs: Vec<_> = text.split(',').map(pair).collect::<Option<_>>()?;
+    (pairs.len() <= PAIRS_MAX).then_some(pairs)
 }
 
 fn is_url(text: &str) -> bool {

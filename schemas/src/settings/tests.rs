@@ -86,7 +86,7 @@ fn all_problems_come_at_once_with_path_value_and_rule() {
         &[
             "colour = \"red\": no such setting; there are data_dir, shards",
             "mqtt.listen = \"here\": an IP address and port",
-            "mqtt.port = \"1\": no such setting; [mqtt] has listen",
+            "mqtt.port = \"1\": no such setting; [mqtt] has listen, tls_listen",
             "shards = \"65\": auto, or a whole number from 1 to 64",
             "TIDEGATE_DRIVER = \"kqueue\": one of auto, io_uring, epoll",
             "TIDEGATE_MQTT_PORT = \"(hidden)\": no such setting",
@@ -104,6 +104,7 @@ fn kinds_of_toml_that_are_no_value_are_refused() {
     standalone("mqtt = 1", "mqtt = \"1\": no such setting");
     standalone("[mqtt.listen]\nport = 1", "mqtt.listen = \"{…}\"");
     standalone("[nowhere]\nport = 1", "nowhere = \"{…}\": no such setting");
+    standalone("log.filter = [\"info\"]", "log.filter = \"[…]\"");
     standalone("log.filter = 7", "log.filter = \"7\"");
     standalone("shards = 1\nshards = 2", "test.toml = line 2: TOML (");
     standalone("shards = ", "test.toml = line 1: TOML (");
@@ -138,6 +139,56 @@ fn listeners_that_others_reach_need_tls() {
     let query = "[query]\nlisten = \"[::]:7071\"\n";
     check(Role::Dataplane, query, &[TOKEN], &["query.listen = \"[::]:7071\"", "query.advertise = (not set)"]);
     check(Role::Controlplane, query, &[TOKEN], &[]);
+}
+
+#[test]
+fn certificates_of_devices_come_in_pairs() {
+    let pairs = |file: &str, environment: &[(&str, &str)]| {
+        let pairs = loaded(Role::Standalone, file, environment).map(|loaded| loaded.pairs("device.tls_certificates").to_vec());
+        pairs.map_err(|invalid| invalid.to_string())
+    };
+    let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+    let both = Ok(vec![pair("a.pem", "a.key"), pair("/etc/b.pem", "b.key")]);
+    assert_eq!(pairs("", &[]), Ok(Vec::new()));
+    assert_eq!(pairs("device.tls_certificates = [\"a.pem:a.key\", \"/etc/b.pem:b.key\"]", &[]), both);
+    assert_eq!(pairs("device.tls_certificates = \"a.pem:a.key, /etc/b.pem:b.key\"", &[]), both);
+    assert_eq!(pairs("", &[("TIDEGATE_DEVICE_TLS_CERTIFICATES", "a.pem:a.key,/etc/b.pem:b.key")]), both);
+    for wrong in ["[]", "[\"a.pem\"]", "[\"a.pem:\"]", "[\":a.key\"]", "[\"a:b:c\"]", "\"a:b,\"", "[1]", "[[\"a:b\"]]", "true"] {
+        let refusal = pairs(&format!("device.tls_certificates = {wrong}"), &[]).unwrap_err();
+        assert!(refusal.contains("device.tls_certificates = ") && refusal.contains("pairs of paths"), "{wrong}: {refusal}");
+    }
+    let many = |count: usize| vec!["a:b"; count].join(",");
+    assert!(pairs("", &[("TIDEGATE_DEVICE_TLS_CERTIFICATES", &many(64))]).is_ok());
+    assert!(pairs("", &[("TIDEGATE_DEVICE_TLS_CERTIFICATES", &many(65))]).is_err());
+}
+
+#[test]
+fn tls_listeners_of_devices_need_certificates() {
+    let missing = |listener: &str| format!("device.tls_certificates = (not set): needed, because {listener} is given");
+    let mqtt = "[mqtt]\ntls_listen = \"0.0.0.0:8883\"\n";
+    let http = "[device]\nhttp_tls_listen = \"0.0.0.0:8443\"\n";
+    check(Role::Standalone, mqtt, &[], &[&missing("mqtt.tls_listen")]);
+    check(Role::Dataplane, http, &[TOKEN], &[&missing("device.http_tls_listen")]);
+    check(Role::Controlplane, mqtt, &[TOKEN], &[]);
+    let certificates = ("TIDEGATE_DEVICE_TLS_CERTIFICATES", "a.pem:a.key");
+    check(Role::Standalone, &format!("{mqtt}{http}"), &[certificates], &[]);
+    let wrong = ("TIDEGATE_DEVICE_TLS_CERTIFICATES", "a.pem");
+    check(Role::Standalone, mqtt, &[wrong], &["TIDEGATE_DEVICE_TLS_CERTIFICATES = \"a.pem\": 1 to 64 pairs"]);
+}
+
+#[test]
+fn listeners_of_devices_do_not_share_a_port() {
+    let listen = |mqtt: &str, http: &str| format!("[mqtt]\nlisten = \"{mqtt}\"\n[device]\nhttp_listen = \"{http}\"\n");
+    let refusal = &["device.http_listen = \"127.0.0.1:80\": another port than that of mqtt.listen"][..];
+    for (mqtt, http, expected) in [
+        ("127.0.0.1:80", "127.0.0.1:80", refusal),
+        ("0.0.0.0:80", "127.0.0.1:80", refusal),
+        ("[::]:80", "127.0.0.1:80", refusal),
+        ("127.0.0.2:80", "127.0.0.1:80", &[]),
+        ("127.0.0.1:0", "127.0.0.1:0", &[]),
+    ] {
+        check(Role::Standalone, &listen(mqtt, http), &[], expected);
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) struct House {
     pub(crate) app: Arc<App>,
     router: Router,
     _joined: Option<Joined>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 #[derive(Debug)]
@@ -47,12 +47,24 @@ impl House {
             query_tls_ca: None,
             access_token_s: 60,
             refresh_token_s: 600,
+            package_bytes_max: 1 << 20,
+            pack_devices: 2,
+            pack_interval_s: 60,
             demo: true,
         };
         let app = App::open(&settings).await.unwrap();
         app.seed(&settings).await.unwrap();
         let joined = fake.and_then(|fake| app.registry().join(instance(fake)));
-        Self { router: router(Arc::clone(&app)), app, _joined: joined, _dir: dir }
+        Self { router: router(Arc::clone(&app)), app, _joined: joined, dir }
+    }
+
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// Lets a data plane come later.
+    pub(crate) fn join(&self, fake: &Fake) -> Option<Joined> {
+        self.app.registry().join(instance(fake))
     }
 
     pub(crate) async fn ask(&self, method: &Method, path: &str, token: Option<&str>, body: Option<&str>) -> Answer {
@@ -60,7 +72,23 @@ impl House {
         if let Some(token) = token {
             request = request.header("x-authorization", format!("Bearer {token}"));
         }
-        let request = request.body(body.map_or_else(Body::empty, |body| Body::from(body.to_owned()))).unwrap();
+        self.send(request.body(body.map_or_else(Body::empty, |body| Body::from(body.to_owned()))).unwrap()).await
+    }
+
+    /// An upload: the bytes as the field `file` of a form.
+    pub(crate) async fn upload(&self, path: &str, token: &str, (name, bytes): (&str, &str)) -> Answer {
+        let form = format!(
+            "--cut\r\ncontent-disposition: form-data; name=\"note\"\r\n\r\nignored\r\n--cut\r\ncontent-disposition: form-data; \
+             name=\"file\"; filename=\"{name}\"\r\ncontent-type: text/plain\r\n\r\n{bytes}\r\n--cut--\r\n"
+        );
+        let request = Request::post(path)
+            .header("x-authorization", format!("Bearer {token}"))
+            .header("content-type", "multipart/form-data; boundary=cut")
+            .body(Body::from(form));
+        self.send(request.unwrap()).await
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let answering = self.router.clone().call(request);
         let response = tokio::time::timeout(Duration::from_secs(30), answering).await.unwrap().unwrap();
         let (parts, body) = response.into_parts();
@@ -88,6 +116,7 @@ fn instance(fake: &Fake) -> Instance {
     Instance {
         instance_id: "fake".to_owned(),
         query_endpoint: fake.endpoint.clone(),
+        device_endpoint: fake.device_endpoint.clone(),
         shards: 2,
         version: "0".to_owned(),
         connected: true,

@@ -373,6 +373,7 @@ async fn both_ends_speak_tls_and_know_each_other() {
         tls_ca: Some(tls_ca),
         instance_id: "i1".into(),
         query_endpoint: String::new(),
+        device_endpoint: String::new(),
         cache: PathBuf::new(),
         shards: 1,
     };

@@ -144,6 +144,7 @@ fn settings(endpoint: &str, cache: PathBuf) -> LinkSettings {
         tls_ca: None,
         instance_id: "i1".into(),
         query_endpoint: "http://127.0.0.1:7071".into(),
+        device_endpoint: "http://127.0.0.1:8081".into(),
         cache,
         shards: 2,
     }

@@ -1,0 +1,48 @@
+//! What a shard must ask of the control plane, because only that may create: values only (DESIGN 8.3, 10). Whoever asks waits for
+//! nothing: the answer comes through its mailbox.
+
+use std::sync::Arc;
+
+use schemas::id::DeviceId;
+
+/// A question, and where its answer goes.
+#[derive(Debug)]
+pub struct Question {
+    pub shard: u16,
+    /// Comes back with the answer.
+    pub number: u64,
+    pub ask: Ask,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The device that a gateway calls by this name; made if there is none.
+    Child { gateway: DeviceId, name: Arc<str>, kind: String },
+    /// A device's own request, JSON as it came.
+    Provision { payload: Vec<u8> },
+    /// Whose certificate chain this is: DER, the device's own first.
+    Certificate { chain: Vec<Vec<u8>> },
+    Claim { device: DeviceId, secret_key: String, duration_ms: i64 },
+    /// Bytes [chunk x size, +size) of the device's package; `size` 0: all of it.
+    Piece { device: DeviceId, software: bool, named: Option<(String, String)>, chunk: u32, size: u32 },
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    Device(DeviceId),
+    /// There is none, and why.
+    Nobody(String),
+    /// JSON for the device.
+    Provisioned(Vec<u8>),
+    Claimed,
+    Piece(Vec<u8>),
+    NoPackage,
+    /// It is not the package that was named.
+    OtherPackage,
+    /// More bytes than one answer may have.
+    PieceTooLarge,
+    /// The control plane is away, or took too long.
+    Unavailable(String),
+}

@@ -1,0 +1,371 @@
+//! The server's calls to devices (ThingsBoard's RPC). A call waits in memory until it has an outcome; a persistent one is a row too,
+//! whose status goes QUEUED, SENT, DELIVERED and then SUCCESSFUL, TIMEOUT, EXPIRED or FAILED, each step in the batch of what
+//! caused it. By which way a device is reached is `delivering`'s business.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use foldhash::fast::RandomState;
+use schemas::chain::MessageType;
+use schemas::generated::kept::{self, downlink::Kind};
+use schemas::generated::query::CallStatus;
+use schemas::id::DeviceId;
+use uuid::Uuid;
+
+use super::delivering::keep;
+use super::ledger::Owed;
+use super::turn::Shard;
+use super::work::writing;
+use crate::clock::Timestamp;
+use crate::limits;
+use crate::message::Body;
+use crate::payload;
+use crate::query::{Call, Called, QueryError, Reply};
+use crate::session::Delivery;
+
+/// The open calls of one shard.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    /// By device, in the order in which they came.
+    open: HashMap<DeviceId, BTreeMap<u32, Open>, RandomState>,
+    deadlines: BTreeSet<(Timestamp, DeviceId, u32)>,
+    last_id: u32,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Open {
+    whose: Whose,
+    method: String,
+    params: String,
+    one_way: bool,
+    progress: Progress,
+    deadline: Timestamp,
+}
+
+#[derive(Debug)]
+enum Whose {
+    /// Somebody waits for the outcome.
+    Asked(Reply<Called>),
+    Stored(Uuid),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Waiting,
+    /// It lies among the downlinks that the device's session keeps.
+    Kept,
+    Sent,
+    Delivered,
+}
+
+impl Calls {
+    /// A number that no open call has; they go on growing across starts.
+    fn next_id(&mut self, now: Timestamp) -> u32 {
+        if self.last_id == 0 {
+            self.last_id = u32::try_from(now.0 / 1_000 % i64::from(u32::MAX / 2)).unwrap_or(0);
+        }
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        self.last_id
+    }
+
+    fn insert(&mut self, device: DeviceId, id: u32, call: Open) {
+        self.deadlines.insert((call.deadline, device, id));
+        self.open.entry(device).or_default().insert(id, call);
+        self.count += 1;
+    }
+
+    fn get_mut(&mut self, device: DeviceId, id: u32) -> Option<&mut Open> {
+        self.open.get_mut(&device)?.get_mut(&id)
+    }
+
+    fn remove(&mut self, device: DeviceId, id: u32) -> Option<Open> {
+        let calls = self.open.get_mut(&device)?;
+        let call = calls.remove(&id)?;
+        if calls.is_empty() {
+            self.open.remove(&device);
+        }
+        self.deadlines.remove(&(call.deadline, device, id));
+        self.count -= 1;
+        Some(call)
+    }
+
+    fn set_deadline(&mut self, device: DeviceId, id: u32, at: Timestamp) {
+        let Some(call) = self.open.get_mut(&device).and_then(|calls| calls.get_mut(&id)) else { return };
+        self.deadlines.remove(&(call.deadline, device, id));
+        call.deadline = at;
+        self.deadlines.insert((at, device, id));
+    }
+
+    fn find_stored(&self, device: DeviceId, stored: Uuid) -> Option<u32> {
+        let is = |call: &Open| matches!(call.whose, Whose::Stored(id) if id == stored);
+        self.open.get(&device)?.iter().find(|(_, call)| is(call)).map(|(id, _)| *id)
+    }
+
+    /// Nobody waits any more: the store generation ended.
+    pub(super) fn clear(&mut self) {
+        *self = Self { last_id: self.last_id, ..Self::default() };
+    }
+}
+
+impl Shard {
+    /// Takes a call whose device's state is resident.
+    pub(super) fn call(&mut self, device: DeviceId, call: Call, reply: Reply<Called>) {
+        if self.table.device(device).is_none() {
+            return self.reply(reply, Err(QueryError::Invalid("the device does not exist".to_owned())));
+        }
+        if self.calls.count >= limits::CALLS_PER_SHARD_MAX
+            || self.calls.open.get(&device).is_some_and(|calls| calls.len() >= limits::OPEN_CALLS_PER_DEVICE_MAX)
+        {
+            return self.reply(reply, Err(QueryError::TooLarge("too many calls are open".to_owned())));
+        }
+        let id = self.calls.next_id(self.now.timestamp);
+        let Call { id: stored, method, params, one_way, persistent, expires, retries, additional_info } = call;
+        self.raise_call(device, MessageType::RpcCallFromServerToDevice, &method, &params);
+        let whose = if persistent {
+            let record = kept::Call {
+                created_ts: self.now.timestamp.0,
+                expiration_ts: expires.0,
+                status: CallStatus::Queued.into(),
+                method: method.clone(),
+                params: params.clone(),
+                one_way,
+                retries,
+                retries_left: retries,
+                request_id: id,
+                response: String::new(),
+                additional_info,
+            };
+            if let Err(full) = self.store_call(device, stored, record) {
+                return self.reply(reply, Err(full));
+            }
+            self.reply(reply, Ok(Called::Queued));
+            self.raise_call(device, MessageType::RpcQueued, &method, &params);
+            Whose::Stored(stored)
+        } else {
+            Whose::Asked(reply)
+        };
+        let progress = Progress::Waiting;
+        self.calls.insert(device, id, Open { whose, method, params, one_way, progress, deadline: expires });
+        self.offer_calls(device);
+    }
+
+    fn store_call(&mut self, device: DeviceId, id: Uuid, record: kept::Call) -> Result<(), QueryError> {
+        let now = self.now;
+        let state = self.residents.get_mut(device.into(), now.instant).ok_or_else(|| QueryError::Unavailable("the state is not loaded".to_owned()))?;
+        state
+            .keep_call(&mut writing(&mut self.ledger, now), id, record)
+            .map_err(|full| QueryError::TooLarge(full.to_string()))
+    }
+
+    /// A state was loaded: its open calls wait again. One that was sent may not have arrived, so it is sent again.
+    pub(super) fn recall(&mut self, device: DeviceId) {
+        let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return };
+        for (stored, call) in state.open_calls() {
+            if self.calls.find_stored(device, stored).is_some() {
+                continue;
+            }
+            let (progress, deadline) = if call.status == i32::from(CallStatus::Delivered) {
+                (Progress::Delivered, self.now.timestamp.0.saturating_add(limits::CALL_ANSWER_MS).min(call.expiration_ts))
+            } else {
+                (Progress::Waiting, call.expiration_ts)
+            };
+            let open = Open {
+                whose: Whose::Stored(stored),
+                method: call.method,
+                params: call.params,
+                one_way: call.one_way,
+                progress,
+                deadline: Timestamp(deadline),
+            };
+            self.calls.insert(device, call.request_id, open);
+        }
+        self.offer_calls(device);
+    }
+
+    /// Sends what waits for the device, in order, as far as there is a way to it. What its session keeps goes there.
+    pub(super) fn offer_calls(&mut self, device: DeviceId) {
+        let Some(calls) = self.calls.open.get(&device) else { return };
+        let waiting = calls.iter().filter(|(_, call)| call.progress == Progress::Waiting).map(|(id, _)| *id);
+        for id in waiting.collect::<Vec<_>>() {
+            if !self.keep_for_call(device, id) && self.reaches(device) {
+                self.ledger.owe(Owed::Call { device, id });
+            }
+        }
+    }
+
+    /// Puts a call among the downlinks that the device's session keeps, if it keeps any.
+    fn keep_for_call(&mut self, device: DeviceId, id: u32) -> bool {
+        let now = self.now;
+        let Some(call) = self.calls.get_mut(device, id) else { return true };
+        let mut json = Vec::new();
+        payload::rpc_request(None, &call.method, &call.params, &mut json);
+        let downlink = kept::Downlink {
+            kind: Kind::RpcRequest.into(),
+            id,
+            json,
+            packet_id: 0,
+            expires_ts: call.deadline.0,
+            call: Vec::new(),
+        };
+        let Some(state) = self.residents.get_mut(device.into(), now.instant) else { return false };
+        let kept = keep((state, &mut self.ledger, now), None, downlink);
+        if matches!(kept, Ok(true)) {
+            call.progress = Progress::Kept;
+        }
+        // A full queue has room again when the device acknowledges; until then the call waits.
+        kept.unwrap_or(true)
+    }
+
+    /// What made a call is durable: it leaves.
+    pub(super) fn send_waiting_call(&mut self, device: DeviceId, id: u32) {
+        let Some(call) = self.calls.get_mut(device, id).filter(|call| call.progress == Progress::Waiting) else { return };
+        let (method, params) = (std::mem::take(&mut call.method), std::mem::take(&mut call.params));
+        let delivery = self.send_call(device, id, &method, &params);
+        if let Some(call) = self.calls.get_mut(device, id) {
+            (call.method, call.params) = (method, params);
+        }
+        if let Some(delivery) = delivery {
+            self.call_sent(device, id, delivery);
+        }
+    }
+
+    /// A call went out, or never will.
+    pub(super) fn call_sent(&mut self, device: DeviceId, id: u32, delivery: Delivery) {
+        if delivery == Delivery::TooLarge {
+            return self.end_call(device, id, CallStatus::Failed, Called::NoConnection, "");
+        }
+        let Some(call) = self.calls.get_mut(device, id) else { return };
+        call.progress = Progress::Sent;
+        self.go_on(device, id, CallStatus::Sent, MessageType::RpcSent);
+        if delivery == Delivery::QueuedUnacked {
+            self.call_delivered(device, id);
+        }
+    }
+
+    /// The device has a call.
+    pub(super) fn call_delivered(&mut self, device: DeviceId, id: u32) {
+        let Some(call) = self.calls.get_mut(device, id).filter(|call| call.progress != Progress::Delivered) else { return };
+        if call.one_way {
+            return self.end_call(device, id, CallStatus::Delivered, Called::Delivered, "");
+        }
+        call.progress = Progress::Delivered;
+        self.go_on(device, id, CallStatus::Delivered, MessageType::RpcDelivered);
+    }
+
+    /// A persistent call has a new status and goes on.
+    fn go_on(&mut self, device: DeviceId, id: u32, status: CallStatus, kind: MessageType) {
+        let Some(call) = self.calls.get_mut(device, id) else { return };
+        let Whose::Stored(stored) = call.whose else { return };
+        let (method, params) = (call.method.clone(), call.params.clone());
+        let now = self.now;
+        let Some(state) = self.residents.get_mut(device.into(), now.instant) else { return };
+        let Some(mut record) = state.open_call(stored).cloned() else { return };
+        record.status = status.into();
+        let answer_by = now.timestamp.0.saturating_add(limits::CALL_ANSWER_MS).min(record.expiration_ts);
+        // It is there already, so there is room.
+        let _kept = state.keep_call(&mut writing(&mut self.ledger, now), stored, record);
+        self.calls.set_deadline(device, id, Timestamp(answer_by));
+        self.raise_call(device, kind, &method, &params);
+    }
+
+    /// The device answers a call; one that is over or was never made changes nothing.
+    pub(super) fn call_answered(&mut self, device: DeviceId, id: u32, response: &str) {
+        if self.calls.get_mut(device, id).is_some_and(|call| !call.one_way) {
+            self.end_call(device, id, CallStatus::Successful, Called::Response(response.to_owned()), response);
+        }
+    }
+
+    /// A call has its outcome: whoever asked hears of it with this turn's ticket.
+    fn end_call(&mut self, device: DeviceId, id: u32, status: CallStatus, called: Called, response: &str) {
+        let now = self.now;
+        let Some(call) = self.calls.remove(device, id) else { return };
+        match call.whose {
+            Whose::Asked(reply) => self.reply(reply, Ok(called)),
+            Whose::Stored(stored) => {
+                let Some(state) = self.residents.get_mut(device.into(), now.instant) else { return };
+                state.end_call(&mut writing(&mut self.ledger, now), stored, false, |record| {
+                    record.status = status.into();
+                    record.response = response.to_owned();
+                });
+                let kind = match status {
+                    CallStatus::Successful => MessageType::RpcSuccessful,
+                    CallStatus::Delivered => MessageType::RpcDelivered,
+                    CallStatus::Timeout => MessageType::RpcTimeout,
+                    CallStatus::Expired => MessageType::RpcExpired,
+                    _ => MessageType::RpcFailed,
+                };
+                self.raise_call(device, kind, &call.method, &call.params);
+            }
+        }
+    }
+
+    /// Calls whose time is over, or whose answer is overdue.
+    pub(super) fn expire_calls(&mut self) {
+        let now = self.now.timestamp;
+        for _ in 0..limits::EVENTS_PER_TURN_MAX {
+            let Some((_, device, id)) = self.calls.deadlines.first().copied().filter(|(at, ..)| *at <= now) else { return };
+            // A persistent call's row is changed, so its device's state has to be here.
+            if self.residents.contains(device.into()) {
+                self.call_overdue(device, id);
+            } else {
+                self.calls.set_deadline(device, id, Timestamp(now.0.saturating_add(1_000)));
+                self.with_state(device.into(), super::residents::Parked::Calls);
+            }
+        }
+    }
+
+    fn call_overdue(&mut self, device: DeviceId, id: u32) {
+        let Some(call) = self.calls.get_mut(device, id) else { return };
+        let sent = matches!(call.progress, Progress::Sent | Progress::Delivered);
+        let Whose::Stored(stored) = call.whose else {
+            let called = if sent { Called::TimedOut } else { Called::NoConnection };
+            return self.end_call(device, id, CallStatus::Timeout, called, "");
+        };
+        let now = self.now;
+        let Some(state) = self.residents.get_mut(device.into(), now.instant) else { return };
+        let Some(mut record) = state.open_call(stored).cloned() else {
+            self.calls.remove(device, id);
+            return;
+        };
+        if record.expiration_ts <= now.timestamp.0 {
+            return self.end_call(device, id, CallStatus::Expired, Called::TimedOut, "");
+        }
+        if record.retries_left == 0 {
+            return self.end_call(device, id, CallStatus::Timeout, Called::TimedOut, "");
+        }
+        record.retries_left -= 1;
+        record.status = CallStatus::Queued.into();
+        let expiration = Timestamp(record.expiration_ts);
+        let _kept = state.keep_call(&mut writing(&mut self.ledger, now), stored, record);
+        if let Some(call) = self.calls.get_mut(device, id) {
+            call.progress = Progress::Waiting;
+        }
+        self.calls.set_deadline(device, id, expiration);
+        self.offer_calls(device);
+    }
+
+    /// Forgets a persistent call, whatever became of it.
+    pub(super) fn delete_call(&mut self, device: DeviceId, stored: Uuid, reply: Reply<()>) {
+        if let Some(id) = self.calls.find_stored(device, stored) {
+            self.calls.remove(device, id);
+        }
+        let now = self.now;
+        if let Some(state) = self.residents.get_mut(device.into(), now.instant) {
+            let mut writing = writing(&mut self.ledger, now);
+            if state.end_call(&mut writing, stored, true, |_| {}).is_none() {
+                state.forget_ended_call(&mut writing, stored);
+            }
+        }
+        self.reply(reply, Ok(()));
+        self.raise_call(device, MessageType::RpcDeleted, "", "{}");
+    }
+
+    /// What happens to calls is a message of the device too.
+    fn raise_call(&mut self, device: DeviceId, kind: MessageType, method: &str, params: &str) {
+        let mut json = Vec::new();
+        payload::rpc_request(None, method, params, &mut json);
+        let plan = self.plan_of(device);
+        let request = String::from_utf8(json).unwrap_or_default();
+        let _outcome = self.evaluate_device(device, &plan, kind, Body::Rpc { request: &request });
+    }
+}

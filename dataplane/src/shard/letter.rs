@@ -1,0 +1,101 @@
+//! What goes between shards, or from a shard to itself: connections that move, errands for a device's owner and their answers,
+//! downlinks for a gateway's connection. Values only. The path is the same whoever owns the device (DESIGN 8.3, 8).
+
+use std::sync::Arc;
+
+use schemas::id::DeviceId;
+
+use super::channel::MovedChannel;
+use super::ledger::OwnedDownlink;
+use super::slab::Key;
+use crate::clock::Instant;
+use crate::session::{Outcome, Package, Receipt};
+
+/// A connection on its way to the shard that owns its device. Everything read so far moves along: nothing past CONNECT
+/// was parsed, so the owner starts from its first byte (DESIGN 11).
+#[derive(Debug)]
+pub(super) struct Moved {
+    pub channel: MovedChannel,
+    pub bytes: Box<[u8]>,
+    pub accepted: Instant,
+}
+
+/// Where an answer goes: to a connection of a shard, for one of its receipts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    pub shard: u16,
+    pub connection: Key,
+    /// `None`: a QoS 0 message; nobody is told, except of what the payload gets wrong.
+    pub receipt: Option<Receipt>,
+    /// The pack of a gateway that this is a part of; 0: none.
+    pub pack: u32,
+}
+
+/// What a device's owner is asked to do.
+#[derive(Debug)]
+pub(super) struct Errand {
+    pub from: Address,
+    pub device: DeviceId,
+    /// The name by which a gateway speaks of it.
+    pub child: Option<Arc<str>>,
+    pub deed: Deed,
+}
+
+/// See [`Errand`].
+#[derive(Debug)]
+pub(super) enum Deed {
+    Telemetry { payload: Box<[u8]> },
+    Attributes { payload: Box<[u8]> },
+    /// `None`: nothing of that side, unless both are: then everything.
+    AttributesOf { id: u32, client: Option<Vec<String>>, shared: Option<Vec<String>> },
+    /// Answered in a gateway's words; `single`: one key was named by itself.
+    ChildAttributes { id: i64, client: bool, keys: Vec<String>, single: bool },
+    RpcRequest { id: u32, payload: Box<[u8]> },
+    RpcResponse { id: u32, payload: Box<[u8]> },
+    Await { what: Awaited, timeout_ms: u64 },
+    /// A gateway speaks for the device from now on.
+    Attach,
+    /// It does no longer. Not answered.
+    Detach,
+}
+
+/// What a long poll waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    Attributes,
+    Rpc,
+}
+
+/// What became of an errand.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub outcome: Outcome,
+    pub downlink: Option<OwnedDownlink>,
+    /// The device that it was about, if that is not there any more or is called otherwise.
+    pub gone: Option<DeviceId>,
+}
+
+impl From<Outcome> for Answer {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, downlink: None, gone: None }
+    }
+}
+
+/// One piece of a package.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub package: Package,
+    pub request: u32,
+    pub chunk: u32,
+    pub bytes: Vec<u8>,
+}
+
+/// What a ring carries.
+#[derive(Debug)]
+pub(super) enum Letter {
+    Moved(Box<Moved>),
+    Errand(Box<Errand>),
+    Answer(Box<(Address, Answer)>),
+    /// For a gateway's connection, in its words.
+    Down(Box<(Key, OwnedDownlink)>),
+}

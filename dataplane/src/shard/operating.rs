@@ -1,0 +1,421 @@
+//! Operations: what a device asks for, done by its owner, whoever carried the request: its own connection, an HTTP request, its
+//! gateway, on this shard or another one (DESIGN 8.3, 8). Answers leave with the ticket of the newest write they reflect.
+
+use std::sync::Arc;
+
+use schemas::chain::MessageType;
+use schemas::id::DeviceId;
+use uuid::Uuid;
+
+use super::delivering::Through;
+use super::inquiring::Asker;
+use super::ledger::{Owed, OwnedDownlink};
+use super::letter::{Address, Answer, Awaited, Deed, Errand, Letter};
+use super::residents::{Parked, Parking};
+use super::serve::Flow;
+use super::slab::Key;
+use super::turn::Shard;
+use super::work::{pairs, writing};
+use crate::auth;
+use crate::limits;
+use crate::message::{Body, Readings, Scope};
+use crate::metric::Counter;
+use crate::payload::{self, Casting};
+use crate::registry::Ask;
+use crate::session::{Format, Operation, Outcome, Package, Promise, Receipt};
+
+/// What an operation turns into.
+enum Task {
+    /// For the device's owner.
+    Deed(Deed),
+    /// For the control plane.
+    Ask(Ask),
+    /// A piece of a package, in MQTT's words.
+    Piece { ask: Ask, package: Package, request: u32, chunk: u32 },
+}
+
+impl Shard {
+    /// An operation of the device whose connection this is. Messages take the short way: no copy, no letter.
+    pub(super) fn operate(&mut self, key: Key, operation: Operation<'_>, promise: Option<Promise>) -> Flow {
+        match operation {
+            Operation::Telemetry { payload, format } if format != Format::Protobuf => self.telemetry(key, payload, promise),
+            Operation::Attributes { payload, format } if format != Format::Protobuf => self.attributes(key, payload, promise),
+            Operation::Gateway { operation, payload } => self.gateway(key, operation, payload, promise),
+            Operation::RpcRequest { id, payload, format } if format != Format::Protobuf => {
+                self.rpc_request(key, id, payload, promise)
+            }
+            operation => {
+                let Some(connection) = self.connections.get(key) else { return Flow::Stop };
+                let device = connection.identity().map_or(DeviceId(Uuid::nil()), |identity| identity.device);
+                let receipt = promise.map(|promise| promise.receipt);
+                let to = Address { shard: self.index, connection: key, receipt, pack: 0 };
+                self.keep_identifier(device, promise);
+                match task(device, operation) {
+                    Ok(task) => self.start(to, device, task),
+                    Err(outcome) => return self.settle_later(key, receipt, outcome),
+                }
+                Flow::More
+            }
+        }
+    }
+
+    /// An operation of whoever shows `token`: a transport without sessions.
+    pub(super) fn request(&mut self, key: Key, token: &str, operation: Operation<'_>, receipt: Receipt) -> Flow {
+        let to = Address { shard: self.index, connection: key, receipt: Some(receipt), pack: 0 };
+        let whose = if matches!(operation, Operation::Provision { .. }) {
+            DeviceId(Uuid::nil())
+        } else {
+            let Some(peer) = self.connections.get(key).map(|connection| connection.channel.peer) else { return Flow::Stop };
+            let attempt = match self.attempt(peer, token.as_bytes(), token.as_bytes()) {
+                Ok(attempt) => attempt,
+                Err(retry_after_s) => {
+                    return self.settle_later(key, Some(receipt), Outcome::RateExceeded { retry_after_s });
+                }
+            };
+            let found = auth::by_token(&self.directory, token);
+            self.attempted(attempt, found.is_ok());
+            let Ok(entry) = found else {
+                self.counters.increment(Counter::SessionsRefused);
+                return self.settle_later(key, Some(receipt), Outcome::Unauthorized);
+            };
+            entry.device
+        };
+        match task(whose, operation) {
+            Ok(task) => self.start(to, whose, task),
+            Err(outcome) => return self.settle_later(key, Some(receipt), outcome),
+        }
+        Flow::More
+    }
+
+    fn start(&mut self, to: Address, whose: DeviceId, task: Task) {
+        let (ask, asker) = match task {
+            Task::Deed(deed) => {
+                return self.send_errand(Errand { from: to, device: whose, child: None, deed });
+            }
+            Task::Ask(ask) => (ask, Asker::Answer(to)),
+            Task::Piece { ask, package, request, chunk } => (ask, Asker::Piece { to, package, request, chunk }),
+        };
+        if !self.inquire(ask, asker) {
+            self.answer_later(to, Outcome::Unavailable.into());
+        }
+    }
+
+    /// Brings an errand to the device's owner.
+    pub(super) fn send_errand(&mut self, errand: Errand) {
+        let owner = self.owner_of(errand.device);
+        if owner == self.index {
+            self.run_errand(errand);
+        } else {
+            self.mesh.send(owner, Letter::Errand(Box::new(errand)));
+        }
+    }
+
+    /// An errand for a device of this shard; its state may have to be loaded first, and errands behind it wait in order.
+    pub(super) fn run_errand(&mut self, errand: Errand) {
+        let Some(facts) = self.table.device(errand.device) else { return self.answer_gone(&errand) };
+        if errand.child.as_ref().is_some_and(|name| **name != *facts.name) {
+            return self.answer_gone(&errand);
+        }
+        if !self.ledger.is_open() {
+            return self.answer_now(errand.from, Outcome::Unavailable.into());
+        }
+        if self.residents.contains(errand.device.into()) {
+            return self.perform(errand);
+        }
+        let (entity, from) = (errand.device.into(), errand.from);
+        match self.residents.park(entity, Parked::Errand(Box::new(errand))) {
+            Parking::Load => self.loads.push_back(entity),
+            Parking::Waiting => {}
+            Parking::Full(_) => self.answer_now(from, Outcome::Unavailable.into()),
+        }
+    }
+
+    /// The device is not there any more, or is called otherwise by now.
+    fn answer_gone(&mut self, errand: &Errand) {
+        let outcome = if errand.child.is_some() { Outcome::NotFound } else { Outcome::Forbidden };
+        self.answer_now(errand.from, Answer { gone: Some(errand.device), ..Answer::from(outcome) });
+    }
+
+    /// Does what is asked; the device's state is resident.
+    pub(super) fn perform(&mut self, errand: Errand) {
+        let Errand { from, device, child, deed, .. } = errand;
+        if matches!(deed, Deed::Detach) {
+            return self.detach(device, from);
+        }
+        if let Some(name) = &child {
+            self.attach(device, from, name);
+        }
+        match deed {
+            Deed::Telemetry { payload } => {
+                let mut readings = std::mem::take(&mut self.readings);
+                let parsed = payload::telemetry(&payload, Casting::Enabled, &mut readings);
+                let outcome = match parsed {
+                    Ok(()) => self.say_for(device, MessageType::PostTelemetryRequest, Body::Telemetry(readings)),
+                    Err(_) => self.discard(Outcome::PayloadInvalid),
+                };
+                self.answer_later(from, outcome.into());
+            }
+            Deed::Attributes { payload } => {
+                let mut readings = Readings::default();
+                let outcome = match payload::attributes(&payload, Casting::Enabled, &mut readings) {
+                    Ok(()) => {
+                        let body = Body::Attributes { scope: Scope::Client, readings };
+                        self.say_for(device, MessageType::PostAttributesRequest, body)
+                    }
+                    Err(_) => self.discard(Outcome::PayloadInvalid),
+                };
+                self.answer_later(from, outcome.into());
+            }
+            Deed::AttributesOf { id, client, shared } => self.attributes_of(from, device, id, client, shared),
+            Deed::ChildAttributes { id, client, keys, single } => {
+                let name = child.unwrap_or_default();
+                self.child_attributes(from, (device, &name), (id, client, single), &keys);
+            }
+            Deed::RpcRequest { id, payload } => self.call_from_device(from, device, id, &payload),
+            Deed::RpcResponse { id, payload } => {
+                let outcome = self.take_response(device, id, &payload);
+                self.answer_later(from, outcome.into());
+            }
+            Deed::Await { what, timeout_ms } => self.await_next(device, what, from, timeout_ms),
+            Deed::Attach => self.answer_later(from, Outcome::Stored.into()),
+            Deed::Detach => {}
+        }
+    }
+
+    /// A message of a device of this shard: evaluated by its plan.
+    pub(super) fn say_for(&mut self, device: DeviceId, kind: MessageType, body: Body<'_>) -> Outcome {
+        self.counters.increment(Counter::MessagesReceived);
+        if let Err(refused) = self.spend(device, body.cost()) {
+            return self.discard(refused);
+        }
+        let plan = self.plan_of(device);
+        let outcome = self.evaluate_device(device, &plan, kind, body);
+        if outcome == Outcome::Stored { outcome } else { self.discard(outcome) }
+    }
+
+    fn discard(&mut self, outcome: Outcome) -> Outcome {
+        self.counters.increment(Counter::MessagesDiscarded);
+        outcome
+    }
+
+    /// What a device said without a connection to answer: its will.
+    pub(super) fn say(&mut self, device: DeviceId, operation: Operation<'_>) {
+        let nobody = Address { shard: self.index, connection: Key::NONE, receipt: None, pack: 0 };
+        if let Ok(Task::Deed(deed)) = task(device, operation) {
+            self.perform(Errand { from: nobody, device, child: None, deed });
+        }
+    }
+
+    /// Answered from memory with the ticket of the newest write it reflects (DESIGN 8.1, 3). Neither side named: everything of
+    /// both, as ThingsBoard answers.
+    fn attributes_of(
+        &mut self,
+        from: Address,
+        device: DeviceId,
+        id: u32,
+        client: Option<Vec<String>>,
+        shared: Option<Vec<String>>,
+    ) {
+        let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return };
+        let both = client.is_none() && shared.is_none();
+        let side = |scope, keys: Option<Vec<String>>| match keys {
+            Some(keys) if keys.is_empty() => Vec::new(),
+            Some(keys) => state.attributes(Some(scope), &keys),
+            None if both => state.attributes(Some(scope), &[]),
+            None => Vec::new(),
+        };
+        let (client, shared) = (side(Scope::Client, client), side(Scope::Shared, shared));
+        let mut json = Vec::new();
+        payload::attributes_response(&pairs(&client), &pairs(&shared), &mut json);
+        let downlink = Some(OwnedDownlink::AttributesResponse(id, json));
+        self.answer_later(from, Answer { downlink, ..Outcome::Stored.into() });
+    }
+
+    fn child_attributes(
+        &mut self,
+        from: Address,
+        (device, name): (DeviceId, &Arc<str>),
+        (id, client, single): (i64, bool, bool),
+        keys: &[String],
+    ) {
+        let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return };
+        let scope = if client { Scope::Client } else { Scope::Shared };
+        let attributes = state.attributes(Some(scope), keys);
+        let mut json = Vec::new();
+        payload::gateway_attributes(id, name, &pairs(&attributes), single, &mut json);
+        let downlink = Some(OwnedDownlink::GatewayAttributesResponse(json));
+        self.answer_later(from, Answer { downlink, ..Outcome::Stored.into() });
+    }
+
+    /// A device calls the server. No node answers calls in this version, so the answer is that none came in time.
+    pub(super) fn call_from_device(&mut self, from: Address, device: DeviceId, id: u32, bytes: &[u8]) {
+        let (Ok(request), Ok(text)) = (payload::rpc(bytes), std::str::from_utf8(bytes)) else {
+            let outcome = self.discard(Outcome::PayloadInvalid);
+            return self.answer_later(from, outcome.into());
+        };
+        if request.method == "getSessionLimits" {
+            let mut json = Vec::new();
+            payload::session_limits(&mut json);
+            let downlink = Some(OwnedDownlink::RpcResponse(id, json));
+            return self.answer_later(from, Answer { downlink, ..Outcome::Stored.into() });
+        }
+        match self.say_for(device, MessageType::ToServerRpcRequest, Body::Rpc { request: text }) {
+            Outcome::Stored if self.client_calls.len() < limits::CALLS_PER_SHARD_MAX => {
+                let deadline = self.now.instant.after_ms(limits::CLIENT_CALL_MS);
+                self.client_calls.push_back((deadline, from, id));
+            }
+            Outcome::Stored => self.answer_later(from, Outcome::Unavailable.into()),
+            refused => self.answer_later(from, refused.into()),
+        }
+    }
+
+    /// Calls of devices that nobody answered.
+    pub(super) fn expire_client_calls(&mut self) {
+        while let Some((_, to, id)) = self.client_calls.pop_front_if(|(deadline, ..)| *deadline <= self.now.instant) {
+            let json = br#"{"error":"timeout"}"#.to_vec();
+            self.answer_later(to, Answer { downlink: Some(OwnedDownlink::RpcResponse(id, json)), ..Outcome::TimedOut.into() });
+        }
+    }
+
+    /// The device's answer to a call of the server.
+    fn take_response(&mut self, device: DeviceId, id: u32, bytes: &[u8]) -> Outcome {
+        match std::str::from_utf8(bytes) {
+            Ok(text) if payload::is_json(bytes) => {
+                self.heard_of(device);
+                self.call_answered(device, id, text);
+                Outcome::Stored
+            }
+            _ => self.discard(Outcome::PayloadInvalid),
+        }
+    }
+
+    /// A gateway speaks for a device: downlinks go by it, and the device counts as connected.
+    fn attach(&mut self, device: DeviceId, from: Address, name: &Arc<str>) {
+        let here = |through: &Through| (through.gateway.shard, through.gateway.connection) == (from.shard, from.connection);
+        if self.through.get(&device).is_some_and(here) {
+            return;
+        }
+        let through = Through { gateway: from, name: Arc::clone(name) };
+        if self.through.insert(device, through).is_none() {
+            self.residents.hold(device.into());
+        }
+        self.connect_event(device);
+        self.offer_calls(device);
+    }
+
+    /// The gateway does not speak for it any more, unless another one does by now.
+    fn detach(&mut self, device: DeviceId, from: Address) {
+        let gateway = self.through.get(&device).map(|through| (through.gateway.shard, through.gateway.connection));
+        if gateway != Some((from.shard, from.connection)) {
+            return;
+        }
+        self.through.remove(&device);
+        self.residents.let_go(device.into());
+        if !self.sessions.contains_key(&device) {
+            self.disconnect_event(device);
+        }
+    }
+
+    /// Promises an answer for this turn's ticket.
+    pub(super) fn answer_later(&mut self, to: Address, answer: Answer) {
+        self.ledger.owe(Owed::Answer { to, answer });
+    }
+
+    /// Answers what reflects no write: a refusal while nothing may be written.
+    fn answer_now(&mut self, to: Address, answer: Answer) {
+        if self.ledger.is_open() { self.answer_later(to, answer) } else { self.send_answer(to, answer) }
+    }
+
+    /// An answer whose ticket is durable goes to whoever waits for it.
+    pub(super) fn send_answer(&mut self, to: Address, answer: Answer) {
+        if to.shard == self.index {
+            self.take_answer(to, answer);
+        } else {
+            self.mesh.send(to.shard, Letter::Answer(Box::new((to, answer))));
+        }
+    }
+
+    /// The answer for a connection of this shard.
+    pub(super) fn take_answer(&mut self, to: Address, answer: Answer) {
+        if to.pack != 0 {
+            return self.part_answered(to, answer);
+        }
+        let key = to.connection;
+        let now = self.now.instant;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let was_blocked = connection.session.blocked();
+        let downlink = answer.downlink.as_ref().map(OwnedDownlink::borrow);
+        self.counters.increment(Counter::ReceiptsSettled);
+        if let Err(close) = connection.session.answer(to.receipt, answer.outcome, downlink, now) {
+            return self.close(key, close);
+        }
+        if was_blocked && !connection.session.blocked() {
+            self.make_ready(key);
+            self.bell.ring();
+        }
+        self.wants_flush(key);
+    }
+
+    /// A QoS 2 message is being stored: its identifier goes into the same batch (DESIGN 13).
+    pub(super) fn keep_identifier(&mut self, device: DeviceId, promise: Option<Promise>) {
+        let now = self.now;
+        if let Some(packet_id) = promise.and_then(|promise| promise.exactly_once)
+            && let Some(state) = self.residents.get_mut(device.into(), now.instant)
+        {
+            state.keep_received(&mut writing(&mut self.ledger, now), packet_id);
+        }
+    }
+}
+
+/// What is to be done for an operation.
+fn task(device: DeviceId, operation: Operation<'_>) -> Result<Task, Outcome> {
+    let plain = |format: Format| if format == Format::Protobuf { Err(Outcome::PayloadInvalid) } else { Ok(()) };
+    let keys = |keys: Option<std::borrow::Cow<'_, str>>| {
+        keys.map(|keys| keys.split(',').map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect())
+    };
+    Ok(Task::Deed(match operation {
+        Operation::Telemetry { payload, format } => {
+            plain(format)?;
+            Deed::Telemetry { payload: payload.into() }
+        }
+        Operation::Attributes { payload, format } => {
+            plain(format)?;
+            Deed::Attributes { payload: payload.into() }
+        }
+        Operation::AttributesRequest { id, payload, format } => {
+            plain(format)?;
+            let request = payload::attributes_request(payload).map_err(|_| Outcome::PayloadInvalid)?;
+            Deed::AttributesOf { id, client: request.client, shared: request.shared }
+        }
+        Operation::AttributesOf { client, shared } => Deed::AttributesOf { id: 0, client: keys(client), shared: keys(shared) },
+        Operation::RpcRequest { id, payload, format } => {
+            plain(format)?;
+            Deed::RpcRequest { id, payload: payload.into() }
+        }
+        Operation::RpcResponse { id, payload, format } => {
+            plain(format)?;
+            Deed::RpcResponse { id, payload: payload.into() }
+        }
+        Operation::AwaitAttributes { timeout_ms } => Deed::Await { what: Awaited::Attributes, timeout_ms },
+        Operation::AwaitRpc { timeout_ms } => Deed::Await { what: Awaited::Rpc, timeout_ms },
+        Operation::Claim { payload } => {
+            let claim = payload::claim(payload).map_err(|_| Outcome::PayloadInvalid)?;
+            let (secret_key, duration_ms) = (claim.secret_key.into_owned(), claim.duration_ms);
+            return Ok(Task::Ask(Ask::Claim { device, secret_key, duration_ms }));
+        }
+        Operation::Provision { payload } => return Ok(Task::Ask(Ask::Provision { payload: payload.to_vec() })),
+        Operation::Chunk { package, request, chunk, size } => {
+            let text = std::str::from_utf8(size).map_err(|_| Outcome::PayloadInvalid)?.trim();
+            let size = if text.is_empty() { 0 } else { text.parse().map_err(|_| Outcome::PayloadInvalid)? };
+            let ask = Ask::Piece { device, software: package == Package::Software, named: None, chunk, size };
+            return Ok(Task::Piece { ask, package, request, chunk });
+        }
+        Operation::Download { package, title, version, size, chunk } => {
+            let named = Some((title.into_owned(), version.into_owned()));
+            let ask = Ask::Piece { device, software: package == Package::Software, named, chunk, size };
+            return Ok(Task::Piece { ask, package, request: 0, chunk });
+        }
+        // Only a connection that was admitted as a gateway may speak for others.
+        Operation::Gateway { .. } => return Err(Outcome::Forbidden),
+    }))
+}
