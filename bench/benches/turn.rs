@@ -39,8 +39,8 @@ fn turn(criterion: &mut Criterion) {
     for depth in [1_u16, 16] {
         let mut messages = Vec::new();
         for id in 1..=depth {
-            let outgoing =
-                Outgoing { topic: "v1/devices/me/telemetry", packet_id: Some(id), payload: &bench::load::sample("tracker") };
+            let (topic, payload) = ("v1/devices/me/telemetry", &bench::load::sample("tracker"));
+            let outgoing = Outgoing { topic, packet_id: Some(id), payload, ..Outgoing::default() };
             encode_publish(Version::V311, &outgoing, &mut messages);
         }
         let mut acknowledged = vec![0; 4 * usize::from(depth)];

@@ -19,6 +19,7 @@ use connecting::Terms;
 use inflight::{Downlinks, Kind, Receipts};
 use keepalive::KeepAlive;
 use rare::Rare;
+use route::Rights;
 use subscriptions::Subscriptions;
 
 use crate::clock::Instant;
@@ -124,12 +125,21 @@ impl Session {
             return Ok(());
         }
         // Before MQTT 5 a PUBACK always means success. ThingsBoard closes instead; so do we. A PUBCOMP always does.
-        let cannot_fail = self.version != Version::V5 || self.receipts.kind(receipt) == Some(Kind::Pubcomp);
-        if cannot_fail && let Some(reason) = outcome.close_reason() {
+        if let Some(reason) = outcome.close_reason()
+            && (self.version != Version::V5 || self.receipts.kind(receipt) == Some(Kind::Pubcomp))
+        {
             return Err(self.fail(reason));
         }
-        self.receipts.settle(receipt, outcome);
-        self.acknowledge();
+        // Mostly the oldest message is settled first, and well.
+        match self.receipts.pop_stored(receipt, outcome) {
+            Some(packet_id) => {
+                encode_ack(self.version, Acknowledgement::Puback, packet_id, ReasonCode::SUCCESS, None, &mut self.outbox);
+            }
+            None => self.receipts.settle(receipt, outcome),
+        }
+        if self.receipts.is_due() {
+            self.acknowledge();
+        }
         Ok(())
     }
 
@@ -345,7 +355,7 @@ impl Session {
                 Kind::Pubcomp => (Acknowledgement::Pubcomp, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND),
             };
             // [MQTT-3.4.2-2], [MQTT-3.5.2-2], [MQTT-3.7.2-2]; [MQTT-3.1.2-29]
-            let text = if self.explains { outcome.text() } else { Cow::Borrowed("") };
+            let text = if self.explains && code.is_failure() { outcome.text() } else { Cow::Borrowed("") };
             encode_ack(self.version, packet, pending.packet_id, code, self.bearable(&text), &mut self.outbox);
             match pending.kind {
                 Kind::Pubrec if pending.is_first() => exactly_once::received(self, pending.packet_id, outcome),
@@ -360,6 +370,10 @@ impl Session {
         let bytes = SMALL_PACKET_BYTES + REASON_STRING_BYTES + text.len();
         let fits = u32::try_from(bytes).is_ok_and(|bytes| bytes <= self.packet_bytes_max);
         (fits && !text.is_empty()).then_some(text)
+    }
+
+    fn rights(&self) -> Rights<'_> {
+        Rights { topics: self.topics.as_deref(), gateway: self.gateway, provisioning: self.provisioning }
     }
 
     fn rare_mut(&mut self) -> &mut Rare {

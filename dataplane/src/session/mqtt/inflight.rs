@@ -85,20 +85,40 @@ impl Receipts {
         receipt.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok())
     }
 
+    /// The identifier to acknowledge now if `receipt` is the oldest, for a QoS 1 message, and ends with `outcome` as it should.
+    pub(super) fn pop_stored(&mut self, receipt: Receipt, outcome: Outcome) -> Option<u16> {
+        let front = self.pending.front()?;
+        if receipt.0 != self.first || front.kind != Kind::Puback || front.settled.is_some() || outcome != Outcome::Stored {
+            return None;
+        }
+        let packet_id = front.packet_id;
+        self.pop();
+        Some(packet_id)
+    }
+
     /// The oldest receipt, if it is settled: what to acknowledge now, and how.
     pub(super) fn pop_settled(&mut self) -> Option<(Pending, Outcome)> {
         let pending = *self.pending.front()?;
         let outcome = pending.settled?;
-        self.pending.pop_front();
-        self.first += 1;
-        self.at_least_once -= u16::from(pending.kind == Kind::Puback);
+        self.pop();
         if pending.kind != Kind::Puback && !pending.echo {
             self.settle_echoes(pending, outcome);
         }
+        Some((pending, outcome))
+    }
+
+    /// Whether the oldest is settled.
+    pub(super) fn is_due(&self) -> bool {
+        self.pending.front().is_some_and(|front| front.settled.is_some())
+    }
+
+    fn pop(&mut self) {
+        let Some(gone) = self.pending.pop_front() else { return };
+        self.first += 1;
+        self.at_least_once -= u16::from(gone.kind == Kind::Puback);
         if self.pending.is_empty() && self.pending.capacity() > KEPT_CAPACITY_MAX {
             self.pending = VecDeque::new();
         }
-        Some((pending, outcome))
     }
 
     fn settle_echoes(&mut self, of: Pending, outcome: Outcome) {

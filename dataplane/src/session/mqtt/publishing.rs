@@ -7,7 +7,7 @@
 use super::exactly_once::{self, Received};
 use super::inflight::Kind;
 use super::rare::Request;
-use super::route::{Form, Rights, Route};
+use super::route::{Form, Route};
 use super::subscriptions::Family;
 use super::{Session, Step};
 use crate::codec::mqtt::{Property, Publish, Qos, Version};
@@ -19,7 +19,10 @@ pub(super) fn receive<'a>(session: &mut Session, publish: &Publish<'a>) -> Resul
     if publish.payload.len() > limits::PAYLOAD_BYTES_MAX {
         return Err(Reason::PacketTooLarge);
     }
-    let route = route(session, publish)?;
+    let route = match publish.topic_alias {
+        None => Route::of(publish.topic, &session.rights()),
+        Some(alias) => route_of_alias(session, publish, alias)?,
+    };
     let promise = match (publish.qos, publish.packet_id) {
         (Qos::AtLeastOnce, Some(packet_id)) => {
             check_quota(session)?;
@@ -40,15 +43,13 @@ pub(super) fn receive<'a>(session: &mut Session, publish: &Publish<'a>) -> Resul
     Ok(Step::Intent(Intent::Operation { operation, promise }))
 }
 
-fn route(session: &mut Session, publish: &Publish<'_>) -> Result<Route, Reason> {
-    let rights = Rights { topics: session.topics.as_deref(), gateway: session.gateway, provisioning: session.provisioning };
-    let Some(alias) = publish.topic_alias else { return Ok(Route::of(publish.topic, &rights)) };
+fn route_of_alias(session: &mut Session, publish: &Publish<'_>, alias: u16) -> Result<Route, Reason> {
     if publish.topic.is_empty() {
         // MQTT 5, 3.3.4: an alias that stands for nothing yet is a protocol error.
         let known = session.rare.as_ref().and_then(|rare| rare.aliases.route(alias));
         return known.ok_or(if alias > limits::TOPIC_ALIASES_MAX { Reason::TopicAliasInvalid } else { Reason::UnexpectedPacket });
     }
-    let route = Route::of(publish.topic, &rights);
+    let route = Route::of(publish.topic, &session.rights());
     if session.rare_mut().aliases.learn(alias, route) { Ok(route) } else { Err(Reason::TopicAliasInvalid) }
 }
 

@@ -1,7 +1,8 @@
 //! SUBSCRIBE and UNSUBSCRIBE: a device may have its own topics (reference 1.1, 1.2), nothing else; this is no general broker.
 //! Never publishes anything.
 
-use super::subscriptions::{Audience, Granted};
+use super::route::Rights;
+use super::subscriptions::Granted;
 use super::{Session, Step};
 use crate::codec::mqtt::{
     Property, Qos, ReasonCode, Subscribe, Unsubscribe, Version, encode_suback, encode_unsuback, suback_bytes,
@@ -17,10 +18,10 @@ pub(super) fn subscribe<'a>(session: &mut Session, subscribe: &Subscribe<'_>) ->
     let count = subscribe.filters.count();
     check_answer(session, count)?;
     let version = session.version;
-    let audience = Audience::of(session.topics.as_deref(), session.gateway, session.provisioning);
+    let rights = Rights { topics: session.topics.as_deref(), gateway: session.gateway, provisioning: session.provisioning };
     let subscriptions = &mut session.subscriptions;
     let codes = subscribe.filters.map(|filter| {
-        let granted = subscriptions.grant(filter.name, filter.qos, &audience);
+        let granted = subscriptions.grant(filter.name, filter.qos, &rights);
         suback_code(granted, filter.name, version)
     });
     encode_suback(version, subscribe.packet_id, count, codes, &mut session.outbox);
@@ -55,10 +56,10 @@ pub(super) fn unsubscribe<'a>(session: &mut Session, unsubscribe: &Unsubscribe<'
 
 /// What a kept session was subscribed to. What the device may no longer see is dropped.
 pub(super) fn restore(session: &mut Session, kept: &Kept) {
-    let audience = Audience::of(session.topics.as_deref(), session.gateway, session.provisioning);
+    let rights = Rights { topics: session.topics.as_deref(), gateway: session.gateway, provisioning: session.provisioning };
     for (filter, qos) in &kept.subscriptions {
         let qos = Qos::from_bits(*qos).unwrap_or(Qos::AtMostOnce);
-        session.subscriptions.grant(filter, qos, &audience);
+        session.subscriptions.grant(filter, qos, &rights);
     }
 }
 

@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 
 use super::filter;
-use super::route::{Form, number};
+use super::route::{Form, Rights, number};
 use crate::codec::mqtt::Qos;
 use crate::limits;
-use crate::session::{Downlink, Package, Topics};
+use crate::session::{Downlink, Package};
 
 /// Kinds of messages to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,25 +104,12 @@ const SLOTS: [Slot; 27] = {
     ]
 };
 
-/// Who subscribes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Audience<'a> {
-    topics: Option<&'a Topics>,
-    gateway: bool,
-    provisioning: bool,
-}
-
-impl<'a> Audience<'a> {
-    pub(super) fn of(topics: Option<&'a Topics>, gateway: bool, provisioning: bool) -> Self {
-        Self { topics, gateway, provisioning }
+/// Whether a message of this kind is for whoever has these rights.
+fn is_for(family: Family, rights: &Rights<'_>) -> bool {
+    if rights.provisioning {
+        return family == Family::Provisioned;
     }
-
-    fn may_have(&self, family: Family) -> bool {
-        if self.provisioning {
-            return family == Family::Provisioned;
-        }
-        family != Family::Provisioned && (self.gateway || !family.is_of_gateways())
-    }
+    family != Family::Provisioned && (rights.gateway || !family.is_of_gateways())
 }
 
 /// What became of one filter of a SUBSCRIBE.
@@ -168,10 +155,10 @@ pub(super) struct Target<'a> {
 
 impl Subscriptions {
     /// Grants what was asked for, but no more than QoS 1. The last subscription to a filter counts [MQTT-3.8.4-3].
-    pub(super) fn grant(&mut self, filter: &str, asked: Qos, audience: &Audience<'_>) -> Granted {
+    pub(super) fn grant(&mut self, filter: &str, asked: Qos, rights: &Rights<'_>) -> Granted {
         let qos = asked.min(Qos::AtLeastOnce);
         if let Some(index) = slot_of(filter) {
-            if !audience.may_have(SLOTS[index].family) {
+            if !is_for(SLOTS[index].family, rights) {
                 return Granted::NotTheirs;
             }
             let bit = 1 << index;
@@ -183,8 +170,8 @@ impl Subscriptions {
             return Granted::NotTheirs;
         }
         let of_profile =
-            !audience.provisioning && audience.topics.is_some_and(|topics| filter::covers(&topics.attributes_subscribe, filter));
-        let is_own = |slot: &Slot| audience.may_have(slot.family) && is_numbered(slot.filter, filter);
+            !rights.provisioning && rights.topics.is_some_and(|topics| filter::covers(&topics.attributes_subscribe, filter));
+        let is_own = |slot: &Slot| is_for(slot.family, rights) && is_numbered(slot.filter, filter);
         if !of_profile && !SLOTS.iter().any(is_own) {
             return Granted::NotTheirs;
         }
