@@ -26,7 +26,7 @@ fn secure() -> Fixture {
         // The directory of the authority is the fixture's own, which does not exist yet: it is made beside the data.
         let home = setup.data().parent().expect("data lie in the test's directory").to_owned();
         let authority = Authority::new_in(&home, "slow");
-        over_tls(setup.shards(2), &authority.server("localhost"))
+        over_tls(setup.shards(2), &[&authority.server("localhost")])
     })
 }
 
