@@ -37,8 +37,7 @@ pub const EXPIRED: Validity = Validity("20200101000000Z", "20210101000000Z");
 pub const NOT_YET: Validity = Validity("20480101000000Z", "20491231235959Z");
 
 const CLIENT: &str = "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=clientAuth\n";
-const SERVER: &str = "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth\n\
-    subjectAltName=DNS:localhost,IP:127.0.0.1\n";
+const SERVER: &str = "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth\n";
 const AUTHORITY: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n\
     subjectKeyIdentifier=hash\n";
 
@@ -102,10 +101,10 @@ impl Authority {
         pair
     }
 
-    /// A certificate for this machine.
+    /// A certificate for this host name and the loopback address.
     #[must_use]
     pub fn server(&self, name: &str) -> Pair {
-        self.issue(name, (SERVER, VALID))
+        self.issue(name, (&format!("{SERVER}subjectAltName=DNS:{name},IP:127.0.0.1\n"), VALID))
     }
 
     fn issue(&self, name: &str, terms: (&str, Validity)) -> Pair {
@@ -159,12 +158,13 @@ fn run(command: &mut Command, directory: &Path) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The same instance with TLS listeners for devices and this certificate.
+/// The same instance with TLS listeners for devices and these certificates; the first is for hosts that none of them names.
 #[must_use]
-pub fn over_tls(setup: Setup, server: &Pair) -> Setup {
+pub fn over_tls(setup: Setup, servers: &[&Pair]) -> Setup {
+    let pairs: Vec<String> =
+        servers.iter().map(|pair| format!("{}:{}", pair.certificate.display(), pair.key.display())).collect();
     setup
         .with("TIDEGATE_MQTT_TLS_LISTEN", port::ANY)
         .with("TIDEGATE_DEVICE_HTTP_TLS_LISTEN", port::ANY)
-        .with("TIDEGATE_DEVICE_TLS_CERT", server.certificate.display())
-        .with("TIDEGATE_DEVICE_TLS_KEY", server.key.display())
+        .with("TIDEGATE_DEVICE_TLS_CERTIFICATES", pairs.join(","))
 }

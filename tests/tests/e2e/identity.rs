@@ -295,7 +295,7 @@ fn the_public_sdk_provisions_and_claims() {
 /// An instance that speaks TLS with a certificate of this authority.
 fn secure(home: &Home, authority: &Authority) -> (Instance, Rest) {
     let server = authority.server("localhost");
-    let instance = over_tls(Setup::standalone(home).shards(2), &server).start();
+    let instance = over_tls(Setup::standalone(home).shards(2), &[&server]).start();
     let tenant = fixture::tenant(&instance);
     (instance, tenant)
 }
@@ -444,13 +444,36 @@ fn an_authority_vouches_for_new_devices() {
     instance.stop();
 }
 
+/// Of several certificates a client gets the one of the host that it asks for, else the first.
+#[test]
+fn certificates_are_chosen_by_host_name() {
+    let home = Home::new();
+    let (first, second) = (Authority::new(&home, "first"), Authority::new(&home, "second"));
+    let servers = [&first.server("one.example.org"), &second.server("two.example.org")];
+    let instance = over_tls(Setup::standalone(&home), &servers).start();
+    let port = instance.address("device_https").port();
+    let cases = [
+        ("one.example.org", &first, true),
+        ("two.example.org", &second, true),
+        ("two.example.org", &first, false),
+        ("127.0.0.1", &first, true),
+    ];
+    for (host, authority, trusted) in cases {
+        let curl =
+            Curl::get(format!("https://{host}:{port}/")).argument("--resolve").argument(format!("{host}:{port}:127.0.0.1"));
+        let outcome = curl.argument("--cacert").argument(authority.pair.certificate.display()).attempt();
+        assert_eq!(outcome.is_ok(), trusted, "{host}: {outcome:?}");
+    }
+    instance.stop();
+}
+
 /// New certificate files are taken without a restart; connections that exist keep what they have.
 #[test]
 fn the_servers_certificate_is_reloaded() {
     let home = Home::new();
     let authority = Authority::new(&home, "reload");
     let server = authority.server("localhost");
-    let instance = over_tls(Setup::standalone(&home), &server).start();
+    let instance = over_tls(Setup::standalone(&home), &[&server]).start();
     let url = format!("https://{}/", instance.address("device_https"));
     let trusted = |ca: &Authority| {
         let curl = Curl::get(&url).argument("--cacert").argument(ca.pair.certificate.display());

@@ -141,7 +141,8 @@ fn a_profile_that_cannot_be_is_refused() {
         configuration.as_object_mut().expect("an object").extend(transport.as_object().expect("an object").clone());
         let body = json!({ "name": "wrong", "type": "DEFAULT", "transportType": "MQTT", "provisionType": "DISABLED",
             "profileData": { "configuration": { "type": "DEFAULT" }, "transportConfiguration": configuration } });
-        fixture.tenant.post("/api/deviceProfile", &body).expect_error(400);
+        let reply = fixture.tenant.post("/api/deviceProfile", &body);
+        assert_eq!(reply.status, 400, "{transport}: {}", reply.text);
     }
     fixture.instance.stop();
 }

@@ -26,7 +26,7 @@ fn secure() -> Fixture {
         // The directory of the authority is the fixture's own, which does not exist yet: it is made beside the data.
         let home = setup.data().parent().expect("data lie in the test's directory").to_owned();
         let authority = Authority::new_in(&home, "slow");
-        over_tls(setup.shards(2), &authority.server("localhost"))
+        over_tls(setup.shards(2), &[&authority.server("localhost")])
     })
 }
 
@@ -162,7 +162,11 @@ fn a_client_that_asks_and_never_reads_is_not_heard() {
     let ask = request("GET", "/api/v1/deafweb/attributes?sharedKeys=much", &padding, "");
     let taken = (0..REQUESTS_MAX).take_while(|_| wire.write(&ask).is_ok()).count();
     println!("{taken} requests of a client that never reads were taken");
-    assert!(taken < REQUESTS_MAX, "requests are taken without end");
+    if taken == REQUESTS_MAX {
+        // Bytes are also taken after the connection was given up, so that the peer can read why.
+        let answered = wire.read_to_close().len();
+        assert!(answered < taken, "{answered} of {taken} requests were answered: it is neither paused nor given up");
+    }
     for _ in 0..10 {
         witness.is_served("a client that never reads");
     }
