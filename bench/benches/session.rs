@@ -43,8 +43,7 @@ fn session(criterion: &mut Criterion) {
         for id in 1..=batch {
             let payload = br#"{"temperature":21.5,"humidity":40,"state":"on"}"#;
             let (topic_alias, correlation, packet_id, dup) = (None, None, Some(id), false);
-            let outgoing =
-                Outgoing { topic: "v1/devices/me/telemetry", topic_alias, correlation, packet_id, dup, payload };
+            let outgoing = Outgoing { topic: "v1/devices/me/telemetry", topic_alias, correlation, packet_id, dup, payload };
             encode_publish(Version::V311, &outgoing, &mut bytes);
         }
         let mut session = admitted();

@@ -84,7 +84,8 @@ pub fn admit(directory: &Directory, key: Option<&hmac::Key>, shown: &Shown<'_>) 
         let basic = Basic { client_id, user_name, password: None };
         // A client id alone never has a password.
         let with = password.filter(|_| user_name.is_some());
-        if let Some(entry) = with.and_then(|password| found(Basic { password: Some(password), ..basic })).or_else(|| found(basic)) {
+        if let Some(entry) = with.and_then(|password| found(Basic { password: Some(password), ..basic })).or_else(|| found(basic))
+        {
             return Ok(entry);
         }
     }
@@ -137,7 +138,13 @@ mod tests {
         let mut writer = DirectoryWriter::new(Arc::clone(&directory));
         let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
         // (client id, user name, password) as stored: device 1, 2, …
-        let stored = [(Some("c"), None, None), (None, Some("u"), None), (None, Some("v"), Some("p")), (Some("c"), Some("w"), Some("q")), (Some("d"), Some("w"), None)];
+        let stored = [
+            (Some("c"), None, None),
+            (None, Some("u"), None),
+            (None, Some("v"), Some("p")),
+            (Some("c"), Some("w"), Some("q")),
+            (Some("d"), Some("w"), None),
+        ];
         for (number, (client_id, user_name, password)) in (1..).zip(stored) {
             let basic = Basic { client_id, user_name, password: password.map(str::as_bytes) };
             let id = Uuid::from_u128(number);

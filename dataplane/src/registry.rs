@@ -18,14 +18,32 @@ pub struct Question {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// The device that a gateway calls by this name; made if there is none.
-    Child { gateway: DeviceId, name: Arc<str>, kind: String },
+    Child {
+        gateway: DeviceId,
+        name: Arc<str>,
+        kind: String,
+    },
     /// A device's own request, JSON as it came.
-    Provision { payload: Vec<u8> },
+    Provision {
+        payload: Vec<u8>,
+    },
     /// Whose certificate chain this is: DER, the device's own first.
-    Certificate { chain: Vec<Vec<u8>> },
-    Claim { device: DeviceId, secret_key: String, duration_ms: i64 },
+    Certificate {
+        chain: Vec<Vec<u8>>,
+    },
+    Claim {
+        device: DeviceId,
+        secret_key: String,
+        duration_ms: i64,
+    },
     /// Bytes [chunk x size, +size) of the device's package; `size` 0: all of it.
-    Piece { device: DeviceId, software: bool, named: Option<(String, String)>, chunk: u32, size: u32 },
+    Piece {
+        device: DeviceId,
+        software: bool,
+        named: Option<(String, String)>,
+        chunk: u32,
+        size: u32,
+    },
 }
 
 /// What is answered.

@@ -15,7 +15,7 @@ mod wording;
 
 pub use any::AnySession;
 pub use mqtt::{Session, will_operation};
-pub use operation::{carries_attributes, carries_rpc, Format, GatewayOperation, Operation, Package};
+pub use operation::{Format, GatewayOperation, Operation, Package, carries_attributes, carries_rpc};
 
 use std::sync::Arc;
 

@@ -6,9 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::EntityKind,
-    entity::{
-        StoreError, Write, call, chain, claim, credential, customer, device, package, profile, rollout, tenant, user,
-    },
+    entity::{StoreError, Write, call, chain, claim, credential, customer, device, package, profile, rollout, tenant, user},
 };
 
 /// Removes the rows of one table that belong to the tenant, with their changes.

@@ -164,11 +164,9 @@ pub async fn by_ids(db: &impl ConnectionTrait, kind: EntityKind, ids: Vec<Uuid>)
         EntityKind::DeviceProfile => by_ids!(db, profile, ids),
         EntityKind::Device => by_ids!(db, device, ids),
         EntityKind::Credential => by_ids!(db, credential, ids),
-        EntityKind::Customer
-        | EntityKind::User
-        | EntityKind::TenantProfile
-        | EntityKind::OtaPackage
-        | EntityKind::Rpc => Vec::new(),
+        EntityKind::Customer | EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => {
+            Vec::new()
+        }
     })
 }
 
@@ -191,11 +189,9 @@ pub async fn after(db: &impl ConnectionTrait, kind: EntityKind, id: Option<Uuid>
         EntityKind::DeviceProfile => after!(db, profile, id, limit),
         EntityKind::Device => after!(db, device, id, limit),
         EntityKind::Credential => after!(db, credential, id, limit),
-        EntityKind::Customer
-        | EntityKind::User
-        | EntityKind::TenantProfile
-        | EntityKind::OtaPackage
-        | EntityKind::Rpc => Vec::new(),
+        EntityKind::Customer | EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => {
+            Vec::new()
+        }
     })
 }
 

@@ -48,11 +48,9 @@ pub(super) fn deleted(revision: u64, kind: EntityKind, id: Uuid) -> Option<wire:
         EntityKind::Device => wire::EntityKind::Device,
         EntityKind::Credential => wire::EntityKind::Credential,
         EntityKind::Installation => wire::EntityKind::Installation,
-        EntityKind::Customer
-        | EntityKind::User
-        | EntityKind::TenantProfile
-        | EntityKind::OtaPackage
-        | EntityKind::Rpc => return None,
+        EntityKind::Customer | EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => {
+            return None;
+        }
     };
     let body = wire::change::Body::Deleted(wire::Deleted { kind: kind.into() });
     Some(wire::Change { revision, id: bytes(id), body: Some(body) })

@@ -200,8 +200,7 @@ impl DeviceState {
     /// The device subscribed or unsubscribed; nothing is done unless its session is kept.
     pub fn keep_subscriptions(&mut self, w: &mut Writing<'_>, subscriptions: Vec<(String, u8)>) {
         let Some(session) = self.kept.as_mut().and_then(|kept| kept.session.as_mut()) else { return };
-        let subscription =
-            |(filter, qos)| schemas::generated::kept::Subscription { filter, qos: u32::from(qos) };
+        let subscription = |(filter, qos)| schemas::generated::kept::Subscription { filter, qos: u32::from(qos) };
         session.subscriptions = subscriptions.into_iter().map(subscription).collect();
         let session = session.clone();
         self.put_kept(w, Part::Session, &[], &session);

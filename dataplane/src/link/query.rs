@@ -129,9 +129,9 @@ impl Queries {
                 Err(_) => Err(Status::unavailable("the shard dropped the query unanswered")),
             }
         };
-        timeout(Duration::from_millis(deadline_ms), asked).await.unwrap_or_else(|_| {
-            Err(Status::deadline_exceeded(format!("the shard did not answer within {deadline_ms} ms")))
-        })
+        timeout(Duration::from_millis(deadline_ms), asked)
+            .await
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded(format!("the shard did not answer within {deadline_ms} ms"))))
     }
 }
 

@@ -123,7 +123,11 @@ impl Line {
             }
             Ask::Certificate { chain } => {
                 let reply = client.certificate(self.request(wire::CertificateRequest { chain })).await?.into_inner();
-                if reply.device_id.is_empty() { Told::Nobody("nobody has this certificate".to_owned()) } else { device(&reply.device_id) }
+                if reply.device_id.is_empty() {
+                    Told::Nobody("nobody has this certificate".to_owned())
+                } else {
+                    device(&reply.device_id)
+                }
             }
             Ask::Claim { device, secret_key, duration_ms } => {
                 let request = wire::ClaimRequest { device_id: bytes(device), secret_key, duration_ms };

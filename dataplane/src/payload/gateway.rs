@@ -143,11 +143,15 @@ mod tests {
     fn packs_are_cut_into_the_parts_of_each_child() {
         let check = |text: &str, expected: Option<&[(&str, &str)]>| {
             let found = parts(text.as_bytes()).ok();
-            let found: Option<Vec<(&str, &str)>> = found.as_ref().map(|parts| parts.iter().map(|(name, text)| (&**name, *text)).collect());
+            let found: Option<Vec<(&str, &str)>> =
+                found.as_ref().map(|parts| parts.iter().map(|(name, text)| (&**name, *text)).collect());
             assert_eq!(found.as_deref(), expected, "{text}");
         };
         check("{}", Some(&[]));
-        check(r#" {"A": [{"ts":1,"values":{"k":1}}], "B":{"k":"}"} } "#, Some(&[("A", r#"[{"ts":1,"values":{"k":1}}]"#), ("B", r#"{"k":"}"}"#)]));
+        check(
+            r#" {"A": [{"ts":1,"values":{"k":1}}], "B":{"k":"}"} } "#,
+            Some(&[("A", r#"[{"ts":1,"values":{"k":1}}]"#), ("B", r#"{"k":"}"}"#)]),
+        );
         check(r#"{"A":1,"A":2}"#, Some(&[("A", "1"), ("A", "2")]));
         check(r#"{"A\u0042":null}"#, Some(&[("AB", "null")]));
         for bad in ["", "[]", "{", r#"{"A":}"#, r#"{"":1}"#, r#"{" ":1}"#, r#"{"A":1} x"#, r#"{"A":[1}"#] {
@@ -164,7 +168,10 @@ mod tests {
         let device = Cow::Borrowed("A");
         let check = |text: &str, expected: Option<Said<'_>>| assert_eq!(said(text.as_bytes()).ok(), expected, "{text}");
         check(r#"{"device":"A"}"#, Some(Said { device: device.clone(), ..Said::default() }));
-        check(r#"{"type":"t","device":"A"}"#, Some(Said { device: device.clone(), kind: Some(Cow::Borrowed("t")), ..Said::default() }));
+        check(
+            r#"{"type":"t","device":"A"}"#,
+            Some(Said { device: device.clone(), kind: Some(Cow::Borrowed("t")), ..Said::default() }),
+        );
         let keys = vec!["k".to_owned()];
         check(
             r#"{"id":1,"device":"A","client":true,"key":"k"}"#,
@@ -174,8 +181,18 @@ mod tests {
             r#"{"id":2,"device":"A","client":false,"keys":["k"]}"#,
             Some(Said { device: device.clone(), id: Some(2), keys, ..Said::default() }),
         );
-        check(r#"{"device":"A","id":3,"data":{"a":[1]}}"#, Some(Said { device, id: Some(3), data: Some(r#"{"a":[1]}"#), ..Said::default() }));
-        for bad in ["{}", r#"{"device":1}"#, r#"{"device":""}"#, r#"{"device":"A","id":"x"}"#, r#"{"device":"A","id":1.5}"#, r#"{"device":"A","keys":[1]}"#] {
+        check(
+            r#"{"device":"A","id":3,"data":{"a":[1]}}"#,
+            Some(Said { device, id: Some(3), data: Some(r#"{"a":[1]}"#), ..Said::default() }),
+        );
+        for bad in [
+            "{}",
+            r#"{"device":1}"#,
+            r#"{"device":""}"#,
+            r#"{"device":"A","id":"x"}"#,
+            r#"{"device":"A","id":1.5}"#,
+            r#"{"device":"A","keys":[1]}"#,
+        ] {
             check(bad, None);
         }
     }
@@ -191,6 +208,9 @@ mod tests {
         let (one, two) = (Value::Long(1), Value::Bool(true));
         check(&|into| gateway_attributes(1, "A", &[("k", &one)], true, into), r#"{"id":1,"device":"A","value":1}"#);
         check(&|into| gateway_attributes(1, "A", &[], true, into), r#"{"id":1,"device":"A"}"#);
-        check(&|into| gateway_attributes(1, "A", &[("k", &one), ("l", &two)], false, into), r#"{"id":1,"device":"A","values":{"k":1,"l":true}}"#);
+        check(
+            &|into| gateway_attributes(1, "A", &[("k", &one), ("l", &two)], false, into),
+            r#"{"id":1,"device":"A","values":{"k":1,"l":true}}"#,
+        );
     }
 }

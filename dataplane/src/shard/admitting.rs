@@ -18,8 +18,8 @@ use crate::auth::{self, Shown};
 use crate::metric::Counter;
 use crate::quota;
 use crate::registry::{Ask, Told};
+use crate::session::{self, Admission, AnySession, Close, Credential, Kept, Reason, Refusal, Topics, Wish};
 use crate::transport::proven_chain;
-use crate::session::{self, Admission, Close, Credential, Kept, AnySession, Reason, Refusal, Topics, Wish};
 
 /// ThingsBoard's name for a client that wants to be provisioned.
 const PROVISION: &str = "provision";
@@ -183,10 +183,7 @@ impl Shard {
         let present = state.begin_session(&mut writing, &wanted.client_id, wanted.clean_start, wanted.expiry_s);
         // [MQTT-3.1.3-9]: a will that waits is not said when its session goes on; it is when the session ends.
         let overdue = if pending.is_some() { state.take_will(&mut writing) } else { None };
-        let kept = present.then(|| Kept {
-            subscriptions: state.subscriptions(),
-            received: state.received(),
-        });
+        let kept = present.then(|| Kept { subscriptions: state.subscriptions(), received: state.received() });
         state.keep_will(&mut writing, wanted.will.clone());
         if let Some(will) = overdue.filter(|_| !present) {
             self.say_will(device, &will);
@@ -238,18 +235,8 @@ impl Shard {
 
 fn wanted(identity: Identity, wish: &Wish<'_>, assigned: Option<String>) -> Wanted {
     let client_id = assigned.as_deref().unwrap_or(wish.credential.client_id);
-    let will = wish.will.map(|will| Will {
-        topic: will.topic.to_owned(),
-        payload: will.payload.to_vec(),
-        delay_s: will.delay_s,
-    });
-    Wanted {
-        identity,
-        client_id: client_id.into(),
-        clean_start: wish.clean_start,
-        expiry_s: wish.expiry_s,
-        will,
-    }
+    let will = wish.will.map(|will| Will { topic: will.topic.to_owned(), payload: will.payload.to_vec(), delay_s: will.delay_s });
+    Wanted { identity, client_id: client_id.into(), clean_start: wish.clean_start, expiry_s: wish.expiry_s, will }
 }
 
 /// The topics of a profile that has its own.

@@ -151,10 +151,11 @@ impl Shard {
 
     fn store_call(&mut self, device: DeviceId, id: Uuid, record: kept::Call) -> Result<(), QueryError> {
         let now = self.now;
-        let state = self.residents.get_mut(device.into(), now.instant).ok_or_else(|| QueryError::Unavailable("the state is not loaded".to_owned()))?;
-        state
-            .keep_call(&mut writing(&mut self.ledger, now), id, record)
-            .map_err(|full| QueryError::TooLarge(full.to_string()))
+        let state = self
+            .residents
+            .get_mut(device.into(), now.instant)
+            .ok_or_else(|| QueryError::Unavailable("the state is not loaded".to_owned()))?;
+        state.keep_call(&mut writing(&mut self.ledger, now), id, record).map_err(|full| QueryError::TooLarge(full.to_string()))
     }
 
     /// A state was loaded: its open calls wait again. One that was sent may not have arrived, so it is sent again.

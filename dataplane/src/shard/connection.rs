@@ -11,7 +11,7 @@ use super::channel::Channel;
 use crate::clock::Instant;
 use crate::quota::{Place, Seat};
 use crate::rules::Plan;
-use crate::session::{GatewayOperation, Outcome, AnySession, Receipt};
+use crate::session::{AnySession, GatewayOperation, Outcome, Receipt};
 
 /// A connection as the turn sees it.
 #[derive(Debug)]

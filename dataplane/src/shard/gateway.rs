@@ -36,13 +36,7 @@ enum What {
 
 impl Shard {
     /// A message of a gateway.
-    pub(super) fn gateway(
-        &mut self,
-        key: Key,
-        operation: GatewayOperation,
-        payload: &[u8],
-        promise: Option<Promise>,
-    ) -> Flow {
+    pub(super) fn gateway(&mut self, key: Key, operation: GatewayOperation, payload: &[u8], promise: Option<Promise>) -> Flow {
         let receipt = promise.map(|promise| promise.receipt);
         let packet_id = promise.and_then(|promise| promise.exactly_once);
         let Ok(parts) = cut(operation, payload) else { return self.settle_later(key, receipt, Outcome::PayloadInvalid) };
@@ -131,7 +125,13 @@ impl Shard {
     }
 
     /// Sends every part to its child's owner. `refused`: what parts without a device are told.
-    fn dispatch(&mut self, key: Key, (receipt, packet_id): (Option<Receipt>, Option<u16>), parts: Vec<Part>, refused: Option<Outcome>) {
+    fn dispatch(
+        &mut self,
+        key: Key,
+        (receipt, packet_id): (Option<Receipt>, Option<u16>),
+        parts: Vec<Part>,
+        refused: Option<Outcome>,
+    ) {
         let now = self.now.instant;
         let Some((device, gateway)) = self.gateway_of(key) else { return };
         gateway.last_pack = gateway.last_pack.checked_add(1).unwrap_or(1);

@@ -73,9 +73,7 @@ impl Shard {
 
 fn answer(told: Told) -> Answer {
     match told {
-        Told::Provisioned(json) => {
-            Answer { downlink: Some(OwnedDownlink::Provisioned(json)), ..Outcome::Stored.into() }
-        }
+        Told::Provisioned(json) => Answer { downlink: Some(OwnedDownlink::Provisioned(json)), ..Outcome::Stored.into() },
         Told::Claimed => Outcome::Stored.into(),
         Told::Nobody(_) => Outcome::QuotaExceeded.into(),
         _ => Outcome::Unavailable.into(),

@@ -44,15 +44,37 @@ pub(super) struct Errand {
 /// See [`Errand`].
 #[derive(Debug)]
 pub(super) enum Deed {
-    Telemetry { payload: Box<[u8]> },
-    Attributes { payload: Box<[u8]> },
+    Telemetry {
+        payload: Box<[u8]>,
+    },
+    Attributes {
+        payload: Box<[u8]>,
+    },
     /// `None`: nothing of that side, unless both are: then everything.
-    AttributesOf { id: u32, client: Option<Vec<String>>, shared: Option<Vec<String>> },
+    AttributesOf {
+        id: u32,
+        client: Option<Vec<String>>,
+        shared: Option<Vec<String>>,
+    },
     /// Answered in a gateway's words; `single`: one key was named by itself.
-    ChildAttributes { id: i64, client: bool, keys: Vec<String>, single: bool },
-    RpcRequest { id: u32, payload: Box<[u8]> },
-    RpcResponse { id: u32, payload: Box<[u8]> },
-    Await { what: Awaited, timeout_ms: u64 },
+    ChildAttributes {
+        id: i64,
+        client: bool,
+        keys: Vec<String>,
+        single: bool,
+    },
+    RpcRequest {
+        id: u32,
+        payload: Box<[u8]>,
+    },
+    RpcResponse {
+        id: u32,
+        payload: Box<[u8]>,
+    },
+    Await {
+        what: Awaited,
+        timeout_ms: u64,
+    },
     /// A gateway speaks for the device from now on.
     Attach,
     /// It does no longer. Not answered.
@@ -62,10 +84,7 @@ pub(super) enum Deed {
 impl Deed {
     /// It is no message and costs one all the same.
     pub(super) fn is_question(&self) -> bool {
-        matches!(
-            self,
-            Self::AttributesOf { .. } | Self::ChildAttributes { .. } | Self::RpcResponse { .. } | Self::Await { .. }
-        )
+        matches!(self, Self::AttributesOf { .. } | Self::ChildAttributes { .. } | Self::RpcResponse { .. } | Self::Await { .. })
     }
 }
 

@@ -18,8 +18,8 @@ use super::connection::Connection;
 use super::delivering::{Polls, Through};
 use super::event::Mailbox;
 use super::fairness::Fairness;
-use super::ledger::{Ledger, Owed, Persisted, Standstill};
 use super::inquiring::Questions;
+use super::ledger::{Ledger, Owed, Persisted, Standstill};
 use super::letter::{Address, Letter, Moved};
 use super::listening::{Listening, Protocol};
 use super::mesh::Mesh;
@@ -30,13 +30,13 @@ use super::watching::Watches;
 use crate::clock::{Clock, Instant, Now};
 use crate::limits::{self, Pools};
 use crate::message::Readings;
-use crate::quota::{self, Admission, Decision, Place, Throttle};
 use crate::metric::{Counter, ShardCounters, ShardHealth};
-use crate::session::{Close, AnySession, Reason};
-use crate::snapshot::{Directory, Table};
+use crate::quota::{self, Admission, Decision, Place, Throttle};
 use crate::session::http::Decoded;
-use crate::wheel::Wheel;
+use crate::session::{AnySession, Close, Reason};
+use crate::snapshot::{Directory, Table};
 use crate::transport::{Accepted, Happened, ReadySet, Received, Stream, accept};
+use crate::wheel::Wheel;
 
 /// Everything one core owns. Not `Send`: it never leaves its thread.
 pub(super) struct Shard {

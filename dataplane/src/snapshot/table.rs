@@ -82,17 +82,15 @@ impl Table {
     pub fn apply(&mut self, change: &ShardChange) -> Vec<DeviceId> {
         let marked = self.mark;
         match change {
-            ShardChange::Tenant(id, quota) => {
-                match self.tenants.get_mut(id) {
-                    Some(row) => {
-                        row.value.follow(quota);
-                        row.marked = marked;
-                    }
-                    None => {
-                        self.tenants.insert(*id, Row { value: Share::new(quota, self.shards), marked });
-                    }
+            ShardChange::Tenant(id, quota) => match self.tenants.get_mut(id) {
+                Some(row) => {
+                    row.value.follow(quota);
+                    row.marked = marked;
                 }
-            }
+                None => {
+                    self.tenants.insert(*id, Row { value: Share::new(quota, self.shards), marked });
+                }
+            },
             ShardChange::TenantDeleted(id) => {
                 self.tenants.remove(id);
             }

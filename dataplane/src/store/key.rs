@@ -57,13 +57,9 @@ impl Kind {
     pub fn family(self) -> Family {
         match self {
             Self::Row => Family::Rows,
-            Self::State
-            | Self::Attribute
-            | Self::KeyName
-            | Self::Deadline
-            | Self::Connected
-            | Self::Kept
-            | Self::Call => Family::State,
+            Self::State | Self::Attribute | Self::KeyName | Self::Deadline | Self::Connected | Self::Kept | Self::Call => {
+                Family::State
+            }
         }
     }
 }

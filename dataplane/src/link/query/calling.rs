@@ -15,7 +15,9 @@ pub(super) fn call(request: wire::CallRequest) -> Result<(Target, Call), Status>
     let bytes = request.method.len() + request.params.len() + request.additional_info.len();
     if request.method.is_empty() || bytes > limits::PAYLOAD_BYTES_MAX {
         let most = limits::PAYLOAD_BYTES_MAX;
-        return Err(Status::invalid_argument(format!("method, params and additional info: 1 to {most} bytes together, method not empty")));
+        return Err(Status::invalid_argument(format!(
+            "method, params and additional info: 1 to {most} bytes together, method not empty"
+        )));
     }
     let call = Call {
         id: id(&request.id)?,
