@@ -19,7 +19,7 @@ use crate::domain::EntityRef;
 
 pub use self::{
     call::Standing,
-    client::Client,
+    client::{Client, Values},
     many::{AttributeKey, Latest},
     pool::{InvalidLine, Pool},
     watch::{Live, Update, Watch},

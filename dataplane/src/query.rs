@@ -137,12 +137,15 @@ pub enum Query {
     SaveTimeseries {
         payload: Vec<u8>,
         ttl_s: u32,
+        /// Strings stay strings, even those that look like numbers.
+        as_written: bool,
         reply: Reply<()>,
     },
     /// `payload` is a flat JSON object. Raises ATTRIBUTES_UPDATED; shared attributes go down to the device.
     SaveAttributes {
         scope: Scope,
         payload: Vec<u8>,
+        as_written: bool,
         reply: Reply<()>,
     },
     /// `range` is [start, end); `None` deletes everything of the keys.

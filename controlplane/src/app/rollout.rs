@@ -19,7 +19,7 @@ use crate::{
     },
     error::Error,
     settings::Settings,
-    telemetry::{Client, Entity},
+    telemetry::{Client, Entity, Values},
 };
 
 /// How often it is looked whether there is anything to tell.
@@ -103,7 +103,7 @@ impl App {
             client.delete_attributes(&entity, Scope::Shared, attribute_keys(due.kind)).await?;
             return Ok(Next::Nothing);
         };
-        client.save_timeseries(&entity, target(&package, now_ms).to_string().into_bytes(), 0).await?;
+        client.save_timeseries(&entity, Values::own(&target(&package, now_ms)), 0).await?;
         Ok(Next::Turn)
     }
 
@@ -126,11 +126,11 @@ impl App {
         // First the state, and what no longer holds: the attributes make the device begin, with them alone, and what it says of
         // its state then must be the newer value.
         let state = json!({format!("{}_state", due.kind.prefix()): "INITIATED"});
-        client.save_timeseries(&entity, state.to_string().into_bytes(), 0).await?;
+        client.save_timeseries(&entity, Values::own(&state), 0).await?;
         let attributes = attributes(&package);
         let absent: Vec<String> = attribute_keys(due.kind).into_iter().filter(|key| attributes.get(key).is_none()).collect();
         client.delete_attributes(&entity, Scope::Shared, absent).await?;
-        client.save_attributes(&entity, Scope::Shared, attributes.to_string().into_bytes()).await?;
+        client.save_attributes(&entity, Scope::Shared, Values::own(&attributes)).await?;
         Ok(Next::Nothing)
     }
 

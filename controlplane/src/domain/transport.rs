@@ -17,8 +17,6 @@ pub struct MqttTransport {
     pub telemetry_topic: String,
     pub attributes_topic: String,
     pub attributes_subscribe_topic: String,
-    /// Payloads are protobuf where the topic does not say.
-    pub protobuf: bool,
     pub telemetry_schema: String,
     pub attributes_schema: String,
     pub rpc_request_schema: String,
@@ -34,16 +32,14 @@ impl MqttTransport {
     /// [`Invalid`] naming the first field that breaks a rule.
     pub fn read(configuration: &Value) -> Result<Self, Invalid> {
         let payload = configuration.get("transportPayloadTypeConfiguration").unwrap_or(&Value::Null);
-        let protobuf = match text(payload, "transportPayloadType")? {
-            "" | "JSON" => false,
-            "PROTOBUF" => true,
-            other => return Err(Invalid::new("transportPayloadType", other, "must be JSON or PROTOBUF")),
-        };
+        let format = text(payload, "transportPayloadType")?;
+        if !matches!(format, "" | "JSON") {
+            return Err(Invalid::new("transportPayloadType", format, "must be JSON; this version reads no PROTOBUF"));
+        }
         let transport = Self {
             telemetry_topic: filter(configuration, "deviceTelemetryTopic")?,
             attributes_topic: filter(configuration, "deviceAttributesTopic")?,
             attributes_subscribe_topic: filter(configuration, "deviceAttributesSubscribeTopic")?,
-            protobuf,
             telemetry_schema: schema(payload, "deviceTelemetryProtoSchema")?,
             attributes_schema: schema(payload, "deviceAttributesProtoSchema")?,
             rpc_request_schema: schema(payload, "deviceRpcRequestProtoSchema")?,
@@ -135,7 +131,7 @@ mod tests {
             "type": "MQTT", "deviceTelemetryTopic": "a/+/t", "deviceAttributesTopic": "a/#", "sparkplug": false,
             "deviceAttributesSubscribeTopic": "#",
             "transportPayloadTypeConfiguration": {
-                "transportPayloadType": "PROTOBUF", "deviceTelemetryProtoSchema": "syntax", "deviceAttributesProtoSchema": null,
+                "transportPayloadType": "JSON", "deviceTelemetryProtoSchema": "syntax", "deviceAttributesProtoSchema": null,
                 "deviceRpcRequestProtoSchema": "", "enableCompatibilityWithJsonPayloadFormat": true,
             },
         });
@@ -143,7 +139,6 @@ mod tests {
             telemetry_topic: "a/+/t".to_owned(),
             attributes_topic: "a/#".to_owned(),
             attributes_subscribe_topic: "#".to_owned(),
-            protobuf: true,
             telemetry_schema: "syntax".to_owned(),
             json_compatible: true,
             ..MqttTransport::default()
@@ -160,7 +155,8 @@ mod tests {
         check(&json!({"deviceAttributesSubscribeTopic": 7}), Err("deviceAttributesSubscribeTopic: \"7\" must be text"));
         check(&json!({"deviceTelemetryTopic": "a", "deviceAttributesTopic": "a"}), Err("must differ"));
         let payload = |field: &str, value: Value| json!({"transportPayloadTypeConfiguration": {field: value}});
-        check(&payload("transportPayloadType", json!("XML")), Err("\"XML\" must be JSON or PROTOBUF"));
+        check(&payload("transportPayloadType", json!("XML")), Err("\"XML\" must be JSON"));
+        check(&payload("transportPayloadType", json!("PROTOBUF")), Err("this version reads no PROTOBUF"));
         check(&payload("deviceTelemetryProtoSchema", json!("x".repeat(65_537))), Err("at most 65536 bytes"));
         check(&payload("enableCompatibilityWithJsonPayloadFormat", json!("yes")), Err("must be true or false"));
         for name in ["", "mqtt", "A B", &"X".repeat(33)] {

@@ -141,12 +141,10 @@ pub(super) async fn append(write: &Write, author: &Author, deed: &Deed<'_>) -> R
 }
 
 fn line(write: &Write, author: &Author, deed: &Deed<'_>, id: Uuid, subject: subject::Subject) -> ActiveModel {
-    let mut data = json!({"entityId": id});
-    if let (Some(members), Some(more)) = (data.as_object_mut(), deed.data.as_object()) {
-        members.extend(more.clone());
-        if deed.action.is_of_rows() && !subject.facts.is_null() && subject.facts.to_string().len() <= FACTS_BYTES_MAX {
-            members.insert("entity".to_owned(), subject.facts);
-        }
+    let mut data = serde_json::Map::from_iter([("entityId".to_owned(), json!(id))]);
+    data.extend(deed.data.as_object().cloned().unwrap_or_default());
+    if deed.action.is_of_rows() && !subject.facts.is_null() && subject.facts.to_string().len() <= FACTS_BYTES_MAX {
+        data.insert("entity".to_owned(), subject.facts);
     }
     let words = [deed.kind.name(), subject.name.as_deref().unwrap_or_default(), &author.name, deed.action.name()];
     let status = if deed.action.is_elsewhere() { PENDING } else { SUCCESS };
@@ -162,7 +160,7 @@ fn line(write: &Write, author: &Author, deed: &Deed<'_>, id: Uuid, subject: subj
         customer_id: Set(subject.customer),
         search: Set(Some(words.join(" ").to_lowercase())),
         entity_name: Set(subject.name),
-        action_data: Set(Some(data.to_string())),
+        action_data: Set(Some(Value::Object(data).to_string())),
         status: Set(Some(status.to_owned())),
         failure: Set(None),
     }

@@ -42,7 +42,7 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 /// The columns that break when two devices would show the same, and the field that says so.
-const UNIQUE: &[(&str, &str)] = &[("credentials_id", "credentialsId"), ("lookup", "credentialsValue")];
+const UNIQUE: &[(&str, &str)] = &[("credentials_id", "credentialsId"), ("lookup", "credentialsId")];
 
 fn stored(row: Model) -> Result<Credential, StoreError> {
     let corrupt = |rule: &str| StoreError::Corrupt { table: "device_credential", rule: format!("{}: {rule}", row.id) };

@@ -69,7 +69,8 @@ fn mqtt(mqtt: MqttTransport) -> wire::MqttTransport {
         telemetry_topic: mqtt.telemetry_topic,
         attributes_topic: mqtt.attributes_topic,
         attributes_subscribe_topic: mqtt.attributes_subscribe_topic,
-        protobuf: mqtt.protobuf,
+        // No profile can ask for it yet.
+        protobuf: false,
         telemetry_schema: mqtt.telemetry_schema,
         attributes_schema: mqtt.attributes_schema,
         rpc_request_schema: mqtt.rpc_request_schema,

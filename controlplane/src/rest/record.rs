@@ -23,7 +23,7 @@ use crate::{
         extract::{Params, Raw, Segment, Signed},
         telemetry::{keys, scope},
     },
-    telemetry::{Client, Entity, Unanswered},
+    telemetry::{Client, Entity, Unanswered, Values},
 };
 
 const DEVICE: &str = "DEVICE";
@@ -112,7 +112,7 @@ async fn put_attributes(web: &Web, caller: &Caller, (kind, id, name): (&str, Uui
         return Err(Invalid::new("scope", name, "must be SERVER_SCOPE or SHARED_SCOPE").into());
     }
     let data = json!({"scope": scope.name(), "attributes": shown(&payload)});
-    let deed = |client: Client, entity| async move { client.save_attributes(&entity, scope, payload).await };
+    let deed = |client: Client, entity| async move { client.save_attributes(&entity, scope, Values::given(payload)).await };
     write(web, caller, (kind, id), (Action::AttributesUpdated, data), deed).await
 }
 
@@ -187,7 +187,7 @@ async fn save_timeseries_with_ttl(
 
 async fn put_timeseries(web: &Web, caller: &Caller, entity: (&str, Uuid), payload: Vec<u8>, ttl_s: u32) -> Result<(), Error> {
     let data = json!({"timeseries": shown(&payload), "ttl": ttl_s});
-    let deed = |client: Client, entity| async move { client.save_timeseries(&entity, payload, ttl_s).await };
+    let deed = |client: Client, entity| async move { client.save_timeseries(&entity, Values::given(payload), ttl_s).await };
     write(web, caller, entity, (Action::TimeseriesUpdated, data), deed).await
 }
 

@@ -37,6 +37,28 @@ impl Interceptor for Bearer {
 
 pub(in crate::telemetry) type Stub = QueryClient<InterceptedService<Channel, Bearer>>;
 
+/// JSON to store.
+#[derive(Debug)]
+pub struct Values {
+    payload: Vec<u8>,
+    /// Strings stay strings.
+    as_written: bool,
+}
+
+impl Values {
+    /// From a user: a string that is a number is stored as one where the tenant's device API says so.
+    #[must_use]
+    pub const fn given(payload: Vec<u8>) -> Self {
+        Self { payload, as_written: false }
+    }
+
+    /// From the platform itself: firmware version "2.0" is no number.
+    #[must_use]
+    pub fn own(value: &serde_json::Value) -> Self {
+        Self { payload: value.to_string().into_bytes(), as_written: true }
+    }
+}
+
 /// A line to one instance. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client(pub(in crate::telemetry) Stub);
@@ -124,9 +146,10 @@ impl Client {
     ///
     /// # Errors
     /// [`Unanswered`].
-    pub async fn save_timeseries(&self, entity: &Entity, payload: Vec<u8>, ttl_s: u32) -> Result<(), Unanswered> {
+    pub async fn save_timeseries(&self, entity: &Entity, values: Values, ttl_s: u32) -> Result<(), Unanswered> {
         let mut stub = self.0.clone();
-        let request = wire::SaveTimeseriesRequest { entity: Some(to_wire(entity)), payload, ttl_s };
+        let Values { payload, as_written } = values;
+        let request = wire::SaveTimeseriesRequest { entity: Some(to_wire(entity)), payload, ttl_s, as_written };
         within(WRITE_TIMEOUT, stub.save_timeseries(request)).await.map(drop)
     }
 
@@ -134,9 +157,11 @@ impl Client {
     ///
     /// # Errors
     /// [`Unanswered`].
-    pub async fn save_attributes(&self, entity: &Entity, scope: Scope, payload: Vec<u8>) -> Result<(), Unanswered> {
+    pub async fn save_attributes(&self, entity: &Entity, scope: Scope, values: Values) -> Result<(), Unanswered> {
         let mut stub = self.0.clone();
-        let request = wire::SaveAttributesRequest { entity: Some(to_wire(entity)), scope: scope.to_wire().into(), payload };
+        let Values { payload, as_written } = values;
+        let scope = scope.to_wire().into();
+        let request = wire::SaveAttributesRequest { entity: Some(to_wire(entity)), scope, payload, as_written };
         within(WRITE_TIMEOUT, stub.save_attributes(request)).await.map(drop)
     }
 

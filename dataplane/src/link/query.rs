@@ -186,17 +186,17 @@ impl query_server::Query for Queries {
     }
 
     async fn save_timeseries(&self, request: Request<wire::SaveTimeseriesRequest>) -> Result<Response<wire::WriteReply>, Status> {
-        let wire::SaveTimeseriesRequest { entity, payload, ttl_s } = request.into_inner();
+        let wire::SaveTimeseriesRequest { entity, payload, ttl_s, as_written } = request.into_inner();
         let target = convert::target(entity)?;
-        self.ask(target, |reply| Query::SaveTimeseries { payload, ttl_s, reply }).await?;
+        self.ask(target, |reply| Query::SaveTimeseries { payload, ttl_s, as_written, reply }).await?;
         Ok(Response::new(wire::WriteReply {}))
     }
 
     async fn save_attributes(&self, request: Request<wire::SaveAttributesRequest>) -> Result<Response<wire::WriteReply>, Status> {
-        let wire::SaveAttributesRequest { entity, scope, payload } = request.into_inner();
+        let wire::SaveAttributesRequest { entity, scope, payload, as_written } = request.into_inner();
         let target = convert::target(entity)?;
         let scope = convert::one_scope(scope)?;
-        self.ask(target, |reply| Query::SaveAttributes { scope, payload, reply }).await?;
+        self.ask(target, |reply| Query::SaveAttributes { scope, payload, as_written, reply }).await?;
         Ok(Response::new(wire::WriteReply {}))
     }
 

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use schemas::config::RateLimits;
+
 use crate::limits::{PAYLOAD_BYTES_MAX, RECEIPTS_PER_CONNECTION_MAX};
 use crate::message::Value;
 
@@ -42,14 +44,35 @@ pub fn attributes_deleted(keys: &[&str], into: &mut Vec<u8>) {
     into.extend_from_slice(b"]}");
 }
 
-/// The answer to the client-side RPC `getSessionLimits`. No rate limits exist yet, so none are named.
-pub fn session_limits(into: &mut Vec<u8>) {
-    print(
-        into,
-        format_args!(
-            "{{\"maxPayloadSize\":{PAYLOAD_BYTES_MAX},\"maxInflightMessages\":{RECEIPTS_PER_CONNECTION_MAX},\"rateLimits\":{{}}}}"
-        ),
-    );
+/// The answer to the client-side RPC `getSessionLimits`. Limits that are none are not named; `gateway`: those of a gateway's own
+/// account, while `own` are those of each of its children then.
+pub fn session_limits(own: Option<&RateLimits>, gateway: Option<&RateLimits>, into: &mut Vec<u8>) {
+    print(into, format_args!("{{\"maxPayloadSize\":{PAYLOAD_BYTES_MAX},\"maxInflightMessages\":{RECEIPTS_PER_CONNECTION_MAX}"));
+    into.extend_from_slice(b",\"rateLimits\":");
+    rate_limits(own, into);
+    if gateway.is_some() {
+        into.extend_from_slice(b",\"gatewayRateLimits\":");
+        rate_limits(gateway, into);
+    }
+    into.push(b'}');
+}
+
+fn rate_limits(limits: Option<&RateLimits>, into: &mut Vec<u8>) {
+    into.push(b'{');
+    let named = limits.map(|limits| {
+        [
+            ("messages", &limits.messages),
+            ("telemetryMessages", &limits.telemetry_messages),
+            ("telemetryDataPoints", &limits.telemetry_data_points),
+        ]
+    });
+    for (name, limit) in named.into_iter().flatten().filter(|(_, limit)| !limit.is_unlimited()) {
+        if into.last() != Some(&b'{') {
+            into.push(b',');
+        }
+        print(into, format_args!("\"{name}\":\"{limit}\""));
+    }
+    into.push(b'}');
 }
 
 /// A call of the server, `{"method":"m","params":…}`; with `id` where no topic says it. `params` is JSON text or empty.

@@ -67,6 +67,12 @@ impl Tenant {
         })
     }
 
+    /// What its devices are told of their limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// A seat for one more connection; `None`: all are taken. Connections beyond a lowered limit keep theirs.
     #[must_use]
     pub fn connect(&self) -> Option<Seat> {

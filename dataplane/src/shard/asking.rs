@@ -77,8 +77,12 @@ impl Shard {
                 self.reply(reply, attributes);
             }
             Query::History { history, reply } => self.history(entity, history, reply),
-            Query::SaveTimeseries { payload, ttl_s, reply } => self.save_timeseries(target, &payload, ttl_s, reply),
-            Query::SaveAttributes { scope, payload, reply } => self.save_attributes(target, scope, &payload, reply),
+            Query::SaveTimeseries { payload, ttl_s, as_written, reply } => {
+                self.save_timeseries(target, (&payload, casting(as_written)), ttl_s, reply);
+            }
+            Query::SaveAttributes { scope, payload, as_written, reply } => {
+                self.save_attributes(target, scope, (&payload, casting(as_written)), reply);
+            }
             Query::DeleteTimeseries { keys, range, reply } => self.delete_timeseries(target, &keys, range, reply),
             Query::DeleteAttributes { scope, keys, reply } => self.delete_attributes(target, scope, &keys, reply),
             Query::Call { call, reply } => self.call(DeviceId(entity.0), call, reply),
@@ -160,10 +164,10 @@ impl Shard {
         let _submitted = readers.submit(Box::new(job));
     }
 
-    fn save_timeseries(&mut self, target: Target, bytes: &[u8], ttl_s: u32, reply: Reply<()>) {
+    fn save_timeseries(&mut self, target: Target, (bytes, casting): (&[u8], Casting), ttl_s: u32, reply: Reply<()>) {
         let mut readings = Readings::default();
         let parsed =
-            payload::telemetry(bytes, Casting::Enabled, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
+            payload::telemetry(bytes, casting, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
         let saved = parsed.and_then(|()| {
             let mut stage = self.stage(target.entity).ok_or_else(not_loaded)?;
             stage
@@ -177,10 +181,10 @@ impl Shard {
         }
     }
 
-    fn save_attributes(&mut self, target: Target, scope: Scope, bytes: &[u8], reply: Reply<()>) {
+    fn save_attributes(&mut self, target: Target, scope: Scope, (bytes, casting): (&[u8], Casting), reply: Reply<()>) {
         let mut readings = Readings::default();
         let parsed =
-            payload::attributes(bytes, Casting::Enabled, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
+            payload::attributes(bytes, casting, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
         let saved = parsed.and_then(|()| {
             let mut stage = self.stage(target.entity).ok_or_else(not_loaded)?;
             stage
@@ -278,6 +282,10 @@ impl Shard {
             None => self.draining.then(|| "the instance is draining".to_owned()),
         }
     }
+}
+
+fn casting(as_written: bool) -> Casting {
+    if as_written { Casting::Disabled } else { Casting::Enabled }
 }
 
 /// Posts from a lane, which may wait: the mailbox is drained every turn.

@@ -261,8 +261,7 @@ impl Shard {
             return self.answer_later(from, outcome.into());
         };
         if request.method == "getSessionLimits" {
-            let mut json = Vec::new();
-            payload::session_limits(&mut json);
+            let json = self.session_limits(device);
             let downlink = Some(OwnedDownlink::RpcResponse(id, json));
             return self.answer_later(from, Answer { downlink, ..Outcome::Stored.into() });
         }
@@ -274,6 +273,21 @@ impl Shard {
             Outcome::Stored => self.answer_later(from, Outcome::Unavailable.into()),
             refused => self.answer_later(from, refused.into()),
         }
+    }
+
+    fn session_limits(&mut self, device: DeviceId) -> Vec<u8> {
+        let mut json = Vec::new();
+        let facts = self.table.device(device).map(|facts| (facts.tenant, facts.gateway));
+        let tenant = facts.and_then(|(tenant, _)| self.table.share(tenant)).map(|share| Arc::clone(share.tenant()));
+        let limits = tenant.as_ref().map(|tenant| tenant.limits());
+        match facts {
+            Some((_, true)) => {
+                let (children, own) = (limits.map(|limits| &limits.gateway_device), limits.map(|limits| &limits.gateway));
+                payload::session_limits(children, own, &mut json);
+            }
+            _ => payload::session_limits(limits.map(|limits| &limits.device), None, &mut json),
+        }
+        json
     }
 
     /// Calls of devices that nobody answered.

@@ -137,6 +137,9 @@ pub struct SaveTimeseriesRequest {
     pub payload: ::prost::alloc::vec::Vec<u8>,
     #[prost(uint32, tag = "3")]
     pub ttl_s: u32,
+    /// Strings stay strings, even those that look like numbers.
+    #[prost(bool, tag = "4")]
+    pub as_written: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SaveAttributesRequest {
@@ -147,6 +150,9 @@ pub struct SaveAttributesRequest {
     /// A flat JSON object.
     #[prost(bytes = "vec", tag = "3")]
     pub payload: ::prost::alloc::vec::Vec<u8>,
+    /// As in SaveTimeseriesRequest.
+    #[prost(bool, tag = "4")]
+    pub as_written: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteTimeseriesRequest {

@@ -76,10 +76,9 @@ async fn credentials_have_thingsboards_shapes() {
 async fn profiles_have_thingsboards_shape() {
     let house = House::open(None).await;
     let tenant = signed(&house, "tenant").await;
-    let package = "784f394c-42b6-435a-983c-b7beff2784f9";
     let form = json!({
         "name": "meter", "type": "DEFAULT", "transportType": "MQTT", "provisionType": "ALLOW_CREATE_NEW_DEVICES",
-        "defaultQueueName": "Main", "image": "data:image/png;base64,AA==", "firmwareId": {"entityType": "OTA_PACKAGE", "id": package},
+        "defaultQueueName": "Main", "image": "data:image/png;base64,AA==",
         "profileData": {
             "configuration": {"type": "DEFAULT"},
             "transportConfiguration": {"type": "MQTT", "deviceTelemetryTopic": "m/+/t", "sparkplug": false},

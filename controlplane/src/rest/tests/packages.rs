@@ -40,7 +40,7 @@ impl Shop {
     }
 
     async fn upload(&self, id: &str, query: &str, bytes: &str) -> Answer {
-        self.house.upload(&format!("/api/otaPackage/{id}{query}"), &self.token, ("fw \"1\".bin", bytes)).await
+        self.house.upload(&format!("/api/otaPackage/{id}{query}"), &self.token, ("fw (1).bin", bytes)).await
     }
 
     async fn stored(&self, kind: &str, title: &str) -> String {
@@ -96,7 +96,7 @@ async fn a_package_is_described_uploaded_and_downloaded() {
     let stored = shop.upload(&id, &format!("?checksumAlgorithm=CRC32&checksum={}", CRC32.to_uppercase()), "firmware bytes").await;
     assert_eq!((stored.status, &stored.body["hasData"]), (StatusCode::OK, &json!(true)), "{stored:?}");
     assert_eq!((&stored.body["checksum"], &stored.body["dataSize"]), (&json!(CRC32), &json!(14)));
-    assert_eq!((&stored.body["fileName"], &stored.body["contentType"]), (&json!("fw \"1\".bin"), &json!("text/plain")));
+    assert_eq!((&stored.body["fileName"], &stored.body["contentType"]), (&json!("fw (1).bin"), &json!("text/plain")));
     refused(&shop.upload(&id, "", "another").await, bad, 31, "Updating otaPackage data is prohibited!");
     assert_eq!(files(), 1);
     let download = shop.ask(Method::GET, &format!("/api/otaPackage/{id}/download"), Value::Null).await;

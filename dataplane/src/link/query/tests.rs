@@ -115,7 +115,7 @@ async fn asks_the_owner_and_passes_the_answer_on() {
     let attributes = wire::AttributesRequest { entity: entity(), scope: wire::Scope::Shared.into(), keys: vec![] };
     let reply = client.attributes(request(attributes)).await.unwrap().into_inner();
     assert_eq!(reply.attributes[0].last_update_ts, 7);
-    let save = wire::SaveAttributesRequest { entity: entity(), scope: wire::Scope::Server.into(), payload: b"{}".to_vec() };
+    let save = wire::SaveAttributesRequest { entity: entity(), scope: wire::Scope::Server.into(), payload: b"{}".to_vec(), as_written: false };
     client.save_attributes(request(save)).await.unwrap();
     let keys = vec!["t".into()];
     let delete = wire::DeleteTimeseriesRequest { entity: entity(), keys, start_ts: 9, end_ts: 1, all_data: true };
