@@ -179,18 +179,6 @@ async fn another_tenant_sees_nothing() {
         is_missing(app.authorize_entity(other, "CUSTOMER", customer, wanted).await);
         is_missing(app.authorize_entity(other, "USER", user, wanted).await);
     }
-    let draft = PackageDraft { profile: Some(profile), ..a_package() };
-    let package = app.save_package(admin, draft.clone()).await.unwrap().id;
-    is_missing(app.save_package(other, draft).await);
-    is_missing(app.save_package(other, PackageDraft { id: Some(package), ..a_package() }).await);
-    is_missing(app.package(other, package).await);
-    is_missing(app.download_package(other, package).await.map(|_| ()));
-    is_missing(app.delete_package(other, package).await);
-    is_missing(app.save_device(other, DeviceDraft { firmware: Some(package), ..a_device("x") }, None).await);
-    is_missing(app.call_device(other, *assigned, CallDraft { method: "m".to_owned(), ..CallDraft::default() }).await);
-    is_missing(app.stored_calls(other, *assigned, None, &any_page()).await);
-    is_missing(app.standing(other, *assigned).await);
-    assert_eq!(app.packages(other, &PackageFilter::default(), &any_page()).await.unwrap().total_elements, 0);
     let everything = DeviceQuery { selector: Selector::All, filters: Vec::new(), any: false, search: None };
     assert_eq!(app.count_devices(other, everything).await.unwrap(), 0);
     for subject in [AuditSubject::Everything, AuditSubject::User(admin.user), AuditSubject::Customer(customer)] {
@@ -212,6 +200,24 @@ async fn another_tenant_sees_nothing() {
     assert_eq!(app.chains(other, &link).await.unwrap().total_elements, 1);
     // Nothing above changed anything.
     assert_eq!(app.credential(admin, *assigned).await.unwrap().shown.id(), "A1_TEST_TOKEN");
+}
+
+#[tokio::test]
+async fn another_tenant_sees_no_package_and_no_call() {
+    let World { app, admin, other, assigned, .. } = &world().await;
+    let profile = app.default_profile(admin).await.unwrap().id;
+    let draft = PackageDraft { profile: Some(profile), ..a_package() };
+    let package = app.save_package(admin, draft.clone()).await.unwrap().id;
+    is_missing(app.save_package(other, draft).await);
+    is_missing(app.save_package(other, PackageDraft { id: Some(package), ..a_package() }).await);
+    is_missing(app.package(other, package).await);
+    is_missing(app.download_package(other, package).await.map(|_| ()));
+    is_missing(app.delete_package(other, package).await);
+    is_missing(app.save_device(other, DeviceDraft { firmware: Some(package), ..a_device("x") }, None).await);
+    is_missing(app.call_device(other, *assigned, CallDraft { method: "m".to_owned(), ..CallDraft::default() }).await);
+    is_missing(app.stored_calls(other, *assigned, None, &any_page()).await);
+    is_missing(app.standing(other, *assigned).await);
+    assert_eq!(app.packages(other, &PackageFilter::default(), &any_page()).await.unwrap().total_elements, 0);
 }
 
 #[tokio::test]

@@ -6,6 +6,9 @@ use std::fmt::Write;
 use proptest::prelude::*;
 use serde_json::json;
 
+use schemas::config::RateLimits;
+use schemas::rate::RateLimit;
+
 use crate::limits::{ENTRIES_PER_MESSAGE_MAX, JSON_DEPTH_MAX, KEY_BYTES_MAX, KEYS_PER_DEVICE_MAX, READINGS_PER_MESSAGE_MAX};
 use crate::message::{Readings, Value};
 use crate::payload::{
@@ -314,8 +317,18 @@ fn encoders_write_what_serde_json_reads() {
     attributes_deleted(&["a", "b\""], &mut out);
     assert_eq!(read(&out), json!({ "deleted": ["a", "b\""] }));
     out.clear();
-    session_limits(&mut out);
+    session_limits(None, None, &mut out);
     assert_eq!(read(&out), json!({ "maxPayloadSize": 65_536, "maxInflightMessages": 64, "rateLimits": {} }));
+    let own = RateLimits {
+        messages: RateLimit::parse("10:1").unwrap(),
+        telemetry_data_points: RateLimit::parse("5:60").unwrap(),
+        ..RateLimits::default()
+    };
+    out.clear();
+    session_limits(Some(&own), Some(&RateLimits::default()), &mut out);
+    let answer = json!({ "maxPayloadSize": 65_536, "maxInflightMessages": 64, "gatewayRateLimits": {},
+        "rateLimits": { "messages": "10:1", "telemetryDataPoints": "5:60" } });
+    assert_eq!(read(&out), answer);
 }
 
 /// Any JSON value, not too deep.

@@ -166,8 +166,7 @@ impl Shard {
 
     fn save_timeseries(&mut self, target: Target, (bytes, casting): (&[u8], Casting), ttl_s: u32, reply: Reply<()>) {
         let mut readings = Readings::default();
-        let parsed =
-            payload::telemetry(bytes, casting, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
+        let parsed = payload::telemetry(bytes, casting, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
         let saved = parsed.and_then(|()| {
             let mut stage = self.stage(target.entity).ok_or_else(not_loaded)?;
             stage
@@ -183,8 +182,7 @@ impl Shard {
 
     fn save_attributes(&mut self, target: Target, scope: Scope, (bytes, casting): (&[u8], Casting), reply: Reply<()>) {
         let mut readings = Readings::default();
-        let parsed =
-            payload::attributes(bytes, casting, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
+        let parsed = payload::attributes(bytes, casting, &mut readings).map_err(|error| QueryError::Invalid(error.to_string()));
         let saved = parsed.and_then(|()| {
             let mut stage = self.stage(target.entity).ok_or_else(not_loaded)?;
             stage

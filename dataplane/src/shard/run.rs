@@ -6,7 +6,7 @@ use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
 use super::bell::{Bell, Listener};
 use super::event::{Doorbell, Mailbox};
 use super::inquiring::Questions;
-use super::ledger::{Ledger, Reopen};
+use super::ledger::Ledger;
 use super::listening::Listening;
 use super::mesh::Mesh;
 use super::placement::Placement;
@@ -185,51 +185,28 @@ fn pin(index: u16, shards: u16) {
 
 /// Puts the shard together on its own thread, where it stays.
 fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
-    let Parts {
-        index,
-        placement,
-        durability,
-        clock,
-        listeners,
-        heard,
-        doorbell,
-        mailbox,
-        mesh,
-        directory,
-        report,
-        engine,
-        reopen,
-        epoch,
-        pools,
-        questions,
-        ..
-    } = parts;
-    let reopen: Reopen = reopen;
-    let mut ledger = Ledger::new(reopen, doorbell, durability, epoch, Arc::clone(&report.counters));
-    ledger.begin(Arc::clone(&engine))?;
-    let set = ReadySet::new().map_err(ShardError::Runtime)?;
-    set.add_reader(&heard, Token::DOORBELL).map_err(ShardError::Runtime)?;
-    for (place, listening) in listeners.iter().enumerate() {
-        set.add_reader(&listening.socket, Token::listener(place)).map_err(ShardError::Runtime)?;
-    }
+    let (report, placement) = (parts.report, parts.placement);
+    let mut ledger = Ledger::new(parts.reopen, parts.doorbell, parts.durability, parts.epoch, Arc::clone(&report.counters));
+    ledger.begin(Arc::clone(&parts.engine))?;
+    let set = ready_set(&parts.heard, &parts.listeners).map_err(ShardError::Runtime)?;
     let mut shard = Shard {
-        index,
+        index: parts.index,
         placement,
-        clock,
-        now: clock.now(),
+        clock: parts.clock,
+        now: parts.clock.now(),
         counters: report.counters,
         health: report.health,
-        directory,
+        directory: parts.directory,
         table: Table::new(placement.shards()),
         generation: 0,
-        mailbox,
-        mesh,
+        mailbox: parts.mailbox,
+        mesh: parts.mesh,
         ledger,
-        residents: Residents::new(pools.state_bytes),
+        residents: Residents::new(parts.pools.state_bytes),
         watches: Default::default(),
         set,
-        heard,
-        listeners,
+        heard: parts.heard,
+        listeners: parts.listeners,
         connections: Slab::default(),
         lingering: Slab::default(),
         sessions: Default::default(),
@@ -238,10 +215,10 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         calls: Default::default(),
         client_calls: Default::default(),
         wills: Default::default(),
-        questions: Questions::new(questions),
+        questions: Questions::new(parts.questions),
         rates: Default::default(),
         throttle: Default::default(),
-        admission: Admission::new(Policy::new(u32::try_from(pools.connections).unwrap_or(u32::MAX))),
+        admission: Admission::new(Policy::new(u32::try_from(parts.pools.connections).unwrap_or(u32::MAX))),
         ready: Default::default(),
         held: Vec::new(),
         loads: Default::default(),
@@ -252,16 +229,26 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         decoded: Default::default(),
         scratch: vec![0; limits::READ_BUFFER_BYTES],
         unsent_bytes: 0,
-        pools,
+        pools: parts.pools,
         readings: Readings::default(),
         bell,
         ticked_at: Instant::default(),
-        wheel: Wheel::new(limits::TICK_MS, pools.connections.saturating_mul(2)),
+        wheel: Wheel::new(limits::TICK_MS, parts.pools.connections.saturating_mul(2)),
         draining: false,
     };
-    shard.recover(&*engine);
+    shard.recover(&*parts.engine);
     shard.say_standstill();
     Ok(shard)
+}
+
+/// What wakes the shard: the doorbell and its listeners; later, connections.
+fn ready_set(heard: &Listener, listeners: &[Listening]) -> io::Result<ReadySet> {
+    let set = ReadySet::new()?;
+    set.add_reader(heard, Token::DOORBELL)?;
+    for (place, listening) in listeners.iter().enumerate() {
+        set.add_reader(&listening.socket, Token::listener(place))?;
+    }
+    Ok(set)
 }
 
 impl Shard {

@@ -101,7 +101,7 @@ async fn asks_the_owner_and_passes_the_answer_on() {
         let value = Value::Json("[1]".into());
         reply.send(Ok(vec![Attribute { scope: Scope::Shared, key: "a".into(), last_update: Timestamp(7), value }])).unwrap();
         let (_, query) = shard.next().await;
-        let Query::SaveAttributes { scope, payload, reply } = query else { panic!("{query:?}") };
+        let Query::SaveAttributes { scope, payload, as_written: false, reply } = query else { panic!("{query:?}") };
         assert_eq!((scope, payload.as_slice()), (Scope::Server, &b"{}"[..]));
         reply.send(Ok(())).unwrap();
         let (_, query) = shard.next().await;
@@ -115,7 +115,12 @@ async fn asks_the_owner_and_passes_the_answer_on() {
     let attributes = wire::AttributesRequest { entity: entity(), scope: wire::Scope::Shared.into(), keys: vec![] };
     let reply = client.attributes(request(attributes)).await.unwrap().into_inner();
     assert_eq!(reply.attributes[0].last_update_ts, 7);
-    let save = wire::SaveAttributesRequest { entity: entity(), scope: wire::Scope::Server.into(), payload: b"{}".to_vec(), as_written: false };
+    let save = wire::SaveAttributesRequest {
+        entity: entity(),
+        scope: wire::Scope::Server.into(),
+        payload: b"{}".to_vec(),
+        as_written: false,
+    };
     client.save_attributes(request(save)).await.unwrap();
     let keys = vec!["t".into()];
     let delete = wire::DeleteTimeseriesRequest { entity: entity(), keys, start_ts: 9, end_ts: 1, all_data: true };

@@ -45,6 +45,7 @@ type Whose = (DeviceId, bool);
 enum Deed {
     Asked(Piece),
     Fetched(Whose, Result<Option<Package>, String>),
+    Aged(Whose),
 }
 
 /// The way to the task.
@@ -54,8 +55,8 @@ struct Keeper {
     line: Line,
     directory: PathBuf,
     shards: Shards,
-    /// What was found of late, and when.
-    known: HashMap<Whose, (tokio::time::Instant, Option<Package>)>,
+    /// What was found of late.
+    known: HashMap<Whose, Option<Package>>,
     waiting: HashMap<Whose, Vec<Piece>>,
     deeds: mpsc::WeakSender<Deed>,
 }
@@ -84,13 +85,13 @@ impl Keeper {
         match deed {
             Deed::Asked(piece) => self.asked(piece),
             Deed::Fetched(whose, Ok(package)) => {
-                // Whatever is too old to be believed need not be remembered.
-                self.known.retain(|_, (at, _)| at.elapsed() < FRESH);
-                self.known.insert(whose, (tokio::time::Instant::now(), package.clone()));
+                self.known.insert(whose, package.clone());
+                self.forget_later(whose);
                 for piece in self.waiting.remove(&whose).unwrap_or_default() {
                     self.read(piece, package.clone());
                 }
             }
+            Deed::Aged(whose) => drop(self.known.remove(&whose)),
             Deed::Fetched(whose, Err(why)) => {
                 for piece in self.waiting.remove(&whose).unwrap_or_default() {
                     self.tell(piece, Told::Unavailable(why.clone()));
@@ -101,8 +102,7 @@ impl Keeper {
 
     fn asked(&mut self, piece: Piece) {
         let whose = (piece.device, piece.software);
-        if let Some((_, package)) = self.known.get(&whose).filter(|(at, _)| at.elapsed() < FRESH) {
-            let package = package.clone();
+        if let Some(package) = self.known.get(&whose).cloned() {
             return self.read(piece, package);
         }
         let waiting = self.waiting.entry(whose).or_default();
@@ -118,6 +118,17 @@ impl Keeper {
             };
             if let Some(deeds) = deeds.upgrade() {
                 drop(deeds.send(Deed::Fetched(whose, fetched)).await);
+            }
+        });
+    }
+
+    /// What was fetched is believed for a while only: the device may be given another package.
+    fn forget_later(&self, whose: Whose) {
+        let deeds = self.deeds.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(FRESH).await;
+            if let Some(deeds) = deeds.upgrade() {
+                drop(deeds.send(Deed::Aged(whose)).await);
             }
         });
     }
