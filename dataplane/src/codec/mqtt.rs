@@ -182,7 +182,6 @@ impl DecodeError {
             | Self::PacketIdZero
             | Self::NoFilter
             | Self::SharedNoLocal
-            | Self::PropertyNotAllowed
             | Self::PropertyDuplicate
             | Self::PropertyMissing
             | Self::PropertyValue
@@ -197,6 +196,7 @@ impl DecodeError {
             | Self::ConnectFlags
             | Self::PublishFlags
             | Self::SubscriptionOptions
+            | Self::PropertyNotAllowed
             | Self::PropertyUnknown => ReasonCode::MALFORMED_PACKET,
         }
     }

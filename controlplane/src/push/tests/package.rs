@@ -10,7 +10,7 @@ use crate::{
     app::App,
     domain::{Algorithm, PackageDraft, PackageKind, UploadDraft},
     error::Error,
-    push::package,
+    push::package::package,
 };
 
 async fn pieces(app: &std::sync::Arc<App>, device: Uuid, software: bool) -> Vec<PackagePiece> {
