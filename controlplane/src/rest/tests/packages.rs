@@ -102,7 +102,7 @@ async fn a_package_is_described_uploaded_and_downloaded() {
     let download = shop.ask(Method::GET, &format!("/api/otaPackage/{id}/download"), Value::Null).await;
     assert_eq!((download.status, download.text.as_str()), (StatusCode::OK, "firmware bytes"));
     assert_eq!(download.headers["content-length"], "14");
-    assert_eq!(download.headers["x-filename"], "fw__1_.bin");
+    assert_eq!(download.headers["x-filename"], "fw_(1).bin");
     assert_eq!(shop.ask(Method::GET, &format!("/api/otaPackage/{id}"), Value::Null).await.body, stored.body);
 
     let page = shop.ask(Method::GET, "/api/otaPackages?pageSize=10&page=0&textSearch=pump", Value::Null).await.body;
