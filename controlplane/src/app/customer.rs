@@ -77,8 +77,8 @@ impl App {
         let tenant = permit_within(caller, Resource::Customer, Operation::Delete)?.tenant;
         let mut write = self.begin(caller).await?;
         customer::find(write.db(), tenant, id).await?.ok_or_else(|| Error::not_found(EntityKind::Customer, id))?;
-        cascade::delete_customer(&mut write, tenant, id).await?;
         write.audit(Action::Deleted, EntityKind::Customer, id, Some(tenant)).await?;
+        cascade::delete_customer(&mut write, tenant, id).await?;
         self.finish(write, ()).await
     }
 }

@@ -116,10 +116,11 @@ impl App {
         let scope = permit_within(caller, Resource::Device, Operation::Delete)?;
         let mut write = self.begin(caller).await?;
         found(write.db(), &scope, id).await?;
+        // While its name can still be read.
+        write.audit(Action::Deleted, EntityKind::Device, id, Some(scope.tenant)).await?;
         claim::delete(&mut write, id).await?;
         credential::delete_of_device(&mut write, id).await?;
         device::delete(&mut write, id).await?;
-        write.audit(Action::Deleted, EntityKind::Device, id, Some(scope.tenant)).await?;
         self.finish(write, ()).await
     }
 
@@ -193,15 +194,15 @@ pub(super) async fn create_device(
     let profile = choose_profile(write, tenant, &draft).await?;
     let (saved, credential) = new_device(write, tenant, draft, profile, shown);
     insert(write, &saved, &credential).await?;
-    package::assign_to_device(write, None, &saved).await?;
     Ok(saved)
 }
 
-/// Stores a new device and its credentials, if its tenant may have another.
+/// Stores a new device and its credentials, if its tenant may have another, and has it told of its packages.
 pub(super) async fn insert(write: &mut Write, made: &Device, shown: &Credential) -> Result<(), Error> {
     quota::admit(write, made.tenant, EntityKind::Device).await?;
     device::insert(write, made).await?;
     credential::insert(write, shown).await?;
+    package::assign_to_device(write, None, made).await?;
     Ok(write.audit(Action::Added, EntityKind::Device, made.id, Some(made.tenant)).await?)
 }
 

@@ -18,7 +18,7 @@ use crate::{
         Device, DeviceProfile, EntityKind, Invalid, Package, PackageBytes, PackageDraft, PackageFilter, PackageKind,
         PackagePlace, Page, PageLink, UploadDraft,
     },
-    entity::{Write, audit::Action, device, package, profile, rollout},
+    entity::{Write, audit::Action, device, package, profile, rollout, tenant as tenants, tenant_profile},
     error::{Error, StartError},
 };
 
@@ -94,7 +94,7 @@ impl App {
         is_empty(&stored)?;
         let permit = self.uploads.try_acquire();
         let _permit = permit.map_err(|_| Error::TooMany { retry_after_s: BUSY_RETRY_S })?;
-        let left = self.package_bytes_left(tenant).await?;
+        let left = self.package_bytes_left(tenant, self.reader()).await?;
         let part = self.files.receive(pieces, draft.algorithm, self.package_bytes_max.min(left)).await?;
         if part.size == 0 {
             return Err(Invalid::new("file", "", "must not be empty").into());
@@ -109,6 +109,9 @@ impl App {
         // Once more, now that nobody else can write: of two uploads the second one must not replace the first.
         let stored = found(&write, tenant, id).await?;
         is_empty(&stored)?;
+        if self.package_bytes_left(tenant, write.db()).await? < part.size {
+            return Err(Error::Refused("Other uploads have taken what the tenant's OTA packages may have".to_owned()));
+        }
         let UploadDraft { file_name, content_type, algorithm, .. } = draft;
         let bytes = PackageBytes { file_name, content_type, algorithm, checksum: part.checksum.clone(), size: part.size };
         let saved = Package { version: stored.version + 1, place: PackagePlace::Here(bytes), ..stored };
@@ -119,19 +122,16 @@ impl App {
         Ok(saved)
     }
 
-    /// Bytes of packages that the tenant may still have. Bounded by the tenant's profile once tenants have one.
-    async fn package_bytes_left(&self, tenant: Uuid) -> Result<u64, Error> {
-        let Some(most) = self.package_bytes_of_tenant_max(tenant) else { return Ok(u64::MAX) };
-        let have = package::bytes_of_tenant(self.reader(), tenant).await?;
+    /// Bytes of packages that the tenant may still have, by its profile.
+    async fn package_bytes_left(&self, tenant: Uuid, db: &impl sea_orm::ConnectionTrait) -> Result<u64, Error> {
+        let Some(owner) = tenants::find(db, tenant).await? else { return Ok(0) };
+        let profile = tenant_profile::find(db, owner.profile).await?;
+        let Some(most) = profile.and_then(|profile| profile.package_bytes_max()) else { return Ok(u64::MAX) };
+        let have = package::bytes_of_tenant(db, tenant).await?;
         if have >= most {
             return Err(Error::Refused(format!("The tenant's OTA packages have {have} bytes, at most {most} are allowed")));
         }
         Ok(most - have)
-    }
-
-    /// `maxOtaPackagesInBytes`; `None`: unlimited, as ThingsBoard's 0 is.
-    fn package_bytes_of_tenant_max(&self, _tenant: Uuid) -> Option<u64> {
-        None
     }
 
     /// # Errors

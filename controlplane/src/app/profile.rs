@@ -136,8 +136,8 @@ impl App {
         if packages::of_profile(write.db(), id).await? > 0 {
             return Err(Error::Refused("The device profile referenced by the OTA packages cannot be deleted!".to_owned()));
         }
-        profile::delete(&mut write, id).await?;
         write.audit(Action::Deleted, EntityKind::DeviceProfile, id, Some(tenant)).await?;
+        profile::delete(&mut write, id).await?;
         self.finish(write, ()).await
     }
 }

@@ -89,6 +89,16 @@ impl TenantProfile {
             EntityKind::RuleChain => "maxRuleChains",
             _ => return None,
         };
+        self.number(name)
+    }
+
+    /// How many bytes the OTA packages of a tenant may have together; `None` = as many as it likes.
+    #[must_use]
+    pub fn package_bytes_max(&self) -> Option<u64> {
+        self.number("maxOtaPackagesInBytes")
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
         self.profile_data["configuration"][name].as_u64().filter(|most| *most > 0)
     }
 }

@@ -42,7 +42,9 @@ where
     F: Future<Output = Result<(), Unanswered>> + Send + 'static,
 {
     let entity = web.app.authorize_entity(caller, kind, id, Use::Write).await?;
-    let deed = deed(web.app.data_plane().await?, entity.into());
+    let client = web.app.data_plane().await?;
+    // On the heap: a question over gRPC is large, and every handler that writes would carry it.
+    let deed = Box::pin(deed(client, entity.into()));
     web.app.audited(caller, (action, entity, data), async move { Ok(deed.await?) }, |()| None).await
 }
 

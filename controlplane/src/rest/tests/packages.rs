@@ -285,3 +285,32 @@ async fn without_a_data_plane_devices_wait() {
     assert_eq!(shared, [r#"Shared {"sw_title":"S","sw_url":"http://x/y","sw_version":"1"}"#]);
     assert!(written.contains(&"delete Shared sw_tag+sw_size+sw_checksum+sw_checksum_algorithm".to_owned()), "{written:?}");
 }
+
+#[tokio::test]
+async fn a_tenant_has_so_many_bytes_and_a_provisioned_device_is_told() {
+    let shop = Shop::open().await;
+    let system = shop.house.sign_in("sysadmin@thingsboard.org", "sysadmin").await;
+    let as_system = async |method: Method, path: &str, body: &Value| {
+        shop.house.ask(&method, path, Some(&system), Some(&body.to_string())).await.body
+    };
+    let page = as_system(Method::GET, "/api/tenantProfiles?pageSize=1&page=0", &Value::Null).await;
+    let mut profile = page["data"][0].clone();
+    profile["profileData"]["configuration"]["maxOtaPackagesInBytes"] = json!(20);
+    let saved = as_system(Method::POST, "/api/tenantProfile", &profile).await;
+    assert_eq!(saved["profileData"]["configuration"]["maxOtaPackagesInBytes"], 20, "{saved}");
+    let first = shop.stored("FIRMWARE", "First").await;
+    let second = shop.make(shop.facts("FIRMWARE", "Second")).await;
+    refused(&shop.upload(&second, "", "firmware bytes").await, StatusCode::PAYLOAD_TOO_LARGE, 31, "more than 6 bytes");
+    assert_eq!(shop.upload(&second, "", "123456").await.status, StatusCode::OK);
+    let third = shop.make(shop.facts("FIRMWARE", "Third")).await;
+    refused(&shop.upload(&third, "", "1").await, StatusCode::BAD_REQUEST, 31, "have 20 bytes, at most 20 are allowed");
+
+    assert_eq!(shop.assign_to_profile(Some(&first)).await.status, StatusCode::OK);
+    shop.roll_out(NOW).await;
+    shop.roll_out(NOW + 60_000).await;
+    let made = shop.ask(Method::POST, "/api/device", json!({"name": "Gateway", "additionalInfo": {"gateway": true}})).await;
+    let gateway = made.body["id"]["id"].as_str().unwrap().parse().unwrap();
+    shop.house.app.child(gateway, "Child", "default").await.unwrap();
+    let written = shop.roll_out(NOW + 600_000).await;
+    assert_eq!(written.iter().filter(|one| is_told(one)).count(), 2, "the gateway and its child: {written:?}");
+}
