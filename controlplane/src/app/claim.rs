@@ -24,7 +24,7 @@ const SECRET_BYTES_MAX: usize = 255;
 /// What became of an attempt, with ThingsBoard's words.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Claimed {
-    Success(Device),
+    Success(Box<Device>),
     /// It has a customer already.
     Already,
     /// Nobody may have it, or no longer, or not with this secret.
@@ -95,7 +95,7 @@ impl App {
                 let saved = Device { customer: Some(customer), version: found.version + 1, ..found };
                 device::update(&mut write, &saved).await?;
                 write.audit(Action::Assigned, EntityKind::Device, saved.id, Some(scope.tenant)).await?;
-                self.finish(write, Claimed::Success(saved)).await
+                self.finish(write, Claimed::Success(Box::new(saved))).await
             }
         }
     }

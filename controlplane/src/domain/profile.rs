@@ -136,7 +136,7 @@ impl ProfileDraft {
             MqttTransport::read(&parts["transportConfiguration"])?;
         }
         let said = self.provision.take().or_else(|| type_of(&parts, "provisionConfiguration"));
-        let said = said.as_deref().unwrap_or(ProvisionType::Disabled.name());
+        let said = said.as_deref().unwrap_or_else(|| ProvisionType::Disabled.name());
         let names = ProvisionType::ALL.map(ProvisionType::name).join(", ");
         let unknown = || Invalid::new("provisionType", said, format!("must be one of {names}"));
         let provision = ProvisionType::parse(said).ok_or_else(unknown)?;

@@ -67,7 +67,7 @@ async fn claim(
     let secret = form.unwrap_or_default().secret_key.unwrap_or_default();
     let Written { value, applied } = web.app.claim_device(&caller, &name, &secret, address).await?;
     Ok(match value {
-        Claimed::Success(device) => Applied::<ClaimShape>::of(Written { value: device, applied }).into_response(),
+        Claimed::Success(device) => Applied::<ClaimShape>::of(Written { value: *device, applied }).into_response(),
         Claimed::Already => (StatusCode::BAD_REQUEST, Json("CLAIMED")).into_response(),
         Claimed::Failure => (StatusCode::BAD_REQUEST, Json("FAILURE")).into_response(),
     })

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     app::{Claimed, Written},
-    domain::{Column, Device, Mapping, TenantProfileDraft, certificates, read_lines},
+    domain::{Column, Mapping, TenantProfileDraft, certificates, read_lines},
 };
 
 fn basic(client: Option<&str>, user: Option<&str>, password: Option<&str>) -> CredentialDraft {
@@ -199,10 +199,8 @@ async fn devices_are_claimed_by_who_knows_their_secret() {
     is_missing(claim("nobody", "s3cret").await);
     is_forbidden(app.claim_device(admin, name, "s3cret", HERE).await);
     is_missing(app.claim_device(&Caller { tenant: other.tenant, ..customer.clone() }, name, "s3cret", HERE).await);
-    let Claimed::Success(Device { id, customer: owner, .. }) = claim(name, "s3cret").await.unwrap() else {
-        panic!("not claimed")
-    };
-    assert_eq!((id, owner), (*unassigned, customer.customer));
+    let Claimed::Success(claimed) = claim(name, "s3cret").await.unwrap() else { panic!("not claimed") };
+    assert_eq!((claimed.id, claimed.customer), (*unassigned, customer.customer));
     is(claim(name, "s3cret").await, &Claimed::Already);
     assert!(matches!(app.register_claim(*unassigned, "x", 0).await, Err(Error::Refused(_))), "it has a customer");
     // Given back, it must say anew that it may be had; a newer word replaces the older one.
