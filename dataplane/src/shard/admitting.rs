@@ -37,7 +37,7 @@ impl Shard {
         let chain: Vec<Vec<u8>> = chain.into_iter().map(|certificate| certificate.to_vec()).collect();
         let certificate = chain.first().map(Vec::as_slice);
         let shown = Shown { user_name, client_id, password, certificate };
-        let name = certificate.or(user_name.map(str::as_bytes)).unwrap_or(client_id.as_bytes());
+        let name = certificate.or_else(|| user_name.map(str::as_bytes)).unwrap_or(client_id.as_bytes());
         let Ok(attempt) = self.attempt(peer, name, password.unwrap_or(name)) else {
             return self.refuse(key, Refusal::RateExceeded);
         };
