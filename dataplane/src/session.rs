@@ -14,8 +14,8 @@ mod tests;
 mod wording;
 
 pub use any::AnySession;
-pub use mqtt::{Session, will_operation};
-pub use operation::{Format, GatewayOperation, Operation, Package, carries_attributes, carries_rpc};
+pub use mqtt::{Session, carries_attributes, carries_rpc, will_operation};
+pub use operation::{Format, GatewayOperation, Operation, Package};
 
 use std::sync::Arc;
 

@@ -21,6 +21,7 @@ use keepalive::KeepAlive;
 use rare::Rare;
 use route::Rights;
 use subscriptions::Subscriptions;
+pub use subscriptions::{carries_attributes, carries_rpc};
 
 use crate::clock::Instant;
 use crate::codec::mqtt::{

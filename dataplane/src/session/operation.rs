@@ -3,8 +3,6 @@
 
 use std::borrow::Cow;
 
-use super::Topics;
-
 /// How a payload is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
@@ -108,17 +106,4 @@ pub enum GatewayOperation {
     /// A child's answer to a call of the server.
     Rpc,
     Claim,
-}
-
-/// Whether a subscription to this filter is one to changes of shared attributes.
-#[must_use]
-pub fn carries_attributes(filter: &str, topics: Option<&Topics>) -> bool {
-    matches!(filter, "v1/devices/me/attributes" | "v2/a" | "v2/a/j" | "v2/a/p")
-        || topics.is_some_and(|topics| topics.attributes_subscribe == filter)
-}
-
-/// Whether a subscription to this filter is one to calls of the server.
-#[must_use]
-pub fn carries_rpc(filter: &str) -> bool {
-    matches!(filter, "v1/devices/me/rpc/request/+" | "v2/r/req/+" | "v2/r/req/j/+" | "v2/r/req/p/+")
 }

@@ -9,7 +9,7 @@ use super::filter;
 use super::route::{Form, Rights, number};
 use crate::codec::mqtt::Qos;
 use crate::limits;
-use crate::session::{Downlink, Package};
+use crate::session::{Downlink, Package, Topics};
 
 /// Kinds of messages to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,6 +266,22 @@ impl Subscriptions {
     fn narrow(&self) -> &[Narrow] {
         self.narrow.as_ref().map_or(&[], |narrow| narrow)
     }
+}
+
+/// Whether a subscription to this filter brings changes of shared attributes.
+#[must_use]
+pub fn carries_attributes(filter: &str, topics: Option<&Topics>) -> bool {
+    carries(filter, Family::Attributes) || topics.is_some_and(|topics| filter::covers(&topics.attributes_subscribe, filter))
+}
+
+/// Whether a subscription to this filter brings calls of the server, or those with one number.
+#[must_use]
+pub fn carries_rpc(filter: &str) -> bool {
+    carries(filter, Family::RpcRequest)
+}
+
+fn carries(filter: &str, family: Family) -> bool {
+    SLOTS.iter().any(|slot| slot.family == family && is_numbered(slot.filter, filter))
 }
 
 fn slot_of(filter: &str) -> Option<usize> {

@@ -151,3 +151,24 @@ fn what_is_kept_is_what_was_granted() {
     let demoted = Admission { expiry_s: 9, kept: Some(kept), ..Admission::default() };
     assert_eq!(admitted(&connect4("id", 0, 60, ""), demoted).kept().subscriptions.len(), 2, "no gateway any more");
 }
+
+#[test]
+fn what_a_filter_carries_is_known_without_a_session() {
+    let topics = Topics { telemetry: "t".into(), attributes: "a".into(), attributes_subscribe: "down/+".into() };
+    for (filter, attributes, rpc) in [
+        ("v1/devices/me/attributes", true, false),
+        ("v2/a/p", true, false),
+        ("down/+", true, false),
+        ("down/here", true, false),
+        ("v1/devices/me/rpc/request/+", false, true),
+        ("v1/devices/me/rpc/request/#", false, true),
+        ("v2/r/req/j/+", false, true),
+        ("v2/r/req/7", false, true),
+        ("v2/r/req/seven", false, false),
+        ("v1/devices/me/rpc/response/+", false, false),
+        ("v1/gateway/rpc", false, false),
+    ] {
+        assert_eq!((carries_attributes(filter, Some(&topics)), carries_rpc(filter)), (attributes, rpc), "{filter}");
+    }
+    assert!(!carries_attributes("down/here", None));
+}
