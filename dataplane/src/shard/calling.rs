@@ -52,6 +52,8 @@ enum Whose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Waiting,
+    /// It is sent with the ticket of what made it, if there is room for it then.
+    Offered,
     /// It lies among the downlinks that the device's session keeps.
     Kept,
     Sent,
@@ -185,10 +187,23 @@ impl Shard {
 
     /// Sends what waits for the device, in order, as far as there is a way to it. What its session keeps goes there.
     pub(super) fn offer_calls(&mut self, device: DeviceId) {
+        self.offer(device, usize::MAX);
+    }
+
+    /// The device has acknowledged something, so there is room for one more.
+    pub(super) fn offer_next_call(&mut self, device: DeviceId) {
+        self.offer(device, 1);
+    }
+
+    fn offer(&mut self, device: DeviceId, count_max: usize) {
         let Some(calls) = self.calls.open.get(&device) else { return };
         let waiting = calls.iter().filter(|(_, call)| call.progress == Progress::Waiting).map(|(id, _)| *id);
-        for id in waiting.collect::<Vec<_>>() {
-            if !self.keep_for_call(device, id) && self.reaches(device) {
+        for id in waiting.take(count_max).collect::<Vec<_>>() {
+            if self.keep_for_call(device, id) || !self.reaches(device) {
+                continue;
+            }
+            if let Some(call) = self.calls.get_mut(device, id) {
+                call.progress = Progress::Offered;
                 self.ledger.owe(Owed::Call { device, id });
             }
         }
@@ -218,12 +233,13 @@ impl Shard {
     }
 
     /// What made a call is durable: it leaves.
-    pub(super) fn send_waiting_call(&mut self, device: DeviceId, id: u32) {
-        let Some(call) = self.calls.get_mut(device, id).filter(|call| call.progress == Progress::Waiting) else { return };
+    pub(super) fn send_offered_call(&mut self, device: DeviceId, id: u32) {
+        let Some(call) = self.calls.get_mut(device, id).filter(|call| call.progress == Progress::Offered) else { return };
         let (method, params) = (std::mem::take(&mut call.method), std::mem::take(&mut call.params));
         let delivery = self.send_call(device, id, &method, &params);
         if let Some(call) = self.calls.get_mut(device, id) {
             (call.method, call.params) = (method, params);
+            call.progress = Progress::Waiting;
         }
         if let Some(delivery) = delivery {
             self.call_sent(device, id, delivery);

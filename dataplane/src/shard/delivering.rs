@@ -220,8 +220,14 @@ impl Shard {
             return;
         };
         if let Ok(id) = u32::try_from(number) {
-            return self.call_delivered(device, id);
+            self.call_delivered(device, id);
+        } else {
+            self.kept_acknowledged(device, number);
         }
+        self.offer_next_call(device);
+    }
+
+    fn kept_acknowledged(&mut self, device: DeviceId, number: u64) {
         let now = self.now;
         let Some(state) = self.residents.get_mut(device.into(), now.instant) else { return };
         let dropped = state.drop_downlink(&mut writing(&mut self.ledger, now), number);

@@ -382,7 +382,7 @@ impl Shard {
                 Owed::Answer { to, answer } => self.send_answer(to, answer),
                 Owed::AttributesChanged { device, json } => self.attributes_changed(device, &json),
                 Owed::Kept(device) => self.send_kept(device),
-                Owed::Call { device, id } => self.send_waiting_call(device, id),
+                Owed::Call { device, id } => self.send_offered_call(device, id),
                 Owed::Output(connection) => self.release_output(connection),
                 Owed::Release(release) => release(),
                 Owed::Update { watcher, entity, update } => {
