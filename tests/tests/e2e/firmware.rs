@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::process::Command;
 use tests::harness::curl::Curl;
 use tests::harness::fixture::{self, Device, Fixture, attributes, device, device_with, id_of, latest_value};
-use tests::harness::instance::Home;
+use tests::harness::instance::{Home, Setup};
 use tests::harness::python::Client;
 use tests::harness::rest::Rest;
 use tests::harness::{Dice, eventually};
@@ -72,6 +72,11 @@ pub(crate) fn assign(tenant: &Rest, device: &Device, field: &str, package: Value
 }
 
 /// Waits until the device is told of the package by shared attributes.
+/// Packs of devices follow each other at once: the pace is the control plane's own tests' subject.
+fn quick(setup: Setup) -> Setup {
+    setup.shards(2).with("TIDEGATE_OTA_PACK_INTERVAL_S", 1)
+}
+
 fn is_told(tenant: &Rest, device: &Device, prefix: &str, package: &Package) {
     let key = |name: &str| format!("{prefix}_{name}");
     let told = eventually("the device is told", || {
@@ -86,7 +91,7 @@ fn is_told(tenant: &Rest, device: &Device, prefix: &str, package: &Package) {
 
 #[test]
 fn a_device_is_told_and_downloads_over_http() {
-    let fixture = Fixture::with(|setup| setup.shards(2));
+    let fixture = Fixture::with(quick);
     let device = device(&fixture.tenant, "otahttp");
     for (kind, prefix, field, resource) in
         [("FIRMWARE", "fw", "firmwareId", "firmware"), ("SOFTWARE", "sw", "softwareId", "software")]
@@ -146,7 +151,7 @@ fn check_download(fixture: &Fixture, part: &str, device: &Device, query: &str, p
 
 #[test]
 fn paho_downloads_in_chunks() {
-    let fixture = Fixture::with(|setup| setup.shards(2));
+    let fixture = Fixture::with(quick);
     let package = Package::upload(&fixture, "FIRMWARE", "2.0");
     for version in [4, 5] {
         let device = device(&fixture.tenant, &format!("otapaho{version}"));
@@ -203,7 +208,7 @@ fn the_public_sdk_updates_itself() {
 /// A profile's package is for all of its devices that have none of their own.
 #[test]
 fn a_profile_gives_its_package_to_its_devices() {
-    let fixture = Fixture::with(|setup| setup.shards(2));
+    let fixture = Fixture::with(quick);
     let tenant = &fixture.tenant;
     let (own, common) = (Package::upload(&fixture, "FIRMWARE", "own"), Package::upload(&fixture, "FIRMWARE", "common"));
     let made: Vec<Device> = (0..5).map(|number| device(tenant, &format!("fleet{number}"))).collect();

@@ -139,6 +139,32 @@ fn count(rest: &Rest, device: &str, status: &str) -> Value {
     rest.get(&path).json()["totalElements"].clone()
 }
 
+/// More calls than a device is sent without an acknowledgement: the others follow as it acknowledges, not when the first are overdue.
+/// Without retries, since one more try of a call would offer the others too.
+#[test]
+fn calls_that_wait_for_room_follow_acknowledgements() {
+    const CALLS: usize = 40;
+    let fixture = Fixture::with(|setup| setup.shards(2));
+    for expiry_s in [0, 3_600] {
+        let device = device(&fixture.tenant, &format!("busy{expiry_s}"));
+        let mut wire = Wire::admitted(fixture.instance.mqtt(), &Connect::new(&device.token).version(V5).kept(expiry_s));
+        wire.subscribe(REQUESTS, 1);
+        for number in 0..CALLS {
+            store(
+                &fixture.tenant,
+                &device.id,
+                &json!({ "method": "m", "params": number, "persistent": true, "retries": 0,
+                "expirationTime": tests::harness::now_ms() + 3_600_000 }),
+            );
+        }
+        for number in 0..CALLS {
+            let message = wire.take_message();
+            assert_eq!(message.json()["params"], number, "{expiry_s}");
+        }
+    }
+    fixture.instance.stop();
+}
+
 #[test]
 fn a_persistent_call_goes_through_its_states() {
     for driver in drivers() {
