@@ -4,6 +4,7 @@
 mod m0001_entities;
 mod m0002_identity;
 mod m0003_calls;
+mod shape;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 

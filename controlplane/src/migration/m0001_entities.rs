@@ -7,8 +7,10 @@
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait,
     sea_orm::DbErr,
-    sea_query::{ColumnDef, ForeignKey, Index, IndexCreateStatement, IntoIden, Query, Table, TableCreateStatement},
+    sea_query::{ColumnDef, IndexCreateStatement, Query, Table, TableCreateStatement},
 };
+
+use super::shape::{flag, index, number, optional_text, optional_uuid, refer, text, uuid};
 
 #[derive(Debug)]
 pub(super) struct Step;
@@ -51,38 +53,9 @@ impl MigrationTrait for Step {
     }
 }
 
-fn uuid(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).uuid().not_null().take()
-}
-
-fn optional_uuid(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).uuid().null().take()
-}
-
-fn number(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).big_integer().not_null().take()
-}
-
-fn flag(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).boolean().not_null().take()
-}
-
-fn text(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).text().not_null().take()
-}
-
-fn optional_text(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).text().null().take()
-}
-
 /// A table whose rows have an id, a creation time and a version.
 fn entity(name: &'static str) -> TableCreateStatement {
     Table::create().table(name).col(uuid("id").primary_key()).col(number("created_ms")).col(number("version")).take()
-}
-
-fn refer(table: &'static str, column: &'static str, to: &'static str) -> sea_orm_migration::sea_query::ForeignKeyCreateStatement {
-    // No ON DELETE: rows go one by one, each with its change; forgetting one must fail, not pass unseen.
-    ForeignKey::create().from(table.into_iden(), column.into_iden()).to(to.into_iden(), "id".into_iden()).take()
 }
 
 fn tenant() -> TableCreateStatement {
@@ -242,13 +215,4 @@ fn indexes() -> Vec<IndexCreateStatement> {
         unique("device_credential", &["token"]),
         index("audit_log", &["tenant_id", "created_ms"]),
     ]
-}
-
-fn index(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
-    let mut index = Index::create();
-    index.name(format!("{table}_{}", columns.join("_"))).table(table);
-    for column in columns {
-        index.col(*column);
-    }
-    index
 }

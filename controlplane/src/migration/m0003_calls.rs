@@ -1,13 +1,12 @@
-//! Persistent calls, OTA packages with their roll-out, and what the audit log says beyond who and what. Columns that another
-//! step may have made already are added only where they are missing.
+//! Persistent calls, OTA packages with their roll-out, and what the audit log says beyond who and what.
 
 use sea_orm_migration::{
     MigrationName, MigrationTrait, SchemaManager, async_trait,
     sea_orm::DbErr,
-    sea_query::{
-        ColumnDef, ForeignKey, ForeignKeyCreateStatement, Index, IndexCreateStatement, IntoIden, Table, TableCreateStatement,
-    },
+    sea_query::{ColumnDef, Index, IndexCreateStatement, Table, TableCreateStatement},
 };
+
+use super::shape::{index, number, optional_text, optional_uuid, refer, text, uuid};
 
 #[derive(Debug)]
 pub(super) struct Step;
@@ -26,40 +25,13 @@ impl MigrationTrait for Step {
             manager.create_table(table).await?;
         }
         for (table, column) in columns() {
-            if !manager.has_column(table, column.get_column_name()).await? {
-                manager.alter_table(Table::alter().table(table).add_column(column).take()).await?;
-            }
+            manager.alter_table(Table::alter().table(table).add_column(column).take()).await?;
         }
         for index in indexes() {
             manager.create_index(index).await?;
         }
         Ok(())
     }
-}
-
-fn uuid(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).uuid().not_null().take()
-}
-
-fn optional_uuid(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).uuid().null().take()
-}
-
-fn number(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).big_integer().not_null().take()
-}
-
-fn text(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).text().not_null().take()
-}
-
-fn optional_text(name: &'static str) -> ColumnDef {
-    ColumnDef::new(name).text().null().take()
-}
-
-/// No ON DELETE, as in the first step.
-fn refer(table: &'static str, column: &'static str, to: &'static str) -> ForeignKeyCreateStatement {
-    ForeignKey::create().from(table.into_iden(), column.into_iden()).to(to.into_iden(), "id".into_iden()).take()
 }
 
 /// Which device a persistent call belongs to. Its state is on the device's shard (DESIGN 24).
@@ -134,10 +106,6 @@ fn ota_update() -> TableCreateStatement {
 
 fn columns() -> Vec<(&'static str, ColumnDef)> {
     vec![
-        ("device", optional_uuid("firmware_id")),
-        ("device", optional_uuid("software_id")),
-        ("device_profile", optional_uuid("firmware_id")),
-        ("device_profile", optional_uuid("software_id")),
         ("audit_log", optional_uuid("customer_id")),
         ("audit_log", optional_text("entity_name")),
         ("audit_log", optional_text("search")),
@@ -160,13 +128,4 @@ fn indexes() -> Vec<IndexCreateStatement> {
         index("audit_log", &["user_id", "created_ms"]),
         index("audit_log", &["customer_id", "created_ms"]),
     ]
-}
-
-fn index(table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
-    let mut index = Index::create();
-    index.name(format!("{table}_{}", columns.join("_"))).table(table).if_not_exists();
-    for column in columns {
-        index.col(*column);
-    }
-    index
 }
