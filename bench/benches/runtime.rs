@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dataplane::transport::{ReadySet, Received, Socket};
+use dataplane::transport::{ReadySet, Received, Stream};
 use futures_io::{AsyncRead, AsyncWrite};
 
 const CONNECTIONS: usize = 64;
@@ -143,7 +143,7 @@ fn ready_set_server(said: &Begun) {
         let mut set = ReadySet::new().expect("epoll");
         let mut connections = Vec::new();
         for token in 0..CONNECTIONS {
-            let socket = Socket::new(listener.accept().expect("a client").0);
+            let socket = Stream::plain(listener.accept().expect("a client").0);
             set.add(&socket, token as u64).expect("it can be watched");
             connections.push(Some((socket, 0)));
         }
@@ -163,20 +163,20 @@ fn ready_set_server(said: &Begun) {
     });
 }
 
-fn serve(slot: &mut Option<(Socket, usize)>, buffer: &mut [u8]) {
+fn serve(slot: &mut Option<(Stream, usize)>, buffer: &mut [u8]) {
     while let Some((socket, arrived)) = slot {
         match socket.receive(buffer) {
-            Received::Bytes(count) => {
+            Received::Bytes { count, more } => {
                 let output = answers(arrived, count);
                 if !output.is_empty() {
                     let _all = socket.send(&output);
                 }
-                if count < buffer.len() {
+                if !more {
                     return;
                 }
             }
             Received::Nothing => return,
-            Received::End => *slot = None,
+            Received::End | Received::Broken(_) => *slot = None,
         }
     }
 }
