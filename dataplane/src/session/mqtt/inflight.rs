@@ -74,9 +74,11 @@ impl Receipts {
         self.pending.get(self.index(receipt)?).map(|pending| pending.kind)
     }
 
-    /// Notes how a receipt ended. One that is not pending is ignored: its promise was kept or dropped.
+    /// Notes how a receipt ended. One that is not pending is ignored: its promise was kept or dropped. So is the number of a
+    /// repetition, which is nobody's receipt: only the first one's outcome is its.
     pub(super) fn settle(&mut self, receipt: Receipt, outcome: Outcome) {
-        if let Some(pending) = self.index(receipt).and_then(|index| self.pending.get_mut(index)) {
+        let pending = self.index(receipt).and_then(|index| self.pending.get_mut(index));
+        if let Some(pending) = pending.filter(|pending| pending.is_first()) {
             pending.settled.get_or_insert(outcome);
         }
     }
@@ -230,7 +232,8 @@ mod tests {
         receipts.repeat(7, Kind::Pubrec);
         let next = receipts.promise(7, Kind::Pubrec);
         receipts.repeat(7, Kind::Pubrec);
-        assert_eq!(popped(&mut receipts), []);
+        receipts.settle(Receipt(first.0 + 1), Outcome::Stored);
+        assert_eq!(popped(&mut receipts), [], "a repetition has no receipt of its own");
         receipts.settle(first, Outcome::QuotaExceeded);
         let quota = (7, Outcome::QuotaExceeded);
         assert_eq!(popped(&mut receipts), [quota, quota, (9, Outcome::NotFound), quota]);
