@@ -182,7 +182,59 @@ impl Unprovisioned {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Requests of the right shape with any values: bytes alone seldom get past the reader of JSON.
+    fn any_request() -> impl Strategy<Value = Value> {
+        const FIELDS: [&str; 10] = [
+            "provisionDeviceKey",
+            "provisionDeviceSecret",
+            "deviceName",
+            "token",
+            "hash",
+            "clientId",
+            "username",
+            "password",
+            "credentialsType",
+            "gateway",
+        ];
+        let kinds = prop::sample::select(vec![ACCESS_TOKEN, MQTT_BASIC, X509_CERTIFICATE, "OTHER"]);
+        let value = prop_oneof![
+            4 => "[a-zA-Z0-9 ]{0,40}".prop_map(Value::from),
+            1 => any::<String>().prop_map(Value::from),
+            1 => "a{200,400}".prop_map(Value::from),
+            2 => kinds.prop_map(Value::from),
+            1 => prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from)],
+        ];
+        prop::collection::btree_map(prop::sample::select(FIELDS.to_vec()), value, 0..=FIELDS.len())
+            .prop_map(|fields| fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_request_or_a_refusal(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = ProvisionRequest::read(&bytes);
+        }
+
+        #[test]
+        fn any_fields_are_a_request_within_the_bounds_or_a_refusal(value in any_request()) {
+            let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
+            match ProvisionRequest::read(value.to_string().as_bytes()) {
+                Ok(request) => {
+                    prop_assert_eq!(&request.key, text("provisionDeviceKey"));
+                    prop_assert_eq!(&request.secret, text("provisionDeviceSecret"));
+                    let name = request.device_name.unwrap_or_else(|| "made up".into());
+                    prop_assert!(!name.is_empty() && name.len() <= 255 && !name.chars().any(char::is_control), "{name:?}");
+                }
+                Err(Unprovisioned::NotFound) => {
+                    prop_assert!(text("provisionDeviceKey").is_empty() || text("provisionDeviceSecret").is_empty());
+                }
+                Err(Unprovisioned::Failure) => {}
+            }
+        }
+    }
 
     #[track_caller]
     fn check(payload: &str, expected: Result<(Option<&str>, Option<&str>), Unprovisioned>) {
