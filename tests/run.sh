@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 . tests/target.sh
 . tests/python.sh
-packages=(build-essential clang libclang-dev cmake mosquitto-clients curl openssl jq python3 python3-venv valgrind)
+packages=(build-essential clang libclang-dev cmake mosquitto-clients curl haproxy openssl jq python3 python3-venv valgrind)
 deny_version=0.20.2
 fuzz_seconds=60
 names=() states=() seconds=()

@@ -49,8 +49,13 @@ pub struct Settings {
     pub pools: Pools,
     pub mqtt_listen: SocketAddr,
     pub mqtt_tls_listen: Option<SocketAddr>,
+    /// Whoever connects is a balancer and says so by the PROXY protocol.
+    pub mqtt_proxied: bool,
     pub device_http_listen: SocketAddr,
     pub device_http_tls_listen: Option<SocketAddr>,
+    pub device_http_proxied: bool,
+    /// Of one address, to each shard; `None`: no bound.
+    pub connections_per_address: Option<u32>,
     /// What devices see over TLS; not empty if there is a TLS listener for them.
     pub device_tls: Vec<Tls>,
     pub query_listen: SocketAddr,
@@ -99,8 +104,11 @@ impl Settings {
             pools,
             mqtt_listen,
             mqtt_tls_listen: loaded.address("mqtt.tls_listen"),
+            mqtt_proxied: loaded.text("mqtt.proxy_protocol") == Some("required"),
             device_http_listen,
             device_http_tls_listen: loaded.address("device.http_tls_listen"),
+            device_http_proxied: loaded.text("device.http_proxy_protocol") == Some("required"),
+            connections_per_address: loaded.number("device.connections_per_address").and_then(|most| u32::try_from(most).ok()),
             device_tls: device_tls(loaded),
             query_listen,
             query_advertise: loaded.text("query.advertise").map(ToOwned::to_owned),
@@ -197,6 +205,16 @@ mod tests {
         assert_eq!(settings.mqtt_tls_listen, "0.0.0.0:8883".parse().ok());
         assert_eq!(settings.device_http_tls_listen, "0.0.0.0:8443".parse().ok());
         assert_eq!(settings.device_tls, [Tls { cert: "a.pem".into(), key: "a.key".into() }]);
+    }
+
+    #[test]
+    fn balancers_and_addresses_reach_their_types() {
+        let of = |settings: Settings| (settings.mqtt_proxied, settings.device_http_proxied, settings.connections_per_address);
+        assert_eq!(check(&[]).map(of), Ok((false, false, None)));
+        let given = check(&[("TIDEGATE_MQTT_PROXY_PROTOCOL", "required"), ("TIDEGATE_DEVICE_CONNECTIONS_PER_ADDRESS", "7")]);
+        assert_eq!(given.map(of), Ok((true, false, Some(7))));
+        let given = check(&[("TIDEGATE_DEVICE_HTTP_PROXY_PROTOCOL", "required")]);
+        assert_eq!(given.map(of), Ok((false, true, None)));
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let clock = Clock::start();
     let shared = Directory::new();
     let (questions, asked) = tokio::sync::mpsc::channel(limits::QUESTIONS_PER_SHARD_MAX);
-    let listeners = listeners(&sockets, certificates.as_ref(), usize::from(settings.shards)).map_err(StartError::Thread)?;
+    let listeners = listeners(&sockets, certificates.as_ref(), settings).map_err(StartError::Thread)?;
     let built = build(settings, driver, placement, clock, (listeners, placed, Arc::clone(&shared)), &questions)?;
     let Built { parts, reports, mailboxes } = built;
     let threads = spawn(parts)?;
@@ -223,7 +223,7 @@ async fn watch_certificates(mut certificates: Certificates, mut stopped: watch::
 }
 
 /// Every shard's own listeners.
-fn listeners(sockets: &Sockets, certificates: Option<&Certificates>, shards: usize) -> io::Result<Vec<Vec<Listening>>> {
+fn listeners(sockets: &Sockets, certificates: Option<&Certificates>, settings: &Settings) -> io::Result<Vec<Vec<Listening>>> {
     let tls = certificates.map(Certificates::current);
     let all = [
         (Some(&sockets.mqtt), Protocol::Mqtt, None),
@@ -231,11 +231,15 @@ fn listeners(sockets: &Sockets, certificates: Option<&Certificates>, shards: usi
         (Some(&sockets.http), Protocol::Http, None),
         (sockets.http_tls.as_ref(), Protocol::Http, tls),
     ];
-    let mut per_shard: Vec<Vec<Listening>> = (0..shards).map(|_| Vec::new()).collect();
+    let mut per_shard: Vec<Vec<Listening>> = (0..settings.shards).map(|_| Vec::new()).collect();
     for (bound, protocol, tls) in all {
+        let proxied = match protocol {
+            Protocol::Mqtt => settings.mqtt_proxied,
+            Protocol::Http => settings.device_http_proxied,
+        };
         for (listening, socket) in per_shard.iter_mut().zip(bound.into_iter().flat_map(|bound| &bound.listeners)) {
             let socket = socket.try_clone()?;
-            listening.push(Listening { socket, protocol, tls: tls.clone(), proxied: false, waiting: true });
+            listening.push(Listening { socket, protocol, tls: tls.clone(), proxied, waiting: true });
         }
     }
     Ok(per_shard)
@@ -294,6 +298,7 @@ fn build(
             reopen: Box::new(move || opener.open(index)),
             epoch,
             pools: settings.pools,
+            connections_per_address: settings.connections_per_address,
             questions: questions.clone(),
         });
     }
@@ -355,7 +360,8 @@ fn link(
         tls_ca: settings.link_tls_ca.clone(),
         instance_id: instance_id(settings, directory)?,
         query_endpoint: settings.query_advertise.clone().unwrap_or_else(|| format!("{scheme}://{query}")),
-        device_endpoint: format!("http://{}", reachable(http)),
+        // The control plane is no balancer.
+        device_endpoint: if settings.device_http_proxied { String::new() } else { format!("http://{}", reachable(http)) },
         cache: directory.join("config.cache"),
         shards: settings.shards,
     };

@@ -30,7 +30,7 @@ use crate::limits::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub connections: u32,
-    /// Of one address. The default is as many as there are: behind a proxy all have the same.
+    /// Of one address. The default is as many as there are: behind a router that translates addresses all have the same.
     pub connections_per_address: u32,
     /// A second; as many may come at once.
     pub accepts: u64,
@@ -174,13 +174,13 @@ impl Admission {
         if free_at <= now { Ok(()) } else { Err(free_at) }
     }
 
-    /// A connection was accepted from this address.
-    pub fn accept(&mut self, address: IpAddr, now: Instant) -> Decision {
+    /// A connection was accepted from this address; a balancer's have no bound by address until [`Self::identified`].
+    pub fn accept(&mut self, address: IpAddr, of_balancer: bool, now: Instant) -> Decision {
         let origin = Origin::from(address);
         if self.connections >= self.policy.connections {
             return Decision::Refuse(Refused::Full);
         }
-        if let Some(refused) = self.refusal(origin) {
+        if let Some(refused) = self.refusal(origin).filter(|_| !of_balancer) {
             return Decision::Refuse(refused);
         }
         if self.newcomers >= self.policy.newcomers() {

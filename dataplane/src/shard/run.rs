@@ -64,6 +64,8 @@ pub struct Parts {
     pub reopen: Box<dyn Fn() -> Result<Arc<dyn Engine>, crate::store::StoreError> + Send>,
     pub epoch: u32,
     pub pools: limits::Pools,
+    /// `None`: no bound.
+    pub connections_per_address: Option<u32>,
     /// Questions for the control plane.
     pub questions: tokio::sync::mpsc::Sender<crate::registry::Question>,
 }
@@ -218,7 +220,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         questions: Questions::new(parts.questions),
         rates: Default::default(),
         throttle: Default::default(),
-        admission: Admission::new(Policy::new(u32::try_from(parts.pools.connections).unwrap_or(u32::MAX))),
+        admission: Admission::new(policy(&parts.pools, parts.connections_per_address)),
         ready: Default::default(),
         held: Vec::new(),
         loads: Default::default(),
@@ -239,6 +241,11 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
     shard.recover(&*parts.engine);
     shard.say_standstill();
     Ok(shard)
+}
+
+fn policy(pools: &limits::Pools, connections_per_address: Option<u32>) -> Policy {
+    let policy = Policy::new(u32::try_from(pools.connections).unwrap_or(u32::MAX));
+    Policy { connections_per_address: connections_per_address.unwrap_or(policy.connections), ..policy }
 }
 
 /// What wakes the shard: the doorbell and its listeners; later, connections.

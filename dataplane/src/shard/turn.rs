@@ -258,7 +258,7 @@ impl Shard {
         let now = self.now.instant;
         self.counters.increment(Counter::ConnectionsAccepted);
         let Some(listening) = self.listeners.get(place) else { return };
-        let seat = match self.admission.accept(peer, now) {
+        let seat = match self.admission.accept(peer, listening.proxied, now) {
             Decision::Accept(seat) => seat,
             Decision::Later(_) => self.admission.arrived(peer),
             Decision::Refuse(_) => return self.counters.increment(Counter::ConnectionsRefused),

@@ -75,6 +75,13 @@ pub const KEYS: &[Key] = &[
     key("", "instance_id", Rule::Name, None, "name of this data plane; chosen at first start and kept in data_dir if not given"),
     key("mqtt", "listen", Rule::Address, Some("0.0.0.0:1883"), "MQTT 3.1.1 and 5 over TCP"),
     key("mqtt", "tls_listen", Rule::Address, None, "the same over TLS, usually port 8883; needs device.tls_certificates"),
+    key(
+        "mqtt",
+        "proxy_protocol",
+        Rule::Choice(&["off", "required"]),
+        Some("off"),
+        "required: only a balancer reaches the MQTT listeners, and says by the PROXY protocol, version 1 or 2, who connects",
+    ),
     key("device", "http_listen", Rule::Address, Some("0.0.0.0:8081"), "the HTTP API of devices"),
     key("device", "http_tls_listen", Rule::Address, None, "the same over TLS; needs device.tls_certificates"),
     key(
@@ -84,6 +91,20 @@ pub const KEYS: &[Key] = &[
         None,
         "PEM certificate chains and private keys that devices see, as cert.pem:key.pem, chosen by host name, the first for all \
          others; read again when they change",
+    ),
+    key(
+        "device",
+        "http_proxy_protocol",
+        Rule::Choice(&["off", "required"]),
+        Some("off"),
+        "the same for the HTTP API of devices; the control plane's listener then answers 503 to devices",
+    ),
+    key(
+        "device",
+        "connections_per_address",
+        Rule::Integer { min: 1, max: 65_536 },
+        None,
+        "most connections of one address (or /64 of IPv6) to each shard; no bound if not given",
     ),
     key("http", "listen", Rule::Address, Some("127.0.0.1:8080"), "REST, WebSocket and OpenAPI of the control plane"),
     key("grpc", "listen", Rule::Address, Some("127.0.0.1:7070"), "where data planes subscribe to the control plane"),

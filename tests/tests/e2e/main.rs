@@ -26,6 +26,7 @@ mod live;
 mod load;
 mod mqtt_websocket;
 mod profiles;
+mod proxy;
 mod publish;
 mod rest;
 mod rpc;

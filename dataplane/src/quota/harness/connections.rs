@@ -77,7 +77,7 @@ impl Run {
         let now = self.now();
         let ready = self.admission.ready(false, now);
         let there = self.of_address(address).count();
-        match self.admission.accept(ip(address), now) {
+        match self.admission.accept(ip(address), false, now) {
             Decision::Accept(place) => {
                 assert!(ready.is_ok() && self.guests.len() < 40 && there < 12, "{ready:?}, {there} of {}", self.guests.len());
                 self.guests.push(Guest { place, address, admitted: false, handshaking: None });

@@ -13,14 +13,14 @@ fn host(number: u32) -> IpAddr {
 
 #[track_caller]
 fn accepted(admission: &mut Admission, address: IpAddr, milliseconds: u64) -> Place {
-    match admission.accept(address, at(milliseconds)) {
+    match admission.accept(address, false, at(milliseconds)) {
         Decision::Accept(place) => place,
         other => panic!("{other:?}"),
     }
 }
 
 fn refusal(admission: &mut Admission, address: IpAddr) -> Option<Refused> {
-    match admission.accept(address, at(0)) {
+    match admission.accept(address, false, at(0)) {
         Decision::Refuse(refused) => Some(refused),
         Decision::Accept(place) => {
             admission.left(place);
@@ -50,6 +50,10 @@ fn an_address_has_its_bound_and_a_proxys_clients_have_theirs() {
     let mut places: Vec<_> = (0..2).map(|_| accepted(&mut admission, host(1), 0)).collect();
     assert_eq!(refusal(&mut admission, host(1)), Some(Refused::Address));
     assert_eq!(refusal(&mut admission, host(2)), None);
+    match admission.accept(host(1), true, at(0)) {
+        Decision::Accept(place) => admission.left(place),
+        other => panic!("a balancer's connections are its clients': {other:?}"),
+    }
     assert_eq!(admission.identified(&mut places[0], host(3)), Ok(()));
     assert_eq!(refusal(&mut admission, host(1)), None);
     assert_eq!(admission.identified(&mut places[1], host(3)), Ok(()));
@@ -65,7 +69,7 @@ fn accepting_has_a_pace() {
     let mut admission = Admission::new(Policy { accepts: 10, ..Policy::new(1_000) });
     let places: Vec<_> = (0..10).map(|number| accepted(&mut admission, host(number), 0)).collect();
     assert_eq!(admission.ready(false, at(0)), Err(at(100)));
-    assert!(matches!(admission.accept(host(11), at(0)), Decision::Later(then) if then == at(100)));
+    assert!(matches!(admission.accept(host(11), false, at(0)), Decision::Later(then) if then == at(100)));
     assert_eq!(admission.ready(false, at(100)), Ok(()));
     places.into_iter().for_each(|place| admission.left(place));
 }
