@@ -2,11 +2,12 @@
 # Does anything grow? Runs Tidegate at half of what it can take for a long time, with clients that leave and come back, and fits a
 # line through its memory and its descriptors.
 #
-#   bench/soak.sh [--minutes N] [--churn N] [--driver auto|io_uring|epoll]...
+#   bench/soak.sh [--minutes N] [--churn N] [--driver auto|io_uring|epoll]... [--port N]
 #
 #   --minutes   per driver (30)
 #   --churn     connections a second that leave and come back (5)
 #   --driver    repeatable (io_uring and epoll)
+#   --port      where to listen, and at the next one (28893); two runs beside each other need two
 #
 # The first fifth is left out of the lines: caches and write buffers fill. Traffic stays on loopback; data lies in a temporary
 # directory and takes about 40 MB a minute.
@@ -16,13 +17,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . bench/lib.sh
 
 minutes=30 churn=5 drivers=()
-port=28893 rest_port=28894
+port=28893
 sample_seconds=5
 
 while [[ $# -gt 0 ]]; do
     case $1 in
         --minutes) minutes=${2:?--minutes N}; shift ;;
         --churn) churn=${2:?--churn N}; shift ;;
+        --port) port=${2:?--port N}; shift ;;
         --driver) drivers+=("${2:?--driver NAME}"); shift ;;
         -h | --help) usage; exit 0 ;;
         *) usage >&2; exit 64 ;;
@@ -31,6 +33,7 @@ while [[ $# -gt 0 ]]; do
 done
 [[ ${#drivers[@]} -gt 0 ]] || drivers=(io_uring epoll)
 
+rest_port=$((port + 1))
 work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-soak.XXXXXX")
 pid= sampler=
 stop() {
