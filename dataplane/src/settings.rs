@@ -29,6 +29,14 @@ pub enum Durability {
     Buffered,
 }
 
+/// When the next persistent call leaves for a device (ThingsBoard's RPC submit strategies).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submit {
+    Burst,
+    OnAck,
+    OnResponse,
+}
+
 /// Where a PEM certificate chain and its private key lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
@@ -56,6 +64,7 @@ pub struct Settings {
     pub device_http_proxied: bool,
     /// Of one address, to each shard; `None`: no bound.
     pub connections_per_address: Option<u32>,
+    pub rpc_submit: Submit,
     /// What devices see over TLS; not empty if there is a TLS listener for them.
     pub device_tls: Vec<Tls>,
     pub query_listen: SocketAddr,
@@ -110,6 +119,7 @@ impl Settings {
             device_http_proxied: loaded.text("device.http_proxy_protocol") == Some("required"),
             connections_per_address: loaded.number("device.connections_per_address").and_then(|most| u32::try_from(most).ok()),
             device_tls: device_tls(loaded),
+            rpc_submit: submit(loaded),
             query_listen,
             query_advertise: loaded.text("query.advertise").map(ToOwned::to_owned),
             query_tls: tls(loaded),
@@ -132,6 +142,14 @@ fn driver(loaded: &Loaded) -> Driver {
         Some("io_uring") => Driver::IoUring,
         Some("epoll") => Driver::Epoll,
         _ => Driver::Auto,
+    }
+}
+
+fn submit(loaded: &Loaded) -> Submit {
+    match loaded.text("device.rpc_submit") {
+        Some("on_ack") => Submit::OnAck,
+        Some("on_response") => Submit::OnResponse,
+        _ => Submit::Burst,
     }
 }
 
@@ -213,6 +231,7 @@ mod tests {
         assert_eq!(check(&[]).map(of), Ok((false, false, None)));
         let given = check(&[("TIDEGATE_MQTT_PROXY_PROTOCOL", "required"), ("TIDEGATE_DEVICE_CONNECTIONS_PER_ADDRESS", "7")]);
         assert_eq!(given.map(of), Ok((true, false, Some(7))));
+        assert_eq!(check(&[("TIDEGATE_DEVICE_RPC_SUBMIT", "on_ack")]).map(|settings| settings.rpc_submit), Ok(Submit::OnAck));
         let given = check(&[("TIDEGATE_DEVICE_HTTP_PROXY_PROTOCOL", "required")]);
         assert_eq!(given.map(of), Ok((false, true, None)));
     }

@@ -28,5 +28,6 @@ mod upkeep;
 mod watching;
 mod work;
 
+pub use calling::Submit;
 pub use event::{Applied, Doorbell, Event, Mailbox};
 pub use placement::{Placement, Shards};

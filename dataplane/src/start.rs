@@ -23,7 +23,7 @@ use crate::shard::event::{Event, Mailbox};
 use crate::shard::listening::{Listening, Protocol};
 use crate::shard::mesh;
 use crate::shard::run::{Driver, Parts, ShardError, run};
-use crate::shard::{Placement, Shards};
+use crate::shard::{Placement, Shards, Submit};
 use crate::snapshot::Directory;
 use crate::snapshot::directory::DirectoryWriter;
 use crate::store::placement::{self, Placed};
@@ -273,6 +273,11 @@ fn build(
         settings::Durability::Synced => Durability::Synced,
         settings::Durability::Buffered => Durability::Buffered,
     };
+    let rpc_submit = match settings.rpc_submit {
+        settings::Submit::Burst => Submit::Burst,
+        settings::Submit::OnAck => Submit::OnAck,
+        settings::Submit::OnResponse => Submit::OnResponse,
+    };
     let Placed { engines, epoch, opener } = placed;
     let mut parts = Vec::new();
     let mut reports = Vec::new();
@@ -299,6 +304,7 @@ fn build(
             epoch,
             pools: settings.pools,
             connections_per_address: settings.connections_per_address,
+            rpc_submit,
             questions: questions.clone(),
         });
     }

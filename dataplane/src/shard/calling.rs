@@ -22,9 +22,21 @@ use crate::payload;
 use crate::query::{Call, Called, QueryError, Reply};
 use crate::session::Delivery;
 
+/// When the next persistent call leaves for a device (ThingsBoard's submit strategies).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Submit {
+    #[default]
+    Burst,
+    /// When the device has acknowledged the one before.
+    OnAck,
+    /// When the device has answered the one before.
+    OnResponse,
+}
+
 /// The open calls of one shard.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
+    submit: Submit,
     /// By device, in the order in which they came.
     open: HashMap<DeviceId, BTreeMap<u32, Open>, RandomState>,
     deadlines: BTreeSet<(Timestamp, DeviceId, u32)>,
@@ -60,7 +72,43 @@ enum Progress {
     Delivered,
 }
 
+impl Open {
+    /// Persistent calls behind this one wait for it.
+    fn holds_back_others(&self, submit: Submit) -> bool {
+        let under_way = match self.progress {
+            Progress::Waiting => false,
+            Progress::Offered | Progress::Kept | Progress::Sent => submit != Submit::Burst,
+            Progress::Delivered => submit == Submit::OnResponse,
+        };
+        under_way && self.is_persistent()
+    }
+
+    fn is_persistent(&self) -> bool {
+        matches!(self.whose, Whose::Stored(_))
+    }
+}
+
 impl Calls {
+    pub(super) fn new(submit: Submit) -> Self {
+        Self { submit, ..Self::default() }
+    }
+
+    /// What may leave now for a device, in order: all that wait, or of the persistent ones the first, and only when none is under
+    /// way.
+    fn due(&self, device: DeviceId) -> Vec<u32> {
+        let Some(calls) = self.open.get(&device) else { return Vec::new() };
+        let mut held = calls.values().any(|call| call.holds_back_others(self.submit));
+        let mut due = Vec::new();
+        for (id, call) in calls.iter().filter(|(_, call)| call.progress == Progress::Waiting) {
+            let in_turn = self.submit != Submit::Burst && call.is_persistent();
+            if !(in_turn && held) {
+                due.push(*id);
+            }
+            held |= in_turn;
+        }
+        due
+    }
+
     /// A number that no open call has; they go on growing across starts.
     fn next_id(&mut self, now: Timestamp) -> u32 {
         if self.last_id == 0 {
@@ -105,7 +153,7 @@ impl Calls {
 
     /// Nobody waits any more: the store generation ended.
     pub(super) fn clear(&mut self) {
-        *self = Self { last_id: self.last_id, ..Self::default() };
+        *self = Self { submit: self.submit, last_id: self.last_id, ..Self::default() };
     }
 }
 
@@ -195,10 +243,15 @@ impl Shard {
         self.offer(device, 1);
     }
 
+    /// A call has gone on: another may have waited for that.
+    fn offer_calls_in_turn(&mut self, device: DeviceId) {
+        if self.calls.submit != Submit::Burst {
+            self.offer_calls(device);
+        }
+    }
+
     fn offer(&mut self, device: DeviceId, count_max: usize) {
-        let Some(calls) = self.calls.open.get(&device) else { return };
-        let waiting = calls.iter().filter(|(_, call)| call.progress == Progress::Waiting).map(|(id, _)| *id);
-        for id in waiting.take(count_max).collect::<Vec<_>>() {
+        for id in self.calls.due(device).into_iter().take(count_max) {
             if self.keep_for_call(device, id) || !self.reaches(device) {
                 continue;
             }
@@ -267,6 +320,7 @@ impl Shard {
         }
         call.progress = Progress::Delivered;
         self.go_on(device, id, CallStatus::Delivered, MessageType::RpcDelivered);
+        self.offer_calls_in_turn(device);
     }
 
     /// A persistent call has a new status and goes on.
@@ -312,6 +366,7 @@ impl Shard {
                     _ => MessageType::RpcFailed,
                 };
                 self.raise_call(device, kind, &call.method, &call.params);
+                self.offer_calls_in_turn(device);
             }
         }
     }
@@ -375,6 +430,7 @@ impl Shard {
         }
         self.reply(reply, Ok(()));
         self.raise_call(device, MessageType::RpcDeleted, "", "{}");
+        self.offer_calls_in_turn(device);
     }
 
     /// What happens to calls is a message of the device too.

@@ -4,6 +4,7 @@
 use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
 
 use super::bell::{Bell, Listener};
+use super::calling::{Calls, Submit};
 use super::event::{Doorbell, Mailbox};
 use super::inquiring::Questions;
 use super::ledger::Ledger;
@@ -66,6 +67,7 @@ pub struct Parts {
     pub pools: limits::Pools,
     /// `None`: no bound.
     pub connections_per_address: Option<u32>,
+    pub rpc_submit: Submit,
     /// Questions for the control plane.
     pub questions: tokio::sync::mpsc::Sender<crate::registry::Question>,
 }
@@ -214,7 +216,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         sessions: Default::default(),
         through: Default::default(),
         polls: Default::default(),
-        calls: Default::default(),
+        calls: Calls::new(parts.rpc_submit),
         client_calls: Default::default(),
         wills: Default::default(),
         questions: Questions::new(parts.questions),

@@ -106,6 +106,13 @@ pub const KEYS: &[Key] = &[
         None,
         "most connections of one address (or /64 of IPv6) to each shard; no bound if not given",
     ),
+    key(
+        "device",
+        "rpc_submit",
+        Rule::Choice(&["burst", "on_ack", "on_response"]),
+        Some("burst"),
+        "when the next persistent call leaves for a device: at once, when the one before was acknowledged, or when it was answered",
+    ),
     key("http", "listen", Rule::Address, Some("127.0.0.1:8080"), "REST, WebSocket and OpenAPI of the control plane"),
     key("grpc", "listen", Rule::Address, Some("127.0.0.1:7070"), "where data planes subscribe to the control plane"),
     key("grpc", "tls_cert", Rule::Path, None, "PEM certificate chain of grpc.listen"),

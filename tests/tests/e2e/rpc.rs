@@ -203,6 +203,36 @@ fn a_persistent_call_goes_through_its_states() {
     }
 }
 
+/// Submit strategies: a call leaves when the one before it was acknowledged, or answered; a call that nobody stores need not wait.
+#[test]
+fn persistent_calls_leave_one_by_one_where_that_is_set() {
+    for strategy in ["on_ack", "on_response"] {
+        let fixture = Fixture::with(|setup| setup.with("TIDEGATE_DEVICE_RPC_SUBMIT", strategy));
+        let (tenant, device) = (&fixture.tenant, device(&fixture.tenant, "turns"));
+        let body = |number: usize| json!({ "method": "step", "params": number, "persistent": true, "retries": 0 });
+        let ids: Vec<String> = (0..3).map(|number| store(tenant, &device.id, &body(number))).collect();
+        let mut wire = Wire::admitted(fixture.instance.mqtt(), &Connect::new(&device.token).version(V5));
+        assert_eq!(wire.subscribe(REQUESTS, 1), 1);
+        for (number, id) in ids.iter().enumerate() {
+            let request = wire.message();
+            assert_eq!(request.json()["params"], number, "{strategy}");
+            reaches(tenant, id, "SENT");
+            let waiting = ids.len() - number - 1;
+            assert_eq!(count(tenant, &device.id, "QUEUED"), waiting, "{strategy}: before the acknowledgement");
+            wire.acknowledge(PUBACK, request.id);
+            if strategy == "on_response" {
+                reaches(tenant, id, "DELIVERED");
+                let topic = request.topic.replace("/request/", "/response/");
+                assert_eq!(count(tenant, &device.id, "QUEUED"), waiting, "before the answer");
+                // Not with QoS 1: the next call may come before the acknowledgement.
+                wire.publish(&topic, None, "{}").unwrap();
+                reaches(tenant, id, "SUCCESSFUL");
+            }
+        }
+        fixture.instance.stop();
+    }
+}
+
 #[test]
 fn persistent_calls_expire_and_time_out() {
     let fixture = Fixture::start();

@@ -196,6 +196,23 @@ fn sessions_end_as_they_were_told() {
     fixture.instance.stop();
 }
 
+/// DESIGN 8.4 (12): a session is a device's and a client identifier's; a device has one, so that another identifier ends it.
+#[test]
+fn a_client_identifier_names_its_session() {
+    let fixture = Fixture::start();
+    let device = device(&fixture.tenant, "named");
+    let present = |client_id: &str| {
+        let connect = Connect::new(&device.token).version(V5).client_id(client_id).kept(3_600);
+        let mut wire = Wire::open(fixture.instance.mqtt());
+        let connack = wire.handshake(&connect).expect("a CONNACK");
+        assert_eq!(connack.code(1), 0);
+        wire.leave();
+        connack.session_present()
+    };
+    assert_eq!([present("a"), present("a"), present("b"), present("b")], [false, true, false, true]);
+    fixture.instance.stop();
+}
+
 /// DESIGN 8.4 (12): what was read from the old connection precedes the new one.
 #[test]
 fn a_take_over_keeps_the_order() {
@@ -233,6 +250,8 @@ fn wills_are_said_for_lost_connections_only() {
             open(connect(r#"{"politely":1}"#)).leave();
             drop(open(connect(r#"{"lost":1}"#)));
             eventually("the will is said", || latest_value(&fixture.tenant, &device.id, "lost"));
+            Wire::admitted(fixture.instance.mqtt(), &Connect::new(&device.token).version(version)).leave();
+            assert_eq!(rows(&fixture.tenant, &device.id, "lost"), 1, "once");
             assert_eq!(latest_value(&fixture.tenant, &device.id, "politely"), None, "not after a goodbye");
             drop(open(Connect { will: Connect::new("").will(ATTRIBUTES, r#"{"state":"lost"}"#, 0).will, ..connect("{}") }));
             eventually("a will may be attributes", || {

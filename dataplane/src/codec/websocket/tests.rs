@@ -77,6 +77,7 @@ fn frames_that_no_client_may_send_are_refused() {
     fails("reserved bits", part(true, 0x42, b"x"), WebSocketError::ReservedBits, protocol);
     fails("reserved opcode", part(true, 0x3, b"x"), WebSocketError::Opcode, protocol);
     fails("reserved control opcode", part(true, 0xB, b"x"), WebSocketError::Opcode, protocol);
+    // [MQTT-6.0.0-1].
     fails("text", part(true, TEXT, b"x"), WebSocketError::Text, CloseCode::UNSUPPORTED);
     fails("a ping in parts", part(false, PING, b"x"), WebSocketError::Control, protocol);
     fails("a ping of 126 bytes", part(true, PING, &[0; 126]), WebSocketError::Control, protocol);

@@ -572,6 +572,7 @@ fn websocket_is_agreed_on() {
             ],
         );
     };
+    // [MQTT-6.0.0-4].
     agrees("Sec-WebSocket-Protocol: mqtt\r\n", "mqtt");
     agrees("Sec-WebSocket-Protocol: mqttv3.1, mqtt\r\n", "mqttv3.1");
     agrees("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: x, mqtt\r\nSec-WebSocket-Extensions: y\r\n", "mqtt");

@@ -43,7 +43,9 @@ fn downlinks_go_to_their_topic_with_the_granted_qos() {
                 Feed(vec![0x40, 2, 0, 9, 0x40, 3, 0x80, 0, 0], &[]),
                 Deliver(RESPONSE, ONCE, Delivery::Queued),
                 Sends(publish5(0x32, "v1/devices/me/attributes/response/42", Some(OWN + 1), &[], JSON)),
+                // [MQTT-3.1.2-25].
                 Deliver(Downlink::AttributesUpdated { json: &[b' '; 100] }, ONCE, Delivery::TooLarge),
+                Sends(Vec::new()),
             ],
         ),
     );
