@@ -3,13 +3,17 @@
 # line through its memory and its descriptors.
 #
 #   bench/soak.sh [--minutes N] [--churn N] [--driver auto|io_uring|epoll]... [--port N]
+#                 [--memory-max SIZE] [--samples DIR]
 #
 #   --minutes   per driver (30)
 #   --churn     connections a second that leave and come back (5)
 #   --driver    repeatable (io_uring and epoll)
 #   --port      where to listen, and at the next one (28893); two runs beside each other need two
 #
-# The first fifth is left out of the lines: caches and write buffers fill. Traffic stays on loopback; data lies in a temporary
+#   --memory-max  the server's bound (320M): with small pools it shows early whether anything grows beside them
+#   --samples   where to leave the samples: seconds, RSS in KiB, descriptors (not kept)
+#
+# The first third is left out of the lines: caches and write buffers fill. Traffic stays on loopback; data lies in a temporary
 # directory and takes about 40 MB a minute.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -17,13 +21,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . bench/lib.sh
 
 minutes=30 churn=5 drivers=()
-port=28893
+port=28893 memory_max=320M kept=
 sample_seconds=5
 
 while [[ $# -gt 0 ]]; do
     case $1 in
         --minutes) minutes=${2:?--minutes N}; shift ;;
         --churn) churn=${2:?--churn N}; shift ;;
+        --memory-max) memory_max=${2:?--memory-max SIZE}; shift ;;
+        --samples) kept=${2:?--samples DIR}; shift ;;
         --port) port=${2:?--port N}; shift ;;
         --driver) drivers+=("${2:?--driver NAME}"); shift ;;
         -h | --help) usage; exit 0 ;;
@@ -34,6 +40,7 @@ done
 [[ ${#drivers[@]} -gt 0 ]] || drivers=(io_uring epoll)
 
 rest_port=$((port + 1))
+if [[ -n $kept ]]; then mkdir -p "$kept"; fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-soak.XXXXXX")
 pid= sampler=
 stop() {
@@ -51,10 +58,10 @@ sample() {
     done
 }
 
-# slope FILE COLUMN: growth per hour, least squares, without the first fifth.
+# slope FILE COLUMN: growth per hour, least squares, without the first third.
 slope() {
     awk -v column="$2" '{ x[NR] = $1; y[NR] = $column }
-        END { for (i = int(NR / 5) + 1; i <= NR; i++) { n++; sx += x[i]; sy += y[i]; sxx += x[i] * x[i]; sxy += x[i] * y[i] }
+        END { for (i = int(NR / 3) + 1; i <= NR; i++) { n++; sx += x[i]; sy += y[i]; sxx += x[i] * x[i]; sxy += x[i] * y[i] }
               d = n * sxx - sx * sx; printf "%.1f", d == 0 ? 0 : (n * sxy - sx * sy) / d * 3600 }' "$1"
 }
 
@@ -62,12 +69,12 @@ build
 echo "| driver | minutes | messages/s | lost connections | reconnects | RSS first / last MiB | RSS growth KiB/h | descriptors first / last | growth /h |"
 echo "|---|---|---|---|---|---|---|---|---|"
 for driver in "${drivers[@]}"; do
-    TIDEGATE_DRIVER=$driver serve "$work/$driver" "$work/log" "$port" "$rest_port"
+    TIDEGATE_DRIVER=$driver TIDEGATE_MEMORY_MAX=$memory_max serve "$work/$driver" "$work/log" "$port" "$rest_port"
     "$load" fleet --rest "http://127.0.0.1:$rest_port" --count 500 --tokens "$work/tokens" >&2
     common=(--mqtt "127.0.0.1:$port" --tokens "$work/tokens" --connections 500 --core 1 --quiet)
     "$load" "${common[@]}" --duration 10s --warmup 2s --json "$work/max.json" >&2
     half=$(jq '.rate_per_s / 2 | floor' "$work/max.json")
-    samples=$work/samples-$driver
+    samples=${kept:-$work}/samples-$driver
     # Once everybody is connected and has sent something.
     { sleep 30; sample "$pid" "$samples"; } &
     sampler=$!
