@@ -383,7 +383,7 @@ impl Shard {
         if let Some(packet_id) = promise.and_then(|promise| promise.exactly_once)
             && let Some(state) = self.residents.get_mut(device.into(), now.instant)
         {
-            state.keep_received(&mut writing(&mut self.ledger, now), packet_id);
+            state.keep_received(&mut writing(&mut self.ledger, now), packet_id, None);
         }
     }
 }
