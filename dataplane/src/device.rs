@@ -5,8 +5,10 @@
 mod attributes;
 mod connectivity;
 mod dictionary;
+pub mod forward;
 pub mod kept;
 mod load;
+mod marks;
 mod sequence;
 mod timeseries;
 
@@ -206,7 +208,7 @@ impl DeviceState {
 
 /// Deletes everything an entity has, by ranges (DESIGN 18). Its deadline key, if any, is found stale at the next start.
 pub fn delete_entity(entity: EntityId, batch: &mut Batch) {
-    for kind in [Kind::Row, Kind::Attribute, Kind::Kept, Kind::Call] {
+    for kind in [Kind::Row, Kind::Attribute, Kind::Kept, Kind::Call, Kind::Forward] {
         batch.delete_range(kind.family(), &key::entity(kind, entity), &key::entity_end(kind, entity));
     }
     for kind in [Kind::State, Kind::Connected] {

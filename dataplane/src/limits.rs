@@ -200,6 +200,22 @@ pub const PROVISIONING_MS: u64 = 60_000;
 pub const CHILDREN_PER_PACK_MAX: usize = 1_024;
 /// Packs of one gateway whose parts are not all answered.
 pub const PACKS_PER_GATEWAY_MAX: usize = 64;
+/// QoS 2 packs of one gateway from the oldest that is not finished to the newest; as many as a connection has receipts.
+pub const FORWARDS_PER_GATEWAY_MAX: usize = RECEIPTS_PER_CONNECTION_MAX;
+/// The same, all gateways of one shard.
+pub const FORWARDS_PER_SHARD_MAX: usize = 16_384;
+/// QoS 2 packs of one shard that wait in memory for their ticket, in bytes; further ones are read from the disk again.
+pub const FORWARD_BYTES_PER_SHARD_MAX: usize = 4 << 20;
+/// QoS 2 packs of one shard that are being read from the disk.
+pub const FORWARDS_READ_AT_ONCE_MAX: usize = 64;
+/// From sending a pack's parts to sending them again because an answer is missing, in milliseconds.
+pub const FORWARD_ANSWER_MS: u64 = 10_000;
+/// From an owner's "not now" to sending the parts again, in milliseconds.
+pub const FORWARD_PAUSE_MS: u64 = 1_000;
+/// How long a pack with refused parts waits for its gateway to send it again, in milliseconds.
+pub const FORWARD_HELD_MS: u64 = 3_600_000;
+/// Gateways of which a child remembers the parts it took; the one it heard of longest ago is forgotten.
+pub const MARKS_PER_DEVICE_MAX: usize = 32;
 /// Longest name of a device or profile, in bytes (ThingsBoard's own bound).
 pub const NAME_BYTES_MAX: usize = 255;
 /// Children that one gateway may name.
@@ -377,6 +393,7 @@ impl Pools {
             term("mesh rings", shards.saturating_sub(1) * MESH_SLOTS * MESH_SLOT_BYTES),
             term("device states", self.state_bytes),
             term("batch", BATCH_BYTES_MAX * 2),
+            term("packs", FORWARDS_PER_SHARD_MAX * FORWARD_BYTES + FORWARD_BYTES_PER_SHARD_MAX),
             // Two memtables per column family can exist while one is flushed.
             term("write buffers", self.write_buffer_bytes * 2),
             term("block cache share", self.block_cache_bytes / shards.max(1)),
@@ -414,6 +431,8 @@ pub const LOGIN_RECORD_BYTES: usize = 32;
 const ADDRESS_BYTES: usize = 40;
 /// A key's name, shared by both directions of a dictionary, with its entries.
 const KEY_NAME_BYTES: usize = 128;
+/// What is remembered of a QoS 2 pack, its place in a map that doubles included.
+const FORWARD_BYTES: usize = 256;
 const EVENT_BYTES: usize = 128;
 const MESH_SLOT_BYTES: usize = 16;
 

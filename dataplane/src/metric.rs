@@ -53,6 +53,7 @@ counters! {
     KeepAliveExpired => "tidegate_keep_alive_expired_total", "connections closed after 1.5 keep-alive periods of silence";
     ProtocolErrors => "tidegate_protocol_errors_total", "connections closed for bytes that are not the protocol";
     MessagesReceived => "tidegate_messages_received_total", "messages of devices that reached evaluation";
+    PartsRepeated => "tidegate_pack_parts_repeated_total", "parts of gateways' QoS 2 packs that came again and were stored already";
     MessagesDiscarded => "tidegate_messages_discarded_total", "messages refused for their payload";
     TopicsUnknown => "tidegate_topics_unknown_total", "PUBLISHes to a topic that is not the device's";
     TimestampsRefused => "tidegate_timestamps_refused_total", "messages with a ts outside the accepted range";

@@ -14,6 +14,7 @@ mod channel;
 mod connection;
 mod delivering;
 mod fairness;
+mod forwarding;
 mod gateway;
 mod inquiring;
 mod ledger;
@@ -23,6 +24,8 @@ mod operating;
 mod residents;
 mod serve;
 mod slab;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod upkeep;
 mod watching;

@@ -13,7 +13,7 @@ use schemas::{
 };
 use uuid::Uuid;
 
-use super::{DeviceState, Writing};
+use super::{DeviceState, Writing, marks::Marks};
 use crate::{
     clock::Timestamp,
     limits,
@@ -41,6 +41,7 @@ pub struct Kept {
     calls: BTreeMap<Uuid, Call>,
     children: HashMap<String, DeviceId, RandomState>,
     will: Option<Will>,
+    pub(super) marks: Marks,
     last_packet_id: u16,
     /// Downlinks up to this number were sent on the present connection.
     sent: u64,
@@ -56,6 +57,7 @@ impl Kept {
             && self.calls.is_empty()
             && self.children.is_empty()
             && self.will.is_none()
+            && self.marks.is_empty()
     }
 
     /// About what it takes in memory.
@@ -63,7 +65,8 @@ impl Kept {
         let session = self.session.as_ref().map_or(0, |session| session.subscriptions.len() * 64 + session.client_id.len());
         let downlinks: usize = self.downlinks.values().map(|downlink| downlink.json.len() + 160).sum();
         let calls: usize = self.calls.values().map(|call| call.params.len() + call.additional_info.len() + 256).sum();
-        size_of::<Self>() + session + self.received.len() * 8 + downlinks + calls + self.children.len() * 96
+        let small = self.received.len() * 8 + self.children.len() * 96 + self.marks.bytes();
+        size_of::<Self>() + session + small + downlinks + calls
     }
 
     /// Takes in one row of the disk.
@@ -93,6 +96,9 @@ impl Kept {
                 self.children.insert(name.to_owned(), DeviceId(id(record)?));
             }
             part if part == Part::Will as u8 => self.will = Some(read(row_key, record)?),
+            part if part == Part::Mark as u8 => {
+                self.marks.take(DeviceId(id(what)?), record).ok_or_else(|| bad("expected numbers of 8 bytes"))?;
+            }
             _ => return Err(bad("an unknown part")),
         }
         Ok(())
@@ -116,7 +122,11 @@ impl DeviceState {
         self.kept.get_or_insert_default().take(row_key, record)
     }
 
-    fn kept_mut(&mut self) -> &mut Kept {
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_deref()
+    }
+
+    pub(super) fn kept_mut(&mut self) -> &mut Kept {
         self.kept.get_or_insert_default()
     }
 
@@ -145,6 +155,12 @@ impl DeviceState {
     #[must_use]
     pub fn received(&self) -> Vec<u16> {
         self.kept.as_ref().map(|kept| kept.received.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// Whether a QoS 2 message with this identifier was stored and not released.
+    #[must_use]
+    pub fn has_received(&self, packet_id: u16) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.received.contains(&packet_id))
     }
 
     /// A connection begins. Whether a session of this client is there to go on with; without one, or with `clean_start`,
@@ -206,10 +222,13 @@ impl DeviceState {
         self.put_kept(w, Part::Session, &[], &session);
     }
 
-    /// A QoS 2 message is in the batch; so is its identifier (DESIGN 13).
-    pub fn keep_received(&mut self, w: &mut Writing<'_>, packet_id: u16) {
+    /// A QoS 2 message is in the batch; so is its identifier (DESIGN 13). `pack`: the number of a gateway's pack, which a start
+    /// knows by it to be this session's still ([`super::forward::pending`]).
+    pub fn keep_received(&mut self, w: &mut Writing<'_>, packet_id: u16, pack: Option<u64>) {
         self.kept_mut().received.insert(packet_id);
-        w.batch.put(Family::State, &key::kept(self.entity, Part::Received, &packet_id.to_be_bytes()), &[]);
+        let number = pack.map(u64::to_be_bytes);
+        let record = number.as_ref().map_or(&[][..], |number| number);
+        w.batch.put(Family::State, &key::kept(self.entity, Part::Received, &packet_id.to_be_bytes()), record);
     }
 
     /// PUBREL: the identifier may be used again.

@@ -97,6 +97,12 @@ impl Applier {
             self.post(revoked).await;
         }
         self.post([ShardChange::Sweep]).await;
+        self.whole().await;
+    }
+
+    /// What all shards hold is whole: they may act on what it does not name.
+    pub(super) async fn whole(&mut self) {
+        self.post([ShardChange::Whole]).await;
     }
 
     /// The full state broke off: nothing is forgotten.

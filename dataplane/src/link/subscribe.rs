@@ -113,6 +113,7 @@ pub(super) async fn load_cache(link: &mut Link) {
     match loading.await {
         Ok(Ok((cache, position))) => {
             tracing::info!(entities, epoch = position.epoch, revision = position.revision, "configuration loaded from the cache");
+            link.applier.whole().await;
             link.cache = Some(cache);
             link.position = position;
             link.status.set_position(&link.position);

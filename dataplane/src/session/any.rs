@@ -197,6 +197,15 @@ impl AnySession {
         !matches!(self, Self::Mqtt(_))
     }
 
+    /// Whether it can refuse one message and go on; the others close.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        match self {
+            Self::Mqtt(mqtt) => mqtt.version() == Version::V5,
+            Self::Http(_) => true,
+        }
+    }
+
     /// What it speaks, for people.
     #[must_use]
     pub fn protocol(&self) -> &'static str {

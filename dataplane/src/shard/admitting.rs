@@ -177,14 +177,20 @@ impl Shard {
         let now = self.now;
         let device = wanted.identity.device;
         let pending = self.wills.remove(&device);
+        let unfinished = self.forwards.identifiers(device);
         let Some(state) = self.residents.get_mut(device.into(), now.instant) else { return (None, false) };
         let had = state.session(now.timestamp).is_some();
         let mut writing = writing(&mut self.ledger, now);
         let present = state.begin_session(&mut writing, &wanted.client_id, wanted.clean_start, wanted.expiry_s);
         // [MQTT-3.1.3-9]: a will that waits is not said when its session goes on; it is when the session ends.
         let overdue = if pending.is_some() { state.take_will(&mut writing) } else { None };
-        let kept = present.then(|| Kept { subscriptions: state.subscriptions(), received: state.received() });
+        // The identifier of a pack that is not finished is acknowledged when it is.
+        let received = || state.received().into_iter().filter(|id| !unfinished.contains(id)).collect();
+        let kept = present.then(|| Kept { subscriptions: state.subscriptions(), received: received() });
         state.keep_will(&mut writing, wanted.will.clone());
+        if !present {
+            self.forwards.give_up(device, writing.batch);
+        }
         if let Some(will) = overdue.filter(|_| !present) {
             self.say_will(device, &will);
         }

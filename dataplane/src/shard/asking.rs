@@ -287,7 +287,7 @@ fn casting(as_written: bool) -> Casting {
 }
 
 /// Posts from a lane, which may wait: the mailbox is drained every turn.
-fn post(mailbox: &super::event::Mailbox, mut event: Event) {
+pub(super) fn post(mailbox: &super::event::Mailbox, mut event: Event) {
     while let Err(back) = mailbox.post(event) {
         event = back;
         std::thread::yield_now();

@@ -10,13 +10,15 @@ use std::{
 };
 
 use crossbeam::queue::ArrayQueue;
+use schemas::generated::kept::Forward;
+use schemas::id::DeviceId;
 
 use crate::{
     limits,
     query::{Query, Target},
     registry::Told,
     snapshot::ShardChange,
-    store::Ticket,
+    store::{StoreError, Ticket},
 };
 
 /// Everything that may reach a shard from outside its sockets and its mesh.
@@ -29,6 +31,8 @@ pub enum Event {
     Release { ticket: Ticket, release: Box<dyn FnOnce() + Send> },
     /// A lane loaded what a parked device or query was waiting for; the shard knows which by `key`.
     Loaded(Box<crate::device::Loaded>),
+    /// A lane read a gateway's pack whose parts are to be sent.
+    Forward(Box<Unsent>),
     /// The control plane's answer to a question of this shard.
     Told { number: u64, told: Told },
     /// Stop accepting, tell MQTT 5 clients, commit, end.
@@ -42,10 +46,22 @@ impl fmt::Debug for Event {
             Self::Query { .. } => "Query",
             Self::Release { .. } => "Release",
             Self::Loaded(_) => "Loaded",
+            Self::Forward(_) => "Forward",
             Self::Told { .. } => "Told",
             Self::Drain => "Drain",
         })
     }
+}
+
+/// See [`Event::Forward`].
+#[derive(Debug)]
+pub struct Unsent {
+    pub gateway: DeviceId,
+    pub number: u64,
+    /// `None`: there is none yet.
+    pub pack: Result<Option<Forward>, StoreError>,
+    /// What was read is durable with this ticket.
+    pub ticket: Ticket,
 }
 
 /// Counts the shards that have not yet applied a set of changes; the last one to drop it calls back.

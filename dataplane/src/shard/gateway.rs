@@ -1,16 +1,17 @@
 //! Gateways: one connection that speaks for many devices. A message is a pack of parts, each an errand for the child's owner; its
 //! receipt settles when every part is durable (DESIGN 8.3, 10). Names that the gateway's state does not know are asked of the
-//! control plane, with the pack parked and the connection unread.
+//! control plane, with the pack parked and the connection unread. What becomes of a QoS 2 pack from there on is in `forwarding`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use schemas::generated::kept::{self, Forward, forward::Refused};
 use schemas::id::DeviceId;
 
 use super::connection::{Gateway, Pack, Parked};
 use super::inquiring::Asker;
 use super::ledger::OwnedDownlink;
-use super::letter::{Address, Answer, Deed, Errand};
+use super::letter::{Address, Answer, Deed, Errand, Of};
 use super::serve::Flow;
 use super::slab::Key;
 use super::turn::Shard;
@@ -39,10 +40,17 @@ impl Shard {
     pub(super) fn gateway(&mut self, key: Key, operation: GatewayOperation, payload: &[u8], promise: Option<Promise>) -> Flow {
         let receipt = promise.map(|promise| promise.receipt);
         let packet_id = promise.and_then(|promise| promise.exactly_once);
-        let Ok(parts) = cut(operation, payload) else { return self.settle_later(key, receipt, Outcome::PayloadInvalid) };
+        if let (Some(receipt), Some(packet_id)) = (receipt, packet_id)
+            && self.is_under_way(key, receipt, packet_id)
+        {
+            return Flow::More;
+        }
+        let Ok(parts) = cut(operation, payload) else {
+            return self.refuse_pack(key, (receipt, packet_id), Outcome::PayloadInvalid);
+        };
         let Some((device, gateway)) = self.gateway_of(key) else { return Flow::Stop };
         if gateway.packs.len() >= limits::PACKS_PER_GATEWAY_MAX {
-            return self.settle_later(key, receipt, Outcome::Unavailable);
+            return self.refuse_pack(key, (receipt, packet_id), Outcome::Unavailable);
         }
         // What its children cost is on their accounts.
         let cost = match operation {
@@ -50,7 +58,7 @@ impl Shard {
             _ => Cost::Message,
         };
         if let Err(refused) = self.spend_own(device, cost) {
-            return self.settle_later(key, receipt, refused);
+            return self.refuse_pack(key, (receipt, packet_id), refused);
         }
         let unknown = self.unknown(device, &parts, operation);
         if unknown.is_empty() {
@@ -73,7 +81,7 @@ impl Shard {
     }
 
     /// The gateway's device, and what its connection knows of its children.
-    fn gateway_of(&mut self, key: Key) -> Option<(DeviceId, &mut Gateway)> {
+    pub(super) fn gateway_of(&mut self, key: Key) -> Option<(DeviceId, &mut Gateway)> {
         let admitted = self.connections.get_mut(key)?.admitted()?;
         Some((admitted.identity.device, admitted.gateway.get_or_insert_default()))
     }
@@ -132,12 +140,17 @@ impl Shard {
         parts: Vec<Part>,
         refused: Option<Outcome>,
     ) {
+        if let (Some(receipt), Some(packet_id)) = (receipt, packet_id)
+            && is_stored(&parts)
+        {
+            return self.dispatch_once(key, (receipt, packet_id), parts, refused);
+        }
         let now = self.now.instant;
         let Some((device, gateway)) = self.gateway_of(key) else { return };
         gateway.last_pack = gateway.last_pack.checked_add(1).unwrap_or(1);
         let number = gateway.last_pack;
         gateway.packs.push(Pack { number, receipt, open: 1, outcome: Outcome::Stored, packet_id });
-        let from = Address { shard: self.index, connection: key, receipt, pack: number };
+        let from = Address { shard: self.index, connection: key, receipt, of: Of::Pack(number) };
         for Part { name, what, .. } in parts {
             let child = self.residents.get_mut(device.into(), now).and_then(|state| state.child(&name));
             let Some((_, gateway)) = self.gateway_of(key) else { return };
@@ -155,7 +168,7 @@ impl Shard {
                 (Some(child), What::Claim { secret_key, duration_ms }) => {
                     pack.open += 1;
                     if !self.inquire(Ask::Claim { device: child, secret_key, duration_ms }, Asker::Answer(from)) {
-                        self.part_answered(from, Outcome::Unavailable.into());
+                        self.part_answered(key, number, Outcome::Unavailable.into());
                     }
                 }
                 (None, What::Deed(Deed::Detach)) => {}
@@ -163,12 +176,43 @@ impl Shard {
             }
         }
         // The part that stood for the pack itself while it was sent.
-        self.part_answered(from, Outcome::Stored.into());
+        self.part_answered(key, number, Outcome::Stored.into());
+    }
+
+    /// The same for a QoS 2 pack that is stored: all of it goes to disk before any part leaves (DESIGN 8.3, 10).
+    fn dispatch_once(&mut self, key: Key, promise: (Receipt, u16), parts: Vec<Part>, refused: Option<Outcome>) {
+        let now = self.now.instant;
+        let Some((device, _)) = self.gateway_of(key) else { return };
+        let mut pack = Forward::default();
+        for Part { name, what, .. } in parts {
+            let (attributes, text) = match what {
+                What::Deed(Deed::Telemetry { payload }) => (false, payload.into_vec()),
+                What::Deed(Deed::Attributes { payload }) => (true, payload.into_vec()),
+                What::Deed(_) | What::Claim { .. } => continue,
+            };
+            pack.attributes = attributes;
+            let child = self.residents.get_mut(device.into(), now).and_then(|state| state.child(&name));
+            let Some(child) = child else {
+                pack.refused = match refused {
+                    Some(Outcome::QuotaExceeded) => Refused::Quota.into(),
+                    _ => Refused::Unavailable.into(),
+                };
+                continue;
+            };
+            let child = child.0.as_bytes();
+            // Of equal names all parts count, in their order; they are one errand, since they have one number.
+            match pack.parts.iter_mut().find(|part| part.device == child) {
+                Some(part) => part.texts.push(text),
+                None => {
+                    pack.parts.push(kept::forward::Part { device: child.to_vec(), child: name.to_string(), texts: vec![text] })
+                }
+            }
+        }
+        self.take_pack(key, promise, pack);
     }
 
     /// One part of a pack is durable, or refused. The first refusal is the pack's outcome; it does not undo the others.
-    pub(super) fn part_answered(&mut self, to: Address, answer: Answer) {
-        let key = to.connection;
+    pub(super) fn part_answered(&mut self, key: Key, number: u32, answer: Answer) {
         if let Some(downlink) = &answer.downlink {
             self.deliver_to(key, downlink, Sending::default());
         }
@@ -179,7 +223,7 @@ impl Shard {
             outcome = Outcome::Unavailable;
         }
         let Some((device, gateway)) = self.gateway_of(key) else { return };
-        let Some(place) = gateway.packs.iter().position(|pack| pack.number == to.pack) else { return };
+        let Some(place) = gateway.packs.iter().position(|pack| pack.number == number) else { return };
         let pack = &mut gateway.packs[place];
         pack.open = pack.open.saturating_sub(1);
         if pack.outcome == Outcome::Stored {
@@ -189,6 +233,8 @@ impl Shard {
             return;
         }
         let Pack { receipt, outcome, packet_id, .. } = gateway.packs.swap_remove(place);
+        // An answer may come after the turn's batch was written.
+        self.bell.ring();
         match (receipt, packet_id) {
             (Some(receipt), Some(packet_id)) if outcome == Outcome::Stored => {
                 let promise = Promise { receipt, exactly_once: Some(packet_id) };
@@ -201,7 +247,7 @@ impl Shard {
         }
     }
 
-    fn forget_child(&mut self, key: Key, gone: DeviceId) {
+    pub(super) fn forget_child(&mut self, key: Key, gone: DeviceId) {
         let now = self.now;
         let Some((device, gateway)) = self.gateway_of(key) else { return };
         let Some(name) = gateway.attached.remove(&gone) else { return };
@@ -213,7 +259,7 @@ impl Shard {
     /// A gateway's connection is over: it speaks for nobody any more.
     pub(super) fn detach_all(&mut self, key: Key, gateway: &Gateway) {
         for (child, name) in &gateway.attached {
-            let from = Address { shard: self.index, connection: key, receipt: None, pack: 0 };
+            let from = Address { shard: self.index, connection: key, receipt: None, of: Of::Nothing };
             let name = Some(Arc::clone(name));
             self.send_errand(Errand { from, device: *child, child: name, deed: Deed::Detach });
         }
@@ -223,6 +269,12 @@ impl Shard {
     pub(super) fn take_down(&mut self, key: Key, downlink: &OwnedDownlink) {
         self.deliver_to(key, downlink, Sending::default());
     }
+}
+
+/// Whether what a message says is stored: only then is it more than once a fault.
+fn is_stored(parts: &[Part]) -> bool {
+    let stored = |part: &Part| matches!(part.what, What::Deed(Deed::Telemetry { .. } | Deed::Attributes { .. }));
+    parts.first().is_some_and(stored)
 }
 
 /// Cuts a gateway's payload into its parts. Why it cannot be is nobody's business: the protocol has one word for it.

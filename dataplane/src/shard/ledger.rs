@@ -3,6 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use schemas::generated::kept::Forward;
 use schemas::id::{DeviceId, EntityId, Partition};
 
 use super::event::Doorbell;
@@ -27,6 +28,12 @@ pub(super) enum Owed {
         connection: Key,
         receipt: Receipt,
         outcome: Outcome,
+    },
+    /// The parts of a gateway's QoS 2 pack may be sent.
+    Forward {
+        gateway: DeviceId,
+        number: u64,
+        pack: Box<Forward>,
     },
     /// An answer to whoever asked something of a device.
     Answer {

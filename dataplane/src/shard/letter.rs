@@ -8,7 +8,7 @@ use schemas::id::DeviceId;
 use super::channel::MovedChannel;
 use super::ledger::OwnedDownlink;
 use super::slab::Key;
-use crate::clock::Instant;
+use crate::clock::{Instant, Timestamp};
 use crate::session::{Outcome, Package, Receipt};
 
 /// A connection on its way to the shard that owns its device. Everything read so far moves along: nothing past CONNECT
@@ -27,8 +27,17 @@ pub(super) struct Address {
     pub connection: Key,
     /// `None`: a QoS 0 message; nobody is told, except of what the payload gets wrong.
     pub receipt: Option<Receipt>,
-    /// The pack of a gateway that this is a part of; 0: none.
-    pub pack: u32,
+    pub of: Of,
+}
+
+/// What of a gateway something is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    Nothing,
+    /// A pack of its connection, by number.
+    Pack(u32),
+    /// A QoS 2 pack, by the number under which its parts were sent.
+    Forward(u32),
 }
 
 /// What a device's owner is asked to do.
@@ -50,6 +59,8 @@ pub(super) enum Deed {
     Attributes {
         payload: Box<[u8]>,
     },
+    /// What a QoS 2 pack of a gateway says of the device.
+    Forwarded(Box<Forwarded>),
     /// `None`: nothing of that side, unless both are: then everything.
     AttributesOf {
         id: u32,
@@ -86,6 +97,20 @@ impl Deed {
     pub(super) fn is_question(&self) -> bool {
         matches!(self, Self::AttributesOf { .. } | Self::ChildAttributes { .. } | Self::RpcResponse { .. } | Self::Await { .. })
     }
+}
+
+/// See [`Deed::Forwarded`].
+#[derive(Debug)]
+pub(super) struct Forwarded {
+    pub gateway: DeviceId,
+    pub number: u64,
+    /// Every pack of the gateway below this number is finished.
+    pub floor: u64,
+    /// When the pack was taken.
+    pub taken: Timestamp,
+    /// Client attributes, else telemetry.
+    pub attributes: bool,
+    pub texts: Vec<Vec<u8>>,
 }
 
 /// What a long poll waits for.

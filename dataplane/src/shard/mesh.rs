@@ -111,16 +111,22 @@ mod tests {
 
     use super::*;
     use crate::session::Outcome;
-    use crate::shard::letter::{Address, Answer};
+    use crate::shard::letter::{Address, Answer, Of};
     use crate::shard::slab::Key;
 
     fn letter(number: u32) -> Letter {
-        let address = Address { shard: 0, connection: Key::of_token(0).0, receipt: None, pack: number };
+        let address = Address { shard: 0, connection: Key::of_token(0).0, receipt: None, of: Of::Pack(number) };
         Letter::Answer(Box::new((address, Answer::from(Outcome::Stored))))
     }
 
     fn number(letter: &Letter) -> Option<u32> {
-        if let Letter::Answer(answer) = letter { Some(answer.0.pack) } else { None }
+        if let Letter::Answer(answer) = letter
+            && let Of::Pack(number) = answer.0.of
+        {
+            Some(number)
+        } else {
+            None
+        }
     }
 
     #[test]

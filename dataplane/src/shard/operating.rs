@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::delivering::Through;
 use super::inquiring::Asker;
 use super::ledger::{Owed, OwnedDownlink};
-use super::letter::{Address, Answer, Awaited, Deed, Errand, Letter};
+use super::letter::{Address, Answer, Awaited, Deed, Errand, Letter, Of};
 use super::limiting::cost;
 use super::residents::{Parked, Parking};
 use super::serve::Flow;
@@ -50,7 +50,7 @@ impl Shard {
                 let Some(connection) = self.connections.get(key) else { return Flow::Stop };
                 let device = connection.identity().map_or(DeviceId(Uuid::nil()), |identity| identity.device);
                 let receipt = promise.map(|promise| promise.receipt);
-                let to = Address { shard: self.index, connection: key, receipt, pack: 0 };
+                let to = Address { shard: self.index, connection: key, receipt, of: Of::Nothing };
                 self.keep_identifier(device, promise);
                 match task(device, operation) {
                     Ok(task) => self.start(to, device, task),
@@ -63,7 +63,7 @@ impl Shard {
 
     /// An operation of whoever shows `token`: a transport without sessions.
     pub(super) fn request(&mut self, key: Key, token: &str, operation: Operation<'_>, receipt: Receipt) -> Flow {
-        let to = Address { shard: self.index, connection: key, receipt: Some(receipt), pack: 0 };
+        let to = Address { shard: self.index, connection: key, receipt: Some(receipt), of: Of::Nothing };
         let whose = if matches!(operation, Operation::Provision { .. }) {
             DeviceId(Uuid::nil())
         } else {
@@ -144,7 +144,10 @@ impl Shard {
         if matches!(deed, Deed::Detach) {
             return self.detach(device, from);
         }
-        if let Some(name) = &child {
+        // A pack may go on without its gateway's connection.
+        if let Some(name) = &child
+            && from.connection != Key::NONE
+        {
             self.attach(device, from, name);
         }
         if deed.is_question()
@@ -154,23 +157,15 @@ impl Shard {
         }
         match deed {
             Deed::Telemetry { payload } => {
-                let mut readings = std::mem::take(&mut self.readings);
-                let parsed = payload::telemetry(&payload, Casting::Enabled, &mut readings);
-                let outcome = match parsed {
-                    Ok(()) => self.say_for(device, MessageType::PostTelemetryRequest, Body::Telemetry(readings)),
-                    Err(_) => self.discard(Outcome::PayloadInvalid),
-                };
+                let outcome = self.say_telemetry(device, &payload);
                 self.answer_later(from, outcome.into());
             }
             Deed::Attributes { payload } => {
-                let mut readings = Readings::default();
-                let outcome = match payload::attributes(&payload, Casting::Enabled, &mut readings) {
-                    Ok(()) => {
-                        let body = Body::Attributes { scope: Scope::Client, readings };
-                        self.say_for(device, MessageType::PostAttributesRequest, body)
-                    }
-                    Err(_) => self.discard(Outcome::PayloadInvalid),
-                };
+                let outcome = self.say_attributes(device, &payload);
+                self.answer_later(from, outcome.into());
+            }
+            Deed::Forwarded(forwarded) => {
+                let outcome = self.say_forwarded(device, &forwarded);
                 self.answer_later(from, outcome.into());
             }
             Deed::AttributesOf { id, client, shared } => self.attributes_of(from, device, id, client, shared),
@@ -186,6 +181,25 @@ impl Shard {
             Deed::Await { what, timeout_ms } => self.await_next(device, what, from, timeout_ms),
             Deed::Attach => self.answer_later(from, Outcome::Stored.into()),
             Deed::Detach => {}
+        }
+    }
+
+    pub(super) fn say_telemetry(&mut self, device: DeviceId, bytes: &[u8]) -> Outcome {
+        let mut readings = std::mem::take(&mut self.readings);
+        match payload::telemetry(bytes, Casting::Enabled, &mut readings) {
+            Ok(()) => self.say_for(device, MessageType::PostTelemetryRequest, Body::Telemetry(readings)),
+            Err(_) => self.discard(Outcome::PayloadInvalid),
+        }
+    }
+
+    pub(super) fn say_attributes(&mut self, device: DeviceId, bytes: &[u8]) -> Outcome {
+        let mut readings = Readings::default();
+        match payload::attributes(bytes, Casting::Enabled, &mut readings) {
+            Ok(()) => {
+                let body = Body::Attributes { scope: Scope::Client, readings };
+                self.say_for(device, MessageType::PostAttributesRequest, body)
+            }
+            Err(_) => self.discard(Outcome::PayloadInvalid),
         }
     }
 
@@ -207,7 +221,7 @@ impl Shard {
 
     /// What a device said without a connection to answer: its will.
     pub(super) fn say(&mut self, device: DeviceId, operation: Operation<'_>) {
-        let nobody = Address { shard: self.index, connection: Key::NONE, receipt: None, pack: 0 };
+        let nobody = Address { shard: self.index, connection: Key::NONE, receipt: None, of: Of::Nothing };
         if let Ok(Task::Deed(deed)) = task(device, operation) {
             self.perform(Errand { from: nobody, device, child: None, deed });
         }
@@ -358,8 +372,10 @@ impl Shard {
 
     /// The answer for a connection of this shard.
     pub(super) fn take_answer(&mut self, to: Address, answer: Answer) {
-        if to.pack != 0 {
-            return self.part_answered(to, answer);
+        match to.of {
+            Of::Nothing => {}
+            Of::Pack(number) => return self.part_answered(to.connection, number, answer),
+            Of::Forward(sending) => return self.forward_answered(sending, &answer),
         }
         let key = to.connection;
         let now = self.now.instant;
@@ -383,7 +399,7 @@ impl Shard {
         if let Some(packet_id) = promise.and_then(|promise| promise.exactly_once)
             && let Some(state) = self.residents.get_mut(device.into(), now.instant)
         {
-            state.keep_received(&mut writing(&mut self.ledger, now), packet_id);
+            state.keep_received(&mut writing(&mut self.ledger, now), packet_id, None);
         }
     }
 }

@@ -188,7 +188,7 @@ fn pin(index: u16, shards: u16) {
 }
 
 /// Puts the shard together on its own thread, where it stays.
-fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
+pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
     let (report, placement) = (parts.report, parts.placement);
     let mut ledger = Ledger::new(parts.reopen, parts.doorbell, parts.durability, parts.epoch, Arc::clone(&report.counters));
     ledger.begin(Arc::clone(&parts.engine))?;
@@ -220,6 +220,7 @@ fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
         client_calls: Default::default(),
         wills: Default::default(),
         questions: Questions::new(parts.questions),
+        forwards: Default::default(),
         rates: Default::default(),
         throttle: Default::default(),
         admission: Admission::new(policy(&parts.pools, parts.connections_per_address)),

@@ -18,6 +18,7 @@ use super::connection::Connection;
 use super::delivering::{Polls, Through};
 use super::event::Mailbox;
 use super::fairness::Fairness;
+use super::forwarding::Forwards;
 use super::inquiring::Questions;
 use super::ledger::{Ledger, Owed, Persisted, Standstill};
 use super::letter::{Address, Letter, Moved};
@@ -73,6 +74,7 @@ pub(super) struct Shard {
     /// Wills that wait for their device's return, until then.
     pub wills: HashMap<DeviceId, Instant, RandomState>,
     pub questions: Questions,
+    pub forwards: Forwards,
     /// Buckets of devices that have limits and are not full.
     pub rates: HashMap<DeviceId, quota::Device, RandomState>,
     pub throttle: Throttle,
@@ -379,6 +381,7 @@ impl Shard {
         while let Some(owed) = self.ledger.settled() {
             match owed {
                 Owed::Receipt { connection, receipt, outcome } => self.settle_receipt(connection, receipt, outcome),
+                Owed::Forward { gateway, number, pack } => self.send_forward(gateway, number, *pack),
                 Owed::Answer { to, answer } => self.send_answer(to, answer),
                 Owed::AttributesChanged { device, json } => self.attributes_changed(device, &json),
                 Owed::Kept(device) => self.send_kept(device),

@@ -7,6 +7,7 @@ use super::asking;
 use super::connection::Standing;
 use super::event::Event;
 use super::ledger::{Owed, Standstill};
+use super::letter::Deed;
 use super::residents::{Parked, Parking};
 use super::slab::Key;
 use super::turn::Shard;
@@ -32,6 +33,7 @@ impl Shard {
             Event::Query { target, query } => self.ask(target, query),
             Event::Release { ticket, release } => self.ledger.owe_at(ticket, Owed::Release(release)),
             Event::Loaded(loaded) => self.state_loaded(*loaded),
+            Event::Forward(unsent) => self.forward_read(*unsent),
             Event::Told { number, told } => self.told(number, told),
             Event::Drain => self.drain(),
         }
@@ -43,8 +45,13 @@ impl Shard {
         if let ShardChange::CredentialRevoked { device, credential } = change {
             return self.revoke(*device, Some(*credential));
         }
+        if matches!(change, ShardChange::Whole) {
+            self.forwards.begin(self.now.instant);
+            self.tend_forwards();
+        }
         for device in self.table.apply(change) {
             self.revoke(device, None);
+            self.forwards.forget(device);
             self.residents.forget(device.into());
             device::delete_entity(device.into(), &mut self.ledger.batch);
         }
@@ -89,7 +96,7 @@ impl Shard {
         for parked in waiting {
             match (parked, &error) {
                 (Parked::Errand(errand), None) => self.run_errand(*errand),
-                (Parked::Errand(errand), Some(_)) => self.answer_later(errand.from, Outcome::Unavailable.into()),
+                (Parked::Errand(errand), Some(_)) => self.answer_later(errand.from, unreadable(&errand.deed).into()),
                 (Parked::Will, None) => self.say_kept_will(DeviceId(entity.0)),
                 (Parked::Calls, _) | (Parked::Will, Some(_)) => {}
                 (Parked::Connection(key), None) => self.unpark(key),
@@ -137,6 +144,7 @@ impl Shard {
         if self.ledger.is_open() {
             self.expire_calls();
             self.expire_wills();
+            self.tend_forwards();
             for entity in self.residents.overdue(now.timestamp) {
                 self.with_state(entity, Parked::Overdue);
             }
@@ -285,6 +293,7 @@ impl Shard {
             }
             (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "connectivity could not be recovered"),
         }
+        self.recover_forwards(engine);
     }
 
     /// The store accepts again: whoever was held back goes on.
@@ -325,6 +334,7 @@ impl Shard {
         self.through.clear();
         self.wills.clear();
         self.calls.clear();
+        self.forwards.clear();
         self.watches.clear();
         for parked in self.residents.clear() {
             match parked {
@@ -354,6 +364,11 @@ impl Shard {
             }
         }
     }
+}
+
+/// What an errand for a device whose state cannot be read ends with. "Not now" would have a pack of a gateway sent again for ever.
+fn unreadable(deed: &Deed) -> Outcome {
+    if matches!(deed, Deed::Forwarded(_)) { Outcome::Unspecified } else { Outcome::Unavailable }
 }
 
 fn drop_flow(_: super::serve::Flow) {}

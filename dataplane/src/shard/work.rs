@@ -11,7 +11,7 @@ use super::admitting::topics;
 use super::connection::Standing;
 use super::delivering::keep;
 use super::ledger::{Ledger, Owed};
-use super::letter::Address;
+use super::letter::{Address, Of};
 use super::limiting::cost;
 use super::serve::Flow;
 use super::slab::Key;
@@ -53,7 +53,7 @@ impl Shard {
         }
         let Some(device) = self.device_of(key) else { return Flow::Stop };
         self.keep_identifier(device, promise);
-        let from = Address { shard: self.index, connection: key, receipt: None, pack: 0 };
+        let from = Address { shard: self.index, connection: key, receipt: None, of: Of::Nothing };
         self.call_from_device(from, device, id, bytes);
         self.settle_later(key, promise.map(|promise| promise.receipt), Outcome::Stored)
     }

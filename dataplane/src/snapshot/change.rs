@@ -36,6 +36,8 @@ pub enum ShardChange {
     /// The begin of a full state: whatever is not repeated before [`ShardChange::Sweep`] is forgotten then.
     Mark,
     Sweep,
+    /// Everything of a whole configuration has been applied, by all shards.
+    Whole,
 }
 
 impl ShardChange {

@@ -118,7 +118,7 @@ impl Table {
                 self.find_roots();
             }
             // Sessions know their credential; the table does not.
-            ShardChange::CredentialRevoked { .. } => {}
+            ShardChange::CredentialRevoked { .. } | ShardChange::Whole => {}
             ShardChange::Mark => self.mark = self.mark.wrapping_add(1),
             ShardChange::Sweep => return self.sweep(),
         }

@@ -33,6 +33,8 @@ pub enum Kind {
     Kept = 7,
     /// entity 16 | call id 16: persistent calls that are over
     Call = 8,
+    /// gateway 16 | number 8: packs whose parts are not all answered
+    Forward = 9,
 }
 
 /// Parts of [`Kind::Kept`]. The numbers are on disk.
@@ -49,6 +51,8 @@ pub enum Part {
     /// name
     Child = 5,
     Will = 6,
+    /// gateway id 16: which of its packs' parts were taken
+    Mark = 7,
 }
 
 impl Kind {
@@ -57,9 +61,14 @@ impl Kind {
     pub fn family(self) -> Family {
         match self {
             Self::Row => Family::Rows,
-            Self::State | Self::Attribute | Self::KeyName | Self::Deadline | Self::Connected | Self::Kept | Self::Call => {
-                Family::State
-            }
+            Self::State
+            | Self::Attribute
+            | Self::KeyName
+            | Self::Deadline
+            | Self::Connected
+            | Self::Kept
+            | Self::Call
+            | Self::Forward => Family::State,
         }
     }
 }
@@ -173,6 +182,22 @@ pub fn call(id: EntityId, call: Uuid) -> [u8; ENTITY_PREFIX_BYTES + 16] {
     key
 }
 
+/// The key of a gateway's pack under way.
+#[must_use]
+pub fn forward(gateway: EntityId, number: u64) -> [u8; ENTITY_PREFIX_BYTES + 8] {
+    let mut key = [0; ENTITY_PREFIX_BYTES + 8];
+    key[..ENTITY_PREFIX_BYTES].copy_from_slice(&entity(Kind::Forward, gateway));
+    key[ENTITY_PREFIX_BYTES..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The gateway and number of a pack's key.
+#[must_use]
+pub fn parse_forward(key: &[u8]) -> Option<(EntityId, u64)> {
+    let (gateway, number) = key.split_at_checked(ENTITY_PREFIX_BYTES)?;
+    Some((parse_entity(gateway)?, u64::from_be_bytes(number.try_into().ok()?)))
+}
+
 /// The key under which a key's name lies in its partition's dictionary (DESIGN 17).
 #[must_use]
 pub fn key_name(partition: Partition, id: u32) -> [u8; KEY_NAME_BYTES] {
@@ -266,7 +291,9 @@ mod tests {
         check(&kept(ID, Part::OpenCall, ID.0.as_bytes()), &format!("{PARTITION}07{id}04{id}"));
         check(&kept(ID, Part::Child, b"A"), &format!("{PARTITION}07{id}0541"));
         check(&kept(ID, Part::Will, &[]), &format!("{PARTITION}07{id}06"));
+        check(&kept(ID, Part::Mark, ID.0.as_bytes()), &format!("{PARTITION}07{id}07{id}"));
         check(&call(ID, ID.0), &format!("{PARTITION}08{id}{id}"));
+        check(&forward(ID, 3), &format!("{PARTITION}09{id}0000000000000003"));
     }
 
     const PARTITION: &str = "0396";
@@ -282,6 +309,8 @@ mod tests {
         assert_eq!(parse_key_name(&key_name(Partition::of(ID), 65_536)), Some(65_536));
         assert_eq!(parse_entity(&entity(Kind::Connected, ID)), Some(ID));
         assert_eq!(parse_row(&entity(Kind::Row, ID)), None);
+        assert_eq!(parse_forward(&forward(ID, u64::MAX)), Some((ID, u64::MAX)));
+        assert_eq!(parse_forward(&entity(Kind::Forward, ID)), None);
     }
 
     #[test]

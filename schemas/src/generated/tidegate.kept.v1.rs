@@ -92,6 +92,77 @@ pub struct Will {
     #[prost(uint32, tag = "3")]
     pub delay_s: u32,
 }
+/// A gateway's QoS 2 pack between its arrival and the last answer to its parts (DESIGN 8.3, 10).
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Forward {
+    /// 0 = the client has given it up.
+    #[prost(uint32, tag = "1")]
+    pub packet_id: u32,
+    /// When it was taken: what a row gets that brings no ts of its own.
+    #[prost(int64, tag = "2")]
+    pub taken_ts: i64,
+    /// Client attributes, else telemetry.
+    #[prost(bool, tag = "3")]
+    pub attributes: bool,
+    /// Why parts are missing whose child has no device.
+    #[prost(enumeration = "forward::Refused", tag = "4")]
+    pub refused: i32,
+    #[prost(message, repeated, tag = "5")]
+    pub parts: ::prost::alloc::vec::Vec<forward::Part>,
+}
+/// Nested message and enum types in `Forward`.
+pub mod forward {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Part {
+        /// The child's id and the name it had.
+        #[prost(bytes = "vec", tag = "1")]
+        pub device: ::prost::alloc::vec::Vec<u8>,
+        #[prost(string, tag = "2")]
+        pub child: ::prost::alloc::string::String,
+        /// JSON, as the pack had it; more than one if the pack named the child more than once.
+        #[prost(bytes = "vec", repeated, tag = "3")]
+        pub texts: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    }
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Refused {
+        Nothing = 0,
+        Quota = 1,
+        Unavailable = 2,
+    }
+    impl Refused {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Nothing => "NOTHING",
+                Self::Quota => "QUOTA",
+                Self::Unavailable => "UNAVAILABLE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "NOTHING" => Some(Self::Nothing),
+                "QUOTA" => Some(Self::Quota),
+                "UNAVAILABLE" => Some(Self::Unavailable),
+                _ => None,
+            }
+        }
+    }
+}
 /// A persistent call of the server to the device (ThingsBoard's RPC).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Call {

@@ -161,9 +161,7 @@ impl Exact {
         }
         let wrong = (0..self.sent).filter_map(|number| {
             let count = counts.get(&number.to_string()).copied().unwrap_or(0);
-            // A pack's identifier is not kept with its parts yet, so a part may be there twice.
-            let right = if self.children.is_empty() { count == 1 } else { count > 0 };
-            (!right).then(|| format!("{device}: message {number} is there {count} times"))
+            (count != 1).then(|| format!("{device}: message {number} is there {count} times"))
         });
         wrong.collect()
     }
