@@ -27,7 +27,7 @@ use crate::shard::listening::{Listening, Protocol};
 use crate::shard::mesh::full_mesh;
 use crate::shard::run::{Driver, Parts, furnish};
 use crate::shard::turn::Shard;
-use crate::shard::{Applied, Event, Mailbox, Placement};
+use crate::shard::{Applied, Event, Mailbox, Placement, Submit};
 use crate::snapshot::directory::DirectoryWriter;
 use crate::snapshot::{Directory, ShardChange};
 use crate::store::memory::MemoryEngine;
@@ -119,6 +119,8 @@ impl Fleet {
                 reopen: Box::new(move || Ok(Arc::<MemoryEngine>::clone(&again))),
                 epoch,
                 pools: Pools::FULL,
+                connections_per_address: None,
+                rpc_submit: Submit::Burst,
                 questions: questions.clone(),
             };
             furnish(parts, Rc::new(Bell::default())).unwrap()
