@@ -8,9 +8,6 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Nothing is ever there.
-    pub(super) const NONE: Self = Self { index: u32::MAX, generation: u32::MAX };
-
     /// As the number of a descriptor in the ready set, with a bit of the caller's.
     pub(super) fn token(self, flag: bool) -> u64 {
         u64::from(self.generation) << 32 | u64::from(flag) << 31 | u64::from(self.index)
