@@ -62,7 +62,8 @@ install_clients() {
     # tb-mqtt-client brings its own fork of paho under the same import name, and the gateway pins its own version of both, hence
     # three environments.
     python_environment venv-paho 'paho-mqtt>=2,<3' websocket-client && python_environment venv-tb 'tb-mqtt-client==1.13.14' &&
-        python_environment venv-gateway 'thingsboard-gateway==3.8.5'
+        python_environment venv-gateway 'thingsboard-gateway==3.8.5' &&
+        python_environment venv-encoders 'protobuf>=5,<8' 'flatbuffers>=25,<26'
 }
 
 install_deny() {

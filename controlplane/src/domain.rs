@@ -47,7 +47,7 @@ pub use query::{
 };
 pub use tenant::{Contact, Tenant, TenantDraft};
 pub use tenant_profile::{DEFAULT_TENANT_PROFILE, TenantProfile, TenantProfileDraft, TransportLimits};
-pub use transport::{DEFAULT_TRANSPORT, MqttTransport};
+pub use transport::{DEFAULT_TRANSPORT, MqttTransport, PayloadType};
 pub use user::{Authority, User, UserDraft};
 
 use uuid::Uuid;

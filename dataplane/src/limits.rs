@@ -68,6 +68,8 @@ pub const ENTRIES_PER_MESSAGE_MAX: usize = 1_024;
 pub const JSON_DEPTH_MAX: u32 = 64;
 /// Steps of a plan executed for one message; the check of a chain promises fewer.
 pub const STEPS_PER_MESSAGE_MAX: u32 = 1_000;
+/// What a protobuf payload may become as JSON, in bytes: defaults are written out, and one message may have thousands of others in it.
+pub const DECODED_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
 /// Longest key of a reading or attribute, in bytes.
 pub const KEY_BYTES_MAX: usize = 255;
 /// Keys of one device (DESIGN 8.5, 17).

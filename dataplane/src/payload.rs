@@ -1,14 +1,17 @@
-//! Device payloads: JSON bytes to typed readings, parsed once and borrowed from the input, and JSON for devices.
+//! Device payloads: JSON bytes to typed readings, parsed once and borrowed from the input, and JSON for devices. Protobuf by a
+//! profile's schema and FlatBuffers become the same readings.
 //!
 //! The forms and casts are ThingsBoard's. Never judges timestamps against the clock (device state does), never builds a
 //! tree, and is total on any bytes.
 
 mod encode;
+pub mod flat;
 mod gateway;
 pub mod harness;
 mod json;
 mod last_wins;
 mod number;
+pub mod protobuf;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +23,9 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
-use crate::limits::{ENTRIES_PER_MESSAGE_MAX, KEY_BYTES_MAX, KEYS_PER_DEVICE_MAX, NAME_BYTES_MAX, READINGS_PER_MESSAGE_MAX};
+use crate::limits::{
+    DECODED_BYTES_MAX, ENTRIES_PER_MESSAGE_MAX, KEY_BYTES_MAX, KEYS_PER_DEVICE_MAX, NAME_BYTES_MAX, READINGS_PER_MESSAGE_MAX,
+};
 use crate::message::{Entry, Reading, Readings, Value};
 use crate::payload::json::Scanner;
 use crate::payload::last_wins::{Null, keep_last};
@@ -89,6 +94,16 @@ pub enum Flaw {
     RequestId,
     #[error("secretKey: expected a string; durationMs: a number of milliseconds")]
     Claim,
+    #[error("the protobuf message ends too early")]
+    WireTruncated,
+    #[error("not protobuf: no such field number or wire type")]
+    WireTag,
+    #[error("not protobuf: a number of more than 10 bytes")]
+    WireNumber,
+    #[error("more than {DECODED_BYTES_MAX} bytes when it is written out")]
+    DecodedTooLarge,
+    #[error("not FlatBuffers of schemas/fbs/payload.fbs: an offset leads nowhere, or a required field is missing")]
+    Flat,
 }
 
 /// Reads telemetry: `{"k":v}`, `{"ts":t,"values":{"k":v}}`, or an array of either. `into` is emptied first, and on error.
@@ -235,9 +250,11 @@ pub fn claim(bytes: &[u8]) -> Result<Claim<'_>, PayloadError> {
     scanner.object(|scanner, key| {
         match (&*key, scanner.token()?) {
             ("secretKey", b'"') => claim.secret_key = scanner.string()?,
-            ("durationMs", _) => {
+            // Protobuf's 64-bit numbers are strings in JSON.
+            ("durationMs", first) => {
                 let refused = scanner.error(Flaw::Claim);
-                claim.duration_ms = scanner.number().map_err(|_| refused)?.parse().map_err(|_| refused)?;
+                let digits = if first == b'"' { scanner.string() } else { scanner.number().map(Cow::Borrowed) };
+                claim.duration_ms = digits.map_err(|_| refused)?.parse().map_err(|_| refused)?;
             }
             ("secretKey", _) => return Err(scanner.error(Flaw::Claim)),
             _ => scanner.skip()?,

@@ -12,6 +12,7 @@ mod asking;
 mod calling;
 mod channel;
 mod connection;
+mod decoding;
 mod delivering;
 mod fairness;
 mod forwarding;

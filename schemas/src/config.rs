@@ -3,10 +3,13 @@
 //! A [`Change`] that came off the wire or out of the cache is converted here once; inside, invalid values cannot exist.
 //! Never knows how it is stored or applied.
 
+use std::sync::Arc;
+
 use crate::{
     chain::{Chain, InvalidChain},
     generated::config as wire,
     id::{ChainId, CredentialId, DeviceId, InvalidId, ProfileId, Revision, TenantId, uuid},
+    protobuf::{InvalidPayloads, Payloads, Texts},
     rate::{InvalidRateLimit, RateLimit},
 };
 
@@ -97,20 +100,18 @@ pub struct MqttTransport {
     pub telemetry_topic: String,
     pub attributes_topic: String,
     pub attributes_subscribe_topic: String,
-    pub protobuf: Option<ProtobufSchemas>,
+    pub payload: Payload,
 }
 
-/// proto3 texts; empty: ThingsBoard's default for the two of RPC.
+/// How payloads are written on topics that do not say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProtobufSchemas {
-    pub telemetry: String,
-    pub attributes: String,
-    pub rpc_request: String,
-    pub rpc_response: String,
-    /// What is no protobuf may be JSON.
-    pub json_compatible: bool,
-    /// Downlinks on ThingsBoard's own topics stay JSON.
-    pub json_downlinks: bool,
+pub enum Payload {
+    #[default]
+    Json,
+    /// By the profile's own schemas. Shared: every shard has the profile.
+    Protobuf(Arc<Payloads>),
+    /// schemas/fbs/payload.fbs
+    FlatBuffers,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,6 +165,10 @@ pub enum InvalidChange {
     Rate(#[from] InvalidRateLimit),
     #[error("{field}: {length} bytes, at most {most}")]
     Text { field: &'static str, length: usize, most: usize },
+    #[error("profile.mqtt: {0}")]
+    Schema(#[from] InvalidPayloads),
+    #[error("profile.mqtt: payloads are protobuf or FlatBuffers, not both")]
+    Payload,
 }
 
 impl TryFrom<wire::Change> for Change {
@@ -247,25 +252,33 @@ fn limits(limits: wire::Limits) -> Result<Limits, InvalidRateLimit> {
 }
 
 fn mqtt(mqtt: wire::MqttTransport) -> Result<MqttTransport, InvalidChange> {
-    let schema = |field, value| text(field, value, SCHEMA_BYTES_MAX);
-    let protobuf = ProtobufSchemas {
-        telemetry: schema("profile.mqtt.telemetry_schema", mqtt.telemetry_schema)?,
-        attributes: schema("profile.mqtt.attributes_schema", mqtt.attributes_schema)?,
-        rpc_request: schema("profile.mqtt.rpc_request_schema", mqtt.rpc_request_schema)?,
-        rpc_response: schema("profile.mqtt.rpc_response_schema", mqtt.rpc_response_schema)?,
-        json_compatible: mqtt.json_compatible,
-        json_downlinks: mqtt.json_downlinks,
+    let texts = Texts {
+        telemetry: schema("profile.mqtt.telemetry_schema", &mqtt.telemetry_schema)?,
+        attributes: schema("profile.mqtt.attributes_schema", &mqtt.attributes_schema)?,
+        rpc_request: schema("profile.mqtt.rpc_request_schema", &mqtt.rpc_request_schema)?,
+        rpc_response: schema("profile.mqtt.rpc_response_schema", &mqtt.rpc_response_schema)?,
+    };
+    let payload = match (mqtt.protobuf, mqtt.flatbuffers) {
+        (false, false) => Payload::Json,
+        (true, false) => {
+            let payloads = Payloads::compile(&texts)?;
+            let (json_compatible, json_downlinks) = (mqtt.json_compatible, mqtt.json_downlinks);
+            Payload::Protobuf(Arc::new(Payloads { json_compatible, json_downlinks, ..payloads }))
+        }
+        (false, true) => Payload::FlatBuffers,
+        (true, true) => return Err(InvalidChange::Payload),
     };
     Ok(MqttTransport {
         telemetry_topic: name("profile.mqtt.telemetry_topic", mqtt.telemetry_topic)?,
         attributes_topic: name("profile.mqtt.attributes_topic", mqtt.attributes_topic)?,
         attributes_subscribe_topic: name("profile.mqtt.attributes_subscribe_topic", mqtt.attributes_subscribe_topic)?,
-        protobuf: mqtt.protobuf.then_some(protobuf),
+        payload,
     })
 }
 
-fn text(field: &'static str, value: String, most: usize) -> Result<String, InvalidChange> {
-    if value.len() > most { Err(InvalidChange::Text { field, length: value.len(), most }) } else { Ok(value) }
+fn schema<'t>(field: &'static str, text: &'t str) -> Result<&'t str, InvalidChange> {
+    let (length, most) = (text.len(), SCHEMA_BYTES_MAX);
+    if length > most { Err(InvalidChange::Text { field, length, most }) } else { Ok(text) }
 }
 
 fn name(field: &'static str, value: String) -> Result<String, InvalidChange> {

@@ -8,6 +8,7 @@ pub mod config;
 pub mod credential;
 pub mod generated;
 pub mod id;
+pub mod protobuf;
 pub mod rate;
 pub mod settings;
 pub mod telemetry;

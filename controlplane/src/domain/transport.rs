@@ -1,7 +1,11 @@
 //! What a device profile says of MQTT: topics and payloads of its devices. Of other transports nothing is known here; what is
-//! said of them is kept. Never opens a schema: that is the data plane's.
+//! said of them is kept. Schemas are compiled only to check them: what is pushed is their text, and the data plane compiles it by
+//! the same code.
 
-use schemas::config::{NAME_BYTES_MAX, SCHEMA_BYTES_MAX};
+use schemas::{
+    config::{NAME_BYTES_MAX, SCHEMA_BYTES_MAX},
+    protobuf::{Payloads, Texts},
+};
 use serde_json::Value;
 
 use crate::domain::Invalid;
@@ -17,12 +21,22 @@ pub struct MqttTransport {
     pub telemetry_topic: String,
     pub attributes_topic: String,
     pub attributes_subscribe_topic: String,
+    pub payload: PayloadType,
     pub telemetry_schema: String,
     pub attributes_schema: String,
     pub rpc_request_schema: String,
     pub rpc_response_schema: String,
     pub json_compatible: bool,
     pub json_downlinks: bool,
+}
+
+/// ThingsBoard's `transportPayloadType`, and `FLATBUFFERS`, which is this platform's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PayloadType {
+    #[default]
+    Json,
+    Protobuf,
+    FlatBuffers,
 }
 
 impl MqttTransport {
@@ -32,14 +46,11 @@ impl MqttTransport {
     /// [`Invalid`] naming the first field that breaks a rule.
     pub fn read(configuration: &Value) -> Result<Self, Invalid> {
         let payload = configuration.get("transportPayloadTypeConfiguration").unwrap_or(&Value::Null);
-        let format = text(payload, "transportPayloadType")?;
-        if !matches!(format, "" | "JSON") {
-            return Err(Invalid::new("transportPayloadType", format, "must be JSON; this version reads no PROTOBUF"));
-        }
         let transport = Self {
             telemetry_topic: filter(configuration, "deviceTelemetryTopic")?,
             attributes_topic: filter(configuration, "deviceAttributesTopic")?,
             attributes_subscribe_topic: filter(configuration, "deviceAttributesSubscribeTopic")?,
+            payload: payload_type(text(payload, "transportPayloadType")?)?,
             telemetry_schema: schema(payload, "deviceTelemetryProtoSchema")?,
             attributes_schema: schema(payload, "deviceAttributesProtoSchema")?,
             rpc_request_schema: schema(payload, "deviceRpcRequestProtoSchema")?,
@@ -51,7 +62,32 @@ impl MqttTransport {
             let rule = "must differ from deviceTelemetryTopic";
             return Err(Invalid::new("deviceAttributesTopic", &transport.attributes_topic, rule));
         }
+        if transport.payload == PayloadType::Protobuf {
+            transport.compiles()?;
+        }
         Ok(transport)
+    }
+
+    /// Whether its schemas are such that data planes can read payloads by them. All that is wrong is said at once.
+    fn compiles(&self) -> Result<(), Invalid> {
+        let texts = Texts {
+            telemetry: &self.telemetry_schema,
+            attributes: &self.attributes_schema,
+            rpc_request: &self.rpc_request_schema,
+            rpc_response: &self.rpc_response_schema,
+        };
+        let Err(invalid) = Payloads::compile(&texts) else { return Ok(()) };
+        let field = invalid.0.first().map_or("transportPayloadTypeConfiguration", |(field, _)| field);
+        Err(Invalid::new(field, "", format!("must be a proto3 schema: {invalid}")))
+    }
+}
+
+fn payload_type(name: &str) -> Result<PayloadType, Invalid> {
+    match name {
+        "" | "JSON" => Ok(PayloadType::Json),
+        "PROTOBUF" => Ok(PayloadType::Protobuf),
+        "FLATBUFFERS" => Ok(PayloadType::FlatBuffers),
+        _ => Err(Invalid::new("transportPayloadType", name, "must be JSON, PROTOBUF or FLATBUFFERS")),
     }
 }
 
@@ -155,13 +191,41 @@ mod tests {
         check(&json!({"deviceAttributesSubscribeTopic": 7}), Err("deviceAttributesSubscribeTopic: \"7\" must be text"));
         check(&json!({"deviceTelemetryTopic": "a", "deviceAttributesTopic": "a"}), Err("must differ"));
         let payload = |field: &str, value: Value| json!({"transportPayloadTypeConfiguration": {field: value}});
-        check(&payload("transportPayloadType", json!("XML")), Err("\"XML\" must be JSON"));
-        check(&payload("transportPayloadType", json!("PROTOBUF")), Err("this version reads no PROTOBUF"));
+        check(&payload("transportPayloadType", json!("XML")), Err("\"XML\" must be JSON, PROTOBUF or FLATBUFFERS"));
         check(&payload("deviceTelemetryProtoSchema", json!("x".repeat(65_537))), Err("at most 65536 bytes"));
         check(&payload("enableCompatibilityWithJsonPayloadFormat", json!("yes")), Err("must be true or false"));
         for name in ["", "mqtt", "A B", &"X".repeat(33)] {
             assert!(transport_type(name).is_err(), "{name}");
         }
         assert_eq!(transport_type("LWM2M").as_deref(), Ok("LWM2M"));
+    }
+
+    #[test]
+    fn schemas_are_checked_where_they_count() {
+        let good = "syntax = \"proto3\"; message A { int32 a = 1; }";
+        let payload = |kind: &str, telemetry: &str, attributes: &str| {
+            json!({"transportPayloadTypeConfiguration": {
+                "transportPayloadType": kind, "deviceTelemetryProtoSchema": telemetry, "deviceAttributesProtoSchema": attributes }})
+        };
+        let expected = MqttTransport {
+            payload: PayloadType::Protobuf,
+            telemetry_schema: good.to_owned(),
+            attributes_schema: good.to_owned(),
+            ..MqttTransport::default()
+        };
+        check(&payload("PROTOBUF", good, good), Ok(expected));
+        check(&payload("PROTOBUF", good, ""), Err("deviceAttributesProtoSchema: \"\" must be a proto3 schema"));
+        let bad = "syntax = \"proto3\";\nmessage A {\n int32 a = 1;\n Foo b = 1;\n}";
+        for says in [
+            "deviceTelemetryProtoSchema: line 4: A.b: the number 1 is that of a",
+            "line 4: A.b: Foo is no type of this file",
+            "deviceAttributesProtoSchema: line 1: the file: must begin with",
+        ] {
+            check(&payload("PROTOBUF", bad, "nonsense"), Err(says));
+        }
+        let mut calls = payload("PROTOBUF", good, good);
+        calls["transportPayloadTypeConfiguration"]["deviceRpcRequestProtoSchema"] = json!(good);
+        check(&calls, Err("deviceRpcRequestProtoSchema: line 1: A.method: a field method must be there"));
+        assert!(MqttTransport::read(&payload("JSON", bad, "nonsense")).is_ok(), "kept, and not used");
     }
 }

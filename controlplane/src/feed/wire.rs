@@ -5,7 +5,7 @@ use schemas::generated::config as wire;
 use uuid::Uuid;
 
 use crate::{
-    domain::{EntityKind, MqttTransport, TransportLimits},
+    domain::{EntityKind, MqttTransport, PayloadType, TransportLimits},
     entity::pushed::{Body, Known, Pushed},
 };
 
@@ -69,8 +69,8 @@ fn mqtt(mqtt: MqttTransport) -> wire::MqttTransport {
         telemetry_topic: mqtt.telemetry_topic,
         attributes_topic: mqtt.attributes_topic,
         attributes_subscribe_topic: mqtt.attributes_subscribe_topic,
-        // No profile can ask for it yet.
-        protobuf: false,
+        protobuf: mqtt.payload == PayloadType::Protobuf,
+        flatbuffers: mqtt.payload == PayloadType::FlatBuffers,
         telemetry_schema: mqtt.telemetry_schema,
         attributes_schema: mqtt.attributes_schema,
         rpc_request_schema: mqtt.rpc_request_schema,

@@ -26,7 +26,7 @@ pub fn any(bytes: &[u8]) {
     }
 }
 
-fn checked(bytes: &[u8], result: Result<(), PayloadError>, readings: &Readings<'_>) {
+pub(super) fn checked(bytes: &[u8], result: Result<(), PayloadError>, readings: &Readings<'_>) {
     if let Err(error) = result {
         assert!(error.at <= bytes.len(), "{error}: beyond {} bytes", bytes.len());
         assert!(readings.is_empty() && readings.entries.is_empty(), "a refused payload leaves nothing behind");

@@ -2,7 +2,9 @@
 
 use super::http::{Decoded, Http};
 use super::mqtt;
-use super::{Admission, Close, Delivery, Downlink, Intent, Kept, Outcome, Reason, Receipt, Refusal, Sending, Topics, Will};
+use super::{
+    Admission, Close, Delivery, Downlink, Format, Intent, Kept, Outcome, Reason, Receipt, Refusal, Sending, Topics, Will,
+};
 use crate::clock::Instant;
 use crate::codec::mqtt::Version;
 
@@ -92,6 +94,15 @@ impl AnySession {
             Self::Mqtt(mqtt) => mqtt.refuse_unacked(outcome),
             // Every request is answered.
             Self::Http(_) => Ok(()),
+        }
+    }
+
+    /// How the payload of a downlink has to be written where it would go now; `json_v1`: topics of the first version have JSON.
+    #[must_use]
+    pub fn format(&self, downlink: &Downlink<'_>, json_v1: bool) -> Format {
+        match self {
+            Self::Mqtt(mqtt) if !json_v1 || !mqtt.is_of_v1(downlink) => mqtt.format(downlink).unwrap_or_default(),
+            Self::Mqtt(_) | Self::Http(_) => Format::Json,
         }
     }
 

@@ -177,6 +177,12 @@ impl Session {
         delivering::format(self, downlink)
     }
 
+    /// Whether a downlink would go to a topic of the first version, where a profile may want JSON all the same.
+    #[must_use]
+    pub fn is_of_v1(&self, downlink: &Downlink<'_>) -> bool {
+        delivering::is_of_v1(self, downlink)
+    }
+
     /// What of this session outlives its connection, as it is now.
     #[must_use]
     pub fn kept(&self) -> Kept {

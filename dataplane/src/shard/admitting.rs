@@ -134,7 +134,7 @@ impl Shard {
             self.counters.increment(Counter::SessionsTakenOver);
             self.close(earlier, Close::from(Reason::TakenOver));
         }
-        let plan = self.plan_of(device);
+        let (plan, payload) = (self.plan_of(device), self.payload_of(device));
         let generation = self.generation;
         let Some(facts) = self.table.device(device) else { return };
         let (tenant, gateway, topics) = (facts.tenant, facts.gateway, facts.mqtt.and_then(|mqtt| topics(mqtt)).map(Arc::new));
@@ -152,7 +152,7 @@ impl Shard {
         let unread = connection.unread.len();
         self.ready.keep(connection.tenant(), unread, 0);
         self.ready.keep(tenant, 0, unread);
-        let admitted = Admitted { identity: wanted.identity, tenant, _seat: seat, plan, generation, gateway: None };
+        let admitted = Admitted { identity: wanted.identity, tenant, _seat: seat, plan, payload, generation, gateway: None };
         connection.standing = Standing::Admitted(Box::new(admitted));
         let present = kept.is_some();
         let admission = Admission { kept, expiry_s: wanted.expiry_s, topics, gateway, provisioning: false };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use schemas::config::Payload;
 use schemas::generated::kept::Will;
 use schemas::id::{CredentialId, DeviceId, TenantId};
 
@@ -84,6 +85,8 @@ pub(super) struct Admitted {
     pub _seat: Option<Seat>,
     /// The plan in force when the table had this generation.
     pub plan: Arc<Plan>,
+    /// So are the payloads of its profile.
+    pub payload: Payload,
     pub generation: u64,
     /// What a gateway's connection knows of its children; made when it speaks of the first.
     pub gateway: Option<Box<Gateway>>,

@@ -5,10 +5,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use schemas::config::Payload;
 use schemas::generated::kept::{Downlink as KeptDownlink, Will, downlink::Kind};
 use schemas::id::DeviceId;
 
 use super::admitting::topics;
+use super::decoding;
 use super::ledger::{Ledger, Owed, OwnedDownlink};
 use super::letter::{Address, Answer, Awaited, Letter};
 use super::residents::Parked;
@@ -21,7 +23,8 @@ use crate::device::kept::Full;
 use crate::limits;
 use crate::metric::Counter;
 use crate::payload;
-use crate::session::{self, Delivery, Outcome, Sending, Topics};
+use crate::payload::protobuf::Unwritable;
+use crate::session::{self, Delivery, Format, Outcome, Sending, Topics};
 
 /// The gateway's connection through which a device is reached.
 #[derive(Clone, Debug)]
@@ -150,6 +153,15 @@ impl Shard {
 
     /// Hands a downlink to a connection of this shard.
     pub(super) fn deliver_to(&mut self, key: Key, downlink: &OwnedDownlink, sending: Sending) -> Delivery {
+        let rewritten = match self.by_profile(key, downlink) {
+            Ok(rewritten) => rewritten,
+            Err(error) => {
+                tracing::debug!(%error, "a call has params that the profile's schema has no place for");
+                self.counters.increment(Counter::DownlinksDropped);
+                return Delivery::TooLarge;
+            }
+        };
+        let downlink = rewritten.as_ref().unwrap_or(downlink);
         let Some(connection) = self.connections.get_mut(key) else { return Delivery::NotSubscribed };
         let delivery = connection.session.deliver(downlink.borrow(), sending, self.now.instant);
         match delivery {
@@ -161,6 +173,18 @@ impl Shard {
             Delivery::NotSubscribed => {}
         }
         delivery
+    }
+
+    /// A call as the device's profile writes it where it goes; `None`: it stays JSON, as all other downlinks do.
+    fn by_profile(&self, key: Key, downlink: &OwnedDownlink) -> Result<Option<OwnedDownlink>, Unwritable> {
+        let OwnedDownlink::RpcRequest(id, json) = downlink else { return Ok(None) };
+        let Some(connection) = self.connections.get(key) else { return Ok(None) };
+        let Some(identity) = connection.identity() else { return Ok(None) };
+        let Payload::Protobuf(by) = self.payload_of(identity.device) else { return Ok(None) };
+        if connection.session.format(&downlink.borrow(), by.json_downlinks) == Format::Json {
+            return Ok(None);
+        }
+        decoding::call(&by, *id, json).map(|bytes| Some(OwnedDownlink::RpcRequest(*id, bytes)))
     }
 
     fn send_down(&mut self, through: &Through, words: OwnedDownlink) {

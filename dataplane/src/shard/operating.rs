@@ -7,6 +7,7 @@ use schemas::chain::MessageType;
 use schemas::id::DeviceId;
 use uuid::Uuid;
 
+use super::decoding;
 use super::delivering::Through;
 use super::inquiring::Asker;
 use super::ledger::{Owed, OwnedDownlink};
@@ -24,7 +25,7 @@ use crate::metric::Counter;
 use crate::payload::{self, Casting};
 use crate::quota::Cost;
 use crate::registry::Ask;
-use crate::session::{Format, Operation, Outcome, Package, Promise, Receipt};
+use crate::session::{Operation, Outcome, Package, Promise, Receipt};
 
 /// What an operation turns into.
 enum Task {
@@ -40,25 +41,34 @@ impl Shard {
     /// An operation of the device whose connection this is. Messages take the short way: no copy, no letter.
     pub(super) fn operate(&mut self, key: Key, operation: Operation<'_>, promise: Option<Promise>) -> Flow {
         match operation {
-            Operation::Telemetry { payload, format } if format != Format::Protobuf => self.telemetry(key, payload, promise),
-            Operation::Attributes { payload, format } if format != Format::Protobuf => self.attributes(key, payload, promise),
+            Operation::Telemetry { payload, format } => self.telemetry(key, payload, format, promise),
+            Operation::Attributes { payload, format } => self.attributes(key, payload, format, promise),
             Operation::Gateway { operation, payload } => self.gateway(key, operation, payload, promise),
-            Operation::RpcRequest { id, payload, format } if format != Format::Protobuf => {
-                self.rpc_request(key, id, payload, promise)
-            }
-            operation => {
-                let Some(connection) = self.connections.get(key) else { return Flow::Stop };
-                let device = connection.identity().map_or(DeviceId(Uuid::nil()), |identity| identity.device);
-                let receipt = promise.map(|promise| promise.receipt);
-                let to = Address { shard: self.index, connection: key, receipt, of: Of::Nothing };
-                self.keep_identifier(device, promise);
-                match task(device, operation) {
-                    Ok(task) => self.start(to, device, task),
-                    Err(outcome) => return self.settle_later(key, receipt, outcome),
-                }
-                Flow::More
-            }
+            operation => self.start_operation(key, operation, promise),
         }
+    }
+
+    /// What is no message of readings.
+    fn start_operation(&mut self, key: Key, operation: Operation<'_>, promise: Option<Promise>) -> Flow {
+        let Some(connection) = self.connections.get(key) else { return Flow::Stop };
+        let device = connection.identity().map_or(DeviceId(Uuid::nil()), |identity| identity.device);
+        let receipt = promise.map(|promise| promise.receipt);
+        let mut json = Vec::new();
+        let operation = match decoding::as_json(&self.payload_of(device), operation, &mut json) {
+            Ok(Operation::RpcRequest { id, payload, .. }) => return self.rpc_request(key, id, payload, promise),
+            Ok(operation) => operation,
+            Err(outcome) => {
+                let outcome = self.discard(outcome);
+                return self.settle_later(key, receipt, outcome);
+            }
+        };
+        let to = Address { shard: self.index, connection: key, receipt, of: Of::Nothing };
+        self.keep_identifier(device, promise);
+        match task(device, operation) {
+            Ok(task) => self.start(to, device, task),
+            Err(outcome) => return self.settle_later(key, receipt, outcome),
+        }
+        Flow::More
     }
 
     /// An operation of whoever shows `token`: a transport without sessions.
@@ -221,10 +231,21 @@ impl Shard {
 
     /// What a device said without a connection to answer: its will.
     pub(super) fn say(&mut self, device: DeviceId, operation: Operation<'_>) {
-        let nobody = Address { shard: self.index, connection: Key::NONE, receipt: None, of: Of::Nothing };
-        if let Ok(Task::Deed(deed)) = task(device, operation) {
-            self.perform(Errand { from: nobody, device, child: None, deed });
-        }
+        let profile = self.payload_of(device);
+        let mut readings = Readings::default();
+        let read = match operation {
+            Operation::Telemetry { payload, format } => decoding::telemetry(&profile, format, payload, &mut readings)
+                .map(|()| (MessageType::PostTelemetryRequest, Body::Telemetry(readings))),
+            Operation::Attributes { payload, format } => decoding::attributes(&profile, format, payload, &mut readings)
+                .map(|()| (MessageType::PostAttributesRequest, Body::Attributes { scope: Scope::Client, readings })),
+            // No will is anything else.
+            _ => return,
+        };
+        // Nobody waits for the outcome.
+        let _said = match read {
+            Ok((kind, body)) => self.say_for(device, kind, body),
+            Err(outcome) => self.discard(outcome),
+        };
     }
 
     /// Answered from memory with the ticket of the newest write it reflects (DESIGN 8.1, 3). Neither side named: everything of
@@ -404,35 +425,21 @@ impl Shard {
     }
 }
 
-/// What is to be done for an operation.
+/// What is to be done for an operation whose payload is JSON.
 fn task(device: DeviceId, operation: Operation<'_>) -> Result<Task, Outcome> {
-    let plain = |format: Format| if format == Format::Protobuf { Err(Outcome::PayloadInvalid) } else { Ok(()) };
     let keys = |keys: Option<std::borrow::Cow<'_, str>>| {
         keys.map(|keys| keys.split(',').map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect())
     };
     Ok(Task::Deed(match operation {
-        Operation::Telemetry { payload, format } => {
-            plain(format)?;
-            Deed::Telemetry { payload: payload.into() }
-        }
-        Operation::Attributes { payload, format } => {
-            plain(format)?;
-            Deed::Attributes { payload: payload.into() }
-        }
-        Operation::AttributesRequest { id, payload, format } => {
-            plain(format)?;
+        Operation::Telemetry { payload, .. } => Deed::Telemetry { payload: payload.into() },
+        Operation::Attributes { payload, .. } => Deed::Attributes { payload: payload.into() },
+        Operation::AttributesRequest { id, payload, .. } => {
             let request = payload::attributes_request(payload).map_err(|_| Outcome::PayloadInvalid)?;
             Deed::AttributesOf { id, client: request.client, shared: request.shared }
         }
         Operation::AttributesOf { client, shared } => Deed::AttributesOf { id: 0, client: keys(client), shared: keys(shared) },
-        Operation::RpcRequest { id, payload, format } => {
-            plain(format)?;
-            Deed::RpcRequest { id, payload: payload.into() }
-        }
-        Operation::RpcResponse { id, payload, format } => {
-            plain(format)?;
-            Deed::RpcResponse { id, payload: payload.into() }
-        }
+        Operation::RpcRequest { id, payload, .. } => Deed::RpcRequest { id, payload: payload.into() },
+        Operation::RpcResponse { id, payload, .. } => Deed::RpcResponse { id, payload: payload.into() },
         Operation::AwaitAttributes { timeout_ms } => Deed::Await { what: Awaited::Attributes, timeout_ms },
         Operation::AwaitRpc { timeout_ms } => Deed::Await { what: Awaited::Rpc, timeout_ms },
         Operation::Claim { payload } => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemas::config::Payload;
 use schemas::id::DeviceId;
 
 use super::channel::Channel;
@@ -338,6 +339,11 @@ impl Shard {
     /// The plan that evaluates a device's messages; one that does nothing if there is none.
     pub(super) fn plan_of(&self, device: DeviceId) -> Arc<Plan> {
         self.table.plan_of_device(device).cloned().unwrap_or_default()
+    }
+
+    /// How the devices of this one's profile write their payloads.
+    pub(super) fn payload_of(&self, device: DeviceId) -> Payload {
+        self.table.device(device).and_then(|facts| facts.mqtt).map(|mqtt| mqtt.payload.clone()).unwrap_or_default()
     }
 
     fn touched(&mut self, key: Key) -> Flow {

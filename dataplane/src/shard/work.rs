@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use schemas::chain::MessageType;
+use schemas::config::Payload;
 use schemas::generated::kept;
 use schemas::id::{DeviceId, EntityId, TenantId};
 
 use super::admitting::topics;
 use super::connection::Standing;
+use super::decoding;
 use super::delivering::keep;
 use super::ledger::{Ledger, Owed};
 use super::letter::{Address, Of};
@@ -23,27 +25,29 @@ use crate::effect::Effect;
 use crate::limits;
 use crate::message::{Body, Message, Readings, Scope, emptied};
 use crate::metric::{Counter, ShardCounters};
-use crate::payload::{self, Casting};
+use crate::payload;
 use crate::query::{Attribute, Point, Series};
 use crate::rules::{self, NodeCounts, Plan};
-use crate::session::{Outcome, Promise, Topics};
+use crate::session::{Format, Outcome, Promise, Topics};
 
 impl Shard {
-    pub(super) fn telemetry(&mut self, key: Key, bytes: &[u8], promise: Option<Promise>) -> Flow {
+    pub(super) fn telemetry(&mut self, key: Key, bytes: &[u8], format: Format, promise: Option<Promise>) -> Flow {
+        let Some((device, plan, profile)) = self.device_and_plan(key) else { return Flow::Stop };
         let mut readings = std::mem::take(&mut self.readings);
-        if payload::telemetry(bytes, Casting::Enabled, &mut readings).is_err() {
+        if decoding::telemetry(&profile, format, bytes, &mut readings).is_err() {
             return self.refuse_payload(key, promise);
         }
-        self.said(key, MessageType::PostTelemetryRequest, Body::Telemetry(readings), promise)
+        self.said(key, (device, &plan), (MessageType::PostTelemetryRequest, Body::Telemetry(readings)), promise)
     }
 
-    pub(super) fn attributes(&mut self, key: Key, bytes: &[u8], promise: Option<Promise>) -> Flow {
+    pub(super) fn attributes(&mut self, key: Key, bytes: &[u8], format: Format, promise: Option<Promise>) -> Flow {
+        let Some((device, plan, profile)) = self.device_and_plan(key) else { return Flow::Stop };
         let mut readings = Readings::default();
-        if payload::attributes(bytes, Casting::Enabled, &mut readings).is_err() {
+        if decoding::attributes(&profile, format, bytes, &mut readings).is_err() {
             return self.refuse_payload(key, promise);
         }
         let body = Body::Attributes { scope: Scope::Client, readings };
-        self.said(key, MessageType::PostAttributesRequest, body, promise)
+        self.said(key, (device, &plan), (MessageType::PostAttributesRequest, body), promise)
     }
 
     /// A call of the device: acknowledged when it is stored, answered by a message of its own.
@@ -59,11 +63,16 @@ impl Shard {
     }
 
     /// A message of a connected device: evaluated, its receipt promised.
-    fn said(&mut self, key: Key, kind: MessageType, body: Body<'_>, promise: Option<Promise>) -> Flow {
-        let Some((device, plan)) = self.device_and_plan(key) else { return Flow::Stop };
+    fn said(
+        &mut self,
+        key: Key,
+        (device, plan): (DeviceId, &Plan),
+        (kind, body): (MessageType, Body<'_>),
+        promise: Option<Promise>,
+    ) -> Flow {
         self.counters.increment(Counter::MessagesReceived);
         let outcome = match self.spend(device, cost(&body)) {
-            Ok(()) => self.evaluate_device(device, &plan, kind, body),
+            Ok(()) => self.evaluate_device(device, plan, kind, body),
             Err(refused) => refused,
         };
         if outcome == Outcome::Stored {
@@ -131,20 +140,21 @@ impl Shard {
         Some(self.connections.get(key)?.identity()?.device)
     }
 
-    /// The connection's device and plan, the latter looked up again only when the table has changed.
-    fn device_and_plan(&mut self, key: Key) -> Option<(DeviceId, Arc<Plan>)> {
+    /// The connection's device, plan and payloads, looked up again only when the table has changed.
+    fn device_and_plan(&mut self, key: Key) -> Option<(DeviceId, Arc<Plan>, Payload)> {
         let generation = self.generation;
         let Standing::Admitted(admitted) = &mut self.connections.get_mut(key)?.standing else { return None };
         let device = admitted.identity.device;
         if admitted.generation == generation {
-            return Some((device, Arc::clone(&admitted.plan)));
+            return Some((device, Arc::clone(&admitted.plan), admitted.payload.clone()));
         }
-        let plan = self.plan_of(device);
+        let (plan, payload) = (self.plan_of(device), self.payload_of(device));
         if let Standing::Admitted(admitted) = &mut self.connections.get_mut(key)?.standing {
             admitted.plan = Arc::clone(&plan);
+            admitted.payload = payload.clone();
             admitted.generation = generation;
         }
-        Some((device, plan))
+        Some((device, plan, payload))
     }
 }
 

@@ -192,7 +192,7 @@ pub struct MqttTransport {
     pub attributes_topic: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub attributes_subscribe_topic: ::prost::alloc::string::String,
-    /// Payloads on topics that do not say it are protobuf of these proto3 schemas; JSON if all are empty.
+    /// Payloads on topics that do not say it are protobuf of these proto3 schemas. Those of calls may be empty: ThingsBoard's.
     #[prost(bool, tag = "4")]
     pub protobuf: bool,
     #[prost(string, tag = "5")]
@@ -209,6 +209,9 @@ pub struct MqttTransport {
     /// Downlinks on ThingsBoard's own topics stay JSON.
     #[prost(bool, tag = "10")]
     pub json_downlinks: bool,
+    /// Payloads on topics that do not say it are FlatBuffers (schemas/fbs/payload.fbs).
+    #[prost(bool, tag = "11")]
+    pub flatbuffers: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Device {

@@ -1,5 +1,5 @@
-//! Third-party clients: mosquitto's programs, and paho-mqtt, tb-mqtt-client and thingsboard-gateway from Python environments made
-//! on first use.
+//! Third-party clients: mosquitto's programs, and paho-mqtt, tb-mqtt-client, thingsboard-gateway and the official encoders of
+//! payloads from Python environments made on first use.
 //! Never waits on a pipe: what a client prints goes to a file that is read with a deadline.
 
 use super::capture::Capture;
@@ -30,6 +30,20 @@ pub fn sdk_python() -> &'static Path {
 pub fn gateway_python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| environment("venv-gateway", &["thingsboard-gateway==3.8.5"]))
+}
+
+/// A payload as an official library writes it, in hex: see `encode.py`.
+///
+/// # Panics
+/// When the library refuses the value.
+#[must_use]
+pub fn encoded(kind: &str, value: &Value) -> String {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    let python = PYTHON.get_or_init(|| environment("venv-encoders", &["protobuf>=5,<8", "flatbuffers>=25,<26"]));
+    let output = Command::new(python).arg(script("encode.py")).args([kind, &value.to_string()]).output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}", python.display()));
+    assert!(output.status.success(), "{kind} {value}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// Makes a virtual environment unless it is there. It is built under another name first, so that a half-made one is never used.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::Session;
 use super::rare::{Rare, Request};
+use super::route::Form;
 use super::subscriptions::{Family, Subscriptions, Target};
 use crate::codec::mqtt::{Outgoing, Qos, encode_publish, outgoing_bytes};
 use crate::limits;
@@ -27,6 +28,12 @@ pub(super) fn deliver(session: &mut Session, downlink: &Downlink<'_>, sending: S
 pub(super) fn format(session: &Session, downlink: &Downlink<'_>) -> Option<Format> {
     let request = request_of(session.rare.as_deref(), downlink);
     target(&session.subscriptions, request, downlink).map(|target| target.form.format())
+}
+
+/// Whether a downlink would go to a topic of ThingsBoard's first version, or to one of the profile.
+pub(super) fn is_of_v1(session: &Session, downlink: &Downlink<'_>) -> bool {
+    let request = request_of(session.rare.as_deref(), downlink);
+    target(&session.subscriptions, request, downlink).is_none_or(|target| target.form == Form::V1)
 }
 
 fn request_of<'a>(rare: Option<&'a Rare>, downlink: &Downlink<'_>) -> Option<&'a Request> {
