@@ -104,6 +104,8 @@ pub const TLS_CHAIN_MAX: usize = 8;
 pub const PEM_BYTES_MAX: u64 = 1 << 20;
 /// Bytes consumed in one turn before what was written is committed and others are heard.
 pub const TURN_BYTES_MAX: usize = 256 << 10;
+/// What a step of a TLS handshake takes of that: it costs as much as the messages in so many bytes.
+pub const HANDSHAKE_TURN_BYTES: usize = 8 << 10;
 /// Encoded bytes that peers do not take, all connections of one shard together, in bytes. The connection that would exceed it is
 /// closed.
 pub const OUTPUT_BYTES_PER_SHARD_MAX: usize = 32 << 20;

@@ -27,7 +27,7 @@ pub(super) enum Flow {
 }
 
 impl Shard {
-    /// Reads what is there and advances the session as far as it goes; how many bytes that consumed.
+    /// Reads what is there and advances the session as far as it goes; how many bytes that consumed, or were worth it.
     pub(super) fn serve(&mut self, key: Key) -> usize {
         let Some(connection) = self.connections.get_mut(key) else { return 0 };
         connection.queued = false;
@@ -45,13 +45,16 @@ impl Shard {
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut length = connection.unread.len();
         scratch[..length].copy_from_slice(&connection.unread);
-        let mut ended = false;
+        let (mut ended, mut work) = (false, 0);
         // When much is kept already, whoever keeps most reads in small pieces (DESIGN 8.4, 14).
         let tenant = connection.tenant();
         let scarce = self.ready.kept_bytes() > self.pools.partial_bytes / 2 && self.ready.above_share(tenant);
         let room = if scarce { scratch.len().min(length + limits::SCARCE_READ_BYTES) } else { scratch.len() };
         if length < room && connection.wants_service() {
             let peer = connection.channel.peer;
+            if connection.channel.stream.is_handshaking() {
+                work = limits::HANDSHAKE_TURN_BYTES;
+            }
             match connection.channel.receive(&mut scratch[length..room]) {
                 Received::Bytes { count, more } => {
                     length += count;
@@ -92,7 +95,8 @@ impl Shard {
         self.keep_to_the_pool(key);
         self.wants_flush(key);
         self.served(key);
-        consumed
+        // A handshake consumes nothing that a session sees; without a price a storm of them would be one turn.
+        consumed.max(work)
     }
 
     /// Whether a connection that begins with TLS may go on: a storm of them is served at a pace that leaves time for others.
