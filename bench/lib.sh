@@ -14,6 +14,12 @@ build() {
     ulimit -n "$(ulimit -Hn)"
 }
 
+# certificate DIR: a self-made certificate for localhost in DIR/server.pem, its key in DIR/server.key.
+certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj "/CN=localhost" \
+        -addext "subjectAltName=DNS:localhost,IP:127.0.0.1" -keyout "$1/server.key" -out "$1/server.pem" 2>/dev/null
+}
+
 # end PID...: ends processes that this script started, and waits for them.
 end() {
     local each
@@ -23,11 +29,17 @@ end() {
     done
 }
 
-# serve DATA LOG PORT REST_PORT: Tidegate on core 0 with one shard and the demo's users, its process in $pid, once it is ready.
+# serve DATA LOG PORT REST_PORT [TLS_PORT]: Tidegate on core 0 with one shard and the demo's users, its process in $pid, once it is
+# ready; with TLS_PORT also over TLS, by the certificate beside DATA.
 serve() {
+    local tls=()
+    if [[ -n ${5:-} ]]; then
+        tls=("TIDEGATE_MQTT_TLS_LISTEN=127.0.0.1:$5"
+            "TIDEGATE_DEVICE_TLS_CERTIFICATES=$(dirname "$1")/server.pem:$(dirname "$1")/server.key")
+    fi
     TIDEGATE_DATA_DIR=$1 TIDEGATE_SHARDS=1 TIDEGATE_MQTT_LISTEN=127.0.0.1:$3 TIDEGATE_HTTP_LISTEN=127.0.0.1:$4 \
-        TIDEGATE_GRPC_LISTEN=127.0.0.1:0 TIDEGATE_QUERY_LISTEN=127.0.0.1:0 TIDEGATE_ADMIN_LISTEN=127.0.0.1:0 \
-        taskset -c 0 "$CARGO_TARGET_DIR/release/tidegate" standalone --demo >"$2" 2>&1 &
+        TIDEGATE_DEVICE_HTTP_LISTEN=127.0.0.1:0 TIDEGATE_GRPC_LISTEN=127.0.0.1:0 TIDEGATE_QUERY_LISTEN=127.0.0.1:0 TIDEGATE_ADMIN_LISTEN=127.0.0.1:0 \
+        taskset -c 0 env "${tls[@]}" "$CARGO_TARGET_DIR/release/tidegate" standalone --demo >"$2" 2>&1 &
     pid=$!
     local tries
     for ((tries = 0; tries < 600; tries++)); do

@@ -1,12 +1,15 @@
 //! `tidegate-load`: an open-loop MQTT load generator with an audit. Says what to run; the work is in the modules below it.
 
 mod audit;
+mod backoff;
 mod clock;
 mod connection;
+mod crowd;
 mod disk;
 mod drive;
 mod fleet;
 mod floor;
+mod handshakes;
 mod idle;
 mod ledger;
 mod live;
@@ -18,7 +21,12 @@ mod process;
 mod report;
 mod rest;
 mod schedule;
+mod slow;
+mod storm;
+mod tls;
 mod tokens;
+mod wire;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -37,6 +45,9 @@ pub fn main() -> ExitCode {
         None => run(&options),
         Some(Command::Fleet(fleet)) => fleet::run(fleet).map(|()| true),
         Some(Command::Idle(idle)) => idle::run(idle).map(|()| true),
+        Some(Command::Handshakes(handshakes)) => handshakes::run(handshakes).map(|()| true),
+        Some(Command::Storm(storm)) => storm::run(storm),
+        Some(Command::Slow(slow)) => slow::run(slow),
         Some(Command::Disk(disk)) => disk::run(disk).map(|()| true),
         Some(Command::Floor(floor)) => floor::run(floor).map(|()| true),
         Some(Command::Verify(verify)) => audit::run(verify),

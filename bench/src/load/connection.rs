@@ -2,19 +2,23 @@
 //! is decided by whoever drives it.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
+use rustls::ClientConfig;
 
 use super::packet::{self, Connack, Protocol, Publish, Received};
 use super::payload::{Message, Template};
+use super::tls::Secure;
+use super::wire::{Got, Route, Wire};
 
 /// What is the same for all connections of a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Shape {
     pub(crate) server: SocketAddr,
+    /// `None`: plain TCP.
+    pub(crate) tls: Option<Secure>,
     pub(crate) protocol: Protocol,
     pub(crate) template: Template,
     /// A PUBLISH with the template's text as payload.
@@ -61,7 +65,11 @@ pub(crate) enum Heard {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) phase: Phase,
-    stream: Option<TcpStream>,
+    wire: Option<Wire>,
+    /// With TLS, what the device remembers of its last session.
+    secure: Option<Arc<ClientConfig>>,
+    /// Where it connects from, if that matters.
+    pub(crate) source: Option<IpAddr>,
     out: Vec<u8>,
     /// The beginning of a packet whose rest has not arrived.
     partial: Vec<u8>,
@@ -80,6 +88,8 @@ pub(crate) struct Connection {
     pub(crate) attempts: u32,
     /// Bytes were last sent.
     pub(crate) spoke_at: u64,
+    /// The server has said its last: what it said is read to the end, though nothing more will be announced.
+    pub(crate) ending: bool,
     /// Closes as soon as everything is acknowledged, to come back.
     pub(crate) leaving: bool,
 }
@@ -88,7 +98,9 @@ impl Connection {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             phase: Phase::Closed,
-            stream: None,
+            wire: None,
+            secure: None,
+            source: None,
             out: Vec::new(),
             partial: Vec::new(),
             flights: VecDeque::new(),
@@ -102,6 +114,7 @@ impl Connection {
             open_at: 0,
             attempts: 0,
             spoke_at: 0,
+            ending: false,
             leaving: false,
         }
     }
@@ -111,10 +124,14 @@ impl Connection {
     /// # Errors
     /// The operating system's: out of descriptors or ports.
     pub(crate) fn open(&mut self, shape: &Shape, registry: &Registry, token: Token) -> std::io::Result<()> {
-        let mut stream = TcpStream::connect(shape.server)?;
-        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        self.stream = Some(stream);
+        let tls = match &shape.tls {
+            None => None,
+            Some(secure) => Some(secure.begin(self.secure.get_or_insert_with(|| secure.of_device()))?),
+        };
+        let route = Route { source: self.source, ..Route::to(shape.server) };
+        self.wire = Some(Wire::connect(route, tls, (registry, token))?);
         self.phase = Phase::Connecting;
+        self.ending = false;
         self.out.clear();
         self.partial.clear();
         self.attempts += 1;
@@ -124,15 +141,11 @@ impl Connection {
     /// The socket takes bytes: the connection is there, or there is room again. False when it broke.
     pub(crate) fn writable(&mut self, greeting: impl FnOnce() -> Vec<u8>) -> bool {
         if self.phase == Phase::Connecting {
-            let Some(stream) = &self.stream else { return false };
-            if !matches!(stream.take_error(), Ok(None)) {
-                return false;
+            match self.wire.as_ref().map(Wire::is_there) {
+                Some(Ok(true)) => {}
+                Some(Ok(false)) => return true,
+                _ => return false,
             }
-            if stream.peer_addr().is_err() {
-                return true;
-            }
-            // A socket that refuses the option is only slower.
-            drop(stream.set_nodelay(true));
             self.out = greeting();
             self.phase = Phase::Greeting;
         }
@@ -141,13 +154,16 @@ impl Connection {
 
     /// Sends what is waiting, as far as it fits. False when the connection broke.
     pub(crate) fn flush(&mut self) -> bool {
-        let Some(stream) = &mut self.stream else { return false };
+        let Some(wire) = &mut self.wire else { return false };
+        // What TLS has yet to send comes first.
+        if wire.flush().is_err() {
+            return false;
+        }
         let mut sent = 0;
         while sent < self.out.len() {
-            match stream.write(self.out.get(sent..).unwrap_or_default()) {
+            match wire.send(self.out.get(sent..).unwrap_or_default()) {
+                Ok(0) => break,
                 Ok(count) => sent += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return false,
             }
         }
@@ -162,15 +178,13 @@ impl Connection {
     /// Reads everything there is; `hear` is told what it means.
     pub(crate) fn readable(&mut self, protocol: Protocol, buffer: &mut [u8], mut hear: impl FnMut(&mut Self, Heard)) {
         loop {
-            let Some(stream) = &mut self.stream else { return };
+            let Some(wire) = &mut self.wire else { return };
             let kept = self.partial.len();
             let Some(room) = buffer.get_mut(kept..) else { return hear(self, Heard::Ended) };
-            let (count, full) = match stream.read(room) {
-                Ok(0) => return hear(self, Heard::Ended),
-                Ok(count) => (count, count == room.len()),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => return hear(self, Heard::Ended),
+            let (count, more) = match wire.receive(room) {
+                Got::Bytes { count, more } => (count, more),
+                Got::Nothing => return,
+                Got::End => return hear(self, Heard::Ended),
             };
             buffer[..kept].copy_from_slice(&self.partial);
             self.partial.clear();
@@ -188,8 +202,7 @@ impl Connection {
                 }
             }
             self.partial.extend_from_slice(bytes);
-            // A short read took everything.
-            if !full {
+            if !more && !self.ending {
                 return;
             }
         }
@@ -269,9 +282,40 @@ impl Connection {
         self.out.extend_from_slice(bytes);
     }
 
+    /// How far it has come, for messages to people.
+    pub(crate) fn stage(&self) -> &'static str {
+        match self.phase {
+            Phase::Closed => "closed",
+            Phase::Connecting => "no TCP connection",
+            Phase::Greeting if self.wire.as_ref().is_some_and(Wire::is_handshaking) => "closed in the TLS handshake",
+            Phase::Greeting => "closed before CONNACK",
+            Phase::Up => "closed after CONNACK",
+        }
+    }
+
+    /// What TLS had against the server, or the server against us.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.wire.as_ref().and_then(Wire::fault).map(|fault| format!("TLS: {fault}"))
+    }
+
+    /// Whether its TLS session is a continued one.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.wire.as_ref().is_some_and(Wire::is_resumed)
+    }
+
+    /// Says goodbye, then as [`Self::close`].
+    pub(crate) fn leave(&mut self) {
+        self.say(&packet::DISCONNECT);
+        self.flush();
+        if let Some(wire) = &mut self.wire {
+            wire.finish();
+        }
+        self.close();
+    }
+
     /// Drops the socket; what is unacknowledged is to be sent again.
     pub(crate) fn close(&mut self) {
-        self.stream = None;
+        self.wire = None;
         self.phase = Phase::Closed;
         self.out.clear();
         self.partial.clear();

@@ -100,7 +100,8 @@ impl<'p> Run<'p> {
         };
         let publish = packet::publish(plan.protocol, plan.qos, &plan.topic, template.text());
         let ledger = Ledger::new(template.marked(), base_ts);
-        let shape = Shape { server: plan.server, protocol: plan.protocol, template, publish, keep_alive_s: KEEP_ALIVE_S };
+        let (server, tls, protocol) = (plan.server, plan.tls.clone(), plan.protocol);
+        let shape = Shape { server, tls, protocol, template, publish, keep_alive_s: KEEP_ALIVE_S };
         // Two runs give unlike values.
         let seed = |index: usize| base_ts.rotate_left(20) ^ index as u64;
         let watcher = match &plan.watched {
@@ -222,6 +223,7 @@ impl<'p> Run<'p> {
             version: 1,
             label: self.plan.label.clone(),
             protocol: self.plan.protocol.name(),
+            tls: self.plan.tls.is_some(),
             qos: self.plan.qos,
             connections: self.connections.len(),
             in_flight: self.plan.in_flight,
@@ -300,6 +302,9 @@ impl<'p> Run<'p> {
                 self.writable(index, now)?;
             }
             if event.is_readable() || event.is_read_closed() || event.is_error() {
+                if let Some(connection) = self.connections.get_mut(index) {
+                    connection.ending |= event.is_read_closed();
+                }
                 self.readable(index, now)?;
             }
         }
@@ -348,15 +353,14 @@ impl<'p> Run<'p> {
             bail!("connection {index} to {} was refused: {why} (code {code})", self.plan.server);
         }
         if ended {
-            return self.lost(index, now, "the server closed it");
+            let fault = connection.fault();
+            return self.lost(index, now, fault.as_deref().unwrap_or("the server closed it"));
         }
         if admitted {
             connection_up(connection, &self.shape, now);
         }
         if connection.leaving && connection.flights.is_empty() {
-            connection.say(&packet::DISCONNECT);
-            connection.flush();
-            connection.close();
+            connection.leave();
             connection.open_at = now;
             self.counts.reconnects += 1;
             return self.open_due_one(index, now);

@@ -1,5 +1,7 @@
 //! The command line: flags, their rules, and what they mean together. Opens nothing but files it is told to read.
 
+mod crowds;
+
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -12,13 +14,19 @@ use super::packet::Protocol;
 use super::payload::{Choice, Readings};
 use super::process::Process;
 use super::rest::Platform;
+use super::tls::Secure;
 use super::tokens::{self, Device};
+pub(crate) use crowds::{Handshakes, Kind, Slow, Storm};
 
 const EXAMPLES: &str = "Examples:
   tidegate-load --mqtt 127.0.0.1:1883 --tokens fleet.csv --connections 500 --duration 60s --pid $(pidof tidegate) --drain
   tidegate-load --tokens fleet.csv --rate 20000 --in-flight 16                 latency at a fixed rate
   tidegate-load --tokens fleet.csv --audit --rest http://127.0.0.1:8080 --user tenant@thingsboard.org --password tenant
   tidegate-load fleet --rest http://127.0.0.1:8080 --user tenant@thingsboard.org --password tenant --count 500 --tokens fleet.csv
+  tidegate-load --mqtt 127.0.0.1:8883 --tls --cafile tls/localhost.pem --tokens fleet.csv
+  tidegate-load handshakes --mqtt 127.0.0.1:8883 --tls --cafile tls/localhost.pem --tokens fleet.csv --pid $(pidof tidegate)
+  tidegate-load storm --connections 10000 --tokens fleet.csv --pid $(pidof tidegate)
+  tidegate-load slow --connections 2000 --kind half --tokens fleet.csv --pid $(pidof tidegate)
   tidegate-load disk --dir /var/lib/tidegate";
 
 /// Publishes telemetry over MQTT like a fleet of devices and measures when it is acknowledged.
@@ -40,6 +48,12 @@ pub(crate) enum Command {
     Fleet(Fleet),
     /// Memory of a server per idle connection
     Idle(Idle),
+    /// Clients let in per second, and what each costs the server
+    Handshakes(Handshakes),
+    /// A fleet that loses all its connections at once and comes back
+    Storm(Storm),
+    /// Peers that are slow, deaf or say no more, beside well-behaved ones
+    Slow(Slow),
     /// What the file system takes to make appended bytes durable
     Disk(Disk),
     /// A server that only answers: the floor under every broker's figures
@@ -53,6 +67,8 @@ pub(crate) struct Load {
     /// The broker
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883")]
     pub(crate) mqtt: String,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     /// MQTT version
     #[arg(long, value_enum, default_value = "3.1.1")]
     pub(crate) protocol: Version,
@@ -138,6 +154,35 @@ pub(crate) struct PlatformArgs {
     pub(crate) password: String,
 }
 
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TlsArgs {
+    /// Speak TLS; --mqtt names the server's TLS listener then
+    #[arg(long, requires = "cafile")]
+    pub(crate) tls: bool,
+    /// PEM certificates to trust: of authorities, or the server's own
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub(crate) cafile: Option<PathBuf>,
+    /// Whom the server's certificate must name [default: the host of --mqtt]
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    pub(crate) server_name: Option<String>,
+    /// Keep no TLS sessions: each connection makes a full handshake
+    #[arg(long, requires = "tls")]
+    pub(crate) no_resumption: bool,
+}
+
+impl TlsArgs {
+    /// What TLS needs to know; `None` without --tls.
+    ///
+    /// # Errors
+    /// [`Misuse`] about the file or the name.
+    pub(crate) fn secure(&self, mqtt: &str) -> Result<Option<Secure>, Misuse> {
+        let Some(cafile) = self.cafile.as_deref().filter(|_| self.tls) else { return Ok(None) };
+        let host = mqtt.rsplit_once(':').map_or(mqtt, |(host, _)| host).trim_matches(['[', ']']);
+        let name = self.server_name.as_deref().unwrap_or(host);
+        Secure::new(cafile, name, !self.no_resumption).map(Some)
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Fleet {
     #[command(flatten)]
@@ -163,6 +208,8 @@ pub(crate) struct Idle {
     pub(crate) ramp: u32,
     #[arg(long)]
     pub(crate) pid: u32,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     #[arg(long, value_name = "FILE")]
     pub(crate) tokens: Option<PathBuf>,
     #[arg(long, value_name = "PATH|-")]
@@ -273,6 +320,7 @@ fn run_time(text: &str) -> Result<Duration, String> {
 pub(crate) struct Plan {
     pub(crate) label: String,
     pub(crate) server: SocketAddr,
+    pub(crate) tls: Option<Secure>,
     pub(crate) protocol: Protocol,
     pub(crate) qos: u8,
     pub(crate) ramp: u64,
@@ -330,6 +378,7 @@ impl Load {
         Ok(Plan {
             label: self.label.clone(),
             server: address("--mqtt", &self.mqtt)?,
+            tls: self.tls.secure(&self.mqtt)?,
             protocol: if self.protocol == Version::V5 { Protocol::V5 } else { Protocol::V311 },
             qos: self.qos,
             ramp: u64::from(self.ramp),
@@ -432,10 +481,44 @@ mod tests {
             (&["--audit"], &["--rest", "--tokens"]),
             (&["--drain"], &["--pid"]),
             (&["--tokens", "/no/such"], &["--tokens", "/no/such"]),
+            (&["--tls"], &["--cafile"]),
+            (&["--cafile", "ca.pem"], &["--tls"]),
+            (&["--no-resumption"], &["--tls"]),
+            (&["--tls", "--cafile", "/no/such"], &["--cafile", "/no/such", "No such file"]),
+            (&["--tls", "--cafile", "/no/such", "--server-name", "a b"], &["--server-name", "a b"]),
         ] {
             let message = plan(arguments).unwrap_err();
             assert!(parts.iter().all(|part| message.contains(part)), "{arguments:?}: {message}");
         }
+    }
+
+    #[test]
+    fn mistakes_of_crowds_are_named() {
+        for (arguments, parts) in [
+            (&["storm", "--connections", "0"][..], &["--connections", "0"][..]),
+            (&["storm", "--backoff-min", "soon"], &["--backoff-min", "soon", "ms, s, m, h or d"]),
+            (&["handshakes", "--in-flight", "5000"], &["--in-flight", "1..=4096"]),
+            (&["slow", "--kind", "rude"], &["--kind", "rude", "byte", "deaf", "half", "handshake"]),
+            (&["slow", "--sources", "251"], &["--sources", "1..=250"]),
+            (&["idle", "--pid", "1", "--tls"], &["--cafile"]),
+        ] {
+            let message = Options::try_parse_from([&["tidegate-load"], arguments].concat()).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| message.contains(part)), "{arguments:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_handshake_without_tls_is_not_begun() {
+        let kinds = |arguments: &[&str]| {
+            let options = Options::try_parse_from([&["tidegate-load", "slow"], arguments].concat()).unwrap();
+            let Some(Command::Slow(slow)) = options.command else { panic!("slow was asked for") };
+            slow.kinds().map_err(|misuse| misuse.to_string())
+        };
+        assert_eq!(kinds(&[]).unwrap(), [Kind::Byte, Kind::Deaf, Kind::Half]);
+        assert_eq!(kinds(&["--kind", "half"]).unwrap(), [Kind::Half]);
+        assert_eq!(kinds(&["--tls", "--cafile", "x"]).unwrap().len(), 4);
+        let said = kinds(&["--kind", "handshake"]).unwrap_err();
+        assert!(said.contains("--kind handshake") && said.contains("--tls"), "{said}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The few MQTT packets a publishing client needs, 3.1.1 and 5: CONNECT, PUBLISH, PINGREQ and DISCONNECT out; CONNACK, PUBACK,
+//! The few MQTT packets a publishing client needs, 3.1.1 and 5: CONNECT, PUBLISH, SUBSCRIBE, PINGREQ and DISCONNECT out; CONNACK, PUBACK,
 //! PINGRESP and DISCONNECT in. Total on any bytes; never keeps state and never touches a socket.
 
 /// The protocol a run speaks.
@@ -70,6 +70,14 @@ pub(crate) fn connect(protocol: Protocol, client_id: &str, user: Option<&str>, k
         put_text(&mut body, user);
     }
     packet(0x10, &body)
+}
+
+/// SUBSCRIBE of MQTT 3.1.1 to one filter with QoS 0.
+pub(crate) fn subscribe(packet_id: u16, filter: &str) -> Vec<u8> {
+    let mut body = packet_id.to_be_bytes().to_vec();
+    put_text(&mut body, filter);
+    body.push(0);
+    packet(0x82, &body)
 }
 
 /// A PUBLISH and where its packet id and its payload are.
@@ -256,6 +264,12 @@ mod tests {
                     assert_eq!(packet.qos, if qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce });
                     assert_eq!(packet.packet_id, (qos > 0).then_some(515));
                 }
+            }
+            if version == Version::V311 {
+                let bytes = subscribe(7, "a/+");
+                let framed = frame(&bytes, usize::MAX).expect("well formed").expect("whole");
+                let packet = format!("{:?}", decode(version, &framed));
+                assert!(packet.contains("Subscribe"), "{packet}");
             }
             for (bytes, expected) in [(PINGREQ, "Pingreq"), (DISCONNECT, "Disconnect")] {
                 let framed = frame(&bytes, usize::MAX).expect("well formed").expect("whole");

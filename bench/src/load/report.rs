@@ -82,6 +82,7 @@ pub(crate) struct Report {
     pub(crate) version: u32,
     pub(crate) label: String,
     pub(crate) protocol: &'static str,
+    pub(crate) tls: bool,
     pub(crate) qos: u8,
     pub(crate) connections: usize,
     pub(crate) in_flight: usize,
@@ -144,9 +145,10 @@ pub(crate) fn complain(error: &anyhow::Error) {
 fn table(report: &Report) {
     let target = report.rate_target.map_or_else(|| "max".to_owned(), |rate| format!("{rate}/s"));
     println!(
-        "{} MQTT {} QoS {}, {} connections x {} in flight, rate {target}, payload {} ({} bytes), {:.1} s",
+        "{} MQTT {}{} QoS {}, {} connections x {} in flight, rate {target}, payload {} ({} bytes), {:.1} s",
         report.label,
         report.protocol,
+        if report.tls { " over TLS" } else { "" },
         report.qos,
         report.connections,
         report.in_flight,

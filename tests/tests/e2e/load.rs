@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use tests::harness::certificates::{Authority, over_tls};
 use tests::harness::fixture::{self, Fixture, telemetry};
 use tests::harness::instance::{Home, Instance, Setup, program};
 
@@ -73,10 +74,46 @@ fn the_audit_passes_across_a_kill() {
     instance.stop();
 }
 
+/// With sessions that are resumed when clients come back; and the commands that measure nothing but coming and going.
+#[test]
+fn the_audit_passes_over_tls() {
+    let mut trusted = Vec::new();
+    let fixture = Fixture::with(|setup| {
+        let home = setup.data().parent().expect("data lie in the test's directory").to_owned();
+        let [authority, other] = ["load", "other"].map(|name| Authority::new_in(&home, name));
+        trusted = [&authority, &other].map(|authority| authority.pair.certificate.display().to_string()).to_vec();
+        over_tls(setup.shards(2), &[&authority.server("localhost")])
+    });
+    let mut fleet = fleet(&fixture.instance, fixture.home.path());
+    fleet[1] = fixture.instance.address("mqtts").to_string();
+    let timed = ["--duration", "2s", "--warmup", "0s"];
+    for protocol in ["3.1.1", "5"] {
+        let more =
+            ["--tls", "--cafile", &trusted[0], "--audit", "--churn", "10", "--reconnect", "--protocol", protocol, "--quiet"];
+        let (passed, said) = load(&with(&fleet, &[&more[..], &timed].concat()));
+        assert!(passed && said.contains("audit PASSED") && said.contains("over TLS"), "{said}");
+    }
+    let crowd = ["--mqtt", &fleet[1], "--tokens", &fleet[5], "--tls", "--cafile", &trusted[0]];
+    let (passed, said) = load(&[&["handshakes", "--in-flight", "4"], &crowd[..], &timed].concat());
+    assert!(passed && said.contains("full") && said.contains("resumed"), "{said}");
+    let storm = ["storm", "--connections", "15", "--witnesses", "5", "--calm", "1s"];
+    let (passed, said) = load(&[&storm, &crowd[..]].concat());
+    assert!(passed && said.contains("15 admitted, 15 of them with a resumed session"), "{said}");
+    let slow = ["slow", "--connections", "15", "--witnesses", "5", "--calm", "1s", "--duration", "2s"];
+    let (passed, said) = load(&[&slow, &crowd[..]].concat());
+    assert!(passed && ["byte: 15", "deaf: 15", "half: 15", "handshake: 15"].iter().all(|kind| said.contains(kind)), "{said}");
+    let stranger = ["--tls", "--cafile", &trusted[1], "--quiet"];
+    let (passed, said) = load(&with(&fleet, &stranger));
+    assert!(!passed && said.contains("UnknownIssuer") && said.contains("before it was admitted"), "{said}");
+    fixture.instance.stop();
+}
+
 #[test]
 fn mistakes_are_named() {
     let (passed, said) = load(&["--audit"]);
     assert!(!passed && said.contains("--rest") && said.contains("--tokens"), "{said}");
+    let (passed, said) = load(&["--tls"]);
+    assert!(!passed && said.contains("--cafile"), "{said}");
     let (passed, said) = load(&["--mqtt", "127.0.0.1:1", "--connections", "1"]);
     assert!(!passed && said.contains("127.0.0.1:1"), "{said}");
 }
