@@ -409,10 +409,12 @@ impl Shard {
     fn flush_one(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.flushing = false;
-        if connection.writing || connection.held > 0 {
+        if connection.held > 0 {
             return;
         }
-        let written = connection.channel.send(connection.session.output());
+        // What comes while the socket is full is counted too: that is how a peer that never reads grows.
+        let full = connection.writing;
+        let written = if full { Written::Some } else { connection.channel.send(connection.session.output()) };
         let unsent = connection.session.output().len() + connection.channel.unsent_bytes();
         connection.writing = written == Written::Some;
         self.unsent_bytes = (self.unsent_bytes + unsent).saturating_sub(std::mem::replace(&mut connection.unsent_bytes, unsent));
