@@ -59,14 +59,7 @@ for peer in "${peers[@]}"; do
     esac
 done
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-compare.XXXXXX")
-pid=
-stop() {
-    [[ -n $pid ]] || return 0
-    end "$pid"
-    pid=
-}
-trap 'stop; rm -rf "$work"' EXIT
+workplace
 
 as_root() { if [[ $EUID -eq 0 ]]; then "$@"; else sudo "$@"; fi; }
 wants() { [[ " ${peers[*]} " == *" $1 "* ]]; }

@@ -9,6 +9,20 @@ load=$CARGO_TARGET_DIR/release/tidegate-load
 usage() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "bench/$(basename "$0")"; }
 fail() { echo "$(basename "$0" .sh): $*" >&2; exit 1; }
 
+# workplace: a directory of this run in $work; at the end of the script it is removed, after `stop`.
+workplace() {
+    work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-$(basename "$0" .sh).XXXXXX")
+    pid=
+    trap 'stop; rm -rf "$work"' EXIT
+}
+
+# stop: ends the server, if one runs. Scripts that start more say how themselves.
+stop() {
+    [[ -n $pid ]] || return 0
+    end "$pid"
+    pid=
+}
+
 build() {
     cargo build --release --locked --workspace --bin tidegate --bin tidegate-load >&2
     ulimit -n "$(ulimit -Hn)"

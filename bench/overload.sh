@@ -29,8 +29,8 @@ while [[ $# -gt 0 ]]; do
     shift
 done
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-overload.XXXXXX")
-pid= throttle= sampler= how= groups=()
+workplace
+throttle= sampler= how= groups=()
 stop() {
     local each
     release 2>/dev/null || true
@@ -40,7 +40,6 @@ stop() {
     pid= throttle= sampler=
     for each in "${groups[@]}"; do rmdir "$each" 2>/dev/null || true; done
 }
-trap 'stop; rm -rf "$work"' EXIT
 
 # hold: leaves the server `percent` of a core, and says how.
 hold() {

@@ -32,14 +32,7 @@ for kind in "${kinds[@]}"; do
     [[ $kind =~ ^(byte|deaf|half|handshake)$ ]] || fail "--only $kind: byte, deaf, half or handshake"
 done
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-slow.XXXXXX")
-pid=
-stop() {
-    [[ -n $pid ]] || return 0
-    end "$pid"
-    pid=
-}
-trap 'stop; rm -rf "$work"' EXIT
+workplace
 
 build
 certificate "$work"

@@ -9,7 +9,6 @@
 #   --churn     connections a second that leave and come back (5)
 #   --driver    repeatable (io_uring and epoll)
 #   --port      where to listen, and at the next one (28893); two runs beside each other need two
-#
 #   --memory-max  the server's bound (320M): with small pools it shows early whether anything grows beside them
 #   --samples   where to leave the samples: seconds, RSS in KiB, descriptors (not kept)
 #
@@ -41,14 +40,13 @@ done
 
 rest_port=$((port + 1))
 if [[ -n $kept ]]; then mkdir -p "$kept"; fi
-work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-soak.XXXXXX")
-pid= sampler=
+workplace
+sampler=
 stop() {
     # shellcheck disable=SC2086 # whichever of them run
     end $sampler $pid
     pid= sampler=
 }
-trap 'stop; rm -rf "$work"' EXIT
 
 # sample PID FILE: seconds, RSS in KiB, descriptors; until it is killed.
 sample() {

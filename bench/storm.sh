@@ -35,14 +35,7 @@ for kind in "${kinds[@]}"; do
     [[ $kind =~ ^(tcp|resumed|full)$ ]] || fail "--only $kind: tcp, resumed or full"
 done
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/tidegate-storm.XXXXXX")
-pid=
-stop() {
-    [[ -n $pid ]] || return 0
-    end "$pid"
-    pid=
-}
-trap 'stop; rm -rf "$work"' EXIT
+workplace
 
 build
 certificate "$work"

@@ -36,7 +36,7 @@ const IDLE_CONNECTIONS_MAX: usize = 64;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-/// For whom we ask: the data plane's limits are by address.
+/// For whom we ask. No data plane reads it yet, so its limits by address see ours.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 #[derive(Clone, Debug)]

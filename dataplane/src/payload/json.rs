@@ -302,7 +302,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The UTF-16 unit that `\uXXXX` at `at` stands for.
+    /// The UTF-16 unit that the escape of four hexadecimal digits at `at` stands for.
     fn unit(&self, at: usize) -> Option<u16> {
         let digits = self.text.get(at..at + 6)?.strip_prefix("\\u")?;
         // `from_str_radix` alone would take a sign.

@@ -10,6 +10,9 @@ use crate::payload::protobuf::{self, Unwritable};
 use crate::payload::{self, Casting, PayloadError, flat};
 use crate::session::{Format, Operation, Outcome};
 
+/// Of what is JSON whatever the profile says: HTTP and gateways.
+pub(super) const JSON: (&Payload, Format) = (&Payload::Json, Format::Json);
+
 /// How a payload is written.
 enum Way<'p> {
     Json,

@@ -15,6 +15,7 @@ use schemas::id::DeviceId;
 use uuid::Uuid;
 
 use super::asking::post;
+use super::decoding::JSON;
 use super::event::{Event, Unsent};
 use super::ledger::Owed;
 use super::letter::{Address, Answer, Deed, Errand, Forwarded, Of};
@@ -376,7 +377,7 @@ impl Shard {
         let written = self.ledger.batch.len();
         let mut outcome = Outcome::Stored;
         for text in texts {
-            let said = if *attributes { self.say_attributes(device, text) } else { self.say_telemetry(device, text) };
+            let said = if *attributes { self.say_attributes(device, JSON, text) } else { self.say_telemetry(device, JSON, text) };
             outcome = if outcome == Outcome::Stored { said } else { outcome };
         }
         self.now.timestamp = now;
@@ -397,17 +398,12 @@ impl Shard {
         let waits_for_child = !begun || (pack.found && patient);
         let Stage::Sent(sent) = &mut pack.stage else { return };
         sent.open = sent.open.saturating_sub(1);
+        let not_now = if answer.gone.is_some() { waits_for_child } else { answer.outcome == Outcome::Unavailable };
+        sent.again |= not_now;
         let outcome = match answer.gone {
+            _ if not_now => Outcome::Stored,
             // Made anew when the gateway speaks of it again.
-            Some(_) if !waits_for_child => Outcome::Unavailable,
-            Some(_) => {
-                sent.again = true;
-                Outcome::Stored
-            }
-            None if answer.outcome == Outcome::Unavailable => {
-                sent.again = true;
-                Outcome::Stored
-            }
+            Some(_) => Outcome::Unavailable,
             None => answer.outcome,
         };
         if sent.outcome == Outcome::Stored {

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use schemas::chain::MessageType;
+use schemas::config::Payload;
 use schemas::id::DeviceId;
 use uuid::Uuid;
 
-use super::decoding;
+use super::decoding::{self, JSON};
 use super::delivering::Through;
 use super::inquiring::Asker;
 use super::ledger::{Owed, OwnedDownlink};
@@ -22,10 +23,10 @@ use crate::auth;
 use crate::limits;
 use crate::message::{Body, Readings, Scope};
 use crate::metric::Counter;
-use crate::payload::{self, Casting};
+use crate::payload;
 use crate::quota::Cost;
 use crate::registry::Ask;
-use crate::session::{Operation, Outcome, Package, Promise, Receipt};
+use crate::session::{Format, Operation, Outcome, Package, Promise, Receipt};
 
 /// What an operation turns into.
 enum Task {
@@ -167,11 +168,11 @@ impl Shard {
         }
         match deed {
             Deed::Telemetry { payload } => {
-                let outcome = self.say_telemetry(device, &payload);
+                let outcome = self.say_telemetry(device, JSON, &payload);
                 self.answer_later(from, outcome.into());
             }
             Deed::Attributes { payload } => {
-                let outcome = self.say_attributes(device, &payload);
+                let outcome = self.say_attributes(device, JSON, &payload);
                 self.answer_later(from, outcome.into());
             }
             Deed::Forwarded(forwarded) => {
@@ -194,22 +195,24 @@ impl Shard {
         }
     }
 
-    pub(super) fn say_telemetry(&mut self, device: DeviceId, bytes: &[u8]) -> Outcome {
+    /// Telemetry of a device of this shard, in `format` of its profile's.
+    pub(super) fn say_telemetry(&mut self, device: DeviceId, (profile, format): (&Payload, Format), bytes: &[u8]) -> Outcome {
         let mut readings = std::mem::take(&mut self.readings);
-        match payload::telemetry(bytes, Casting::Enabled, &mut readings) {
+        match decoding::telemetry(profile, format, bytes, &mut readings) {
             Ok(()) => self.say_for(device, MessageType::PostTelemetryRequest, Body::Telemetry(readings)),
-            Err(_) => self.discard(Outcome::PayloadInvalid),
+            Err(outcome) => self.discard(outcome),
         }
     }
 
-    pub(super) fn say_attributes(&mut self, device: DeviceId, bytes: &[u8]) -> Outcome {
+    /// The same of its attributes.
+    pub(super) fn say_attributes(&mut self, device: DeviceId, (profile, format): (&Payload, Format), bytes: &[u8]) -> Outcome {
         let mut readings = Readings::default();
-        match payload::attributes(bytes, Casting::Enabled, &mut readings) {
+        match decoding::attributes(profile, format, bytes, &mut readings) {
             Ok(()) => {
                 let body = Body::Attributes { scope: Scope::Client, readings };
                 self.say_for(device, MessageType::PostAttributesRequest, body)
             }
-            Err(_) => self.discard(Outcome::PayloadInvalid),
+            Err(outcome) => self.discard(outcome),
         }
     }
 
@@ -232,19 +235,12 @@ impl Shard {
     /// What a device said without a connection to answer: its will.
     pub(super) fn say(&mut self, device: DeviceId, operation: Operation<'_>) {
         let profile = self.payload_of(device);
-        let mut readings = Readings::default();
-        let read = match operation {
-            Operation::Telemetry { payload, format } => decoding::telemetry(&profile, format, payload, &mut readings)
-                .map(|()| (MessageType::PostTelemetryRequest, Body::Telemetry(readings))),
-            Operation::Attributes { payload, format } => decoding::attributes(&profile, format, payload, &mut readings)
-                .map(|()| (MessageType::PostAttributesRequest, Body::Attributes { scope: Scope::Client, readings })),
+        // Nobody waits for the outcome.
+        let _said = match operation {
+            Operation::Telemetry { payload, format } => self.say_telemetry(device, (&profile, format), payload),
+            Operation::Attributes { payload, format } => self.say_attributes(device, (&profile, format), payload),
             // No will is anything else.
             _ => return,
-        };
-        // Nobody waits for the outcome.
-        let _said = match read {
-            Ok((kind, body)) => self.say_for(device, kind, body),
-            Err(outcome) => self.discard(outcome),
         };
     }
 
