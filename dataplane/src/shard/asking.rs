@@ -113,16 +113,20 @@ impl Shard {
         let Some(state) = self.residents.get_mut(entity, self.now.instant) else { return };
         let mut calls = state.open_calls();
         calls.retain(|(open, _)| id.is_none_or(|id| id == *open));
-        let (Some(readers), Some(progress)) = (self.ledger.readers(), self.ledger.progress()) else { return };
+        let Some(progress) = self.ledger.progress() else { return };
         let mailbox = self.mailbox.clone();
         let job = move |engine: &dyn store::Engine| {
             let answer = crate::device::kept::ended_calls(engine, entity, id)
-                .map(|ended| calls.into_iter().chain(ended).collect())
+                .map(|ended| {
+                    // One that was open when this was asked may be over when it is read.
+                    calls.retain(|(open, _)| ended.iter().all(|(id, _)| id != open));
+                    calls.into_iter().chain(ended).collect()
+                })
                 .map_err(|error| QueryError::Unavailable(error.to_string()));
             let ticket = progress.written();
             post(&mailbox, Event::Release { ticket, release: Box::new(move || drop(reply.send(answer))) });
         };
-        let _submitted = readers.submit(Box::new(job));
+        self.ledger.read(Box::new(job));
     }
 
     fn standing(&mut self, device: DeviceId) -> Standing {
@@ -150,7 +154,7 @@ impl Shard {
             Some(state) => state.tombstones().to_vec(),
             None => Vec::new(),
         };
-        let (Some(readers), Some(progress)) = (self.ledger.readers(), self.ledger.progress()) else { return };
+        let Some(progress) = self.ledger.progress() else { return };
         let mailbox = self.mailbox.clone();
         let now = self.now.timestamp;
         let job = move |engine: &dyn store::Engine| {
@@ -161,7 +165,7 @@ impl Shard {
             post(&mailbox, Event::Release { ticket, release });
         };
         // A full lane drops the job and with it the reply, which its asker sees as "unavailable".
-        let _submitted = readers.submit(Box::new(job));
+        self.ledger.read(Box::new(job));
     }
 
     fn save_timeseries(&mut self, target: Target, (bytes, casting): (&[u8], Casting), ttl_s: u32, reply: Reply<()>) {

@@ -17,7 +17,7 @@ use crate::metric::{Counter, ShardCounters};
 use crate::query::{Update, WatcherId};
 use crate::session::{Downlink, Outcome, Package, Receipt};
 use crate::store::key::{self, Kind};
-use crate::store::{Batch, Committer, Durability, Encoder, Engine, Family, ReaderLane, StoreError, Ticket, WriteError};
+use crate::store::{Batch, Committer, Durability, Encoder, Engine, Family, Job, ReaderLane, StoreError, Ticket, WriteError};
 
 /// Opens this shard's store again after a generation ended.
 pub(super) type Reopen = Box<dyn Fn() -> Result<Arc<dyn Engine>, StoreError>>;
@@ -129,6 +129,8 @@ pub(super) struct Ledger {
     /// Promises of this turn, waiting for its ticket.
     turn: Vec<Owed>,
     owed: VecDeque<(Ticket, Owed)>,
+    /// Reads of this turn, given to the lane after its batch, so that they see what memory has left to the disk.
+    reads: Vec<Job>,
     standstill: Option<Standstill>,
     attempts: u32,
     commits: u64,
@@ -167,6 +169,7 @@ impl Ledger {
             effects: Vec::new(),
             turn: Vec::new(),
             owed: VecDeque::new(),
+            reads: Vec::new(),
             standstill: None,
             attempts: 0,
             commits: 0,
@@ -191,6 +194,19 @@ impl Ledger {
 
     pub(super) fn readers(&self) -> Option<&ReaderLane> {
         self.open.as_ref().map(|open| &open.readers)
+    }
+
+    /// Reads from the disk what this turn's batch will have left there.
+    pub(super) fn read(&mut self, job: Job) {
+        self.reads.push(job);
+    }
+
+    /// The batch is written: reads may follow. Whoever asked for one that nobody takes learns that there is no answer.
+    pub(super) fn submit_reads(&mut self) {
+        let reads = self.reads.drain(..);
+        if let (Some(open), None) = (&self.open, &self.standstill) {
+            reads.for_each(|job| drop(open.readers.submit(job)));
+        }
     }
 
     /// Progress of the commit queue, for lanes that read.

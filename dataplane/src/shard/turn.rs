@@ -134,6 +134,7 @@ impl Shard {
         self.gather();
         self.serve_ready();
         self.persist();
+        self.ledger.submit_reads();
         self.submit_loads();
         self.settle();
         self.flush();

@@ -36,6 +36,8 @@ use crate::store::{Batch, Durability, Engine, Family, Range, key};
 use crate::transport;
 
 pub(super) const TOKEN: &str = "gateway";
+/// Whose devices these are.
+pub(super) const TENANT: TenantId = TenantId(Uuid::from_u128(1));
 /// Its children: a name each, of the first shard and of the second.
 pub(super) const CHILDREN: [&str; 3] = ["A", "B", "C"];
 
@@ -131,7 +133,7 @@ impl Fleet {
     }
 
     fn configure(&mut self) {
-        let (tenant, profile) = (TenantId(Uuid::from_u128(1)), ProfileId(Uuid::from_u128(2)));
+        let (tenant, profile) = (TENANT, ProfileId(Uuid::from_u128(2)));
         let plan = Arc::new(Plan::compile(&Chain::parse(&default_root_chain().to_string()).unwrap()));
         let general = [
             ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default())),
