@@ -1,13 +1,14 @@
 //! How long a message takes through a plan: the default root chain, and a line of nodes.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use dataplane::clock::Timestamp;
 use dataplane::message::{Body, Message, Readings};
 use dataplane::payload::{Casting, telemetry};
-use dataplane::rules::{NodeCounts, Plan, evaluate};
-use schemas::chain::{Chain, Edge, MessageType, Node, NodeKind, default_root_chain, label};
+use dataplane::rules::{Alone, Plan, Running, evaluate};
+use schemas::chain::{Chain, Edge, EntityType, MessageType, Node, NodeKind, default_root_chain, label};
 use schemas::id::{EntityId, TenantId, uuid};
 
 fn message() -> Message<'static> {
@@ -17,6 +18,7 @@ fn message() -> Message<'static> {
     Message {
         kind: MessageType::PostTelemetryRequest,
         originator: EntityId(id),
+        originator_type: EntityType::Device,
         tenant: TenantId(id),
         device_name: "A",
         device_type: "default",
@@ -36,13 +38,12 @@ fn rules(criterion: &mut Criterion) {
     let root = Chain::parse(&default_root_chain().to_string()).expect("valid");
     let message = message();
     for (name, chain) in [("root", root), ("line of 100", line(100))] {
-        let plan = Plan::compile(&chain);
-        let mut counts = NodeCounts::new(&plan);
+        let running = Running::new(Arc::new(Plan::compile(&chain)));
         criterion.bench_function(&format!("evaluate/{name}"), |bencher| {
             let mut effects = Vec::new();
             bencher.iter(|| {
                 effects.clear();
-                evaluate(&plan, black_box(&message), &mut counts, &mut effects)
+                evaluate(&running, black_box(&message), &mut Alone, &mut effects)
             });
         });
         criterion.bench_function(&format!("compile/{name}"), |bencher| bencher.iter(|| Plan::compile(black_box(&chain))));

@@ -2,16 +2,17 @@
 //! inside [`gate_measured`], and compares with `bench/baseline.json`. Never measures time.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use dataplane::clock::{Instant, Timestamp};
 use dataplane::codec::mqtt::{Outgoing, Version, decode, encode_publish, frame};
 use dataplane::device::{DeviceState, Dictionary, Key, Sequence, Writing};
 use dataplane::message::{Body, Message, Readings};
 use dataplane::payload::{Casting, telemetry};
-use dataplane::rules::{NodeCounts, Plan, evaluate};
+use dataplane::rules::{Alone, Plan, Running, evaluate};
 use dataplane::session::{Admission, Intent, Outcome, Session};
 use dataplane::store::{Batch, Encoder};
-use schemas::chain::{Chain, MessageType, default_root_chain};
+use schemas::chain::{Chain, EntityType, MessageType, default_root_chain};
 use schemas::id::{EntityId, TenantId};
 use uuid::Uuid;
 
@@ -115,7 +116,7 @@ fn payload(name: &str) -> Run {
 
 fn rules() -> Run {
     let chain = Chain::parse(&default_root_chain().to_string()).unwrap_or_else(|_| unreachable!("the default chain is valid"));
-    let plan = Plan::compile(&chain);
+    let running = Running::new(Arc::new(Plan::compile(&chain)));
     let id = Uuid::from_u128(7);
     let bytes = sample("tracker");
     Box::new(move || {
@@ -124,6 +125,7 @@ fn rules() -> Run {
         let message = Message {
             kind: MessageType::PostTelemetryRequest,
             originator: EntityId(id),
+            originator_type: EntityType::Device,
             tenant: TenantId(id),
             device_name: "A",
             device_type: "default",
@@ -131,7 +133,7 @@ fn rules() -> Run {
             body: Body::Telemetry(readings),
         };
         let mut effects = Vec::with_capacity(4);
-        let _done = black_box(evaluate(&plan, black_box(&message), &mut NodeCounts::default(), &mut effects));
+        let _done = black_box(evaluate(&running, black_box(&message), &mut Alone, &mut effects));
     })
 }
 

@@ -1,14 +1,44 @@
 //! Waist two: what must happen because of a message. Knows no store and no socket.
 
+use std::{ops::Deref, rc::Rc, sync::Arc};
+
 use crate::message::{Readings, Scope};
 
-/// One thing that must happen. Borrows from the message it came from.
+/// One thing that must happen. Borrows from the message it came from, unless a node made it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect<'m> {
     /// Save all entries. `ttl_s` 0 = no expiry. With `use_server_ts` the entries' own ts are ignored.
-    SaveTimeseries { readings: &'m Readings<'m>, ttl_s: u32, use_server_ts: bool },
+    SaveTimeseries { readings: Held<'m, Readings<'m>>, ttl_s: u32, use_server_ts: bool },
     /// Save attributes of one scope.
-    SaveAttributes { readings: &'m Readings<'m>, scope: Scope, only_on_change: bool, notify_device: bool },
+    SaveAttributes { readings: Held<'m, Readings<'m>>, scope: Scope, only_on_change: bool, notify_device: bool },
+    /// Delete attributes of one scope.
+    DeleteAttributes { scope: Scope, keys: Vec<String>, notify_device: bool },
+    /// Answer the originator's call with this number; JSON.
+    Answer { request: u32, json: String },
     /// Write the message to the log (sampled), under the node's name.
-    Log { node: &'m str },
+    Log { node: Arc<str> },
+}
+
+/// Something of the message that came in, or made on the way.
+#[derive(Clone, Debug)]
+pub enum Held<'m, T> {
+    Borrowed(&'m T),
+    Made(Rc<T>),
+}
+
+impl<T> Deref for Held<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::Borrowed(held) => held,
+            Self::Made(held) => held,
+        }
+    }
+}
+
+impl<T: PartialEq> PartialEq for Held<'_, T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
 }

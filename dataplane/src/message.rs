@@ -4,7 +4,7 @@ use std::{borrow::Cow, ops::Range};
 
 pub use schemas::telemetry::{Scope, Value};
 use schemas::{
-    chain::MessageType,
+    chain::{EntityType, MessageType},
     id::{EntityId, TenantId},
 };
 
@@ -44,6 +44,14 @@ impl<'a> Readings<'a> {
         self.readings.is_empty()
     }
 
+    /// The same readings, owning their text.
+    #[must_use]
+    pub fn into_owned(self) -> Readings<'static> {
+        let owned =
+            |reading: Reading<'_>| Reading { key: Cow::Owned(reading.key.into_owned()), value: reading.value.into_owned() };
+        Readings { entries: self.entries, readings: self.readings.into_iter().map(owned).collect() }
+    }
+
     /// Empties it and keeps its memory for the readings of another message.
     #[must_use]
     pub fn recycle<'b>(mut self) -> Readings<'b> {
@@ -68,8 +76,8 @@ pub enum Body<'a> {
     Attributes { scope: Scope, readings: Readings<'a> },
     /// ATTRIBUTES_DELETED, TIMESERIES_DELETED
     Deleted { keys: Vec<Cow<'a, str>> },
-    /// TO_SERVER_RPC_REQUEST: the whole payload, JSON.
-    Rpc { request: &'a str },
+    /// TO_SERVER_RPC_REQUEST: the whole payload, JSON; and the number under which a device waits for the answer.
+    Rpc { request: &'a str, id: Option<u32> },
     /// CONNECT_EVENT, DISCONNECT_EVENT, ACTIVITY_EVENT, INACTIVITY_EVENT
     Lifecycle,
 }
@@ -79,6 +87,7 @@ pub enum Body<'a> {
 pub struct Message<'a> {
     pub kind: MessageType,
     pub originator: EntityId,
+    pub originator_type: EntityType,
     pub tenant: TenantId,
     /// ThingsBoard's metadata `deviceName` and `deviceType`; empty for entities that are no devices.
     pub device_name: &'a str,

@@ -69,6 +69,7 @@ counters! {
     StoreGenerationsEnded => "tidegate_store_generations_ended_total", "times the store was given up and reopened";
     ChangesApplied => "tidegate_changes_applied_total", "configuration changes applied";
     WatchesCut => "tidegate_watches_cut_total", "live watches cut because their reader was too slow";
+    NodesFailed => "tidegate_nodes_failed_total", "messages that failed at a node without a way on from there";
     NodesLogged => "tidegate_nodes_logged_total", "messages seen by log nodes";
     StatesEvicted => "tidegate_states_evicted_total", "idle device states evicted";
     StatesResident => "tidegate_states_resident", "device states in memory";

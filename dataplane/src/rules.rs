@@ -1,12 +1,18 @@
 //! Rules: a chain compiled to a plan, and a message evaluated by it to effects.
 //!
-//! Evaluation is a function: no IO, no clock, no failure, no waiting, no string compared. Knows no protocol and no store.
+//! Evaluation is a function: no IO, no clock, no failure, no waiting. Knows no protocol and no store.
 
+mod carried;
 mod evaluate;
 mod node;
 mod plan;
+mod running;
+mod template;
 #[cfg(test)]
 mod tests;
+mod world;
 
-pub use evaluate::{Evaluation, NodeCounts, evaluate};
+pub use evaluate::{Evaluation, Failed, evaluate};
 pub use plan::Plan;
+pub use running::{NodeCount, Running};
+pub use world::{Alone, World};

@@ -2,6 +2,9 @@
 //! one piece of code that both planes use. Never evaluates anything.
 
 mod check;
+mod configuration;
+pub mod geofence;
+mod message_type;
 mod node;
 mod parse;
 mod root;
@@ -9,13 +12,18 @@ mod root;
 mod tests;
 
 pub use check::{EDGES_MAX, EXECUTIONS_MAX, NODES_MAX};
-pub use node::{MessageType, NodeKind, SaveAttributes, SaveTimeseries, label};
+pub use message_type::{EntityType, MessageType};
+pub use node::{
+    CheckFields, DeleteAttributes, Keys, Labels, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields,
+    Passing, Renames, SaveAttributes, SaveTimeseries, Side, Target, label,
+};
 pub use root::default_root_chain;
 
+use regex_automata::meta::Regex;
 use uuid::Uuid;
 
 /// A checked chain: every index is in range, there is no cycle, every node's configuration is valid, and one message executes
-/// at most [`EXECUTIONS_MAX`] nodes.
+/// at most [`EXECUTIONS_MAX`] nodes of it, unless it is split into several.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chain {
     /// Index of the node a message enters; `None` for an empty chain, which does nothing.
@@ -63,4 +71,16 @@ impl Chain {
         // No chain without a problem: a draft that is complete and free of problems is a chain.
         chain.ok_or(InvalidChain(problems.0))
     }
+}
+
+/// A pattern of keys, compiled: it has to match the whole key.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn pattern(pattern: &str) -> Result<Regex, String> {
+    let limited = Regex::config().nfa_size_limit(Some(configuration::PATTERN_BYTES_MAX)).hybrid(false);
+    Regex::builder().configure(limited).build(&format!("^(?:{pattern})$")).map_err(|error| match error.syntax_error() {
+        Some(syntax) => syntax.to_string(),
+        None => error.to_string(),
+    })
 }

@@ -1,86 +1,205 @@
 //! Evaluates a message by a plan: effects in the order in which the chain's edges lead to them, depth first.
 //! Total: no IO, no clock, no failure.
 
+use std::ops::{Deref, Range};
+use std::rc::Rc;
+
 use crate::effect::Effect;
 use crate::limits::STEPS_PER_MESSAGE_MAX;
 use crate::message::Message;
-use crate::rules::plan::Plan;
-
-/// How often each node of a plan was executed, always on; owned by the shard, beside the plan. A new plan gets new counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeCounts(Vec<u64>);
-
-impl NodeCounts {
-    #[must_use]
-    pub fn new(plan: &Plan) -> Self {
-        Self(vec![0; plan.len()])
-    }
-
-    /// One count per node, in the chain's order.
-    #[must_use]
-    pub fn counts(&self) -> &[u64] {
-        &self.0
-    }
-}
+use crate::rules::carried::Carried;
+use crate::rules::node::{Next, SUCCESS, Scene};
+use crate::rules::plan::Step;
+use crate::rules::running::Running;
+use crate::rules::world::World;
 
 /// What an evaluation took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evaluation {
     /// Steps executed, one as often as a way led to it.
     pub executed: u32,
-    /// The bound on steps ended the evaluation, so that effects are missing. No checked chain reaches it.
-    pub cut: bool,
+    /// The first failure that no edge led on from.
+    pub failed: Option<Failed>,
+}
+
+/// A node that failed, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    pub node: String,
+    pub reason: String,
 }
 
 /// Evaluates `message` from the plan's first node on, appending its effects to `into`.
-pub fn evaluate<'m>(plan: &'m Plan, message: &'m Message<'m>, counts: &mut NodeCounts, into: &mut Vec<Effect<'m>>) -> Evaluation {
-    let mut walk = Walk { plan, message, counts, into, evaluation: Evaluation::default() };
-    walk.run();
+pub fn evaluate<'m>(
+    running: &Running,
+    message: &'m Message<'m>,
+    world: &mut dyn World,
+    into: &mut Vec<Effect<'m>>,
+) -> Evaluation {
+    let root = Way { frame: 0, targets: running.plan().entry(), carried: Carried::AsCame(message) };
+    let scene = Scene { message, world, into };
+    let mut walk = Walk { root: running, scene, frames: Vec::new(), waiting: Vec::new(), evaluation: Evaluation::default() };
+    walk.run(root);
     walk.evaluation
 }
 
+/// A route that is being followed: targets of one plan's that the message has still to go to.
+struct Way<'m> {
+    /// 0: the plan where the message began; else the place in `frames` behind it.
+    frame: usize,
+    targets: Range<u32>,
+    carried: Carried<'m>,
+}
+
+/// A chain that was entered from another one.
+struct Frame {
+    running: Rc<Running>,
+    /// The frame and the step that led here.
+    back: (usize, usize),
+}
+
 struct Walk<'w, 'm> {
-    plan: &'m Plan,
-    message: &'m Message<'m>,
-    counts: &'w mut NodeCounts,
-    into: &'w mut Vec<Effect<'m>>,
+    root: &'w Running,
+    scene: Scene<'w, 'm>,
+    frames: Vec<Frame>,
+    /// What is left of the ways that others branched from. A way of one target, the usual one, needs no place here, so most
+    /// evaluations allocate nothing.
+    waiting: Vec<Way<'m>>,
     evaluation: Evaluation,
 }
 
-impl<'m> Walk<'_, 'm> {
-    fn run(&mut self) {
-        // The route being followed; what is left of the routes it branched from waits in `routes`. A route of one step, the
-        // usual one, needs no place there, so most evaluations allocate nothing.
-        let mut route = self.plan.entry();
-        let mut routes: Vec<&'m [u32]> = Vec::new();
+/// The plan of a frame: borrowed where the message began, else kept alive, whatever the table does meanwhile.
+enum Of<'w> {
+    Root(&'w Running),
+    Nested(Rc<Running>),
+}
+
+impl Deref for Of<'_> {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        match self {
+            Self::Root(running) => running,
+            Self::Nested(running) => running,
+        }
+    }
+}
+
+impl<'w, 'm> Walk<'w, 'm> {
+    fn run(&mut self, root: Way<'m>) {
+        let mut way = root;
         loop {
-            let Some((&index, rest)) = route.split_first() else {
-                match routes.pop() {
-                    Some(waiting) => route = waiting,
+            if way.targets.is_empty() {
+                match self.waiting.pop() {
+                    Some(waiting) => way = waiting,
                     None => return,
                 }
                 continue;
-            };
+            }
+            let target = way.targets.start;
+            way.targets.start += 1;
+            let running = self.of(way.frame);
+            let Some((index, step)) = running.plan().step(target) else { continue };
             if self.evaluation.executed == STEPS_PER_MESSAGE_MAX {
-                self.evaluation.cut = true;
-                return;
+                return self.fail(&step.name, format!("more than {STEPS_PER_MESSAGE_MAX} nodes for one message"));
             }
-            let next = self.step(index);
-            if !rest.is_empty() {
-                routes.push(rest);
-            }
-            route = next;
+            self.evaluation.executed += 1;
+            running.count_executed(index);
+            let next = step.node.run(&step.name, &way.carried, &mut self.scene);
+            way = self.follow(way, (&running, index, step), next);
         }
     }
 
-    /// Executes one step and returns the route to take.
-    fn step(&mut self, index: u32) -> &'m [u32] {
-        let Some(step) = self.plan.step(index) else { return &[] };
-        self.evaluation.executed += 1;
-        if let Some(count) = usize::try_from(index).ok().and_then(|index| self.counts.0.get_mut(index)) {
-            *count += 1;
+    fn of(&self, frame: usize) -> Of<'w> {
+        match frame.checked_sub(1).and_then(|place| self.frames.get(place)) {
+            Some(frame) => Of::Nested(Rc::clone(&frame.running)),
+            None => Of::Root(self.root),
         }
-        let outcome = step.node.run(self.message, self.into);
-        self.plan.route(step, outcome)
+    }
+
+    /// The way that follows a step; what is left of `way` waits.
+    fn follow(&mut self, way: Way<'m>, (running, index, step): (&Running, usize, &Step), next: Next) -> Way<'m> {
+        let frame = way.frame;
+        match next {
+            Next::By(outcome) => self.take(way, running, frame, step.route(outcome)),
+            Next::With(changed) => {
+                let mut way = self.put_aside(way);
+                way.carried = Carried::Changed(Rc::new(changed));
+                self.take(way, running, frame, step.route(SUCCESS))
+            }
+            Next::Each(each) => {
+                let way = self.put_aside(way);
+                for changed in each.into_iter().rev() {
+                    running.count_taken(step.route(SUCCESS));
+                    let targets = running.plan().route(step.route(SUCCESS));
+                    self.waiting.push(Way { frame, targets, carried: Carried::Changed(Rc::new(changed)) });
+                }
+                way
+            }
+            Next::Said(label) => match running.plan().route_of(index, &label) {
+                Some(route) => self.take(way, running, frame, route),
+                // Nobody drew an edge for it.
+                None => way,
+            },
+            Next::Enter(target) => match self.scene.world.running(target) {
+                Some(nested) => {
+                    let targets = nested.plan().entry();
+                    self.frames.push(Frame { running: nested, back: (frame, index) });
+                    self.turn(way, self.frames.len(), targets)
+                }
+                None => self.failed(way, running, step, "there is no such rule chain".to_owned()),
+            },
+            Next::Leave => self.leave(way, &step.name),
+            Next::Fail(reason) => {
+                running.count_failed(index);
+                self.failed(way, running, step, reason)
+            }
+        }
+    }
+
+    /// Goes on by a route of a frame's plan.
+    fn take(&mut self, way: Way<'m>, running: &Running, frame: usize, route: usize) -> Way<'m> {
+        running.count_taken(route);
+        let targets = running.plan().route(route);
+        if targets.is_empty() { way } else { self.turn(way, frame, targets) }
+    }
+
+    /// Follows other targets with the same message.
+    fn turn(&mut self, way: Way<'m>, frame: usize, targets: Range<u32>) -> Way<'m> {
+        let way = self.put_aside(way);
+        Way { frame, targets, carried: way.carried }
+    }
+
+    /// Lets what is left of a way wait; what is returned is at its end.
+    fn put_aside(&mut self, way: Way<'m>) -> Way<'m> {
+        if way.targets.is_empty() {
+            return way;
+        }
+        let at_end = Way { frame: way.frame, targets: 0..0, carried: way.carried.clone() };
+        self.waiting.push(way);
+        at_end
+    }
+
+    /// Goes on behind the node that led into this chain. A chain that nobody entered is left for good.
+    fn leave(&mut self, way: Way<'m>, label: &str) -> Way<'m> {
+        let Some(frame) = way.frame.checked_sub(1).and_then(|place| self.frames.get(place)) else { return way };
+        let (outer, step) = frame.back;
+        let running = self.of(outer);
+        match running.plan().route_of(step, label) {
+            Some(route) => self.take(way, &running, outer, route),
+            None => way,
+        }
+    }
+
+    fn failed(&mut self, way: Way<'m>, running: &Running, step: &Step, reason: String) -> Way<'m> {
+        if running.plan().route(step.failure()).is_empty() {
+            self.fail(&step.name, reason);
+        }
+        let frame = way.frame;
+        self.take(way, running, frame, step.failure())
+    }
+
+    fn fail(&mut self, node: &str, reason: String) {
+        self.evaluation.failed.get_or_insert_with(|| Failed { node: node.to_owned(), reason });
     }
 }

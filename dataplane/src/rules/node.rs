@@ -1,71 +1,177 @@
 //! A node of a plan, compiled from its kind: what it does with a message, and which of its outcomes follows.
 //! An outcome is a number; only compiling knows its label.
 
-mod log;
-mod message_type_filter;
-mod message_type_switch;
+mod check_fields;
+mod filter;
+mod geofence;
+mod keys;
+mod originator;
+mod rpc;
 mod save_attributes;
 mod save_timeseries;
+mod split_array;
 
-use schemas::chain::{self, MessageType, NodeKind};
+use std::sync::Arc;
 
+use schemas::chain::{self, EntityType, NodeKind, Target};
+
+use crate::clock::Timestamp;
 use crate::effect::Effect;
-use crate::message::Message;
-use crate::rules::node::message_type_filter::MessageTypeFilter;
-use crate::rules::node::save_attributes::SaveAttributes;
-use crate::rules::node::save_timeseries::SaveTimeseries;
+use crate::message::{Message, Scope, Value};
+use crate::rules::carried::{Carried, Changed};
+use crate::rules::node::filter::MessageTypeFilter;
+use crate::rules::node::keys::Patterns;
+use crate::rules::world::World;
 
 /// Outcomes of nodes that act.
-const ACTION_OUTCOMES: &[&str] = &[chain::label::SUCCESS, chain::label::FAILURE];
-const SUCCESS: usize = 0;
-const FAILURE: usize = 1;
+pub(super) const SUCCESS: usize = 0;
+/// Outcomes of nodes that decide.
+const TRUE: usize = 0;
+const FALSE: usize = 1;
 
-/// One node.
-#[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) name: String,
-    act: Act,
+/// What follows a node.
+pub(super) enum Next {
+    /// The message goes on by an outcome.
+    By(usize),
+    /// Another message goes on by Success.
+    With(Changed),
+    /// Several do, one after the other.
+    Each(Vec<Changed>),
+    /// The message goes on by what was said.
+    Said(String),
+    Enter(Target),
+    /// The message goes on behind the node that led into this chain, by this node's name.
+    Leave,
+    Fail(String),
+}
+
+/// What a node has to work with.
+pub(super) struct Scene<'w, 'm> {
+    pub(super) message: &'m Message<'m>,
+    pub(super) world: &'w mut dyn World,
+    pub(super) into: &'w mut Vec<Effect<'m>>,
 }
 
 #[derive(Clone, Debug)]
-enum Act {
+pub(super) enum Node {
     MessageTypeSwitch,
     MessageTypeFilter(MessageTypeFilter),
-    SaveTimeseries(SaveTimeseries),
-    SaveAttributes(SaveAttributes),
+    EntityTypeSwitch,
+    EntityTypeFilter(Vec<EntityType>),
+    ProfileSwitch,
+    CheckFields(chain::CheckFields),
+    Geofence(chain::geofence::Geofence),
+    OriginatorAttributes(chain::OriginatorAttributes),
+    OriginatorFields(chain::OriginatorFields),
+    CopyKeys(Patterns),
+    DeleteKeys(Patterns),
+    RenameKeys(chain::Renames),
+    SplitArray,
+    SaveTimeseries(chain::SaveTimeseries),
+    SaveAttributes(chain::SaveAttributes),
+    DeleteAttributes(chain::DeleteAttributes),
     Log,
+    RpcReply(String),
+    RpcRequest,
+    Nested(Target),
+    Output,
+    Pass,
 }
 
 impl Node {
-    pub(crate) fn compile(node: &chain::Node) -> Self {
-        let act = match &node.kind {
-            NodeKind::MessageTypeSwitch => Act::MessageTypeSwitch,
-            NodeKind::MessageTypeFilter { types } => Act::MessageTypeFilter(MessageTypeFilter::compile(types)),
-            NodeKind::SaveTimeseries(save) => Act::SaveTimeseries(SaveTimeseries::compile(*save)),
-            NodeKind::SaveAttributes(save) => Act::SaveAttributes(SaveAttributes::compile(*save)),
-            NodeKind::Log => Act::Log,
-        };
-        Self { name: node.name.clone(), act }
-    }
-
-    /// The label of every outcome, outcome 0 first.
-    pub(crate) fn outcomes(&self) -> impl Iterator<Item = &'static str> {
-        let (own, types): (&[&str], &[MessageType]) = match self.act {
-            Act::MessageTypeSwitch => (&[], message_type_switch::OUTCOMES),
-            Act::MessageTypeFilter(_) => (message_type_filter::OUTCOMES, &[]),
-            Act::SaveTimeseries(_) | Act::SaveAttributes(_) | Act::Log => (ACTION_OUTCOMES, &[]),
-        };
-        own.iter().copied().chain(types.iter().map(|kind| kind.label()))
-    }
-
-    /// Acts on the message and returns the outcome.
-    pub(crate) fn run<'m>(&'m self, message: &'m Message<'m>, into: &mut Vec<Effect<'m>>) -> usize {
-        match &self.act {
-            Act::MessageTypeSwitch => message_type_switch::run(message),
-            Act::MessageTypeFilter(filter) => filter.run(message),
-            Act::SaveTimeseries(save) => save.run(message, into),
-            Act::SaveAttributes(save) => save.run(message, into),
-            Act::Log => log::run(&self.name, into),
+    pub(super) fn compile(node: &chain::Node) -> Self {
+        match node.kind.clone() {
+            NodeKind::MessageTypeSwitch => Self::MessageTypeSwitch,
+            NodeKind::MessageTypeFilter(types) => Self::MessageTypeFilter(MessageTypeFilter::compile(types)),
+            NodeKind::EntityTypeSwitch => Self::EntityTypeSwitch,
+            NodeKind::EntityTypeFilter { kinds } => Self::EntityTypeFilter(kinds),
+            NodeKind::ProfileSwitch => Self::ProfileSwitch,
+            NodeKind::CheckFields(fields) => Self::CheckFields(fields),
+            NodeKind::Geofence(fence) => Self::Geofence(fence),
+            NodeKind::OriginatorAttributes(attributes) => Self::OriginatorAttributes(attributes),
+            NodeKind::OriginatorFields(fields) => Self::OriginatorFields(fields),
+            NodeKind::CopyKeys(keys) => Self::CopyKeys(Patterns::compile(&keys)),
+            NodeKind::DeleteKeys(keys) => Self::DeleteKeys(Patterns::compile(&keys)),
+            NodeKind::RenameKeys(renames) => Self::RenameKeys(renames),
+            NodeKind::SplitArray => Self::SplitArray,
+            NodeKind::SaveTimeseries(save) => Self::SaveTimeseries(save),
+            NodeKind::SaveAttributes(save) => Self::SaveAttributes(save),
+            NodeKind::DeleteAttributes(delete) => Self::DeleteAttributes(delete),
+            NodeKind::Log => Self::Log,
+            NodeKind::RpcReply { request_key } => Self::RpcReply(request_key),
+            NodeKind::RpcRequest => Self::RpcRequest,
+            NodeKind::Nested { chain } => Self::Nested(chain),
+            NodeKind::Output => Self::Output,
+            NodeKind::Pass(_) => Self::Pass,
         }
+    }
+
+    /// Acts on the message and says what follows.
+    pub(super) fn run<'m>(&self, name: &Arc<str>, carried: &Carried<'m>, scene: &mut Scene<'_, 'm>) -> Next {
+        match self {
+            Self::MessageTypeSwitch => filter::by_message_type(carried),
+            Self::MessageTypeFilter(filter) => filter.run(carried),
+            Self::EntityTypeSwitch => Next::By(scene.message.originator_type as usize),
+            Self::EntityTypeFilter(kinds) => decide(kinds.contains(&scene.message.originator_type)),
+            Self::ProfileSwitch => filter::by_profile(scene.message),
+            Self::CheckFields(fields) => check_fields::run(fields, carried),
+            Self::Geofence(fence) => geofence::run(fence, carried),
+            Self::OriginatorAttributes(attributes) => originator::attributes(attributes, carried, scene),
+            Self::OriginatorFields(fields) => originator::fields(fields, carried, scene.message),
+            Self::CopyKeys(patterns) => patterns.copy(carried),
+            Self::DeleteKeys(patterns) => patterns.delete(carried),
+            Self::RenameKeys(renames) => keys::rename(renames, carried),
+            Self::SplitArray => split_array::run(carried),
+            Self::SaveTimeseries(save) => save_timeseries::run(*save, carried, scene.into),
+            Self::SaveAttributes(save) => save_attributes::run(*save, carried, scene.into),
+            Self::DeleteAttributes(delete) => save_attributes::delete(delete, carried, scene.into),
+            Self::Log => {
+                scene.into.push(Effect::Log { node: Arc::clone(name) });
+                Next::By(SUCCESS)
+            }
+            Self::RpcReply(key) => rpc::reply(key, carried, scene.into),
+            Self::RpcRequest => rpc::request(carried),
+            Self::Nested(target) => Next::Enter(*target),
+            Self::Output => Next::Leave,
+            Self::Pass => Next::By(SUCCESS),
+        }
+    }
+}
+
+fn decide(is: bool) -> Next {
+    Next::By(if is { TRUE } else { FALSE })
+}
+
+impl Scene<'_, '_> {
+    /// The latest reading of the originator, with what this message has saved already.
+    fn latest(&mut self, key: &str) -> Option<(Timestamp, Value<'static>)> {
+        for effect in self.into.iter().rev() {
+            let Effect::SaveTimeseries { readings, use_server_ts, .. } = effect else { continue };
+            for entry in readings.entries.iter().rev() {
+                if let Some(reading) = readings.of(entry).iter().rev().find(|reading| reading.key == key) {
+                    let own = entry.ts.filter(|_| !use_server_ts);
+                    return Some((own.unwrap_or(self.message.received), reading.value.clone().into_owned()));
+                }
+            }
+        }
+        self.world.latest(key)
+    }
+
+    /// An attribute of the originator, with what this message has saved or deleted already.
+    fn attribute(&mut self, of: Scope, key: &str) -> Option<(Timestamp, Value<'static>)> {
+        for effect in self.into.iter().rev() {
+            match effect {
+                Effect::SaveAttributes { readings, scope, .. } if *scope == of => {
+                    if let Some(reading) = readings.readings.iter().rev().find(|reading| reading.key == key) {
+                        return Some((self.message.received, reading.value.clone().into_owned()));
+                    }
+                }
+                Effect::DeleteAttributes { scope, keys, .. } if *scope == of && keys.iter().any(|gone| gone == key) => {
+                    return None;
+                }
+                _ => {}
+            }
+        }
+        self.world.attribute(of, key)
     }
 }

@@ -1,32 +1,80 @@
 //! The plan: a chain laid out flat, so that following an edge is two array lookups. Never evaluates.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use schemas::chain::{Chain, EDGES_MAX, EXECUTIONS_MAX, MessageType, label};
+use schemas::chain::{Chain, EDGES_MAX, EXECUTIONS_MAX, EntityType, Labels, MessageType, NODES_MAX, label};
 
 use crate::limits::STEPS_PER_MESSAGE_MAX;
 use crate::rules::node::Node;
 
 // What the check of a chain lets through, a plan can hold and an evaluation can finish.
 const _: () = assert!(EXECUTIONS_MAX <= STEPS_PER_MESSAGE_MAX as u64, "a checked chain is never cut short");
-const _: () = assert!(EDGES_MAX * MessageType::COUNT <= u32::MAX as usize, "a position among the targets is a u32");
+const _: () = assert!(EDGES_MAX * MessageType::COUNT + NODES_MAX <= u32::MAX as usize, "a position among the targets is a u32");
 
 /// A compiled chain. Step `n` is node `n` of the chain. The default plan is that of the empty chain and does nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    first: Option<u32>,
+    /// Where messages enter, among `targets`.
+    entry: Range<u32>,
     steps: Vec<Step>,
-    /// For every step, one range of `targets` per outcome of its node.
+    /// Ranges of `targets`: for every step, one per outcome of its node, then one per label that its script or chain may say.
     routes: Vec<Range<u32>>,
     /// Steps that edges lead to.
     targets: Vec<u32>,
+    /// Whether some node looks at what messages say.
+    reads: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) node: Node,
+    pub(super) name: Arc<str>,
     /// Index in `routes` of the node's outcome 0.
     routes: usize,
+    /// The outcome that stands for a failure.
+    failure: usize,
+    outcomes: Outcomes,
+    /// Labels beside the outcomes, and their indices in `routes`.
+    labels: Vec<(Box<str>, usize)>,
+}
+
+/// Which labels the outcomes of a node have.
+#[derive(Clone, Copy, Debug)]
+enum Outcomes {
+    Of(&'static [&'static str]),
+    /// Outcome `n` is type `n`; the last one is a failure.
+    MessageTypes,
+    EntityTypes,
+}
+
+impl Outcomes {
+    fn of(labels: Labels) -> Self {
+        match labels {
+            Labels::Of(labels) => Self::Of(labels),
+            Labels::MessageTypes => Self::MessageTypes,
+            Labels::EntityTypes => Self::EntityTypes,
+            Labels::Any => Self::Of(&[label::FAILURE]),
+            Labels::None => Self::Of(&[]),
+        }
+    }
+
+    fn len(self) -> usize {
+        match self {
+            Self::Of(labels) => labels.len(),
+            Self::MessageTypes => MessageType::COUNT + 1,
+            Self::EntityTypes => EntityType::ALL.len() + 1,
+        }
+    }
+
+    fn label(self, outcome: usize) -> &'static str {
+        let label = match self {
+            Self::Of(labels) => labels.get(outcome).copied(),
+            Self::MessageTypes => MessageType::ALL.get(outcome).map(|kind| kind.label()),
+            Self::EntityTypes => EntityType::ALL.get(outcome).map(|kind| kind.label()),
+        };
+        label.unwrap_or(label::FAILURE)
+    }
 }
 
 impl Plan {
@@ -34,7 +82,9 @@ impl Plan {
     #[must_use]
     pub fn compile(chain: &Chain) -> Self {
         let steps = chain.nodes.len();
-        let mut plan = Self { first: chain.first.and_then(|first| target(first, steps)), ..Self::default() };
+        let mut plan = Self { reads: chain.nodes.iter().any(|node| node.kind.reads()), ..Self::default() };
+        plan.targets.extend(chain.first.and_then(|first| target(first, steps)));
+        plan.entry = 0..position(plan.targets.len());
         let mut outgoing = vec![Vec::new(); steps];
         for edge in &chain.edges {
             if let (Some(edges), Some(to)) = (outgoing.get_mut(edge.from), target(edge.to, steps)) {
@@ -42,20 +92,35 @@ impl Plan {
             }
         }
         for (node, edges) in chain.nodes.iter().zip(&outgoing) {
-            let node = Node::compile(node);
-            plan.steps.push(Step { routes: plan.routes.len(), node });
-            let Some(step) = plan.steps.last() else { continue };
-            for outcome in step.node.outcomes() {
-                let from = plan.targets.len();
-                let taken = edges.iter().filter(|(edge, _)| label::same(edge, outcome));
-                plan.targets.extend(taken.map(|(_, to)| *to));
-                plan.routes.push(position(from)..position(plan.targets.len()));
+            let outcomes = Outcomes::of(node.kind.labels());
+            let routes = plan.routes.len();
+            for outcome in 0..outcomes.len() {
+                plan.route_by(outcomes.label(outcome), edges);
             }
+            let mut labels: Vec<(Box<str>, usize)> = Vec::new();
+            if node.kind.labels() == Labels::Any {
+                for (said, _) in edges {
+                    let known = labels.iter().any(|(label, _)| label::same(label, said)) || label::same(said, label::FAILURE);
+                    if !known {
+                        labels.push(((*said).into(), plan.routes.len()));
+                        plan.route_by(said, edges);
+                    }
+                }
+            }
+            let failure = (0..outcomes.len()).find(|outcome| outcomes.label(*outcome) == label::FAILURE).unwrap_or(0);
+            let (name, node) = (node.name.as_str().into(), Node::compile(node));
+            plan.steps.push(Step { node, name, routes, failure, outcomes, labels });
         }
         plan
     }
 
-    /// How many steps there are; the length of its counts.
+    fn route_by(&mut self, wanted: &str, edges: &[(&str, u32)]) {
+        let from = self.targets.len();
+        self.targets.extend(edges.iter().filter(|(edge, _)| label::same(edge, wanted)).map(|(_, to)| *to));
+        self.routes.push(position(from)..position(self.targets.len()));
+    }
+
+    /// How many steps there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.steps.len()
@@ -64,29 +129,62 @@ impl Plan {
     /// Whether the plan does nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.entry.is_empty()
+    }
+
+    /// Whether some node looks at what messages say, so that each ts of telemetry has to be a message of its own.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        self.reads
     }
 
     /// The name of the node that a step came from.
     #[must_use]
     pub fn name(&self, step: usize) -> Option<&str> {
-        self.steps.get(step).map(|step| step.node.name.as_str())
+        self.steps.get(step).map(|step| &*step.name)
     }
 
-    /// Where a message enters, as a route.
-    pub(super) fn entry(&self) -> &[u32] {
-        self.first.as_slice()
+    pub(super) fn routes(&self) -> usize {
+        self.routes.len()
     }
 
-    pub(super) fn step(&self, index: u32) -> Option<&Step> {
-        self.steps.get(usize::try_from(index).ok()?)
+    /// The labels of a step with their routes.
+    pub(super) fn labels(&self, step: usize) -> impl Iterator<Item = (&str, usize)> {
+        self.steps.get(step).into_iter().flat_map(|step| {
+            let fixed = (0..step.outcomes.len()).map(|outcome| (step.outcomes.label(outcome), step.routes + outcome));
+            fixed.chain(step.labels.iter().map(|(label, route)| (&**label, *route)))
+        })
     }
 
-    /// The steps to take after `step`, in the order of the chain's edges.
-    pub(super) fn route(&self, step: &Step, outcome: usize) -> &[u32] {
-        let bounds = self.routes.get(step.routes + outcome);
-        let range = bounds.and_then(|route| Some(usize::try_from(route.start).ok()?..usize::try_from(route.end).ok()?));
-        range.and_then(|range| self.targets.get(range)).unwrap_or_default()
+    /// Where a message enters.
+    pub(super) fn entry(&self) -> Range<u32> {
+        self.entry.clone()
+    }
+
+    /// The step at a place among the targets, with its index.
+    pub(super) fn step(&self, target: u32) -> Option<(usize, &Step)> {
+        let index = usize::try_from(*self.targets.get(usize::try_from(target).ok()?)?).ok()?;
+        Some((index, self.steps.get(index)?))
+    }
+
+    /// The targets of a route, in the order of the chain's edges.
+    pub(super) fn route(&self, route: usize) -> Range<u32> {
+        self.routes.get(route).cloned().unwrap_or(0..0)
+    }
+
+    /// The route of a label that a node said, if an edge has it.
+    pub(super) fn route_of(&self, step: usize, said: &str) -> Option<usize> {
+        self.labels(step).find(|(label, _)| label::same(label, said)).map(|(_, route)| route)
+    }
+}
+
+impl Step {
+    pub(super) fn route(&self, outcome: usize) -> usize {
+        self.routes + outcome
+    }
+
+    pub(super) fn failure(&self) -> usize {
+        self.routes + self.failure
     }
 }
 

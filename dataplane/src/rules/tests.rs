@@ -1,16 +1,21 @@
 //! Plans against examples, and against a naive interpreter of the chain.
 
+mod nodes;
+
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use proptest::prelude::*;
-use schemas::chain::{Chain, Edge, MessageType, Node, NodeKind, SaveAttributes, SaveTimeseries, default_root_chain, label};
+use schemas::chain::{
+    Chain, Edge, EntityType, MessageType, MessageTypes, Node, NodeKind, SaveAttributes, SaveTimeseries, default_root_chain, label,
+};
 use schemas::id::{EntityId, TenantId, uuid};
 
 use crate::clock::Timestamp;
-use crate::effect::Effect;
+use crate::effect::{Effect, Held};
 use crate::limits::STEPS_PER_MESSAGE_MAX;
 use crate::message::{Body, Entry, Message, Reading, Readings, Scope, Value};
-use crate::rules::{Evaluation, NodeCounts, Plan, evaluate};
+use crate::rules::{Alone, Plan, Running, evaluate};
 
 fn readings(keys: &[&'static str]) -> Readings<'static> {
     let reading = |key: &&'static str| Reading { key: Cow::Borrowed(key), value: Value::Long(1) };
@@ -24,6 +29,7 @@ fn message(kind: MessageType, body: Body<'static>) -> Message<'static> {
     Message {
         kind,
         originator: EntityId(id),
+        originator_type: EntityType::Device,
         tenant: TenantId(id),
         device_name: "A",
         device_type: "default",
@@ -43,13 +49,21 @@ fn attributes(kind: MessageType, scope: Scope) -> Message<'static> {
 /// Effects as text, which is enough to tell them apart in an example.
 #[track_caller]
 fn check(chain: &Chain, message: &Message<'_>, expected: &[&str], executed: u32) {
-    let plan = Plan::compile(chain);
-    let (mut counts, mut effects) = (NodeCounts::new(&plan), Vec::new());
-    let evaluation = evaluate(&plan, message, &mut counts, &mut effects);
+    let running = running(chain);
+    let mut effects = Vec::new();
+    let evaluation = evaluate(&running, message, &mut Alone, &mut effects);
     let found: Vec<String> = effects.iter().map(describe).collect();
     assert_eq!(found, expected);
-    assert_eq!(evaluation, Evaluation { executed, cut: false });
-    assert_eq!(counts.counts().iter().sum::<u64>(), u64::from(executed));
+    assert_eq!(evaluation.executed, executed);
+    assert_eq!(executions(&running), u64::from(executed));
+}
+
+fn running(chain: &Chain) -> Running {
+    Running::new(Arc::new(Plan::compile(chain)))
+}
+
+fn executions(running: &Running) -> u64 {
+    running.counts().iter().map(|count| count.executed).sum()
 }
 
 fn describe(effect: &Effect<'_>) -> String {
@@ -61,12 +75,18 @@ fn describe(effect: &Effect<'_>) -> String {
             let count = readings.readings.len();
             format!("attributes {count} {} changed {only_on_change} notify {notify_device}", scope.name())
         }
+        Effect::DeleteAttributes { scope, keys, .. } => format!("delete {} of {}", keys.join(" "), scope.name()),
+        Effect::Answer { request, json } => format!("answer {request} {json}"),
         Effect::Log { node } => format!("log {node}"),
     }
 }
 
 fn node(name: &str, kind: NodeKind) -> Node {
     Node { id: None, name: name.to_owned(), kind }
+}
+
+fn filter(standard: Vec<MessageType>) -> NodeKind {
+    NodeKind::MessageTypeFilter(MessageTypes { standard, custom: Vec::new() })
 }
 
 fn chain(nodes: Vec<Node>, edges: &[(usize, &str, usize)]) -> Chain {
@@ -84,7 +104,7 @@ fn default_root_chain_stores_what_devices_say() {
     check(&root, &telemetry(PostTelemetryRequest), &["series 1 ttl 0 server ts false"], 2);
     let client = ["attributes 1 CLIENT_SCOPE changed true notify false"];
     check(&root, &attributes(PostAttributesRequest, Scope::Client), &client, 2);
-    let rpc = message(ToServerRpcRequest, Body::Rpc { request: "{}" });
+    let rpc = message(ToServerRpcRequest, Body::Rpc { request: "{}", id: None });
     check(&root, &rpc, &["log Log RPC from Device"], 2);
     check(&root, &message(AlarmDelete, Body::Lifecycle), &["log Log Other"], 2);
     // What the server did itself is not stored twice.
@@ -131,12 +151,7 @@ fn a_body_that_does_not_fit_is_a_failure() {
 #[test]
 fn edges_of_one_label_are_followed_in_order() {
     let types = vec![MessageType::PostTelemetryRequest, MessageType::SendEmail];
-    let nodes = vec![
-        node("filter", NodeKind::MessageTypeFilter { types }),
-        node("a", NodeKind::Log),
-        node("b", NodeKind::Log),
-        node("c", NodeKind::Log),
-    ];
+    let nodes = vec![node("filter", filter(types)), node("a", NodeKind::Log), node("b", NodeKind::Log), node("c", NodeKind::Log)];
     let edges = [(0, label::TRUE, 2), (0, label::TRUE, 1), (2, label::SUCCESS, 3), (0, label::FALSE, 3)];
     let chain = chain(nodes, &edges);
     check(&chain, &telemetry(MessageType::PostTelemetryRequest), &["log b", "log c", "log a"], 4);
@@ -150,11 +165,11 @@ fn steps_of_one_message_are_bounded() {
     let nodes = vec![node("l", NodeKind::Log); 61];
     let step = |n: usize| [(3 * n, 3 * n + 1), (3 * n, 3 * n + 2), (3 * n + 1, 3 * n + 3), (3 * n + 2, 3 * n + 3)];
     let edges: Vec<_> = (0..20).flat_map(step).map(|(from, to)| (from, label::SUCCESS, to)).collect();
-    let plan = Plan::compile(&chain(nodes, &edges));
-    let (mut counts, mut effects) = (NodeCounts::new(&plan), Vec::new());
-    let message = telemetry(MessageType::Alarm);
-    let evaluation = evaluate(&plan, &message, &mut counts, &mut effects);
-    assert_eq!(evaluation, Evaluation { executed: STEPS_PER_MESSAGE_MAX, cut: true });
+    let running = running(&chain(nodes, &edges));
+    let (message, mut effects) = (telemetry(MessageType::Alarm), Vec::new());
+    let evaluation = evaluate(&running, &message, &mut Alone, &mut effects);
+    assert_eq!(evaluation.executed, STEPS_PER_MESSAGE_MAX);
+    assert!(evaluation.failed.expect("it says so").reason.contains("more than"));
 }
 
 /// Follows the chain as drawn: recursion, label comparison, no plan.
@@ -162,26 +177,28 @@ fn interpret<'m>(chain: &'m Chain, at: usize, message: &'m Message<'m>, into: &m
     let node = &chain.nodes[at];
     let taken = match (&node.kind, &message.body) {
         (NodeKind::MessageTypeSwitch, _) => message.kind.label(),
-        (NodeKind::MessageTypeFilter { types }, _) if types.contains(&message.kind) => label::TRUE,
-        (NodeKind::MessageTypeFilter { .. }, _) => label::FALSE,
+        (NodeKind::MessageTypeFilter(types), _) if types.standard.contains(&message.kind) => label::TRUE,
+        (NodeKind::MessageTypeFilter(_), _) => label::FALSE,
         (NodeKind::SaveTimeseries(save), Body::Telemetry(readings)) if !readings.readings.is_empty() => {
             let (ttl_s, use_server_ts) = (save.default_ttl_s, save.use_server_ts);
-            into.push(Effect::SaveTimeseries { readings, ttl_s, use_server_ts });
+            into.push(Effect::SaveTimeseries { readings: Held::Borrowed(readings), ttl_s, use_server_ts });
             label::SUCCESS
         }
         (NodeKind::SaveAttributes(save), Body::Attributes { scope, readings }) => {
             let scope = if message.kind == MessageType::PostAttributesRequest { save.scope } else { *scope };
             let notify_device = save.notify_device && scope == Scope::Shared;
             if !readings.readings.is_empty() {
+                let readings = Held::Borrowed(readings);
                 into.push(Effect::SaveAttributes { readings, scope, only_on_change: save.only_on_change, notify_device });
             }
             label::SUCCESS
         }
         (NodeKind::SaveTimeseries(_) | NodeKind::SaveAttributes(_), _) => label::FAILURE,
         (NodeKind::Log, _) => {
-            into.push(Effect::Log { node: &node.name });
+            into.push(Effect::Log { node: node.name.as_str().into() });
             label::SUCCESS
         }
+        (other, _) => panic!("no chain of these tests has {}", other.class()),
     };
     let edges = chain.edges.iter().filter(|edge| edge.from == at && edge.label == taken);
     edges.fold(1, |executed, edge| executed + interpret(chain, edge.to, message, into))
@@ -196,7 +213,7 @@ fn any_node() -> impl Strategy<Value = NodeKind> {
     prop_oneof![
         Just(NodeKind::MessageTypeSwitch),
         Just(NodeKind::Log),
-        prop::collection::vec(any_kind(), 0..20).prop_map(|types| NodeKind::MessageTypeFilter { types }),
+        prop::collection::vec(any_kind(), 0..20).prop_map(filter),
         (0_u32..3, any::<bool>()).prop_map(|(default_ttl_s, use_server_ts)| {
             NodeKind::SaveTimeseries(SaveTimeseries { default_ttl_s, use_server_ts })
         }),
@@ -217,7 +234,7 @@ fn any_chain() -> impl Strategy<Value = Chain> {
             let labels: Vec<&str> = match nodes[a.min(b)].kind {
                 // Of the many labels, those that are taken often.
                 NodeKind::MessageTypeSwitch => vec!["Post telemetry", "Post attributes", label::OTHER],
-                ref kind => kind.labels().collect(),
+                ref kind => kind.labels().fixed().collect(),
             };
             (a != b).then(|| Edge { from: a.min(b), to: a.max(b), label: labels[chosen.index(labels.len())].to_owned() })
         };
@@ -231,7 +248,7 @@ fn any_message() -> impl Strategy<Value = Message<'static>> {
         Just(Body::Telemetry(readings(&["t", "u"]))),
         Just(Body::Telemetry(readings(&[]))),
         prop::sample::select(&Scope::ALL[..]).prop_map(|scope| Body::Attributes { scope, readings: readings(&["a"]) }),
-        Just(Body::Rpc { request: "{}" }),
+        Just(Body::Rpc { request: "{}", id: None }),
         Just(Body::Lifecycle),
     ];
     let kind = prop_oneof![any_kind(), Just(MessageType::PostTelemetryRequest), Just(MessageType::PostAttributesRequest)];
@@ -241,12 +258,12 @@ fn any_message() -> impl Strategy<Value = Message<'static>> {
 proptest! {
     #[test]
     fn a_plan_means_what_its_chain_means(chain in any_chain(), message in any_message()) {
-        let plan = Plan::compile(&chain);
-        let (mut counts, mut effects, mut expected) = (NodeCounts::new(&plan), Vec::new(), Vec::new());
-        let evaluation = evaluate(&plan, &message, &mut counts, &mut effects);
+        let running = running(&chain);
+        let (mut effects, mut expected) = (Vec::new(), Vec::new());
+        let evaluation = evaluate(&running, &message, &mut Alone, &mut effects);
         let executed = interpret(&chain, 0, &message, &mut expected);
         prop_assert_eq!(effects, expected);
-        prop_assert_eq!(evaluation, Evaluation { executed, cut: false });
-        prop_assert_eq!(counts.counts().iter().sum::<u64>(), u64::from(executed));
+        prop_assert_eq!(evaluation.executed, executed);
+        prop_assert_eq!(executions(&running), u64::from(executed));
     }
 }

@@ -224,30 +224,13 @@ impl Shard {
     }
 
     fn delete_attributes(&mut self, target: Target, scope: Scope, keys: &[String], reply: Reply<()>) {
-        let deleted = match self.stage(target.entity) {
-            Some(stage) => {
-                let mut writing = super::work::writing(stage.ledger, stage.now);
-                Ok(stage.state.delete_attributes(&mut writing, scope, keys))
-            }
-            None => Err(not_loaded()),
-        };
-        let gone = deleted.clone().unwrap_or_default();
-        self.reply(reply, deleted.map(|_| ()));
-        if gone.is_empty() {
-            return;
+        let Some(mut stage) = self.stage(target.entity) else { return self.reply(reply, Err(not_loaded())) };
+        let gone = stage.delete_attributes(target.entity, scope, keys, true);
+        self.reply(reply, Ok(()));
+        if !gone.is_empty() {
+            let keys = gone.into_iter().map(Cow::Owned).collect();
+            self.raise(target, MessageType::AttributesDeleted, Body::Deleted { keys });
         }
-        for owed in self.watches.on_deleted(target.entity, scope, &gone) {
-            self.ledger.owe(owed);
-        }
-        if scope == Scope::Shared {
-            let mut json = Vec::new();
-            payload::attributes_deleted(&gone.iter().map(String::as_str).collect::<Vec<_>>(), &mut json);
-            if let Some(mut stage) = self.stage(target.entity) {
-                stage.tell_device(json);
-            }
-        }
-        let keys = gone.into_iter().map(Cow::Owned).collect();
-        self.raise(target, MessageType::AttributesDeleted, Body::Deleted { keys });
     }
 
     /// Snapshot and position in one event; updates start right after it (DESIGN 8.1, 3).

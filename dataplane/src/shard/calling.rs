@@ -439,6 +439,6 @@ impl Shard {
         payload::rpc_request(None, method, params, &mut json);
         let plan = self.plan_of(device);
         let request = String::from_utf8(json).unwrap_or_default();
-        let _outcome = self.evaluate_device(device, &plan, kind, Body::Rpc { request: &request });
+        let _outcome = self.evaluate_device(device, &plan, kind, Body::Rpc { request: &request, id: None });
     }
 }

@@ -1,6 +1,7 @@
 //! One connection of a shard: its socket, its session, what is known of its device. Values only; the turn moves its bytes.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -11,7 +12,7 @@ use schemas::id::{CredentialId, DeviceId, TenantId};
 use super::channel::Channel;
 use crate::clock::Instant;
 use crate::quota::{Place, Seat};
-use crate::rules::Plan;
+use crate::rules::Running;
 use crate::session::{AnySession, GatewayOperation, Outcome, Receipt};
 
 /// A connection as the turn sees it.
@@ -84,7 +85,7 @@ pub(super) struct Admitted {
     /// Its place among its tenant's connections.
     pub _seat: Option<Seat>,
     /// The plan in force when the table had this generation.
-    pub plan: Arc<Plan>,
+    pub plan: Rc<Running>,
     /// So are the payloads of its profile.
     pub payload: Payload,
     pub generation: u64,

@@ -285,7 +285,7 @@ impl Shard {
         self.answer_later(from, Answer { downlink, ..Outcome::Stored.into() });
     }
 
-    /// A device calls the server. No node answers calls in this version, so the answer is that none came in time.
+    /// A device calls the server. A node of its chain answers; if none does, the answer is that none came in time.
     pub(super) fn call_from_device(&mut self, from: Address, device: DeviceId, id: u32, bytes: &[u8]) {
         let (Ok(request), Ok(text)) = (payload::rpc(bytes), std::str::from_utf8(bytes)) else {
             let outcome = self.discard(Outcome::PayloadInvalid);
@@ -296,7 +296,14 @@ impl Shard {
             let downlink = Some(OwnedDownlink::RpcResponse(id, json));
             return self.answer_later(from, Answer { downlink, ..Outcome::Stored.into() });
         }
-        match self.say_for(device, MessageType::ToServerRpcRequest, Body::Rpc { request: text }) {
+        let said = self.say_for(device, MessageType::ToServerRpcRequest, Body::Rpc { request: text, id: Some(id) });
+        let answered = self.answers.drain(..).find(|(request, _)| *request == id);
+        match said {
+            Outcome::Stored if answered.is_some() => {
+                let json = answered.map(|(_, json)| json.into_bytes()).unwrap_or_default();
+                let downlink = Some(OwnedDownlink::RpcResponse(id, json));
+                self.answer_later(from, Answer { downlink, ..Outcome::Stored.into() });
+            }
             Outcome::Stored if self.client_calls.len() < limits::CALLS_PER_SHARD_MAX => {
                 let deadline = self.now.instant.after_ms(limits::CLIENT_CALL_MS);
                 self.client_calls.push_back((deadline, from, id));

@@ -218,6 +218,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         polls: Default::default(),
         calls: Calls::new(parts.rpc_submit),
         client_calls: Default::default(),
+        answers: Vec::new(),
         wills: Default::default(),
         questions: Questions::new(parts.questions),
         forwards: Default::default(),

@@ -1,6 +1,6 @@
 //! Serving one connection: gather its bytes, advance its session, pass on what it said, end it.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use schemas::config::Payload;
 use schemas::id::DeviceId;
@@ -13,7 +13,7 @@ use super::work::writing;
 use crate::limits;
 use crate::metric::Counter;
 use crate::quota::Start;
-use crate::rules::Plan;
+use crate::rules::Running;
 use crate::session::{AnySession, Close, Intent, Outcome, Reason, Receipt};
 use crate::transport::{Fault, Received};
 
@@ -341,7 +341,7 @@ impl Shard {
     }
 
     /// The plan that evaluates a device's messages; one that does nothing if there is none.
-    pub(super) fn plan_of(&self, device: DeviceId) -> Arc<Plan> {
+    pub(super) fn plan_of(&self, device: DeviceId) -> Rc<Running> {
         self.table.plan_of_device(device).cloned().unwrap_or_default()
     }
 

@@ -71,6 +71,8 @@ pub(super) struct Shard {
     pub calls: Calls,
     /// Calls of devices that nobody has answered: until when, who, under which number.
     pub client_calls: VecDeque<(Instant, Address, u32)>,
+    /// What nodes answered to the device that spoke last.
+    pub answers: Vec<(u32, String)>,
     /// Wills that wait for their device's return, until then.
     pub wills: HashMap<DeviceId, Instant, RandomState>,
     pub questions: Questions,

@@ -1,9 +1,9 @@
 //! Evaluate: from what a device said to staged writes, promises and live updates. Cannot fail and cannot wait; what a
 //! message gets wrong becomes the outcome of its receipt.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
-use schemas::chain::MessageType;
+use schemas::chain::{EntityType, MessageType, Target};
 use schemas::config::Payload;
 use schemas::generated::kept;
 use schemas::id::{DeviceId, EntityId, TenantId};
@@ -20,15 +20,16 @@ use super::slab::Key;
 use super::turn::Shard;
 use super::watching::Watches;
 use crate::clock::{Now, Timestamp};
-use crate::device::{DeviceState, RefusedReadings, Writing};
+use crate::device::{DeviceState, Dictionary, RefusedReadings, Writing};
 use crate::effect::Effect;
 use crate::limits;
-use crate::message::{Body, Message, Readings, Scope, emptied};
+use crate::message::{Body, Entry, Message, Readings, Scope, Value, emptied};
 use crate::metric::{Counter, ShardCounters};
 use crate::payload;
 use crate::query::{Attribute, Point, Series};
-use crate::rules::{self, NodeCounts, Plan};
+use crate::rules::{self, Running, World};
 use crate::session::{Format, Outcome, Promise, Topics};
+use crate::snapshot::Table;
 
 impl Shard {
     pub(super) fn telemetry(&mut self, key: Key, bytes: &[u8], format: Format, promise: Option<Promise>) -> Flow {
@@ -66,7 +67,7 @@ impl Shard {
     fn said(
         &mut self,
         key: Key,
-        (device, plan): (DeviceId, &Plan),
+        (device, plan): (DeviceId, &Running),
         (kind, body): (MessageType, Body<'_>),
         promise: Option<Promise>,
     ) -> Flow {
@@ -84,11 +85,12 @@ impl Shard {
     }
 
     /// Evaluates a message whose originator is a device of this shard with its state resident.
-    pub(super) fn evaluate_device(&mut self, device: DeviceId, plan: &Plan, kind: MessageType, body: Body<'_>) -> Outcome {
+    pub(super) fn evaluate_device(&mut self, device: DeviceId, running: &Running, kind: MessageType, body: Body<'_>) -> Outcome {
         let Some(facts) = self.table.device(device) else { return Outcome::Unspecified };
         let message = Message {
             kind,
             originator: device.into(),
+            originator_type: EntityType::Device,
             tenant: facts.tenant,
             device_name: facts.name,
             device_type: facts.kind,
@@ -103,24 +105,29 @@ impl Shard {
         );
         let awoke = said && state.touched(self.now.timestamp);
         let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &self.counters, self.now);
-        let outcome = Stage { ledger, state, watches, counters, now, topics }.evaluate(plan, &message);
+        let mut stage = Stage { ledger, state, watches, counters, now, topics };
+        let mut answers = Vec::new();
+        let outcome = stage.evaluate((&self.table, running), &message, &mut answers);
         if let Body::Telemetry(readings) = message.body {
             self.readings = readings.recycle();
         }
         if awoke {
             self.awoke(device);
         }
+        self.answers = answers;
         outcome
     }
 
     /// Evaluates a message of an entity that is no device, by its tenant's root chain.
     pub(super) fn evaluate_entity(&mut self, entity: EntityId, tenant: TenantId, kind: MessageType, body: Body<'_>) {
-        let Some(plan) = self.table.plan_of_tenant(tenant).map(Arc::clone) else { return };
+        let Some(running) = self.table.plan_of_tenant(tenant).map(Rc::clone) else { return };
         let (device_name, device_type) = ("", "");
-        let message = Message { kind, originator: entity, tenant, device_name, device_type, received: self.now.timestamp, body };
+        let (originator, originator_type, received) = (entity, type_of(entity, tenant), self.now.timestamp);
+        let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let Some(state) = self.residents.get_mut(entity, self.now.instant) else { return };
         let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &self.counters, self.now);
-        let _outcome = Stage { ledger, state, watches, counters, now, topics: None }.evaluate(&plan, &message);
+        let mut stage = Stage { ledger, state, watches, counters, now, topics: None };
+        let _outcome = stage.evaluate((&self.table, &running), &message, &mut Vec::new());
     }
 
     /// The stage on which an entity's writes are prepared; `None` when its state is not resident.
@@ -141,16 +148,16 @@ impl Shard {
     }
 
     /// The connection's device, plan and payloads, looked up again only when the table has changed.
-    fn device_and_plan(&mut self, key: Key) -> Option<(DeviceId, Arc<Plan>, Payload)> {
+    fn device_and_plan(&mut self, key: Key) -> Option<(DeviceId, Rc<Running>, Payload)> {
         let generation = self.generation;
         let Standing::Admitted(admitted) = &mut self.connections.get_mut(key)?.standing else { return None };
         let device = admitted.identity.device;
         if admitted.generation == generation {
-            return Some((device, Arc::clone(&admitted.plan), admitted.payload.clone()));
+            return Some((device, Rc::clone(&admitted.plan), admitted.payload.clone()));
         }
         let (plan, payload) = (self.plan_of(device), self.payload_of(device));
         if let Standing::Admitted(admitted) = &mut self.connections.get_mut(key)?.standing {
-            admitted.plan = Arc::clone(&plan);
+            admitted.plan = Rc::clone(&plan);
             admitted.payload = payload.clone();
             admitted.generation = generation;
         }
@@ -170,31 +177,71 @@ pub(super) struct Stage<'s> {
 }
 
 impl Stage<'_> {
-    fn evaluate(&mut self, plan: &Plan, message: &Message<'_>) -> Outcome {
+    /// Where some node looks at what messages say, each ts of telemetry is a message of its own, as it is in ThingsBoard.
+    fn evaluate(&mut self, plans: (&Table, &Running), message: &Message<'_>, answers: &mut Vec<(u32, String)>) -> Outcome {
+        let Body::Telemetry(readings) = &message.body else { return self.evaluate_one(plans, message, answers) };
+        if readings.entries.len() < 2 || !plans.1.plan().reads() {
+            return self.evaluate_one(plans, message, answers);
+        }
+        let mut outcome = Outcome::Stored;
+        for entry in &readings.entries {
+            let those = readings.of(entry).to_vec();
+            let entries = vec![Entry { ts: entry.ts, range: 0..those.len() }];
+            let part = Message { body: Body::Telemetry(Readings { entries, readings: those }), ..*message };
+            let one = self.evaluate_one(plans, &part, answers);
+            if one != Outcome::Stored {
+                outcome = one;
+            }
+        }
+        outcome
+    }
+
+    fn evaluate_one(
+        &mut self,
+        (table, running): (&Table, &Running),
+        message: &Message<'_>,
+        answers: &mut Vec<(u32, String)>,
+    ) -> Outcome {
         let mut effects = std::mem::take(&mut self.ledger.effects);
-        rules::evaluate(plan, message, &mut NodeCounts::default(), &mut effects);
+        let mut facts = Facts { table, message, state: self.state, dictionary: &self.ledger.dictionary };
+        let evaluation = rules::evaluate(running, message, &mut facts, &mut effects);
+        if let Some(failed) = &evaluation.failed {
+            self.counters.increment(Counter::NodesFailed);
+            tracing::debug!(node = failed.node, reason = failed.reason, originator = %message.originator, "a node failed");
+        }
         let mut outcome = Outcome::Stored;
         for effect in &effects {
-            let effect = effect.clone();
-            let staged = match effect {
-                Effect::SaveTimeseries { readings, ttl_s, use_server_ts } => {
-                    self.save_timeseries(message.originator, readings, ttl_s, use_server_ts)
-                }
-                Effect::SaveAttributes { readings, scope, only_on_change, notify_device } => {
-                    self.save_attributes(message.originator, scope, readings, only_on_change, notify_device)
-                }
-                Effect::Log { node } => {
-                    self.counters.increment(Counter::NodesLogged);
-                    tracing::debug!(node, kind = message.kind.name(), originator = %message.originator, "log node");
-                    Ok(())
-                }
-            };
-            if let Err(refused) = staged {
+            if let Err(refused) = self.take_effect(message, effect, answers) {
                 outcome = self.refused(&refused);
             }
         }
         self.ledger.effects = emptied(effects);
         outcome
+    }
+
+    fn take_effect(
+        &mut self,
+        message: &Message<'_>,
+        effect: &Effect<'_>,
+        answers: &mut Vec<(u32, String)>,
+    ) -> Result<(), RefusedReadings> {
+        match effect {
+            Effect::SaveTimeseries { readings, ttl_s, use_server_ts } => {
+                return self.save_timeseries(message.originator, readings, *ttl_s, *use_server_ts);
+            }
+            Effect::SaveAttributes { readings, scope, only_on_change, notify_device } => {
+                return self.save_attributes(message.originator, *scope, readings, *only_on_change, *notify_device);
+            }
+            Effect::DeleteAttributes { scope, keys, notify_device } => {
+                self.delete_attributes(message.originator, *scope, keys, *notify_device);
+            }
+            Effect::Answer { request, json } => answers.push((*request, json.clone())),
+            Effect::Log { node } => {
+                self.counters.increment(Counter::NodesLogged);
+                tracing::debug!(%node, kind = message.kind.name(), originator = %message.originator, "log node");
+            }
+        }
+        Ok(())
     }
 
     /// Saves all entries of a message; nothing of it when one is refused.
@@ -255,6 +302,29 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Deletes attributes; tells watchers and, if asked to, the device. Returns those that existed.
+    pub(super) fn delete_attributes(
+        &mut self,
+        entity: EntityId,
+        scope: Scope,
+        keys: &[String],
+        notify_device: bool,
+    ) -> Vec<String> {
+        let gone = self.state.delete_attributes(&mut writing(self.ledger, self.now), scope, keys);
+        if gone.is_empty() {
+            return gone;
+        }
+        for owed in self.watches.on_deleted(entity, scope, &gone) {
+            self.ledger.owe(owed);
+        }
+        if scope == Scope::Shared && notify_device {
+            let mut json = Vec::new();
+            payload::attributes_deleted(&gone.iter().map(String::as_str).collect::<Vec<_>>(), &mut json);
+            self.tell_device(json);
+        }
+        gone
+    }
+
     /// Shared attributes have changed: the device is told, now or when it is back.
     pub(super) fn tell_device(&mut self, json: Vec<u8>) {
         let device = DeviceId(self.state.entity().0);
@@ -281,8 +351,43 @@ impl Stage<'_> {
     }
 }
 
+/// What nodes may ask: the originator's state, and the table.
+struct Facts<'s> {
+    table: &'s Table,
+    message: &'s Message<'s>,
+    state: &'s DeviceState,
+    dictionary: &'s Dictionary,
+}
+
+impl World for Facts<'_> {
+    fn attribute(&mut self, scope: Scope, key: &str) -> Option<(Timestamp, Value<'static>)> {
+        let found = self.state.attributes(Some(scope), &[key.to_owned()]).pop()?;
+        Some((found.last_update, found.value))
+    }
+
+    fn latest(&mut self, key: &str) -> Option<(Timestamp, Value<'static>)> {
+        self.state.latest_of(self.dictionary, key).map(|(ts, value)| (ts, value.clone()))
+    }
+
+    fn running(&mut self, target: Target) -> Option<Rc<Running>> {
+        let found = match target {
+            Target::Chain(id) => self.table.plan(self.message.tenant, id),
+            Target::OfOriginator => {
+                let own = self.table.plan_of_device(DeviceId(self.message.originator.0));
+                own.or_else(|| self.table.plan_of_tenant(self.message.tenant))
+            }
+        };
+        found.map(Rc::clone)
+    }
+}
+
+/// What an entity is that is no device of the table's. Queries do not say it of others than tenants.
+fn type_of(entity: EntityId, tenant: TenantId) -> EntityType {
+    if entity.0 == tenant.0 { EntityType::Tenant } else { EntityType::Customer }
+}
+
 /// Attributes as the payload encoders take them.
-pub(super) fn pairs(attributes: &[Attribute]) -> Vec<(&str, &crate::message::Value<'static>)> {
+pub(super) fn pairs(attributes: &[Attribute]) -> Vec<(&str, &Value<'static>)> {
     attributes.iter().map(|attribute| (attribute.key.as_str(), &attribute.value)).collect()
 }
 

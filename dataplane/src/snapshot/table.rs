@@ -1,7 +1,7 @@
 //! One shard's copy of tenants, profiles, chains and its own devices. Its owner is its only writer, so a change is
 //! applied in place between two turns, without a lock. Never asks anybody.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use aws_lc_rs::hmac;
 use foldhash::fast::RandomState;
@@ -12,7 +12,7 @@ use schemas::{
 
 use super::change::ShardChange;
 use crate::quota::Share;
-use crate::rules::Plan;
+use crate::rules::Running;
 
 /// What evaluation needs to know of a device.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,7 @@ struct ProfileRow {
 struct ChainRow {
     tenant: TenantId,
     root: bool,
-    plan: Arc<Plan>,
+    running: Rc<Running>,
 }
 
 /// The table. Rows not repeated between `Mark` and `Sweep` are forgotten (DESIGN 25).
@@ -109,7 +109,8 @@ impl Table {
             }
             ShardChange::DeviceDeleted(id) => return self.devices.remove(id).map(|_| *id).into_iter().collect(),
             ShardChange::Chain { id, tenant, root, plan } => {
-                let value = ChainRow { tenant: *tenant, root: *root, plan: Arc::clone(plan) };
+                let running = Rc::new(Running::new(Arc::clone(plan)));
+                let value = ChainRow { tenant: *tenant, root: *root, running };
                 self.chains.insert(*id, Row { value, marked });
                 self.find_roots();
             }
@@ -140,19 +141,25 @@ impl Table {
 
     /// The plan that evaluates this device's messages: its profile's chain, else its tenant's root chain.
     #[must_use]
-    pub fn plan_of_device(&self, id: DeviceId) -> Option<&Arc<Plan>> {
+    pub fn plan_of_device(&self, id: DeviceId) -> Option<&Rc<Running>> {
         let device = &self.devices.get(&id)?.value;
         let own = self.profiles.get(&device.profile).and_then(|row| row.value.chain);
         match own.and_then(|chain| self.chains.get(&chain)) {
-            Some(row) => Some(&row.value.plan),
+            Some(row) => Some(&row.value.running),
             None => self.plan_of_tenant(device.tenant),
         }
     }
 
     /// The tenant's root chain, for entities that are no devices.
     #[must_use]
-    pub fn plan_of_tenant(&self, tenant: TenantId) -> Option<&Arc<Plan>> {
-        self.chains.get(self.roots.get(&tenant)?).map(|row| &row.value.plan)
+    pub fn plan_of_tenant(&self, tenant: TenantId) -> Option<&Rc<Running>> {
+        self.chains.get(self.roots.get(&tenant)?).map(|row| &row.value.running)
+    }
+
+    /// A chain of a tenant's.
+    #[must_use]
+    pub fn plan(&self, tenant: TenantId, id: ChainId) -> Option<&Rc<Running>> {
+        self.chains.get(&id).filter(|row| row.value.tenant == tenant).map(|row| &row.value.running)
     }
 
     #[must_use]

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::{
-    Chain, Edge, MessageType, NodeKind, label,
+    Chain, Edge, Labels, NodeKind, label,
     parse::{Draft, Problems},
 };
 
@@ -125,12 +125,11 @@ fn worst(kind: &NodeKind, outgoing: &[&Edge], executions: &[u64]) -> u64 {
         let taken = outgoing.iter().filter(|edge| label::same(&edge.label, wanted));
         taken.fold(0_u64, |sum, edge| sum.saturating_add(executions[edge.to]))
     };
-    match outgoing {
-        [] => 0,
-        [edge] => executions[edge.to],
-        _ if matches!(kind, NodeKind::MessageTypeSwitch) => {
-            MessageType::ALL.iter().map(|kind| by_label(kind.label())).max().unwrap_or(0)
-        }
-        _ => kind.labels().map(by_label).max().unwrap_or(0),
+    match (outgoing, kind.labels()) {
+        ([], _) => 0,
+        ([edge], _) => executions[edge.to],
+        // A script may name several labels.
+        (_, Labels::Any) => outgoing.iter().fold(0, |sum, edge| sum.saturating_add(executions[edge.to])),
+        (_, labels) => labels.fixed().map(by_label).max().unwrap_or(0),
     }
 }

@@ -1,7 +1,8 @@
-//! The vocabulary of chains: message types, node kinds and labels, spelled as ThingsBoard spells them.
+//! The vocabulary of chains: node kinds with their configurations, and labels, spelled as ThingsBoard spells them.
 //! Never reads JSON.
 
-use crate::telemetry::Scope;
+use super::{EntityType, MessageType, geofence::Geofence};
+use crate::{id::ChainId, telemetry::Scope};
 
 /// Labels of edges that are not a message type's.
 pub mod label {
@@ -18,97 +19,103 @@ pub mod label {
     }
 }
 
-macro_rules! message_types {
-    ($($variant:ident => $name:literal, $label:expr;)+) => {
-        /// ThingsBoard's standard message types. `as usize` is the index into [`MessageType::ALL`].
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum MessageType { $($variant,)+ }
-
-        impl MessageType {
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-            pub const COUNT: usize = Self::ALL.len();
-
-            /// The type's name in messages and configurations, such as `POST_TELEMETRY_REQUEST`.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-
-            /// The label a message type switch sends it out by.
-            #[must_use]
-            pub const fn label(self) -> &'static str {
-                match self { $(Self::$variant => $label,)+ }
-            }
-        }
-    };
-}
-
-message_types! {
-    PostAttributesRequest => "POST_ATTRIBUTES_REQUEST", "Post attributes";
-    PostTelemetryRequest => "POST_TELEMETRY_REQUEST", "Post telemetry";
-    ToServerRpcRequest => "TO_SERVER_RPC_REQUEST", "RPC Request from Device";
-    RpcCallFromServerToDevice => "RPC_CALL_FROM_SERVER_TO_DEVICE", "RPC Request to Device";
-    ActivityEvent => "ACTIVITY_EVENT", "Activity Event";
-    InactivityEvent => "INACTIVITY_EVENT", "Inactivity Event";
-    ConnectEvent => "CONNECT_EVENT", "Connect Event";
-    DisconnectEvent => "DISCONNECT_EVENT", "Disconnect Event";
-    EntityCreated => "ENTITY_CREATED", "Entity Created";
-    EntityUpdated => "ENTITY_UPDATED", "Entity Updated";
-    EntityDeleted => "ENTITY_DELETED", "Entity Deleted";
-    EntityAssigned => "ENTITY_ASSIGNED", "Entity Assigned";
-    EntityUnassigned => "ENTITY_UNASSIGNED", "Entity Unassigned";
-    EntityAssignedFromTenant => "ENTITY_ASSIGNED_FROM_TENANT", "Entity Assigned From Tenant";
-    EntityAssignedToTenant => "ENTITY_ASSIGNED_TO_TENANT", "Entity Assigned To Tenant";
-    AttributesUpdated => "ATTRIBUTES_UPDATED", "Attributes Updated";
-    AttributesDeleted => "ATTRIBUTES_DELETED", "Attributes Deleted";
-    TimeseriesUpdated => "TIMESERIES_UPDATED", "Timeseries Updated";
-    TimeseriesDeleted => "TIMESERIES_DELETED", "Timeseries Deleted";
-    Alarm => "ALARM", "Alarm";
-    AlarmCreated => "ALARM_CREATED", "Alarm Created";
-    AlarmUpdated => "ALARM_UPDATED", "Alarm Updated";
-    AlarmSeverityUpdated => "ALARM_SEVERITY_UPDATED", "Alarm Severity Updated";
-    AlarmAssigned => "ALARM_ASSIGNED", "Alarm Assigned";
-    AlarmUnassigned => "ALARM_UNASSIGNED", "Alarm Unassigned";
-    AlarmAck => "ALARM_ACK", "Alarm Acknowledged";
-    AlarmClear => "ALARM_CLEAR", "Alarm Cleared";
-    CommentCreated => "COMMENT_CREATED", "Comment Created";
-    CommentUpdated => "COMMENT_UPDATED", "Comment Updated";
-    RpcQueued => "RPC_QUEUED", "RPC Queued";
-    RpcSent => "RPC_SENT", "RPC Sent";
-    RpcDelivered => "RPC_DELIVERED", "RPC Delivered";
-    RpcSuccessful => "RPC_SUCCESSFUL", "RPC Successful";
-    RpcTimeout => "RPC_TIMEOUT", "RPC Timeout";
-    RpcExpired => "RPC_EXPIRED", "RPC Expired";
-    RpcFailed => "RPC_FAILED", "RPC Failed";
-    RpcDeleted => "RPC_DELETED", "RPC Deleted";
-    RelationAddOrUpdate => "RELATION_ADD_OR_UPDATE", "Relation Added or Updated";
-    RelationDeleted => "RELATION_DELETED", "Relation Deleted";
-    RelationsDeleted => "RELATIONS_DELETED", "All Relations Deleted";
-    RestApiRequest => "REST_API_REQUEST", "REST API request";
-    AlarmDelete => "ALARM_DELETE", label::OTHER;
-    EntityAssignedToEdge => "ENTITY_ASSIGNED_TO_EDGE", label::OTHER;
-    EntityUnassignedFromEdge => "ENTITY_UNASSIGNED_FROM_EDGE", label::OTHER;
-    ProvisionSuccess => "PROVISION_SUCCESS", label::OTHER;
-    ProvisionFailure => "PROVISION_FAILURE", label::OTHER;
-    SendEmail => "SEND_EMAIL", label::OTHER;
-}
-
-impl MessageType {
-    /// The type with this name, if it is a standard one.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|kind| kind.name() == name)
-    }
-}
-
 /// What a node does, with its configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum NodeKind {
     MessageTypeSwitch,
-    MessageTypeFilter { types: Vec<MessageType> },
+    MessageTypeFilter(MessageTypes),
+    EntityTypeSwitch,
+    EntityTypeFilter {
+        kinds: Vec<EntityType>,
+    },
+    ProfileSwitch,
+    CheckFields(CheckFields),
+    Geofence(Geofence),
+    OriginatorAttributes(OriginatorAttributes),
+    OriginatorFields(OriginatorFields),
+    CopyKeys(Keys),
+    DeleteKeys(Keys),
+    RenameKeys(Renames),
+    SplitArray,
     SaveTimeseries(SaveTimeseries),
     SaveAttributes(SaveAttributes),
+    DeleteAttributes(DeleteAttributes),
     Log,
+    RpcReply {
+        request_key: String,
+    },
+    RpcRequest,
+    Nested {
+        chain: Target,
+    },
+    Output,
+    /// Acknowledge and checkpoint: neither moves an acknowledgement here (DESIGN 8.1, 2).
+    Pass(Passing),
+}
+
+/// Types of messages, standard and one's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageTypes {
+    pub standard: Vec<MessageType>,
+    pub custom: Vec<String>,
+}
+
+/// Where a node finds or puts values: the message's data or its metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Data,
+    Metadata,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckFields {
+    pub data: Vec<String>,
+    pub metadata: Vec<String>,
+    /// Every one has to be there; else one is enough.
+    pub all: bool,
+}
+
+/// What is read of the originator. Names are templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginatorAttributes {
+    pub client: Vec<String>,
+    pub shared: Vec<String>,
+    pub server: Vec<String>,
+    pub latest: Vec<String>,
+    /// Failure if one of them does not exist.
+    pub must_exist: bool,
+    /// Latest values as `{"ts":…,"value":…}`.
+    pub with_ts: bool,
+    pub to: Side,
+}
+
+/// A field of the originator, and under which name it is put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginatorFields {
+    pub mapping: Vec<(OriginatorField, String)>,
+    pub to: Side,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OriginatorField {
+    Name,
+    Type,
+    EntityType,
+    Id,
+}
+
+/// Keys by regular expressions that match them whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    pub of: Side,
+    pub patterns: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renames {
+    pub of: Side,
+    /// Old name, new name.
+    pub names: Vec<(String, String)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,41 +135,168 @@ pub struct SaveAttributes {
     pub only_on_change: bool,
 }
 
-pub(super) const TYPE_SWITCH: &str = "org.thingsboard.rule.engine.filter.TbMsgTypeSwitchNode";
-pub(super) const TYPE_FILTER: &str = "org.thingsboard.rule.engine.filter.TbMsgTypeFilterNode";
-pub(super) const SAVE_TIMESERIES: &str = "org.thingsboard.rule.engine.telemetry.TbMsgTimeseriesNode";
-pub(super) const SAVE_ATTRIBUTES: &str = "org.thingsboard.rule.engine.telemetry.TbMsgAttributesNode";
-pub(super) const LOG: &str = "org.thingsboard.rule.engine.action.TbLogNode";
+/// Keys are templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteAttributes {
+    pub scope: Scope,
+    pub keys: Vec<String>,
+    pub notify_device: bool,
+}
+
+/// The chain that a message enters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Chain(ChainId),
+    /// The originator's profile's chain, else its tenant's root chain.
+    OfOriginator,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passing {
+    Acknowledge,
+    Checkpoint,
+}
+
+macro_rules! classes {
+    ($($name:ident = $class:literal;)+) => {
+        $(pub(super) const $name: &str = concat!("org.thingsboard.rule.engine.", $class);)+
+
+        impl NodeKind {
+            /// The node classes that exist, as ThingsBoard names them.
+            pub const CLASSES: &[&str] = &[$($name,)+];
+        }
+    };
+}
+
+classes! {
+    TYPE_SWITCH = "filter.TbMsgTypeSwitchNode";
+    TYPE_FILTER = "filter.TbMsgTypeFilterNode";
+    ENTITY_SWITCH = "filter.TbOriginatorTypeSwitchNode";
+    ENTITY_FILTER = "filter.TbOriginatorTypeFilterNode";
+    PROFILE_SWITCH = "filter.TbDeviceTypeSwitchNode";
+    CHECK_FIELDS = "filter.TbCheckMessageNode";
+    GEOFENCE = "geo.TbGpsGeofencingFilterNode";
+    ORIGINATOR_ATTRIBUTES = "metadata.TbGetAttributesNode";
+    ORIGINATOR_FIELDS = "metadata.TbGetOriginatorFieldsNode";
+    COPY_KEYS = "transform.TbCopyKeysNode";
+    DELETE_KEYS = "transform.TbDeleteKeysNode";
+    RENAME_KEYS = "transform.TbRenameKeysNode";
+    SPLIT_ARRAY = "transform.TbSplitArrayMsgNode";
+    SAVE_TIMESERIES = "telemetry.TbMsgTimeseriesNode";
+    SAVE_ATTRIBUTES = "telemetry.TbMsgAttributesNode";
+    DELETE_ATTRIBUTES = "telemetry.TbMsgDeleteAttributesNode";
+    LOG = "action.TbLogNode";
+    RPC_REPLY = "rpc.TbSendRPCReplyNode";
+    RPC_REQUEST = "rpc.TbSendRPCRequestNode";
+    NESTED = "flow.TbRuleChainInputNode";
+    OUTPUT = "flow.TbRuleChainOutputNode";
+    ACKNOWLEDGE = "flow.TbAckNode";
+    CHECKPOINT = "flow.TbCheckpointNode";
+}
+
+/// The labels that edges leaving a node may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Labels {
+    /// These.
+    Of(&'static [&'static str]),
+    /// Those of message types.
+    MessageTypes,
+    /// Those of entity types.
+    EntityTypes,
+    /// Whatever a script or another chain says.
+    Any,
+    /// None: the way ends here.
+    None,
+}
+
+const ACTION: Labels = Labels::Of(&[label::SUCCESS, label::FAILURE]);
+const DECISION: Labels = Labels::Of(&[label::TRUE, label::FALSE, label::FAILURE]);
 
 impl NodeKind {
-    /// The node classes that exist, as ThingsBoard names them.
-    pub const CLASSES: [&str; 5] = [TYPE_SWITCH, TYPE_FILTER, SAVE_TIMESERIES, SAVE_ATTRIBUTES, LOG];
+    /// The node's `type` in RuleChainMetaData, and the labels of its edges.
+    fn row(&self) -> (&'static str, Labels) {
+        match self {
+            Self::MessageTypeSwitch => (TYPE_SWITCH, Labels::MessageTypes),
+            Self::MessageTypeFilter(_) => (TYPE_FILTER, DECISION),
+            Self::EntityTypeSwitch => (ENTITY_SWITCH, Labels::EntityTypes),
+            Self::EntityTypeFilter { .. } => (ENTITY_FILTER, DECISION),
+            Self::ProfileSwitch => (PROFILE_SWITCH, Labels::Any),
+            Self::CheckFields(_) => (CHECK_FIELDS, DECISION),
+            Self::Geofence(_) => (GEOFENCE, DECISION),
+            Self::OriginatorAttributes(_) => (ORIGINATOR_ATTRIBUTES, ACTION),
+            Self::OriginatorFields(_) => (ORIGINATOR_FIELDS, ACTION),
+            Self::CopyKeys(_) => (COPY_KEYS, ACTION),
+            Self::DeleteKeys(_) => (DELETE_KEYS, ACTION),
+            Self::RenameKeys(_) => (RENAME_KEYS, ACTION),
+            Self::SplitArray => (SPLIT_ARRAY, ACTION),
+            Self::SaveTimeseries(_) => (SAVE_TIMESERIES, ACTION),
+            Self::SaveAttributes(_) => (SAVE_ATTRIBUTES, ACTION),
+            Self::DeleteAttributes(_) => (DELETE_ATTRIBUTES, ACTION),
+            Self::Log => (LOG, ACTION),
+            Self::RpcReply { .. } => (RPC_REPLY, ACTION),
+            Self::RpcRequest => (RPC_REQUEST, ACTION),
+            Self::Nested { .. } => (NESTED, Labels::Any),
+            Self::Output => (OUTPUT, Labels::None),
+            Self::Pass(Passing::Acknowledge) => (ACKNOWLEDGE, ACTION),
+            Self::Pass(Passing::Checkpoint) => (CHECKPOINT, ACTION),
+        }
+    }
 
     /// The node's `type` in RuleChainMetaData.
     #[must_use]
     pub fn class(&self) -> &'static str {
-        match self {
-            Self::MessageTypeSwitch => TYPE_SWITCH,
-            Self::MessageTypeFilter { .. } => TYPE_FILTER,
-            Self::SaveTimeseries(_) => SAVE_TIMESERIES,
-            Self::SaveAttributes(_) => SAVE_ATTRIBUTES,
-            Self::Log => LOG,
-        }
+        self.row().0
+    }
+
+    #[must_use]
+    pub fn labels(&self) -> Labels {
+        self.row().1
     }
 
     /// Whether an edge with this label may leave the node.
     #[must_use]
     pub fn allows(&self, edge: &str) -> bool {
-        self.labels().any(|label| label::same(label, edge))
+        self.labels().allows(edge)
     }
 
-    /// The labels that edges leaving the node may have, some of them more than once.
-    pub fn labels(&self) -> impl Iterator<Item = &'static str> {
-        let (own, types): (&[&str], &[MessageType]) = match self {
-            Self::MessageTypeSwitch => (&[label::OTHER, label::FAILURE], MessageType::ALL),
-            Self::MessageTypeFilter { .. } => (&[label::TRUE, label::FALSE, label::FAILURE], &[]),
-            Self::SaveTimeseries(_) | Self::SaveAttributes(_) | Self::Log => (&[label::SUCCESS, label::FAILURE], &[]),
+    /// Whether the node looks at or changes what the message says, so that each ts of a telemetry message has to be a message
+    /// of its own, as it is in ThingsBoard.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        !matches!(
+            self,
+            Self::MessageTypeSwitch
+                | Self::MessageTypeFilter(_)
+                | Self::EntityTypeSwitch
+                | Self::EntityTypeFilter { .. }
+                | Self::ProfileSwitch
+                | Self::SaveTimeseries(_)
+                | Self::SaveAttributes(_)
+                | Self::Log
+                | Self::RpcReply { .. }
+                | Self::RpcRequest
+                | Self::Output
+                | Self::Pass(_)
+        )
+    }
+}
+
+impl Labels {
+    #[must_use]
+    pub fn allows(self, edge: &str) -> bool {
+        self.fixed().any(|label| label::same(label, edge)) || self == Self::Any
+    }
+
+    /// Every label that is known beforehand, some of them more than once. What any node may have is a Failure.
+    pub fn fixed(self) -> impl Iterator<Item = &'static str> {
+        let (own, messages, entities): (&[&str], &[MessageType], &[EntityType]) = match self {
+            Self::Of(labels) => (labels, &[], &[]),
+            Self::MessageTypes => (&[label::OTHER, label::FAILURE], MessageType::ALL, &[]),
+            Self::EntityTypes => (&[label::FAILURE], &[], EntityType::ALL),
+            Self::Any => (&[label::FAILURE], &[], &[]),
+            Self::None => (&[], &[], &[]),
         };
-        own.iter().copied().chain(types.iter().map(|kind| kind.label()))
+        let messages = messages.iter().map(|kind| kind.label());
+        own.iter().copied().chain(messages).chain(entities.iter().map(|kind| kind.label()))
     }
 }

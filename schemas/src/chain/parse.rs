@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    Edge, MessageType, Node, NodeKind, Problem, SaveAttributes, SaveTimeseries,
+    Edge, Node, NodeKind, Problem, Target,
     check::{EDGES_MAX, NODES_MAX},
-    node::{LOG, SAVE_ATTRIBUTES, SAVE_TIMESERIES, TYPE_FILTER, TYPE_SWITCH},
+    configuration::kind,
 };
-use crate::{config::NAME_BYTES_MAX, telemetry::Scope};
+use crate::{config::NAME_BYTES_MAX, id::ChainId};
 
 /// A chain as far as it could be read. Entries keep their index, so a broken one is `None`.
 #[derive(Debug, Default)]
@@ -59,13 +59,31 @@ pub(super) fn parse(metadata: &str, problems: &mut Problems) -> Option<Draft> {
         }
     };
     let (nodes, edges) = (entries("nodes", NODES_MAX), entries("connections", EDGES_MAX));
-    if entries("ruleChainConnections", EDGES_MAX).is_some_and(|chains| !chains.is_empty()) {
-        problems.add("ruleChainConnections", "connections to other rule chains are not supported yet");
-    }
-    let (nodes, edges) = (nodes?, edges?);
+    let (nodes, edges, away) = (nodes?, edges?, entries("ruleChainConnections", EDGES_MAX)?);
     let nodes = nodes.iter().enumerate().map(|(index, value)| node(value, &format!("nodes[{index}]"), problems)).collect();
     let edges = edges.iter().enumerate().map(|(index, value)| edge(value, &format!("connections[{index}]"), problems)).collect();
-    Some(Draft { first, nodes, edges })
+    let mut draft = Draft { first, nodes, edges };
+    for (index, value) in away.iter().enumerate() {
+        enter(value, &format!("ruleChainConnections[{index}]"), &mut draft, problems);
+    }
+    Some(draft)
+}
+
+/// A connection to another chain, as ThingsBoard drew them before it had a node for that: it becomes one.
+fn enter(value: &Value, path: &str, draft: &mut Draft, problems: &mut Problems) {
+    let Value::Object(connection) = value else {
+        return problems.add(path, "expected an object with fromIndex, targetRuleChainId and type");
+    };
+    let from = index(connection.get("fromIndex").unwrap_or(&Value::Null), &format!("{path}.fromIndex"), problems);
+    let label = text(connection, "type", path, problems);
+    let target = connection.get("targetRuleChainId").map(|id| id.get("id").unwrap_or(id));
+    let Some(chain) = target.and_then(Value::as_str).and_then(|text| Uuid::parse_str(text).ok()) else {
+        return problems.add(format!("{path}.targetRuleChainId"), "expected the id of a rule chain");
+    };
+    let (Some(from), Some(label)) = (from, label) else { return };
+    let kind = NodeKind::Nested { chain: Target::Chain(ChainId(chain)) };
+    draft.edges.push(Some(Edge { from, to: draft.nodes.len(), label }));
+    draft.nodes.push(Some(Node { id: None, name: "Rule chain".to_owned(), kind }));
 }
 
 fn index(value: &Value, path: &str, problems: &mut Problems) -> Option<usize> {
@@ -132,122 +150,4 @@ fn node_id(value: &Value, path: &str, problems: &mut Problems) -> Option<Uuid> {
         problems.add(format!("{path}.id"), format!("{text}: expected a UUID"));
     }
     id
-}
-
-fn kind(class: &str, configuration: &Map<String, Value>, path: &str, problems: &mut Problems) -> Option<NodeKind> {
-    let mut reader = Reader { fields: configuration, path: format!("{path}.configuration"), problems };
-    match class {
-        TYPE_SWITCH => Some(NodeKind::MessageTypeSwitch),
-        TYPE_FILTER => reader.types().map(|types| NodeKind::MessageTypeFilter { types }),
-        SAVE_TIMESERIES => reader.save_timeseries().map(NodeKind::SaveTimeseries),
-        SAVE_ATTRIBUTES => reader.save_attributes().map(NodeKind::SaveAttributes),
-        LOG => Some(NodeKind::Log),
-        _ => {
-            let supported = NodeKind::CLASSES.join(", ");
-            problems.add(format!("{path}.type"), format!("node class {class} is not supported yet; supported are {supported}"));
-            None
-        }
-    }
-}
-
-/// Reads one node's configuration.
-struct Reader<'c> {
-    fields: &'c Map<String, Value>,
-    path: String,
-    problems: &'c mut Problems,
-}
-
-impl Reader<'_> {
-    fn problem(&mut self, field: &str, rule: impl Into<String>) {
-        self.problems.add(format!("{}.{field}", self.path), rule);
-    }
-
-    fn save_timeseries(&mut self) -> Option<SaveTimeseries> {
-        self.every_message();
-        // Before configuration version 1 this stood for processingSettings.
-        self.unsupported("skipLatestPersistence");
-        let use_server_ts = self.flag("useServerTs");
-        let default_ttl_s = match self.fields.get("defaultTTL") {
-            None | Some(Value::Null) => Some(0),
-            Some(value) => value.as_u64().and_then(|ttl| u32::try_from(ttl).ok()),
-        };
-        if default_ttl_s.is_none() {
-            self.problem("defaultTTL", format!("{}: expected seconds, 0 to {}", self.fields["defaultTTL"], u32::MAX));
-        }
-        Some(SaveTimeseries { default_ttl_s: default_ttl_s?, use_server_ts: use_server_ts? })
-    }
-
-    fn save_attributes(&mut self) -> Option<SaveAttributes> {
-        self.every_message();
-        self.unsupported("sendAttributesUpdatedNotification");
-        let notify_device = self.flag("notifyDevice");
-        let only_on_change = self.flag("updateAttributesOnlyOnValueChange");
-        let scope = match self.fields.get("scope") {
-            // ThingsBoard's own default.
-            None | Some(Value::Null) => Some(Scope::Server),
-            Some(value) => value.as_str().and_then(Scope::parse),
-        };
-        if scope.is_none() {
-            let names = Scope::ALL.map(Scope::name).join(", ");
-            self.problem("scope", format!("{}: expected one of {names}", self.fields["scope"]));
-        }
-        Some(SaveAttributes { scope: scope?, notify_device: notify_device?, only_on_change: only_on_change? })
-    }
-
-    fn types(&mut self) -> Option<Vec<MessageType>> {
-        let Some(Value::Array(names)) = self.fields.get("messageTypes") else {
-            self.problem("messageTypes", "expected an array of message types");
-            return None;
-        };
-        let mut types = Vec::new();
-        let mut complete = true;
-        for (index, name) in names.iter().enumerate() {
-            match name.as_str().and_then(MessageType::parse) {
-                Some(kind) if types.contains(&kind) => {}
-                Some(kind) => types.push(kind),
-                None => {
-                    self.problem(&format!("messageTypes[{index}]"), format!("{name}: no standard message type"));
-                    complete = false;
-                }
-            }
-        }
-        complete.then_some(types)
-    }
-
-    /// A boolean, which older versions of ThingsBoard wrote as a string, too. Absent is false.
-    fn flag(&mut self, field: &str) -> Option<bool> {
-        match self.fields.get(field) {
-            None | Some(Value::Null) => Some(false),
-            Some(Value::Bool(flag)) => Some(*flag),
-            Some(Value::String(text)) if text == "true" => Some(true),
-            Some(Value::String(text)) if text == "false" || text.is_empty() => Some(false),
-            Some(value) => {
-                self.problem(field, format!("{value}: expected true or false"));
-                None
-            }
-        }
-    }
-
-    fn unsupported(&mut self, field: &str) {
-        if self.flag(field) == Some(true) {
-            self.problem(field, "true is not supported yet");
-        }
-    }
-
-    fn every_message(&mut self) {
-        let settings = match self.fields.get("processingSettings") {
-            None | Some(Value::Null) => return,
-            Some(settings) => settings,
-        };
-        match settings.get("type") {
-            Some(Value::String(strategy)) if strategy == "ON_EVERY_MESSAGE" => {}
-            Some(strategy) => {
-                self.problem(
-                    "processingSettings.type",
-                    format!("{strategy} is not supported yet; supported is ON_EVERY_MESSAGE"),
-                );
-            }
-            None => self.problem("processingSettings.type", "missing; supported is ON_EVERY_MESSAGE"),
-        }
-    }
 }

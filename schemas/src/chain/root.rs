@@ -1,8 +1,8 @@
-//! The chain that a new tenant starts with: ThingsBoard's default root rule chain, restricted to the nodes that exist.
+//! The chain that a new tenant starts with: ThingsBoard's default root rule chain.
 
 use serde_json::{Value, json};
 
-use super::node::{LOG, SAVE_ATTRIBUTES, SAVE_TIMESERIES, TYPE_SWITCH};
+use super::node::{LOG, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, TYPE_SWITCH};
 
 /// RuleChainMetaData of the default root chain, without `ruleChainId`.
 #[must_use]
@@ -30,12 +30,14 @@ pub fn default_root_chain() -> Value {
             node(TYPE_SWITCH, "Message Type Switch", 0, (347, 149), json!({ "version": 0 })),
             node(LOG, "Log RPC from Device", 0, (825, 266), log.clone()),
             node(LOG, "Log Other", 0, (825, 379), log),
+            node(RPC_REQUEST, "RPC Call Request", 0, (824, 468), json!({ "timeoutInSeconds": 60 })),
         ],
         "connections": [
             { "fromIndex": 2, "toIndex": 0, "type": "Post telemetry" },
             { "fromIndex": 2, "toIndex": 1, "type": "Post attributes" },
             { "fromIndex": 2, "toIndex": 3, "type": "RPC Request from Device" },
             { "fromIndex": 2, "toIndex": 4, "type": "Other" },
+            { "fromIndex": 2, "toIndex": 5, "type": "RPC Request to Device" },
         ],
         "ruleChainConnections": null,
     })

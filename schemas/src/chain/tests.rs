@@ -46,9 +46,10 @@ fn check(metadata: &Value, problems: &[&str]) -> Option<Chain> {
 fn default_root_chain_is_valid() {
     let chain = check(&default_root_chain(), &[]).expect("valid");
     assert_eq!(chain.first, Some(2));
-    assert_eq!(chain.edges.len(), 4);
+    assert_eq!(chain.edges.len(), 5);
     let names: Vec<&str> = chain.nodes.iter().map(|node| node.name.as_str()).collect();
-    assert_eq!(names, ["Save Timeseries", "Save Client Attributes", "Message Type Switch", "Log RPC from Device", "Log Other"]);
+    let log = ["Log RPC from Device", "Log Other"];
+    assert_eq!(names, ["Save Timeseries", "Save Client Attributes", "Message Type Switch", log[0], log[1], "RPC Call Request"]);
     let attributes = SaveAttributes { scope: Scope::Client, notify_device: false, only_on_change: true };
     assert_eq!(chain.nodes[1].kind, NodeKind::SaveAttributes(attributes));
 }
@@ -109,7 +110,8 @@ fn configurations() {
     let notification = json!({ "sendAttributesUpdatedNotification": true });
     one(attributes, notification, &["nodes[0].configuration.sendAttributesUpdatedNotification: true is not supported yet"]);
     one(filter, json!({ "messageTypes": ["ALARM", "ALARM"] }), &[]);
-    one(filter, json!({ "messageTypes": ["alarm"] }), &["nodes[0].configuration.messageTypes[0]: \"alarm\": no standard"]);
+    one(filter, json!({ "messageTypes": ["alarm"] }), &[]);
+    one(filter, json!({ "messageTypes": [7] }), &["nodes[0].configuration.messageTypes: expected at most"]);
     one(filter, json!({}), &["nodes[0].configuration.messageTypes: expected an array"]);
     one(
         "rest.TbRestApiCallNode",
@@ -131,7 +133,6 @@ fn all_problems_at_once() {
     check(
         &metadata,
         &[
-            "ruleChainConnections: connections to other rule chains are not supported yet",
             "nodes[0]: expected an object",
             "nodes[1].id: \"y\": expected a UUID",
             "nodes[1].name: 0 bytes, expected 1 to 255",
@@ -140,6 +141,9 @@ fn all_problems_at_once() {
             "connections[0].fromIndex: -1: expected the index of a node",
             "connections[0].toIndex: null: expected the index of a node",
             "connections[0].type: missing",
+            "ruleChainConnections[0].fromIndex: null: expected the index of a node",
+            "ruleChainConnections[0].type: missing",
+            "ruleChainConnections[0].targetRuleChainId: expected the id of a rule chain",
             "firstNodeIndex: 9: there are 4 nodes",
             "connections[1].toIndex: 7: there are 4 nodes",
             "connections[2].type: True: org.thingsboard.rule.engine.action.TbLogNode has no such label",
@@ -159,6 +163,62 @@ fn connections() {
     let mut twice = vec![log(), log()];
     twice.iter_mut().for_each(|node| node["id"] = id.clone());
     check(&chain(twice, vec![]), &["nodes[1].id: 6f8a1c1e-0000-4000-8000-000000000001: another node has it"]);
+}
+
+#[test]
+fn old_connections_to_other_chains_become_nodes() {
+    let other = "6f8a1c1e-0000-4000-8000-000000000001";
+    let target = json!({ "entityType": "RULE_CHAIN", "id": other });
+    let mut metadata = chain(vec![log()], vec![]);
+    metadata["ruleChainConnections"] = json!([{ "fromIndex": 0, "targetRuleChainId": target, "type": "Success" }]);
+    let found = check(&metadata, &[]).expect("valid");
+    let chain = Target::Chain(crate::id::ChainId(Uuid::parse_str(other).expect("valid")));
+    assert_eq!(found.nodes[1].kind, NodeKind::Nested { chain });
+    assert_eq!(found.edges, [Edge { from: 0, to: 1, label: label::SUCCESS.to_owned() }]);
+    metadata["ruleChainConnections"][0]["type"] = json!("True");
+    check(&metadata, &["connections[0].type: True: org.thingsboard.rule.engine.action.TbLogNode has no such label"]);
+}
+
+#[test]
+fn configurations_of_filters_and_keys() {
+    #[track_caller]
+    fn one(class: &str, configuration: Value, problems: &[&str]) {
+        check(&chain(vec![node(class, configuration)], vec![]), problems);
+    }
+    let copy = "transform.TbCopyKeysNode";
+    one(
+        copy,
+        json!({ "keys": ["a.*"], "copyFrom": "X" }),
+        &["nodes[0].configuration.copyFrom: \"X\": expected DATA or METADATA"],
+    );
+    one(copy, json!({ "keys": ["a("] }), &["nodes[0].configuration.keys: a(: "]);
+    one(copy, json!({ "keys": ["(a{1000}){1000}"] }), &["nodes[0].configuration.keys: (a{1000}){1000}: "]);
+    one(copy, json!({ "keys": "a" }), &["nodes[0].configuration.keys: expected at most"]);
+    let rename = "transform.TbRenameKeysNode";
+    one(rename, json!({}), &["nodes[0].configuration.renameKeysMapping: missing: expected an object"]);
+    one(rename, json!({ "renameKeysMapping": { "a": 1 } }), &["nodes[0].configuration.renameKeysMapping: {\"a\":1}: expected"]);
+    let fields = "metadata.TbGetOriginatorFieldsNode";
+    one(
+        fields,
+        json!({ "fieldsMapping": { "label": "l" } }),
+        &["nodes[0].configuration.fieldsMapping: label is not supported yet"],
+    );
+    let kinds = "filter.TbOriginatorTypeFilterNode";
+    one(
+        kinds,
+        json!({ "originatorTypes": ["THING"] }),
+        &["nodes[0].configuration.originatorTypes: [\"THING\"]: expected an array of"],
+    );
+    let fence = "geo.TbGpsGeofencingFilterNode";
+    one(fence, json!({}), &["nodes[0].configuration.perimeterType: missing: expected CIRCLE or POLYGON"]);
+    let circle =
+        json!({ "perimeterType": "CIRCLE", "centerLatitude": 1, "centerLongitude": 2, "range": 3, "rangeUnit": "LEAGUE" });
+    one(fence, circle, &["nodes[0].configuration.rangeUnit: LEAGUE: expected METER"]);
+    let polygon = json!({ "perimeterType": "POLYGON", "polygonsDefinition": "[[1,2]]" });
+    one(fence, polygon, &["nodes[0].configuration.polygonsDefinition: expected [[latitude,longitude],…]"]);
+    let nested = "flow.TbRuleChainInputNode";
+    one(nested, json!({ "ruleChainId": "x" }), &["nodes[0].configuration.ruleChainId: \"x\": expected the id of a rule chain"]);
+    one(nested, json!({ "forwardMsgToDefaultRuleChain": true }), &[]);
 }
 
 #[test]

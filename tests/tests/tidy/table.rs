@@ -29,7 +29,7 @@ pub(crate) const DATAPLANE: &[Row] = &[
     ("payload", &["message", "limits", "clock"]),
     ("transport", &["limits", "metric", "clock"]),
     ("session", &["codec", "message", "effect", "limits", "clock"]),
-    ("rules", &["message", "effect", "limits", "clock"]),
+    ("rules", &["message", "effect", "payload", "limits", "clock"]),
     ("store", &["message", "effect", "limits", "clock", "metric", "query"]),
     ("device", &["message", "effect", "limits", "clock", "quota", "store", "query"]),
     ("snapshot", &["rules", "limits", "quota"]),

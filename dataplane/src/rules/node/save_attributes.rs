@@ -1,33 +1,67 @@
-//! Save attributes: the readings of an attributes message, in the node's scope. Any other body is a Failure; no readings
-//! are saved with Success and no effect, as in ThingsBoard.
+//! Save and delete attributes. What is no attributes message is a Failure; no readings are saved with Success and no effect, as
+//! in ThingsBoard.
 
-use schemas::chain::{self, MessageType};
+use std::rc::Rc;
 
-use crate::effect::Effect;
-use crate::message::{Body, Message, Scope};
-use crate::rules::node::{FAILURE, SUCCESS};
+use schemas::chain::{DeleteAttributes, MessageType, SaveAttributes};
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SaveAttributes(chain::SaveAttributes);
+use crate::effect::{Effect, Held};
+use crate::message::{Body, Readings, Scope};
+use crate::payload::{self, Casting};
+use crate::rules::carried::{Carried, Changed, scope_of};
+use crate::rules::node::{Next, SUCCESS};
+use crate::rules::template;
 
-impl SaveAttributes {
-    pub(super) fn compile(save: chain::SaveAttributes) -> Self {
-        Self(save)
-    }
-
-    pub(super) fn run<'m>(self, message: &'m Message<'m>, into: &mut Vec<Effect<'m>>) -> usize {
-        let Body::Attributes { scope: said, readings } = &message.body else { return FAILURE };
-        if readings.is_empty() {
-            return SUCCESS;
+pub(super) fn run<'m>(save: SaveAttributes, carried: &Carried<'m>, into: &mut Vec<Effect<'m>>) -> Next {
+    let (readings, said) = match carried {
+        Carried::AsCame(message) => match &message.body {
+            // A device names no scope. An update does, in ThingsBoard's metadata, and what it says precedes the node's.
+            Body::Attributes { readings, .. } if message.kind == MessageType::PostAttributesRequest => {
+                (Held::Borrowed(readings), None)
+            }
+            Body::Attributes { scope, readings } => (Held::Borrowed(readings), Some(*scope)),
+            _ => return no_attributes(message.kind.name()),
+        },
+        Carried::Changed(changed) => {
+            if !matches!(carried.standard(), Some(MessageType::PostAttributesRequest | MessageType::AttributesUpdated)) {
+                return no_attributes(changed.kind.name());
+            }
+            match readings_of(changed) {
+                Ok(readings) => (Held::Made(Rc::new(readings)), scope_of(carried)),
+                Err(reason) => return Next::Fail(reason),
+            }
         }
-        // A device names no scope. An update does, in ThingsBoard's metadata, and what it says precedes the node's.
-        let scope = if message.kind == MessageType::PostAttributesRequest { self.0.scope } else { *said };
-        into.push(Effect::SaveAttributes {
-            readings,
-            scope,
-            only_on_change: self.0.only_on_change,
-            notify_device: self.0.notify_device && scope == Scope::Shared,
-        });
-        SUCCESS
+    };
+    if readings.is_empty() {
+        return Next::By(SUCCESS);
     }
+    let scope = said.unwrap_or(save.scope);
+    into.push(Effect::SaveAttributes {
+        readings,
+        scope,
+        only_on_change: save.only_on_change,
+        notify_device: save.notify_device && scope == Scope::Shared,
+    });
+    Next::By(SUCCESS)
+}
+
+fn no_attributes(kind: &str) -> Next {
+    Next::Fail(format!("{kind} is no attributes message"))
+}
+
+fn readings_of(changed: &Changed) -> Result<Readings<'static>, String> {
+    let text = changed.data.to_string();
+    let mut readings = Readings::default();
+    payload::attributes(text.as_bytes(), Casting::Enabled, &mut readings).map_err(|error| error.to_string())?;
+    Ok(readings.into_owned())
+}
+
+/// Keys are templates; the scope that the metadata names precedes the node's.
+pub(super) fn delete(delete: &DeleteAttributes, carried: &Carried<'_>, into: &mut Vec<Effect<'_>>) -> Next {
+    let scope = scope_of(carried).unwrap_or(delete.scope);
+    let keys: Vec<String> = delete.keys.iter().map(|key| template::fill(key, carried).into_owned()).collect();
+    if !keys.is_empty() {
+        into.push(Effect::DeleteAttributes { scope, keys, notify_device: delete.notify_device && scope == Scope::Shared });
+    }
+    Next::By(SUCCESS)
 }

@@ -1,28 +1,57 @@
-//! Save time series: all entries of a telemetry message. Any other body, and one without readings, is a Failure, as in
+//! Save time series: all entries of a telemetry message. Anything else, and a message without readings, is a Failure, as in
 //! ThingsBoard. A TIMESERIES_UPDATED routed here is stored again: whoever draws that wants it.
 
-use schemas::chain;
+use std::rc::Rc;
 
-use crate::effect::Effect;
-use crate::message::{Body, Message};
-use crate::rules::node::{FAILURE, SUCCESS};
+use schemas::chain::{MessageType, SaveTimeseries};
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SaveTimeseries(chain::SaveTimeseries);
+use crate::clock::Timestamp;
+use crate::effect::{Effect, Held};
+use crate::message::{Body, Readings};
+use crate::payload::{self, Casting};
+use crate::rules::carried::{Carried, Changed, name};
+use crate::rules::node::{Next, SUCCESS};
 
-impl SaveTimeseries {
-    pub(super) fn compile(save: chain::SaveTimeseries) -> Self {
-        Self(save)
-    }
-
-    pub(super) fn run<'m>(self, message: &'m Message<'m>, into: &mut Vec<Effect<'m>>) -> usize {
-        match &message.body {
-            Body::Telemetry(readings) if !readings.is_empty() => {
-                let chain::SaveTimeseries { default_ttl_s: ttl_s, use_server_ts } = self.0;
-                into.push(Effect::SaveTimeseries { readings, ttl_s, use_server_ts });
-                SUCCESS
+pub(super) fn run<'m>(save: SaveTimeseries, carried: &Carried<'m>, into: &mut Vec<Effect<'m>>) -> Next {
+    let SaveTimeseries { default_ttl_s, use_server_ts } = save;
+    let (readings, ttl_s) = match carried {
+        Carried::AsCame(message) => match &message.body {
+            Body::Telemetry(readings) => (Held::Borrowed(readings), default_ttl_s),
+            _ => return no_telemetry(message.kind.name()),
+        },
+        Carried::Changed(changed) => {
+            if !matches!(carried.standard(), Some(MessageType::PostTelemetryRequest | MessageType::TimeseriesUpdated)) {
+                return no_telemetry(changed.kind.name());
             }
-            _ => FAILURE,
+            let ttl_s = changed.metadata.get(name::TTL).and_then(|ttl| ttl.parse().ok()).unwrap_or(default_ttl_s);
+            match readings_of(changed) {
+                Ok(readings) => (Held::Made(Rc::new(readings)), ttl_s),
+                Err(reason) => return Next::Fail(reason),
+            }
         }
+    };
+    if readings.is_empty() {
+        return Next::Fail("the message has no readings".to_owned());
     }
+    into.push(Effect::SaveTimeseries { readings, ttl_s, use_server_ts });
+    Next::By(SUCCESS)
+}
+
+fn no_telemetry(kind: &str) -> Next {
+    Next::Fail(format!("{kind} is no telemetry"))
+}
+
+/// What a changed message says, in any of the forms that devices may use. Entries without a ts have the metadata's, unless that
+/// is only the moment at which the message came: then the server chooses (DESIGN 8.5, 15).
+fn readings_of(changed: &Changed) -> Result<Readings<'static>, String> {
+    let text = changed.data.to_string();
+    let mut readings = Readings::default();
+    payload::telemetry(text.as_bytes(), Casting::Enabled, &mut readings).map_err(|error| error.to_string())?;
+    let mut readings = readings.into_owned();
+    if changed.own_ts
+        && let Some(ts) = changed.metadata.get(name::TS).and_then(|ts| ts.parse().ok())
+    {
+        readings.entries.iter_mut().for_each(|entry| entry.ts = Some(entry.ts.unwrap_or(Timestamp(ts))));
+    }
+    Ok(readings)
 }

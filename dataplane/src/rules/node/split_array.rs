@@ -1,0 +1,15 @@
+//! Split array: each element of the data is a message of its own. Data that is no array goes on as it is, as in ThingsBoard.
+
+use serde_json::Value;
+
+use crate::rules::carried::{Carried, Changed};
+use crate::rules::node::{Next, SUCCESS};
+
+pub(super) fn run(carried: &Carried<'_>) -> Next {
+    if !carried.data().is_array() {
+        return Next::By(SUCCESS);
+    }
+    let mut whole = carried.change();
+    let Value::Array(elements) = whole.data.take() else { return Next::By(SUCCESS) };
+    Next::Each(elements.into_iter().map(|data| Changed { data, ..whole.clone() }).collect())
+}

@@ -1,0 +1,360 @@
+//! Every node class with each of its labels: a chain of that one node, as ThingsBoard writes it, whose labels lead to a probe
+//! that shows what came out.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Target};
+use schemas::id::{ChainId, EntityId, uuid};
+use serde_json::{Value as Json, json};
+
+use super::{describe, message};
+use crate::clock::Timestamp;
+use crate::effect::Effect;
+use crate::message::{Body, Message, Readings, Scope, Value};
+use crate::payload::{self, Casting};
+use crate::rules::{Plan, Running, World, evaluate};
+
+const PREFIX: &str = "org.thingsboard.rule.engine.";
+
+/// The originator knows these, whoever it is.
+#[derive(Default)]
+struct Known {
+    chains: HashMap<ChainId, Rc<Running>>,
+}
+
+impl World for Known {
+    fn attribute(&mut self, scope: Scope, key: &str) -> Option<(Timestamp, Value<'static>)> {
+        let value = match (scope, key) {
+            (Scope::Client, "model") => Value::Text("m1".into()),
+            (Scope::Shared, "limit") => Value::Long(7),
+            (Scope::Server, "limit") => Value::Double(1.5),
+            (Scope::Server, "A-limit") => Value::Bool(true),
+            _ => return None,
+        };
+        Some((Timestamp(3), value))
+    }
+
+    fn latest(&mut self, key: &str) -> Option<(Timestamp, Value<'static>)> {
+        (key == "t").then_some((Timestamp(5), Value::Long(20)))
+    }
+
+    fn running(&mut self, target: Target) -> Option<Rc<Running>> {
+        match target {
+            Target::Chain(id) => self.chains.get(&id).map(Rc::clone),
+            Target::OfOriginator => None,
+        }
+    }
+}
+
+/// A chain as JSON, its nodes by class and configuration, its edges by index and label.
+fn chain(nodes: &[(&str, Json)], edges: &[(usize, &str, usize)]) -> Chain {
+    let node = |(index, (class, configuration)): (usize, &(&str, Json))| {
+        let name = format!("{}{index}", class.rsplit('.').next().unwrap_or(class));
+        json!({ "type": format!("{PREFIX}{class}"), "name": name, "configuration": configuration })
+    };
+    let edge = |(from, label, to): &(usize, &str, usize)| json!({ "fromIndex": from, "toIndex": to, "type": label });
+    let nodes: Vec<Json> = nodes.iter().enumerate().map(node).collect();
+    let edges: Vec<Json> = edges.iter().map(edge).collect();
+    let metadata = json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": edges });
+    Chain::parse(&metadata.to_string()).unwrap_or_else(|invalid| panic!("{invalid}"))
+}
+
+/// What comes out of one node: `label: type metadata data` of each message, and effects.
+fn out(class: &str, configuration: &Json, message: &Message<'_>, world: &mut Known) -> Vec<String> {
+    let mut one = chain(&[(class, configuration.clone())], &[]);
+    let mut labels: Vec<String> = match one.nodes[0].kind.labels() {
+        Labels::Any => vec!["default".into(), "thermometer".into(), "Warm".into(), "Failure".into()],
+        labels => labels.fixed().map(str::to_owned).collect(),
+    };
+    labels.sort_unstable();
+    labels.dedup();
+    for label in labels {
+        // The answer node shows data, whatever the message is; its name is the label.
+        let kind = NodeKind::RpcReply { request_key: "shown".into() };
+        one.edges.push(schemas::chain::Edge { from: 0, to: one.nodes.len(), label: label.clone() });
+        one.nodes.push(Node { id: None, name: label, kind });
+    }
+    show(&one, message, world)
+}
+
+/// Runs a chain whose probes fail, because no message has a "shown": each failure says at which node, and with what.
+fn show(chain: &Chain, message: &Message<'_>, world: &mut Known) -> Vec<String> {
+    let running = Running::new(Arc::new(Plan::compile(chain)));
+    let mut effects = Vec::new();
+    let evaluation = evaluate(&running, message, world, &mut effects);
+    let mut shown: Vec<String> = effects.iter().map(describe).collect();
+    for count in running.counts().iter().skip(1).filter(|count| count.executed > 0) {
+        let times = if count.executed > 1 { format!(" x{}", count.executed) } else { String::new() };
+        shown.push(format!("{}{times}", count.name));
+    }
+    if let Some(failed) = evaluation.failed.filter(|failed| !failed.reason.starts_with("shown")) {
+        shown.push(format!("failed at {}: {}", failed.node, failed.reason));
+    }
+    shown
+}
+
+fn telemetry(json: &'static str) -> Message<'static> {
+    let mut readings = Readings::default();
+    payload::telemetry(json.as_bytes(), Casting::Enabled, &mut readings).expect("valid");
+    message(MessageType::PostTelemetryRequest, Body::Telemetry(readings))
+}
+
+fn attributes(kind: MessageType, scope: Scope, json: &'static str) -> Message<'static> {
+    let mut readings = Readings::default();
+    payload::attributes(json.as_bytes(), Casting::Enabled, &mut readings).expect("valid");
+    message(kind, Body::Attributes { scope, readings })
+}
+
+/// One node's row: what it is given, and what comes out.
+#[track_caller]
+fn check(class: &str, configuration: Json, message: &Message<'_>, expected: &[&str]) {
+    assert_eq!(out(class, &configuration, message, &mut Known::default()), expected, "{class} {configuration}");
+}
+
+/// A node that changes messages: how `data` and the metadata look behind it.
+#[track_caller]
+fn check_change(class: &str, configuration: Json, message: &Message<'_>, data: &Json, metadata: &[(&str, &str)]) {
+    let templates: Vec<String> = metadata.iter().map(|(name, _)| format!("{name}=${{{name}}}")).collect();
+    let reply = ("rpc.TbSendRPCReplyNode", json!({ "requestIdMetaDataAttribute": "ts" }));
+    let delete = ("telemetry.TbMsgDeleteAttributesNode", json!({ "scope": "SERVER_SCOPE", "keys": templates }));
+    let chain = chain(&[(class, configuration), reply, delete], &[(0, "Success", 1), (1, "Success", 2)]);
+    let running = Running::new(Arc::new(Plan::compile(&chain)));
+    let mut effects = Vec::new();
+    let evaluation = evaluate(&running, message, &mut Known::default(), &mut effects);
+    assert_eq!(evaluation.failed, None, "{class}");
+    let Some(Effect::Answer { json, .. }) = effects.first() else { panic!("{effects:?}") };
+    assert_eq!(&serde_json::from_str::<Json>(json).expect("JSON"), data, "{class}");
+    let expected: Vec<String> = metadata.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    match effects.get(1) {
+        Some(Effect::DeleteAttributes { keys, .. }) => assert_eq!(keys, &expected, "{class}"),
+        _ => assert!(expected.is_empty(), "{class}"),
+    }
+}
+
+#[test]
+fn filters_decide() {
+    let post = telemetry(r#"{"t":21,"nothing":"","deep":{"a":1}}"#);
+    let types = |types: &[&str]| json!({ "messageTypes": types });
+    check("filter.TbMsgTypeFilterNode", types(&["POST_TELEMETRY_REQUEST"]), &post, &["True"]);
+    check("filter.TbMsgTypeFilterNode", types(&["ALARM", "MINE"]), &post, &["False"]);
+    check("filter.TbMsgTypeSwitchNode", json!({}), &post, &["Post telemetry"]);
+    let alarm = message(MessageType::AlarmDelete, Body::Lifecycle);
+    check("filter.TbMsgTypeSwitchNode", json!({}), &alarm, &["Other"]);
+
+    check("filter.TbOriginatorTypeFilterNode", json!({ "originatorTypes": ["ASSET", "DEVICE"] }), &post, &["True"]);
+    check("filter.TbOriginatorTypeFilterNode", json!({ "originatorTypes": ["ASSET"] }), &post, &["False"]);
+    check("filter.TbOriginatorTypeSwitchNode", json!({}), &post, &["Device"]);
+    check("filter.TbDeviceTypeSwitchNode", json!({}), &post, &["default"]);
+    let tenant = Message { device_type: "", ..post.clone() };
+    check("filter.TbDeviceTypeSwitchNode", json!({}), &tenant, &["Failure"]);
+
+    let fields = |data: &[&str], metadata: &[&str], all: bool| json!({ "messageNames": data, "metadataNames": metadata, "checkAllKeys": all });
+    let class = "filter.TbCheckMessageNode";
+    check(class, fields(&["t", "deep"], &["deviceName"], true), &post, &["True"]);
+    check(class, fields(&["t", "u"], &["deviceName"], true), &post, &["False"]);
+    check(class, fields(&["u"], &["deviceName"], false), &post, &["True"]);
+    check(class, fields(&["u"], &["v"], false), &post, &["False"]);
+}
+
+#[test]
+fn geofences_decide() {
+    let class = "geo.TbGpsGeofencingFilterNode";
+    let here = telemetry(r#"{"latitude":50.0,"longitude":30.0}"#);
+    let circle = |range: u32| {
+        json!({ "perimeterType": "CIRCLE", "centerLatitude": 50.01, "centerLongitude": 30.0, "range": range, "rangeUnit": "METER",
+            "latitudeKeyName": "latitude", "longitudeKeyName": "longitude" })
+    };
+    check(class, circle(1_200), &here, &["True"]);
+    check(class, circle(1_000), &here, &["False"]);
+    let square = json!({ "perimeterType": "POLYGON", "polygonsDefinition": "[[49,29],[49,31],[51,31],[51,29]]" });
+    check(class, square, &here, &["True"]);
+    check(class, circle(1), &telemetry(r#"{"latitude":50}"#), &["Failure"]);
+    let fetched = json!({ "perimeterType": "CIRCLE", "fetchPerimeterInfoFromMessageMetadata": true });
+    check(class, fetched, &here, &["Failure"]);
+}
+
+#[test]
+fn the_originator_enriches() {
+    let class = "metadata.TbGetAttributesNode";
+    let post = telemetry(r#"{"t":21}"#);
+    let names = json!({ "clientAttributeNames": ["model"], "sharedAttributeNames": ["limit"],
+        "serverAttributeNames": ["limit", "${deviceName}-limit", "gone"], "latestTsKeyNames": ["t"] });
+    let metadata = [
+        ("cs_model", "m1"),
+        ("shared_limit", "7"),
+        ("ss_limit", "1.5"),
+        ("ss_A-limit", "true"),
+        ("ss_gone", "${ss_gone}"),
+        ("t", "20"),
+    ];
+    check_change(class, names.clone(), &post, &json!({ "t": 21 }), &metadata);
+    let mut to_data = names.clone();
+    to_data["fetchTo"] = json!("DATA");
+    to_data["getLatestValueWithTs"] = json!(true);
+    let data = json!({ "t": { "ts": 5, "value": 20 }, "cs_model": "m1", "shared_limit": 7, "ss_limit": 1.5, "ss_A-limit": true });
+    check_change(class, to_data, &post, &data, &[("deviceName", "A"), ("deviceType", "default"), ("ts", "1")]);
+    let mut strict = names;
+    strict["tellFailureIfAbsent"] = json!(true);
+    check(class, strict, &post, &["Failure"]);
+
+    let fields = json!({ "dataMapping": { "name": "who", "type": "what", "entityType": "kind" }, "fetchTo": "METADATA" });
+    check_change(
+        "metadata.TbGetOriginatorFieldsNode",
+        fields,
+        &post,
+        &json!({ "t": 21 }),
+        &[("who", "A"), ("what", "default"), ("kind", "DEVICE")],
+    );
+}
+
+#[test]
+fn what_a_message_saved_is_seen_behind_it() {
+    let save = ("telemetry.TbMsgTimeseriesNode", json!({ "defaultTTL": 0 }));
+    let latest = ("metadata.TbGetAttributesNode", json!({ "latestTsKeyNames": ["t"], "fetchTo": "DATA" }));
+    let reply = ("rpc.TbSendRPCReplyNode", json!({ "requestIdMetaDataAttribute": "ts" }));
+    let chain = chain(&[save, latest, reply], &[(0, "Success", 1), (1, "Success", 2)]);
+    let post = telemetry(r#"{"t":21,"u":1}"#);
+    assert_eq!(show(&chain, &post, &mut Known::default())[..2], ["series 2 ttl 0 server ts false", r#"answer 1 {"t":21,"u":1}"#]);
+}
+
+#[test]
+fn keys_are_copied_deleted_and_renamed() {
+    let post = telemetry(r#"{"temp1":1,"temp2":"x","other":{"a":[1]}}"#);
+    let all = json!({ "temp1": 1, "temp2": "x", "other": { "a": [1] } });
+    let copy = "transform.TbCopyKeysNode";
+    check_change(
+        copy,
+        json!({ "copyFrom": "DATA", "keys": ["temp.*", "oth"] }),
+        &post,
+        &all,
+        &[("temp1", "1"), ("temp2", "x"), ("other", "${other}")],
+    );
+    let with_name = json!({ "temp1": 1, "temp2": "x", "other": { "a": [1] }, "deviceName": "A" });
+    check_change(copy, json!({ "fromMetadata": true, "keys": ["deviceName"] }), &post, &with_name, &[]);
+    let delete = "transform.TbDeleteKeysNode";
+    check_change(delete, json!({ "deleteFrom": "DATA", "keys": ["temp[0-9]"] }), &post, &json!({ "other": { "a": [1] } }), &[]);
+    check_change(
+        delete,
+        json!({ "deleteFrom": "METADATA", "keys": ["device.*"] }),
+        &post,
+        &all,
+        &[("deviceName", "${deviceName}")],
+    );
+    let rename = "transform.TbRenameKeysNode";
+    let names = |of: &str| json!({ "renameIn": of, "renameKeysMapping": { "temp1": "t", "deviceName": "n" } });
+    check_change(rename, names("DATA"), &post, &json!({ "t": 1, "temp2": "x", "other": { "a": [1] } }), &[("deviceName", "A")]);
+    check_change(rename, names("METADATA"), &post, &all, &[("n", "A")]);
+    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: "[1]", id: None });
+    for (class, configuration) in [(copy, json!({ "keys": ["a"] })), (delete, json!({ "keys": ["a"] })), (rename, names("DATA"))]
+    {
+        check(class, configuration, &list, &["Failure"]);
+    }
+}
+
+#[test]
+fn arrays_are_split() {
+    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"[{"a":1},{"a":2},3]"#, id: None });
+    check("transform.TbSplitArrayMsgNode", json!({}), &list, &["Success x3"]);
+    check("transform.TbSplitArrayMsgNode", json!({}), &telemetry(r#"{"t":1}"#), &["Success"]);
+}
+
+#[test]
+fn changed_messages_are_saved() {
+    let rename = ("transform.TbRenameKeysNode", json!({ "renameIn": "DATA", "renameKeysMapping": { "t": "celsius" } }));
+    let save = ("telemetry.TbMsgTimeseriesNode", json!({ "defaultTTL": 60 }));
+    let series = chain(&[rename.clone(), save], &[(0, "Success", 1)]);
+    let running = Running::new(Arc::new(Plan::compile(&series)));
+    for (said, ts) in [(r#"{"t":"7"}"#, None), (r#"{"ts":900,"values":{"t":7}}"#, Some(Timestamp(900)))] {
+        let (message, mut effects) = (telemetry(said), Vec::new());
+        evaluate(&running, &message, &mut Known::default(), &mut effects);
+        let [Effect::SaveTimeseries { readings, ttl_s: 60, .. }] = &effects[..] else { panic!("{effects:?}") };
+        assert_eq!(readings.readings[0].key, "celsius");
+        assert_eq!((&readings.readings[0].value, readings.entries[0].ts), (&Value::Long(7), ts));
+    }
+    let save = ("telemetry.TbMsgAttributesNode", json!({ "scope": "SHARED_SCOPE", "notifyDevice": true }));
+    let saved = chain(&[rename, save], &[(0, "Success", 1)]);
+    let post = attributes(MessageType::PostAttributesRequest, Scope::Client, r#"{"t":1,"u":2}"#);
+    let shown = show(&saved, &post, &mut Known::default());
+    assert_eq!(shown[0], "attributes 2 SHARED_SCOPE changed false notify true");
+    let updated = attributes(MessageType::AttributesUpdated, Scope::Server, r#"{"t":1,"u":2}"#);
+    let shown = show(&saved, &updated, &mut Known::default());
+    assert_eq!(shown[0], "attributes 2 SERVER_SCOPE changed false notify false");
+    let shown = show(&saved, &telemetry(r#"{"t":1}"#), &mut Known::default());
+    assert_eq!(shown[1], "failed at TbMsgAttributesNode1: POST_TELEMETRY_REQUEST is no attributes message");
+}
+
+#[test]
+fn attributes_are_deleted() {
+    let class = "telemetry.TbMsgDeleteAttributesNode";
+    let post = telemetry(r#"{"which":"limit"}"#);
+    check(
+        class,
+        json!({ "scope": "SHARED_SCOPE", "keys": ["a", "$[which]"] }),
+        &post,
+        &["delete a limit of SHARED_SCOPE", "Success"],
+    );
+    check(class, json!({ "keys": [] }), &post, &["Success"]);
+}
+
+#[test]
+fn calls_are_answered() {
+    let call = message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"{"method":"now","params":{}}"#, id: Some(4) });
+    let answer = r#"answer 4 {"method":"now","params":{}}"#;
+    check("rpc.TbSendRPCReplyNode", json!({}), &call, &[answer, "Success"]);
+    check("rpc.TbSendRPCReplyNode", json!({}), &telemetry(r#"{"t":1}"#), &["Failure"]);
+    let to_device = message(MessageType::RpcCallFromServerToDevice, Body::Rpc { request: "{}", id: None });
+    check("rpc.TbSendRPCRequestNode", json!({ "timeoutInSeconds": 60 }), &to_device, &["Success"]);
+    check("rpc.TbSendRPCRequestNode", json!({}), &call, &["Failure"]);
+}
+
+#[test]
+fn acknowledge_checkpoint_and_log_pass() {
+    let post = telemetry(r#"{"t":1}"#);
+    check("flow.TbAckNode", json!({}), &post, &["Success"]);
+    check("flow.TbCheckpointNode", json!({ "queueName": "HighPriority" }), &post, &["Success"]);
+    check("action.TbLogNode", json!({}), &post, &["log TbLogNode0", "Success"]);
+}
+
+#[test]
+fn chains_are_entered_and_left() {
+    let id = |n: u8| ChainId(uuid("id", &[n; 16]).expect("16 bytes"));
+    let input = |n: u8| ("flow.TbRuleChainInputNode", json!({ "ruleChainId": id(n).0.to_string() }));
+    let output = ("flow.TbRuleChainOutputNode", json!({}));
+    let log = ("action.TbLogNode", json!({}));
+    let rename = ("transform.TbRenameKeysNode", json!({ "renameIn": "DATA", "renameKeysMapping": { "t": "u" } }));
+    let has = |name: &str| ("filter.TbCheckMessageNode", json!({ "messageNames": [name], "checkAllKeys": true }));
+    // The inner chain renames and goes out by "TbRuleChainOutputNode3" if there is a "u", else it ends in a log.
+    let inner = chain(&[rename, has("u"), log.clone(), output], &[(0, "Success", 1), (1, "False", 2), (1, "True", 3)]);
+    // The middle one only passes it on.
+    let middle = chain(&[input(1), ("flow.TbRuleChainOutputNode", json!({}))], &[(0, "TbRuleChainOutputNode3", 1)]);
+    let outer = chain(
+        &[input(2), ("rpc.TbSendRPCReplyNode", json!({ "requestIdMetaDataAttribute": "ts" })), log],
+        &[(0, "tbrulechainoutputnode1", 1), (0, "Failure", 2)],
+    );
+    let mut world = Known::default();
+    for (n, chain) in [(1, &inner), (2, &middle)] {
+        world.chains.insert(id(n), Rc::new(Running::new(Arc::new(Plan::compile(chain)))));
+    }
+    let shown = show(&outer, &telemetry(r#"{"t":1}"#), &mut world);
+    assert_eq!(shown, [r#"answer 1 {"u":1}"#, "TbSendRPCReplyNode1"]);
+    assert_eq!(show(&outer, &telemetry(r#"{"v":1}"#), &mut world), ["log TbLogNode2"], "it ends within");
+    assert_eq!(show(&outer, &telemetry(r#"{"t":1}"#), &mut Known::default()), ["log TbLogNode2", "TbLogNode2"], "no such chain");
+    // A chain that enters itself is ended.
+    let around = chain(&[input(3)], &[]);
+    world.chains.insert(id(3), Rc::new(Running::new(Arc::new(Plan::compile(&around)))));
+    let shown = show(&around, &telemetry(r#"{"t":1}"#), &mut world);
+    assert!(shown[0].contains("more than"), "{shown:?}");
+}
+
+#[test]
+fn every_class_is_here() {
+    let tested = include_str!("nodes.rs");
+    for class in NodeKind::CLASSES {
+        let class = class.strip_prefix(PREFIX).expect("all of ThingsBoard's");
+        assert!(tested.contains(class), "{class} has no row here");
+    }
+    let id = EntityId(uuid("id", &[7; 16]).expect("16 bytes"));
+    assert_eq!(telemetry(r#"{"t":1}"#).originator, id);
+}

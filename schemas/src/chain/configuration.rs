@@ -1,0 +1,328 @@
+//! A node's class and configuration to its kind, as ThingsBoard writes them, in its older forms too. Every problem is
+//! reported; fields that change nothing are passed over. Never reads a chain.
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{
+    CheckFields, DeleteAttributes, EntityType, Keys, MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField,
+    OriginatorFields, Passing, Renames, SaveAttributes, SaveTimeseries, Side, Target,
+    geofence::{Geofence, Perimeter, Point, Source},
+    node::{
+        ACKNOWLEDGE, CHECK_FIELDS, CHECKPOINT, COPY_KEYS, DELETE_ATTRIBUTES, DELETE_KEYS, ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE,
+        LOG, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, OUTPUT, PROFILE_SWITCH, RENAME_KEYS, RPC_REPLY, RPC_REQUEST,
+        SAVE_ATTRIBUTES, SAVE_TIMESERIES, SPLIT_ARRAY, TYPE_FILTER, TYPE_SWITCH,
+    },
+    parse::Problems,
+};
+use crate::{config::NAME_BYTES_MAX, id::ChainId, telemetry::Scope};
+
+/// Entries of one list of a configuration.
+const ENTRIES_MAX: usize = 1_000;
+/// What a pattern may become when it is compiled, in bytes.
+pub(super) const PATTERN_BYTES_MAX: usize = 64 << 10;
+
+/// The node's kind, if its class exists and its configuration is valid.
+pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problems: &mut Problems) -> Option<NodeKind> {
+    let mut reader = Reader { fields, path: format!("{path}.configuration"), problems };
+    match class {
+        TYPE_SWITCH => Some(NodeKind::MessageTypeSwitch),
+        TYPE_FILTER => reader.message_types().map(NodeKind::MessageTypeFilter),
+        ENTITY_SWITCH => Some(NodeKind::EntityTypeSwitch),
+        ENTITY_FILTER => reader.entity_types().map(|kinds| NodeKind::EntityTypeFilter { kinds }),
+        PROFILE_SWITCH => Some(NodeKind::ProfileSwitch),
+        CHECK_FIELDS => reader.check_fields().map(NodeKind::CheckFields),
+        GEOFENCE => reader.geofence().map(NodeKind::Geofence),
+        ORIGINATOR_ATTRIBUTES => reader.originator_attributes().map(NodeKind::OriginatorAttributes),
+        ORIGINATOR_FIELDS => reader.originator_fields().map(NodeKind::OriginatorFields),
+        COPY_KEYS => reader.keys("copyFrom").map(NodeKind::CopyKeys),
+        DELETE_KEYS => reader.keys("deleteFrom").map(NodeKind::DeleteKeys),
+        RENAME_KEYS => reader.renames().map(NodeKind::RenameKeys),
+        SPLIT_ARRAY => Some(NodeKind::SplitArray),
+        SAVE_TIMESERIES => reader.save_timeseries().map(NodeKind::SaveTimeseries),
+        SAVE_ATTRIBUTES => reader.save_attributes().map(NodeKind::SaveAttributes),
+        DELETE_ATTRIBUTES => reader.delete_attributes().map(NodeKind::DeleteAttributes),
+        LOG => Some(NodeKind::Log),
+        RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
+        RPC_REQUEST => Some(NodeKind::RpcRequest),
+        NESTED => reader.target().map(|chain| NodeKind::Nested { chain }),
+        OUTPUT => Some(NodeKind::Output),
+        ACKNOWLEDGE => Some(NodeKind::Pass(Passing::Acknowledge)),
+        CHECKPOINT => Some(NodeKind::Pass(Passing::Checkpoint)),
+        _ => {
+            let supported = NodeKind::CLASSES.join(", ");
+            problems.add(format!("{path}.type"), format!("node class {class} is not supported yet; supported are {supported}"));
+            None
+        }
+    }
+}
+
+/// Reads one node's configuration.
+struct Reader<'c> {
+    fields: &'c Map<String, Value>,
+    path: String,
+    problems: &'c mut Problems,
+}
+
+impl Reader<'_> {
+    fn problem(&mut self, field: &str, rule: impl Into<String>) {
+        self.problems.add(format!("{}.{field}", self.path), rule);
+    }
+
+    /// The field's value; null is as good as absent.
+    fn value(&self, field: &str) -> Option<&Value> {
+        self.fields.get(field).filter(|value| !value.is_null())
+    }
+
+    /// A value that has to be there and understood.
+    fn required<T>(&mut self, field: &str, expected: &str, read: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
+        let found = self.value(field).and_then(read);
+        if found.is_none() {
+            let shown = self.value(field).map_or_else(|| "missing".to_owned(), Value::to_string);
+            self.problem(field, format!("{shown}: expected {expected}"));
+        }
+        found
+    }
+
+    /// A boolean, which older versions of ThingsBoard wrote as a string, too. Absent is false.
+    fn flag(&mut self, field: &str) -> Option<bool> {
+        match self.value(field) {
+            None => Some(false),
+            Some(Value::Bool(flag)) => Some(*flag),
+            Some(Value::String(text)) if text == "true" => Some(true),
+            Some(Value::String(text)) if text == "false" || text.is_empty() => Some(false),
+            Some(value) => {
+                let rule = format!("{value}: expected true or false");
+                self.problem(field, rule);
+                None
+            }
+        }
+    }
+
+    /// Strings; absent is none of them.
+    fn strings(&mut self, field: &str) -> Option<Vec<String>> {
+        let text =
+            |value: &Value| value.as_str().filter(|text| !text.is_empty() && text.len() <= NAME_BYTES_MAX).map(str::to_owned);
+        let found = match self.value(field) {
+            None => Some(Vec::new()),
+            Some(Value::Array(entries)) if entries.len() <= ENTRIES_MAX => entries.iter().map(text).collect(),
+            Some(_) => None,
+        };
+        if found.is_none() {
+            self.problem(field, format!("expected at most {ENTRIES_MAX} strings of 1 to {NAME_BYTES_MAX} bytes"));
+        }
+        found
+    }
+
+    /// Pairs of strings, written as an object.
+    fn mapping(&mut self, field: &str) -> Option<Vec<(String, String)>> {
+        let pair = |(from, to): (&String, &Value)| {
+            let to = to.as_str()?;
+            let fits = [from.as_str(), to].iter().all(|text| (1..=NAME_BYTES_MAX).contains(&text.len()));
+            fits.then(|| (from.clone(), to.to_owned()))
+        };
+        let expected = format!("an object of 1 to {ENTRIES_MAX} names, each with a name of 1 to {NAME_BYTES_MAX} bytes");
+        self.required(field, &expected, |value| {
+            let pairs = value.as_object().filter(|pairs| (1..=ENTRIES_MAX).contains(&pairs.len()))?;
+            pairs.iter().map(pair).collect()
+        })
+    }
+
+    fn unsupported(&mut self, field: &str) {
+        if self.flag(field) == Some(true) {
+            self.problem(field, "true is not supported yet");
+        }
+    }
+
+    /// `DATA` or `METADATA`; older versions wrote `fromMetadata` or `fetchToData`.
+    fn side(&mut self, field: &str, otherwise: Side) -> Option<Side> {
+        if self.value(field).is_none() {
+            return match (self.value("fromMetadata"), self.value("fetchToData")) {
+                (Some(Value::Bool(metadata)), _) => Some(if *metadata { Side::Metadata } else { Side::Data }),
+                (_, Some(Value::Bool(data))) => Some(if *data { Side::Data } else { Side::Metadata }),
+                _ => Some(otherwise),
+            };
+        }
+        self.required(field, "DATA or METADATA", |value| match value.as_str()? {
+            "DATA" => Some(Side::Data),
+            "METADATA" => Some(Side::Metadata),
+            _ => None,
+        })
+    }
+
+    fn scope(&mut self) -> Option<Scope> {
+        // ThingsBoard's own default.
+        if self.value("scope").is_none() {
+            return Some(Scope::Server);
+        }
+        let names = format!("one of {}", Scope::ALL.map(Scope::name).join(", "));
+        self.required("scope", &names, |value| value.as_str().and_then(Scope::parse))
+    }
+
+    fn message_types(&mut self) -> Option<MessageTypes> {
+        if self.value("messageTypes").is_none_or(|types| !types.is_array()) {
+            self.problem("messageTypes", "expected an array of message types");
+            return None;
+        }
+        let mut types = MessageTypes::default();
+        for name in self.strings("messageTypes")? {
+            match MessageType::parse(&name) {
+                Some(kind) if types.standard.contains(&kind) => {}
+                Some(kind) => types.standard.push(kind),
+                None if types.custom.contains(&name) => {}
+                None => types.custom.push(name),
+            }
+        }
+        Some(types)
+    }
+
+    fn entity_types(&mut self) -> Option<Vec<EntityType>> {
+        let names = EntityType::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+        let kind = |value: &Value| value.as_str().and_then(EntityType::parse);
+        self.required("originatorTypes", &format!("an array of {names}"), |value| value.as_array()?.iter().map(kind).collect())
+    }
+
+    fn check_fields(&mut self) -> Option<CheckFields> {
+        let (data, metadata, all) = (self.strings("messageNames"), self.strings("metadataNames"), self.flag("checkAllKeys"));
+        Some(CheckFields { data: data?, metadata: metadata?, all: all? })
+    }
+
+    fn geofence(&mut self) -> Option<Geofence> {
+        let mut key = |field: &str, otherwise: &str| match self.value(field) {
+            None => Some(otherwise.to_owned()),
+            Some(_) => self.required(field, "a name", |value| value.as_str().map(str::to_owned)),
+        };
+        let (latitude_key, longitude_key) = (key("latitudeKeyName", "latitude"), key("longitudeKeyName", "longitude"));
+        let perimeter_key = key("perimeterKeyName", "ss_perimeter");
+        let circle = self.required("perimeterType", "CIRCLE or POLYGON", |value| match value.as_str()? {
+            "CIRCLE" => Some(true),
+            "POLYGON" => Some(false),
+            _ => None,
+        });
+        let perimeter = if self.flag("fetchPerimeterInfoFromMessageMetadata")? {
+            Some(Source::Metadata { key: perimeter_key?, circle: circle? })
+        } else {
+            self.perimeter(circle?).map(Source::Fixed)
+        };
+        Some(Geofence { latitude_key: latitude_key?, longitude_key: longitude_key?, perimeter: perimeter? })
+    }
+
+    fn perimeter(&mut self, circle: bool) -> Option<Perimeter> {
+        let read = if circle {
+            let mut number = |field: &str| self.required(field, "a number", Value::as_f64);
+            let (latitude, longitude, range) = (number("centerLatitude"), number("centerLongitude"), number("range"));
+            let unit = self.value("rangeUnit").and_then(Value::as_str).unwrap_or("METER").to_owned();
+            let center = Point { latitude: latitude?, longitude: longitude? };
+            Perimeter::around(center, range?, &unit).map_err(|rule| ("rangeUnit", rule))
+        } else {
+            let text = self.required("polygonsDefinition", "polygons as JSON text", |value| value.as_str().map(str::to_owned))?;
+            let value = serde_json::from_str(&text).map_err(|error| error.to_string());
+            value.and_then(|value| Perimeter::polygons(&value)).map_err(|rule| ("polygonsDefinition", rule))
+        };
+        read.map_err(|(field, rule)| self.problem(field, rule)).ok()
+    }
+
+    fn originator_attributes(&mut self) -> Option<OriginatorAttributes> {
+        let (client, shared) = (self.strings("clientAttributeNames"), self.strings("sharedAttributeNames"));
+        let (server, latest) = (self.strings("serverAttributeNames"), self.strings("latestTsKeyNames"));
+        let (must_exist, with_ts) = (self.flag("tellFailureIfAbsent"), self.flag("getLatestValueWithTs"));
+        Some(OriginatorAttributes {
+            client: client?,
+            shared: shared?,
+            server: server?,
+            latest: latest?,
+            must_exist: must_exist?,
+            with_ts: with_ts?,
+            to: self.side("fetchTo", Side::Metadata)?,
+        })
+    }
+
+    fn originator_fields(&mut self) -> Option<OriginatorFields> {
+        let field = if self.value("dataMapping").is_some() { "dataMapping" } else { "fieldsMapping" };
+        let pairs = self.mapping(field)?;
+        let mut mapping = Vec::new();
+        for (name, to) in pairs {
+            match name.as_str() {
+                "name" => mapping.push((OriginatorField::Name, to)),
+                "type" => mapping.push((OriginatorField::Type, to)),
+                "entityType" => mapping.push((OriginatorField::EntityType, to)),
+                "id" => mapping.push((OriginatorField::Id, to)),
+                other => {
+                    self.problem(field, format!("{other} is not supported yet; supported are name, type, entityType, id"));
+                    return None;
+                }
+            }
+        }
+        Some(OriginatorFields { mapping, to: self.side("fetchTo", Side::Metadata)? })
+    }
+
+    fn keys(&mut self, side: &str) -> Option<Keys> {
+        let patterns = self.strings("keys")?;
+        for pattern in &patterns {
+            if let Err(rule) = super::pattern(pattern) {
+                self.problem("keys", format!("{pattern}: {rule}"));
+                return None;
+            }
+        }
+        Some(Keys { of: self.side(side, Side::Data)?, patterns })
+    }
+
+    fn renames(&mut self) -> Option<Renames> {
+        let names = self.mapping("renameKeysMapping");
+        Some(Renames { of: self.side("renameIn", Side::Data)?, names: names? })
+    }
+
+    fn save_timeseries(&mut self) -> Option<SaveTimeseries> {
+        self.every_message();
+        // Before configuration version 1 this stood for processingSettings.
+        self.unsupported("skipLatestPersistence");
+        let use_server_ts = self.flag("useServerTs");
+        let default_ttl_s = match self.value("defaultTTL") {
+            None => Some(0),
+            Some(_) => self.required("defaultTTL", &format!("seconds, 0 to {}", u32::MAX), |value| {
+                value.as_u64().and_then(|ttl| u32::try_from(ttl).ok())
+            }),
+        };
+        Some(SaveTimeseries { default_ttl_s: default_ttl_s?, use_server_ts: use_server_ts? })
+    }
+
+    fn save_attributes(&mut self) -> Option<SaveAttributes> {
+        self.every_message();
+        self.unsupported("sendAttributesUpdatedNotification");
+        let (notify_device, only_on_change) = (self.flag("notifyDevice"), self.flag("updateAttributesOnlyOnValueChange"));
+        Some(SaveAttributes { scope: self.scope()?, notify_device: notify_device?, only_on_change: only_on_change? })
+    }
+
+    fn delete_attributes(&mut self) -> Option<DeleteAttributes> {
+        self.unsupported("sendAttributesDeletedNotification");
+        let (keys, notify_device) = (self.strings("keys"), self.flag("notifyDevice"));
+        Some(DeleteAttributes { scope: self.scope()?, keys: keys?, notify_device: notify_device? })
+    }
+
+    fn rpc_reply(&mut self) -> Option<String> {
+        match self.value("requestIdMetaDataAttribute") {
+            None => Some("requestId".to_owned()),
+            Some(_) => self.required("requestIdMetaDataAttribute", "a name", |value| value.as_str().map(str::to_owned)),
+        }
+    }
+
+    fn target(&mut self) -> Option<Target> {
+        if self.flag("forwardMsgToDefaultRuleChain")? {
+            return Some(Target::OfOriginator);
+        }
+        let id = |value: &Value| value.as_str().and_then(|text| Uuid::parse_str(text).ok());
+        self.required("ruleChainId", "the id of a rule chain", id).map(|id| Target::Chain(ChainId(id)))
+    }
+
+    fn every_message(&mut self) {
+        let Some(settings) = self.value("processingSettings") else { return };
+        match settings.get("type") {
+            Some(Value::String(strategy)) if strategy == "ON_EVERY_MESSAGE" => {}
+            Some(strategy) => {
+                let rule = format!("{strategy} is not supported yet; supported is ON_EVERY_MESSAGE");
+                self.problem("processingSettings.type", rule);
+            }
+            None => self.problem("processingSettings.type", "missing; supported is ON_EVERY_MESSAGE"),
+        }
+    }
+}
