@@ -33,6 +33,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub use crate::access::{Caller, TokenPair};
+pub use crate::app::chain::{ChainExport, ChainImported};
 pub use crate::app::claim::Claimed;
 pub use crate::app::import::Imported;
 pub use crate::app::owner::Use;

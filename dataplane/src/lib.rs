@@ -25,6 +25,7 @@ pub mod query;
 pub mod quota;
 pub mod registry;
 pub mod rules;
+pub mod script;
 pub mod session;
 pub mod settings;
 pub mod shard;

@@ -68,6 +68,22 @@ pub const ENTRIES_PER_MESSAGE_MAX: usize = 1_024;
 pub const JSON_DEPTH_MAX: u32 = 64;
 /// Steps of a plan executed for one message; the check of a chain promises fewer.
 pub const STEPS_PER_MESSAGE_MAX: u32 = 1_000;
+/// What one call of a script may take, in microseconds.
+pub const SCRIPT_US_MAX: u64 = 5_000;
+/// What all scripts of one tenant may take of a second of their shard, in microseconds.
+pub const SCRIPT_SHARE_US_PER_S: i64 = 250_000;
+/// Memory of one tenant's scripts on one shard, in bytes.
+pub const SCRIPT_MEMORY_BYTES_MAX: usize = 8 << 20;
+/// Stack of a script, in bytes.
+pub const SCRIPT_STACK_BYTES_MAX: usize = 256 << 10;
+/// A message as a script's arguments, in bytes of JSON; as in ThingsBoard.
+pub const SCRIPT_ARGUMENTS_BYTES_MAX: usize = 100 << 10;
+/// A script's answer, in bytes of JSON; as in ThingsBoard.
+pub const SCRIPT_RESULT_BYTES_MAX: usize = 300 << 10;
+/// Scripts of one tenant that stay compiled.
+pub const SCRIPTS_COMPILED_MAX: usize = 256;
+/// Tenants of one shard whose scripts stay compiled; a multiple of 16.
+pub const SCRIPT_ENGINES_MAX: usize = 16;
 /// What a protobuf payload may become as JSON, in bytes: defaults are written out, and one message may have thousands of others in it.
 pub const DECODED_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
 /// Longest key of a reading or attribute, in bytes.
@@ -341,6 +357,8 @@ pub struct Pools {
     pub output_bytes: usize,
     pub promises: usize,
     pub state_bytes: usize,
+    /// Tenants whose scripts stay compiled.
+    pub script_engines: usize,
     pub write_buffer_bytes: usize,
     /// Of the process.
     pub block_cache_bytes: usize,
@@ -354,6 +372,7 @@ impl Pools {
         output_bytes: OUTPUT_BYTES_PER_SHARD_MAX,
         promises: PROMISES_PER_SHARD_MAX,
         state_bytes: DEVICE_STATES_BYTES_PER_SHARD,
+        script_engines: SCRIPT_ENGINES_MAX,
         write_buffer_bytes: WRITE_BUFFER_BYTES_PER_SHARD,
         block_cache_bytes: BLOCK_CACHE_BYTES,
     };
@@ -377,6 +396,7 @@ impl Pools {
             output_bytes: full.output_bytes / 16 * parts,
             promises: full.promises / 16 * parts,
             state_bytes: full.state_bytes / 16 * parts,
+            script_engines: full.script_engines / 16 * parts,
             write_buffer_bytes: full.write_buffer_bytes / 16 * parts,
             block_cache_bytes: full.block_cache_bytes / 16 * parts,
         }
@@ -396,6 +416,7 @@ impl Pools {
             term("mailbox", MAILBOX_EVENTS_MAX * EVENT_BYTES),
             term("mesh rings", shards.saturating_sub(1) * MESH_SLOTS * MESH_SLOT_BYTES),
             term("device states", self.state_bytes),
+            term("scripts", self.script_engines * SCRIPT_MEMORY_BYTES_MAX),
             term("batch", BATCH_BYTES_MAX * 2),
             term("packs", FORWARDS_PER_SHARD_MAX * FORWARD_BYTES + FORWARD_BYTES_PER_SHARD_MAX),
             // Two memtables per column family can exist while one is flushed.

@@ -10,5 +10,6 @@ pub mod generated;
 pub mod id;
 pub mod protobuf;
 pub mod rate;
+pub mod script;
 pub mod settings;
 pub mod telemetry;

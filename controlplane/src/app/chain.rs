@@ -1,6 +1,8 @@
 //! Rule chains of the caller's tenant. Metadata is checked by the same code that the data planes compile it with.
 
-use schemas::chain::Chain;
+use std::collections::HashMap;
+
+use schemas::chain::{Chain, NodeKind, Target};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -8,7 +10,7 @@ use crate::{
     access::{Caller, Operation, Resource},
     app::{App, Written, new_id, permit_within, quota, same_version},
     clock,
-    domain::{EntityKind, Invalid, Page, PageLink, RuleChain, RuleChainDraft},
+    domain::{EntityKind, Invalid, Page, PageLink, RuleChain, RuleChainDraft, SortOrder},
     entity::{Write, audit::Action, chain},
     error::Error,
 };
@@ -89,10 +91,11 @@ impl App {
         metadata: Value,
     ) -> Result<Written<Value>, Error> {
         let tenant = permit_within(caller, Resource::RuleChain, Operation::Write)?.tenant;
-        let (text, first_node) = checked(metadata)?;
+        let Checked { text, first_node, enters } = checked(metadata)?;
         let mut write = self.begin(caller).await?;
         let stored = chain::find(write.db(), tenant, id).await?.ok_or_else(|| Error::not_found(EntityKind::RuleChain, id))?;
         same_version(EntityKind::RuleChain, version, stored.version)?;
+        they_exist(&write, tenant, &enters).await?;
         let saved = RuleChain { version: stored.version + 1, first_node, ..stored };
         chain::update_metadata(&mut write, &saved, &text).await?;
         write.audit(Action::Updated, EntityKind::RuleChain, id, Some(tenant)).await?;
@@ -122,7 +125,7 @@ impl App {
     }
 
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Refused`] for the root chain and for one that a device profile uses.
+    /// [`Error::NotFound`], [`Error::Refused`] for the root chain and for one that a device profile or another chain uses.
     pub async fn delete_chain(&self, caller: &Caller, id: Uuid) -> Result<Written<()>, Error> {
         let tenant = permit_within(caller, Resource::RuleChain, Operation::Delete)?.tenant;
         let mut write = self.begin(caller).await?;
@@ -133,15 +136,152 @@ impl App {
         if chain::profiles(write.db(), id).await? > 0 {
             return Err(Error::Refused("The rule chain referenced by the device profiles cannot be deleted!".to_owned()));
         }
+        if let Some(other) = chain::entering(write.db(), tenant, id).await?.into_iter().find(|other| other.id != id) {
+            return Err(Error::Refused(format!(
+                "The rule chain is entered by rule chain \"{}\" and cannot be deleted!",
+                other.name
+            )));
+        }
         write.audit(Action::Deleted, EntityKind::RuleChain, id, Some(tenant)).await?;
         chain::delete(&mut write, id).await?;
         self.finish(write, ()).await
     }
+
+    /// The tenant's chains with what they do, at most `limit` of them, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a limit that is no page size.
+    pub async fn export_chains(&self, caller: &Caller, limit: u64) -> Result<Vec<(RuleChain, Value)>, Error> {
+        let link = PageLink {
+            sort_property: Some("createdTime".to_owned()),
+            sort_order: SortOrder::Ascending,
+            ..PageLink::new(limit, 0)?
+        };
+        let mut exported = Vec::new();
+        for found in self.chains(caller, &link).await?.data {
+            let text = chain::metadata(self.reader(), found.id).await?.unwrap_or_default();
+            let metadata = described(&found, &text)?;
+            exported.push((found, metadata));
+        }
+        Ok(exported)
+    }
+
+    /// Creates chains that were exported here or elsewhere, all of them or none. They get ids of their own, also where they enter
+    /// each other; with `overwrite` one of the same name is replaced instead. None becomes the root chain.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the problems of every chain, [`Error::LimitReached`].
+    pub async fn import_chains(
+        &self,
+        caller: &Caller,
+        exported: ChainExport,
+        overwrite: bool,
+    ) -> Result<Written<Vec<ChainImported>>, Error> {
+        let tenant = permit_within(caller, Resource::RuleChain, Operation::Create)?.tenant;
+        let mut write = self.begin(caller).await?;
+        let mut imported = Vec::new();
+        // Old id, new id: metadata that enters a chain of this import enters the new one.
+        let mut ids: HashMap<String, Uuid> = HashMap::new();
+        for (old, draft) in exported.chains {
+            let draft = draft.checked()?;
+            let known = if overwrite { chain::by_name(write.db(), tenant, &draft.name).await? } else { None };
+            let (saved, updated) = match known {
+                Some(stored) => (RuleChain { version: stored.version + 1, ..stored }, true),
+                None => {
+                    quota::admit(&write, tenant, EntityKind::RuleChain).await?;
+                    let saved = made(draft, tenant);
+                    chain::insert(&mut write, &saved, &empty_metadata().to_string()).await?;
+                    (saved, false)
+                }
+            };
+            if let Some(old) = old {
+                ids.insert(old.to_string(), saved.id);
+            }
+            imported.push(ChainImported { chain: saved, updated });
+        }
+        let mut problems = Vec::new();
+        for (at, metadata) in exported.metadata.into_iter().enumerate() {
+            let of = metadata.pointer("/ruleChainId/id").and_then(Value::as_str).and_then(|old| ids.get(old));
+            let Some(place) = of.and_then(|id| imported.iter().position(|one| one.chain.id == *id)) else {
+                problems.push(format!("metadata[{at}].ruleChainId: no chain of this import"));
+                continue;
+            };
+            match checked(moved(metadata, &ids)) {
+                Ok(Checked { text, first_node, enters }) => {
+                    they_exist(&write, tenant, &enters).await?;
+                    let one = &mut imported[place].chain;
+                    one.first_node = first_node;
+                    chain::update_metadata(&mut write, one, &text).await?;
+                }
+                Err(error) => problems.push(format!("metadata[{at}] of \"{}\": {error}", imported[place].chain.name)),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Invalid::new("metadata", "", problems.join("; ")).into());
+        }
+        for one in &imported {
+            let action = if one.updated { Action::Updated } else { Action::Added };
+            write.audit(action, EntityKind::RuleChain, one.chain.id, Some(tenant)).await?;
+        }
+        self.finish(write, imported).await
+    }
+}
+
+/// Chains and what they do, as ThingsBoard exports them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChainExport {
+    /// With the ids that the metadata knows them by.
+    pub chains: Vec<(Option<Uuid>, RuleChainDraft)>,
+    /// RuleChainMetaData of each.
+    pub metadata: Vec<Value>,
+}
+
+/// What became of a chain of an import.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChainImported {
+    pub chain: RuleChain,
+    /// One of the same name was replaced.
+    pub updated: bool,
+}
+
+/// Metadata of a chain that has moved: new nodes, and the new ids of the chains that it enters.
+fn moved(mut metadata: Value, ids: &HashMap<String, Uuid>) -> Value {
+    let new = |old: &Value| old.as_str().and_then(|old| ids.get(old)).map(|id| json!(id));
+    for node in metadata.get_mut("nodes").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(node) = node.as_object_mut() {
+            node.remove("id");
+            node.remove("ruleChainId");
+            if let Some(entered) = node.get_mut("configuration").and_then(|fields| fields.get_mut("ruleChainId"))
+                && let Some(id) = new(entered)
+            {
+                *entered = id;
+            }
+        }
+    }
+    for edge in metadata.get_mut("ruleChainConnections").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(entered) = edge.pointer_mut("/targetRuleChainId/id")
+            && let Some(id) = new(entered)
+        {
+            *entered = id;
+        }
+    }
+    metadata
+}
+
+/// Every chain that nodes lead to is one of the tenant's.
+async fn they_exist(write: &Write, tenant: Uuid, enters: &[(usize, Uuid)]) -> Result<(), Error> {
+    let mut missing = Vec::new();
+    for (node, id) in enters {
+        if chain::find(write.db(), tenant, *id).await?.is_none() {
+            missing.push(format!("nodes[{node}].configuration.ruleChainId: {id}: there is no such rule chain"));
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(Invalid::new("metadata", "", missing.join("; ")).into()) }
 }
 
 /// The chain a new tenant starts with.
 pub(super) async fn create_root(write: &mut Write, tenant: Uuid) -> Result<RuleChain, Error> {
-    let (text, first_node) = checked(schemas::chain::default_root_chain())?;
+    let Checked { text, first_node, .. } = checked(schemas::chain::default_root_chain())?;
     let draft = RuleChainDraft { name: ROOT_NAME.to_owned(), ..RuleChainDraft::default() };
     let saved = RuleChain { root: true, first_node, ..made(draft, tenant) };
     chain::insert(write, &saved, &text).await?;
@@ -167,8 +307,18 @@ fn empty_metadata() -> Value {
     json!({"firstNodeIndex": null, "nodes": [], "connections": [], "ruleChainConnections": null})
 }
 
-/// The text to store and the id of the node messages enter, or everything that is wrong.
-fn checked(mut metadata: Value) -> Result<(String, Option<Uuid>), Error> {
+/// Metadata without a problem of its own.
+struct Checked {
+    /// What to store.
+    text: String,
+    /// The node that messages enter.
+    first_node: Option<Uuid>,
+    /// The chains that nodes lead to, with the nodes' places.
+    enters: Vec<(usize, Uuid)>,
+}
+
+/// What to store, or everything that is wrong.
+fn checked(mut metadata: Value) -> Result<Checked, Error> {
     if let Some(object) = metadata.as_object_mut() {
         object.remove("ruleChainId");
         object.remove("version");
@@ -185,8 +335,13 @@ fn checked(mut metadata: Value) -> Result<(String, Option<Uuid>), Error> {
         return Err(Invalid::new("metadata", "", format!("{} bytes, at most {METADATA_BYTES_MAX}", text.len())).into());
     }
     let chain = Chain::parse(&text).map_err(|error| Invalid::new("metadata", "", error.to_string()))?;
-    let first = chain.first.and_then(|index| chain.nodes.get(index)).and_then(|node| node.id);
-    Ok((text, first))
+    let first_node = chain.first.and_then(|index| chain.nodes.get(index)).and_then(|node| node.id);
+    let entered = |(place, node): (usize, &schemas::chain::Node)| match node.kind {
+        NodeKind::Nested { chain: Target::Chain(id) } => Some((place, id.0)),
+        _ => None,
+    };
+    let enters = chain.nodes.iter().enumerate().filter_map(entered).collect();
+    Ok(Checked { text, first_node, enters })
 }
 
 fn described(chain: &RuleChain, text: &str) -> Result<Value, Error> {

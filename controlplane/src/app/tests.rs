@@ -1,6 +1,7 @@
 //! The application from the caller's side: walls between tenants and customers, versions, sign-in, seeding.
 
 mod arrival;
+mod chains;
 mod identity;
 
 use std::net::{IpAddr, Ipv4Addr};

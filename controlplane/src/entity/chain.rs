@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey,
-    DeriveRelation, EntityTrait, EnumIter, PaginatorTrait, PrimaryKeyTrait, QueryFilter, QuerySelect,
+    DeriveRelation, EntityTrait, EnumIter, PaginatorTrait, PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
@@ -76,6 +76,24 @@ pub async fn find(db: &impl ConnectionTrait, tenant: Uuid, id: Uuid) -> Result<O
 pub async fn root_of(db: &impl ConnectionTrait, tenant: Uuid) -> Result<Option<RuleChain>, StoreError> {
     let root = Entity::find().filter(Column::TenantId.eq(tenant)).filter(Column::Root.eq(true));
     Ok(root.one(db).await?.map(RuleChain::from))
+}
+
+/// The oldest chain with this name.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_name(db: &impl ConnectionTrait, tenant: Uuid, name: &str) -> Result<Option<RuleChain>, StoreError> {
+    let named = Entity::find().filter(Column::TenantId.eq(tenant)).filter(Column::Name.eq(name));
+    Ok(named.order_by_asc(Column::CreatedMs).one(db).await?.map(RuleChain::from))
+}
+
+/// The chains whose metadata names this one.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn entering(db: &impl ConnectionTrait, tenant: Uuid, id: Uuid) -> Result<Vec<RuleChain>, StoreError> {
+    let naming = Entity::find().filter(Column::TenantId.eq(tenant)).filter(Column::Metadata.contains(id.to_string()));
+    Ok(naming.all(db).await?.into_iter().map(RuleChain::from).collect())
 }
 
 /// RuleChainMetaData as JSON text. The caller has made sure that the chain is its tenant's.

@@ -8,6 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::{
+    app::{ChainExport, ChainImported},
     domain::{EntityKind, Invalid, RuleChain, RuleChainDraft},
     error::Error,
     rest::{
@@ -108,6 +109,8 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(read_metadata))
         .routes(routes!(save_metadata))
         .routes(routes!(set_root))
+        .routes(routes!(export))
+        .routes(routes!(import))
 }
 
 /// Create or rename a rule chain. A new one has no nodes until its metadata is saved.
@@ -159,6 +162,82 @@ async fn save_metadata(
     let id = id.parse().map_err(|_| Invalid::new("ruleChainId", id, "must be an id object with a UUID"))?;
     let version = metadata.get("version").and_then(Value::as_i64);
     Ok(Applied::of(web.app.save_chain_metadata(&caller, id, version, metadata).await?))
+}
+
+/// Rule chains with what they do.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RuleChainData)]
+pub(in crate::rest) struct ExportShape {
+    rule_chains: Vec<ChainShape>,
+    metadata: Vec<Value>,
+}
+
+/// Rule chains to import, as they were exported.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RuleChainDataForm)]
+pub(in crate::rest) struct ExportForm {
+    rule_chains: Vec<ChainForm>,
+    metadata: Vec<Value>,
+}
+
+/// What became of a rule chain of an import.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RuleChainImportResult)]
+pub(in crate::rest) struct ImportedShape {
+    tenant_id: IdShape,
+    rule_chain_id: IdShape,
+    rule_chain_name: String,
+    /// One of the same name was replaced.
+    updated: bool,
+    error: Option<String>,
+}
+
+impl From<ChainImported> for ImportedShape {
+    fn from(ChainImported { chain, updated }: ChainImported) -> Self {
+        Self {
+            tenant_id: IdShape::new(EntityKind::Tenant, chain.tenant),
+            rule_chain_id: IdShape::new(EntityKind::RuleChain, chain.id),
+            rule_chain_name: chain.name,
+            updated,
+            error: None,
+        }
+    }
+}
+
+/// Export the tenant's rule chains.
+#[utoipa::path(get, path = "/api/ruleChains/export", operation_id = "exportRuleChains", tag = "rule chain",
+    params(("limit" = Option<u64>, Query, description = "At most so many, 1 to 1,000")),
+    responses((status = 200, body = ExportShape)))]
+async fn export(State(web): State<Web>, Signed(caller): Signed, params: Params) -> Result<Json<ExportShape>, Error> {
+    let limit = params.text("limit").unwrap_or("1000");
+    let limit = limit.parse().map_err(|_| Invalid::new("limit", limit, "must be a number"))?;
+    let (rule_chains, metadata) =
+        web.app.export_chains(&caller, limit).await?.into_iter().map(|(chain, text)| (chain.into(), text)).unzip();
+    Ok(Json(ExportShape { rule_chains, metadata }))
+}
+
+/// Import rule chains, all of them or none. They get new ids, also where they enter each other.
+#[utoipa::path(post, path = "/api/ruleChains/import", operation_id = "importRuleChains", tag = "rule chain",
+    params(("overwrite" = Option<bool>, Query, description = "Replace chains of the same name")),
+    request_body = ExportForm, responses((status = 200, body = Vec<ImportedShape>)))]
+async fn import(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    params: Params,
+    Body(form): Body<ExportForm>,
+) -> Result<Applied<Vec<ImportedShape>>, Error> {
+    let overwrite = params.text("overwrite") == Some("true");
+    let chain = |form: ChainForm| {
+        let draft = RuleChainDraft::try_from(form)?;
+        Ok((draft.id, RuleChainDraft { id: None, version: None, ..draft }))
+    };
+    let chains = form.rule_chains.into_iter().map(chain).collect::<Result<_, Invalid>>()?;
+    let exported = ChainExport { chains, metadata: form.metadata };
+    let imported = web.app.import_chains(&caller, exported, overwrite).await?;
+    Ok(Applied::of(imported.map(|all| all.into_iter().map(ImportedShape::from).collect::<Vec<_>>())))
 }
 
 /// Make a rule chain the tenant's root chain.

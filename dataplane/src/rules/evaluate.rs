@@ -141,6 +141,16 @@ impl<'w, 'm> Walk<'w, 'm> {
                 // Nobody drew an edge for it.
                 None => way,
             },
+            Next::SaidAll(labels) => {
+                let way = self.put_aside(way);
+                let routes: Vec<usize> = labels.iter().filter_map(|label| running.plan().route_of(index, label)).collect();
+                for route in routes.into_iter().rev() {
+                    running.count_taken(route);
+                    let targets = running.plan().route(route);
+                    self.waiting.push(Way { frame, targets, carried: way.carried.clone() });
+                }
+                way
+            }
             Next::Enter(target) => match self.scene.world.running(target) {
                 Some(nested) => {
                     let targets = nested.plan().entry();

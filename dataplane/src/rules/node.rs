@@ -9,11 +9,13 @@ mod originator;
 mod rpc;
 mod save_attributes;
 mod save_timeseries;
+mod script;
 mod split_array;
 
 use std::sync::Arc;
 
 use schemas::chain::{self, EntityType, NodeKind, Target};
+use schemas::script::Script;
 
 use crate::clock::Timestamp;
 use crate::effect::Effect;
@@ -39,6 +41,8 @@ pub(super) enum Next {
     Each(Vec<Changed>),
     /// The message goes on by what was said.
     Said(String),
+    /// By each of these.
+    SaidAll(Vec<String>),
     Enter(Target),
     /// The message goes on behind the node that led into this chain, by this node's name.
     Leave,
@@ -61,12 +65,15 @@ pub(super) enum Node {
     ProfileSwitch,
     CheckFields(chain::CheckFields),
     Geofence(chain::geofence::Geofence),
+    ScriptFilter(Arc<Script>),
+    ScriptSwitch(Arc<Script>),
     OriginatorAttributes(chain::OriginatorAttributes),
     OriginatorFields(chain::OriginatorFields),
     CopyKeys(Patterns),
     DeleteKeys(Patterns),
     RenameKeys(chain::Renames),
     SplitArray,
+    ScriptTransform(Arc<Script>),
     SaveTimeseries(chain::SaveTimeseries),
     SaveAttributes(chain::SaveAttributes),
     DeleteAttributes(chain::DeleteAttributes),
@@ -88,12 +95,15 @@ impl Node {
             NodeKind::ProfileSwitch => Self::ProfileSwitch,
             NodeKind::CheckFields(fields) => Self::CheckFields(fields),
             NodeKind::Geofence(fence) => Self::Geofence(fence),
+            NodeKind::ScriptFilter(script) => Self::ScriptFilter(script),
+            NodeKind::ScriptSwitch(script) => Self::ScriptSwitch(script),
             NodeKind::OriginatorAttributes(attributes) => Self::OriginatorAttributes(attributes),
             NodeKind::OriginatorFields(fields) => Self::OriginatorFields(fields),
             NodeKind::CopyKeys(keys) => Self::CopyKeys(Patterns::compile(&keys)),
             NodeKind::DeleteKeys(keys) => Self::DeleteKeys(Patterns::compile(&keys)),
             NodeKind::RenameKeys(renames) => Self::RenameKeys(renames),
             NodeKind::SplitArray => Self::SplitArray,
+            NodeKind::ScriptTransform(script) => Self::ScriptTransform(script),
             NodeKind::SaveTimeseries(save) => Self::SaveTimeseries(save),
             NodeKind::SaveAttributes(save) => Self::SaveAttributes(save),
             NodeKind::DeleteAttributes(delete) => Self::DeleteAttributes(delete),
@@ -122,6 +132,9 @@ impl Node {
             Self::DeleteKeys(patterns) => patterns.delete(carried),
             Self::RenameKeys(renames) => keys::rename(renames, carried),
             Self::SplitArray => split_array::run(carried),
+            Self::ScriptFilter(script) | Self::ScriptSwitch(script) | Self::ScriptTransform(script) => {
+                script::run(script, carried, scene)
+            }
             Self::SaveTimeseries(save) => save_timeseries::run(*save, carried, scene.into),
             Self::SaveAttributes(save) => save_attributes::run(*save, carried, scene.into),
             Self::DeleteAttributes(delete) => save_attributes::delete(delete, carried, scene.into),

@@ -19,6 +19,7 @@ use crate::limits;
 use crate::message::Readings;
 use crate::metric::ShardReport;
 use crate::quota::{Admission, Policy};
+use crate::script::Engines;
 use crate::snapshot::{Directory, Table};
 use crate::store::{Durability, Engine};
 use crate::transport::ReadySet;
@@ -219,6 +220,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         calls: Calls::new(parts.rpc_submit),
         client_calls: Default::default(),
         answers: Vec::new(),
+        scripts: Engines::new(parts.clock, parts.pools.script_engines),
         wills: Default::default(),
         questions: Questions::new(parts.questions),
         forwards: Default::default(),

@@ -33,6 +33,7 @@ use crate::limits::{self, Pools};
 use crate::message::Readings;
 use crate::metric::{Counter, ShardCounters, ShardHealth};
 use crate::quota::{self, Admission, Decision, Place, Throttle};
+use crate::script::Engines;
 use crate::session::http::Decoded;
 use crate::session::{AnySession, Close, Reason};
 use crate::snapshot::{Directory, Table};
@@ -71,6 +72,8 @@ pub(super) struct Shard {
     pub calls: Calls,
     /// Calls of devices that nobody has answered: until when, who, under which number.
     pub client_calls: VecDeque<(Instant, Address, u32)>,
+    /// What runs the scripts of nodes.
+    pub scripts: Engines,
     /// What nodes answered to the device that spoke last.
     pub answers: Vec<(u32, String)>,
     /// Wills that wait for their device's return, until then.

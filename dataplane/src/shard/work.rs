@@ -2,11 +2,13 @@
 //! message gets wrong becomes the outcome of its receipt.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use schemas::chain::{EntityType, MessageType, Target};
 use schemas::config::Payload;
 use schemas::generated::kept;
 use schemas::id::{DeviceId, EntityId, TenantId};
+use schemas::script::Script;
 
 use super::admitting::topics;
 use super::connection::Standing;
@@ -28,6 +30,7 @@ use crate::metric::{Counter, ShardCounters};
 use crate::payload;
 use crate::query::{Attribute, Point, Series};
 use crate::rules::{self, Running, World};
+use crate::script::{Answer, Engines, ScriptFailure, Subject};
 use crate::session::{Format, Outcome, Promise, Topics};
 use crate::snapshot::Table;
 
@@ -107,7 +110,7 @@ impl Shard {
         let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &self.counters, self.now);
         let mut stage = Stage { ledger, state, watches, counters, now, topics };
         let mut answers = Vec::new();
-        let outcome = stage.evaluate((&self.table, running), &message, &mut answers);
+        let outcome = stage.evaluate((&self.table, running, &mut self.scripts), &message, &mut answers);
         if let Body::Telemetry(readings) = message.body {
             self.readings = readings.recycle();
         }
@@ -127,7 +130,7 @@ impl Shard {
         let Some(state) = self.residents.get_mut(entity, self.now.instant) else { return };
         let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &self.counters, self.now);
         let mut stage = Stage { ledger, state, watches, counters, now, topics: None };
-        let _outcome = stage.evaluate((&self.table, &running), &message, &mut Vec::new());
+        let _outcome = stage.evaluate((&self.table, &running, &mut self.scripts), &message, &mut Vec::new());
     }
 
     /// The stage on which an entity's writes are prepared; `None` when its state is not resident.
@@ -178,17 +181,18 @@ pub(super) struct Stage<'s> {
 
 impl Stage<'_> {
     /// Where some node looks at what messages say, each ts of telemetry is a message of its own, as it is in ThingsBoard.
-    fn evaluate(&mut self, plans: (&Table, &Running), message: &Message<'_>, answers: &mut Vec<(u32, String)>) -> Outcome {
-        let Body::Telemetry(readings) = &message.body else { return self.evaluate_one(plans, message, answers) };
-        if readings.entries.len() < 2 || !plans.1.plan().reads() {
-            return self.evaluate_one(plans, message, answers);
-        }
+    fn evaluate(&mut self, by: By<'_>, message: &Message<'_>, answers: &mut Vec<(u32, String)>) -> Outcome {
+        let (table, running, scripts) = by;
+        let readings = match &message.body {
+            Body::Telemetry(readings) if running.plan().reads() && readings.entries.len() > 1 => readings,
+            _ => return self.evaluate_one((table, running, scripts), message, answers),
+        };
         let mut outcome = Outcome::Stored;
         for entry in &readings.entries {
             let those = readings.of(entry).to_vec();
             let entries = vec![Entry { ts: entry.ts, range: 0..those.len() }];
             let part = Message { body: Body::Telemetry(Readings { entries, readings: those }), ..*message };
-            let one = self.evaluate_one(plans, &part, answers);
+            let one = self.evaluate_one((table, running, &mut *scripts), &part, answers);
             if one != Outcome::Stored {
                 outcome = one;
             }
@@ -198,12 +202,12 @@ impl Stage<'_> {
 
     fn evaluate_one(
         &mut self,
-        (table, running): (&Table, &Running),
+        (table, running, scripts): By<'_>,
         message: &Message<'_>,
         answers: &mut Vec<(u32, String)>,
     ) -> Outcome {
         let mut effects = std::mem::take(&mut self.ledger.effects);
-        let mut facts = Facts { table, message, state: self.state, dictionary: &self.ledger.dictionary };
+        let mut facts = Facts { table, message, state: self.state, dictionary: &self.ledger.dictionary, scripts };
         let evaluation = rules::evaluate(running, message, &mut facts, &mut effects);
         if let Some(failed) = &evaluation.failed {
             self.counters.increment(Counter::NodesFailed);
@@ -351,12 +355,16 @@ impl Stage<'_> {
     }
 }
 
+/// What a message is evaluated by: the table with the tenant's other chains, the chain it enters, what runs scripts.
+type By<'b> = (&'b Table, &'b Running, &'b mut Engines);
+
 /// What nodes may ask: the originator's state, and the table.
 struct Facts<'s> {
     table: &'s Table,
     message: &'s Message<'s>,
     state: &'s DeviceState,
     dictionary: &'s Dictionary,
+    scripts: &'s mut Engines,
 }
 
 impl World for Facts<'_> {
@@ -378,6 +386,10 @@ impl World for Facts<'_> {
             }
         };
         found.map(Rc::clone)
+    }
+
+    fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure> {
+        self.scripts.run(self.message.tenant, script, subject)
     }
 }
 

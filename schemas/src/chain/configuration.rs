@@ -1,6 +1,8 @@
 //! A node's class and configuration to its kind, as ThingsBoard writes them, in its older forms too. Every problem is
 //! reported; fields that change nothing are passed over. Never reads a chain.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -11,11 +13,16 @@ use super::{
     node::{
         ACKNOWLEDGE, CHECK_FIELDS, CHECKPOINT, COPY_KEYS, DELETE_ATTRIBUTES, DELETE_KEYS, ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE,
         LOG, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, OUTPUT, PROFILE_SWITCH, RENAME_KEYS, RPC_REPLY, RPC_REQUEST,
-        SAVE_ATTRIBUTES, SAVE_TIMESERIES, SPLIT_ARRAY, TYPE_FILTER, TYPE_SWITCH,
+        SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SPLIT_ARRAY, TYPE_FILTER, TYPE_SWITCH,
     },
     parse::Problems,
 };
-use crate::{config::NAME_BYTES_MAX, id::ChainId, telemetry::Scope};
+use crate::{
+    config::NAME_BYTES_MAX,
+    id::ChainId,
+    script::{Form, Language, Script},
+    telemetry::Scope,
+};
 
 /// Entries of one list of a configuration.
 const ENTRIES_MAX: usize = 1_000;
@@ -42,7 +49,10 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         SAVE_TIMESERIES => reader.save_timeseries().map(NodeKind::SaveTimeseries),
         SAVE_ATTRIBUTES => reader.save_attributes().map(NodeKind::SaveAttributes),
         DELETE_ATTRIBUTES => reader.delete_attributes().map(NodeKind::DeleteAttributes),
-        LOG => Some(NodeKind::Log),
+        SCRIPT_FILTER => reader.script(Form::Filter).map(NodeKind::ScriptFilter),
+        SCRIPT_SWITCH => reader.script(Form::Switch).map(NodeKind::ScriptSwitch),
+        SCRIPT_TRANSFORM => reader.script(Form::Transform).map(NodeKind::ScriptTransform),
+        LOG => reader.log(),
         RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
         RPC_REQUEST => Some(NodeKind::RpcRequest),
         NESTED => reader.target().map(|chain| NodeKind::Nested { chain }),
@@ -220,6 +230,28 @@ impl Reader<'_> {
             value.and_then(|value| Perimeter::polygons(&value)).map_err(|rule| ("polygonsDefinition", rule))
         };
         read.map_err(|(field, rule)| self.problem(field, rule)).ok()
+    }
+
+    /// JavaScript where no language is named, as before there was TBEL.
+    fn script(&mut self, form: Form) -> Option<Arc<Script>> {
+        let language = match self.value("scriptLang") {
+            None => Some(Language::Js),
+            Some(_) => self.required("scriptLang", "TBEL or JS", |value| match value.as_str()? {
+                "TBEL" => Some(Language::Tbel),
+                "JS" => Some(Language::Js),
+                _ => None,
+            }),
+        }?;
+        let field = if language == Language::Tbel { "tbelScript" } else { "jsScript" };
+        let body = self.required(field, "a script", |value| value.as_str().map(str::to_owned))?;
+        Script::parse(form, language, &body).map_err(|refused| self.problem(field, refused.to_string())).ok().map(Arc::new)
+    }
+
+    /// A log node writes without its script, which has to be one all the same.
+    fn log(&mut self) -> Option<NodeKind> {
+        let has_script = ["jsScript", "tbelScript"].iter().any(|field| self.value(field).is_some());
+        let fine = !has_script || self.script(Form::Text).is_some();
+        fine.then_some(NodeKind::Log)
     }
 
     fn originator_attributes(&mut self) -> Option<OriginatorAttributes> {

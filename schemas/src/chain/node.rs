@@ -1,8 +1,10 @@
 //! The vocabulary of chains: node kinds with their configurations, and labels, spelled as ThingsBoard spells them.
 //! Never reads JSON.
 
+use std::sync::Arc;
+
 use super::{EntityType, MessageType, geofence::Geofence};
-use crate::{id::ChainId, telemetry::Scope};
+use crate::{id::ChainId, script::Script, telemetry::Scope};
 
 /// Labels of edges that are not a message type's.
 pub mod label {
@@ -31,12 +33,15 @@ pub enum NodeKind {
     ProfileSwitch,
     CheckFields(CheckFields),
     Geofence(Geofence),
+    ScriptFilter(Arc<Script>),
+    ScriptSwitch(Arc<Script>),
     OriginatorAttributes(OriginatorAttributes),
     OriginatorFields(OriginatorFields),
     CopyKeys(Keys),
     DeleteKeys(Keys),
     RenameKeys(Renames),
     SplitArray,
+    ScriptTransform(Arc<Script>),
     SaveTimeseries(SaveTimeseries),
     SaveAttributes(SaveAttributes),
     DeleteAttributes(DeleteAttributes),
@@ -176,12 +181,15 @@ classes! {
     PROFILE_SWITCH = "filter.TbDeviceTypeSwitchNode";
     CHECK_FIELDS = "filter.TbCheckMessageNode";
     GEOFENCE = "geo.TbGpsGeofencingFilterNode";
+    SCRIPT_FILTER = "filter.TbJsFilterNode";
+    SCRIPT_SWITCH = "filter.TbJsSwitchNode";
     ORIGINATOR_ATTRIBUTES = "metadata.TbGetAttributesNode";
     ORIGINATOR_FIELDS = "metadata.TbGetOriginatorFieldsNode";
     COPY_KEYS = "transform.TbCopyKeysNode";
     DELETE_KEYS = "transform.TbDeleteKeysNode";
     RENAME_KEYS = "transform.TbRenameKeysNode";
     SPLIT_ARRAY = "transform.TbSplitArrayMsgNode";
+    SCRIPT_TRANSFORM = "transform.TbTransformMsgNode";
     SAVE_TIMESERIES = "telemetry.TbMsgTimeseriesNode";
     SAVE_ATTRIBUTES = "telemetry.TbMsgAttributesNode";
     DELETE_ATTRIBUTES = "telemetry.TbMsgDeleteAttributesNode";
@@ -223,12 +231,15 @@ impl NodeKind {
             Self::ProfileSwitch => (PROFILE_SWITCH, Labels::Any),
             Self::CheckFields(_) => (CHECK_FIELDS, DECISION),
             Self::Geofence(_) => (GEOFENCE, DECISION),
+            Self::ScriptFilter(_) => (SCRIPT_FILTER, DECISION),
+            Self::ScriptSwitch(_) => (SCRIPT_SWITCH, Labels::Any),
             Self::OriginatorAttributes(_) => (ORIGINATOR_ATTRIBUTES, ACTION),
             Self::OriginatorFields(_) => (ORIGINATOR_FIELDS, ACTION),
             Self::CopyKeys(_) => (COPY_KEYS, ACTION),
             Self::DeleteKeys(_) => (DELETE_KEYS, ACTION),
             Self::RenameKeys(_) => (RENAME_KEYS, ACTION),
             Self::SplitArray => (SPLIT_ARRAY, ACTION),
+            Self::ScriptTransform(_) => (SCRIPT_TRANSFORM, ACTION),
             Self::SaveTimeseries(_) => (SAVE_TIMESERIES, ACTION),
             Self::SaveAttributes(_) => (SAVE_ATTRIBUTES, ACTION),
             Self::DeleteAttributes(_) => (DELETE_ATTRIBUTES, ACTION),

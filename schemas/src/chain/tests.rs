@@ -216,6 +216,13 @@ fn configurations_of_filters_and_keys() {
     one(fence, circle, &["nodes[0].configuration.rangeUnit: LEAGUE: expected METER"]);
     let polygon = json!({ "perimeterType": "POLYGON", "polygonsDefinition": "[[1,2]]" });
     one(fence, polygon, &["nodes[0].configuration.polygonsDefinition: expected [[latitude,longitude],…]"]);
+    let script = "filter.TbJsFilterNode";
+    one(script, json!({ "scriptLang": "TBEL" }), &["nodes[0].configuration.tbelScript: missing: expected a script"]);
+    one(script, json!({ "scriptLang": "LUA" }), &["nodes[0].configuration.scriptLang: \"LUA\": expected TBEL or JS"]);
+    let broken = json!({ "scriptLang": "JS", "jsScript": "return 1;\nreturn (;" });
+    one(script, broken, &["nodes[0].configuration.jsScript: line 2, column 9: "]);
+    let log = json!({ "scriptLang": "TBEL", "tbelScript": "return [1;" });
+    one("action.TbLogNode", log, &["nodes[0].configuration.tbelScript: line 1, column 8: a bracket that is not closed"]);
     let nested = "flow.TbRuleChainInputNode";
     one(nested, json!({ "ruleChainId": "x" }), &["nodes[0].configuration.ruleChainId: \"x\": expected the id of a rule chain"]);
     one(nested, json!({ "forwardMsgToDefaultRuleChain": true }), &[]);

@@ -82,6 +82,17 @@ pub fn id_of(entity: &Value) -> String {
     entity["id"]["id"].as_str().unwrap_or_else(|| panic!("an entity has an id: {entity}")).to_owned()
 }
 
+/// The tenant's root chain.
+///
+/// # Panics
+/// When it has none.
+#[must_use]
+pub fn root_chain(rest: &Rest) -> String {
+    let page = rest.get("/api/ruleChains?pageSize=100&page=0").json();
+    let rows = page["data"].as_array().expect("a page has data");
+    id_of(rows.iter().find(|row| row["root"] == true).expect("a tenant has a root chain"))
+}
+
 /// A device made over REST.
 #[derive(Clone, Debug)]
 pub struct Device {

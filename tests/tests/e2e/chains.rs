@@ -1,7 +1,7 @@
 //! Rule chains over REST decide what is stored, from the moment the save is answered. Never waits for a push.
 
 use serde_json::{Value, json};
-use tests::harness::fixture::{Fixture, device, id_of, latest_value, telemetry};
+use tests::harness::fixture::{Fixture, device, latest_value, root_chain, telemetry};
 use tests::harness::mqtt::Wire;
 
 const SAVE: &str = "TbMsgTimeseriesNode";
@@ -15,7 +15,7 @@ fn a_chain_without_the_save_node_stops_storing() {
     assert_eq!(wire.telemetry(1, r#"{"before":1}"#), 0);
     assert_eq!(latest_value(rest, &device.id, "before").as_deref(), Some("1"));
 
-    let chain = root(rest);
+    let chain = root_chain(rest);
     let path = format!("/api/ruleChain/{chain}/metadata");
     let original = rest.get(&path).json();
     let kinds: Vec<&str> = original["nodes"].as_array().expect("nodes").iter().filter_map(|node| node["type"].as_str()).collect();
@@ -41,7 +41,7 @@ fn a_chain_without_the_save_node_stops_storing() {
 fn a_wrong_chain_is_refused_and_changes_nothing() {
     let fixture = Fixture::start();
     let rest = &fixture.tenant;
-    let chain = root(rest);
+    let chain = root_chain(rest);
     let path = format!("/api/ruleChain/{chain}/metadata");
     let original = rest.get(&path).json();
     let wrong = [
@@ -58,12 +58,6 @@ fn a_wrong_chain_is_refused_and_changes_nothing() {
     assert_eq!(rest.get(&path).json(), original);
     rest.get("/api/ruleChain/13814000-1dd2-11b2-8080-808080808080/metadata").expect_error(404);
     fixture.instance.stop();
-}
-
-fn root(rest: &tests::harness::rest::Rest) -> String {
-    let page = rest.get("/api/ruleChains?pageSize=100&page=0").json();
-    let rows = page["data"].as_array().expect("a page has data");
-    id_of(rows.iter().find(|row| row["root"] == true).expect("a tenant has a root chain"))
 }
 
 /// The chain without the connections into nodes of one kind.

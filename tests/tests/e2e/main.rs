@@ -30,6 +30,7 @@ mod proxy;
 mod publish;
 mod rest;
 mod rpc;
+mod ruling;
 mod sdk;
 mod sessions;
 mod settings;

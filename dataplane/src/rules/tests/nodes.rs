@@ -7,21 +7,29 @@ use std::sync::Arc;
 
 use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Target};
 use schemas::id::{ChainId, EntityId, uuid};
+use schemas::script::Script;
 use serde_json::{Value as Json, json};
 
 use super::{describe, message};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::effect::Effect;
 use crate::message::{Body, Message, Readings, Scope, Value};
 use crate::payload::{self, Casting};
 use crate::rules::{Plan, Running, World, evaluate};
+use crate::script::{Answer, Engine, ScriptFailure, Subject};
 
 const PREFIX: &str = "org.thingsboard.rule.engine.";
 
 /// The originator knows these, whoever it is.
-#[derive(Default)]
 struct Known {
     chains: HashMap<ChainId, Rc<Running>>,
+    engine: Engine,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { chains: HashMap::new(), engine: Engine::new(Clock::start()) }
+    }
 }
 
 impl World for Known {
@@ -45,6 +53,10 @@ impl World for Known {
             Target::Chain(id) => self.chains.get(&id).map(Rc::clone),
             Target::OfOriginator => None,
         }
+    }
+
+    fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure> {
+        self.engine.run(script, subject)
     }
 }
 
@@ -283,6 +295,59 @@ fn changed_messages_are_saved() {
     assert_eq!(shown[0], "attributes 2 SERVER_SCOPE changed false notify false");
     let shown = show(&saved, &telemetry(r#"{"t":1}"#), &mut Known::default());
     assert_eq!(shown[1], "failed at TbMsgAttributesNode1: POST_TELEMETRY_REQUEST is no attributes message");
+}
+
+fn js(body: &str) -> Json {
+    json!({ "scriptLang": "JS", "jsScript": body })
+}
+
+fn tbel(body: &str) -> Json {
+    json!({ "scriptLang": "TBEL", "tbelScript": body, "jsScript": "" })
+}
+
+#[test]
+fn scripts_decide() {
+    let post = telemetry(r#"{"t":21}"#);
+    let filter = "filter.TbJsFilterNode";
+    check(filter, tbel("return msg.t > 20 && metadata.deviceName == 'A';"), &post, &["True"]);
+    check(filter, js("return msgType !== 'POST_TELEMETRY_REQUEST';"), &post, &["False"]);
+    check(filter, json!({ "jsScript": "return msg.t > 20;" }), &post, &["True"]);
+    check(filter, js("return msg.gone.more;"), &post, &["Failure"]);
+    check(filter, js("while (true) {}"), &post, &["Failure"]);
+    let switch = "filter.TbJsSwitchNode";
+    check(switch, tbel("return msg.t > 20 ? 'Warm' : 'Cold';"), &post, &["Warm"]);
+    check(switch, js("return ['thermometer', 'Warm', 'nobody drew this'];"), &post, &["Warm", "thermometer"]);
+    check(switch, js("return 'nobody drew this';"), &post, &[]);
+    check(switch, js("return 7;"), &post, &["Failure"]);
+}
+
+#[test]
+fn scripts_change_messages() {
+    let class = "transform.TbTransformMsgNode";
+    let post = telemetry(r#"{"t":20}"#);
+    let body = "msg.f = msg.t * 9 / 5 + 32; metadata.unit = 'F'; return {msg: msg, metadata: metadata, msgType: msgType};";
+    check_change(class, tbel(body), &post, &json!({ "t": 20, "f": 68 }), &[("unit", "F"), ("deviceName", "A")]);
+    check(class, js("return [{msg: 1}, {msg: 2}];"), &post, &["Success x2"]);
+    check(class, js("return [];"), &post, &[]);
+    check(class, js("return msg.t;"), &post, &["Failure"]);
+    // Another type is another message: it is saved as what it is now.
+    let attributes = js("return {msg: {a: msg.t}, metadata: metadata, msgType: 'POST_ATTRIBUTES_REQUEST'};");
+    let save = json!({ "scope": "SERVER_SCOPE" });
+    let saved = chain(&[(class, attributes), ("telemetry.TbMsgAttributesNode", save)], &[(0, "Success", 1)]);
+    let shown = show(&saved, &post, &mut Known::default());
+    assert_eq!(shown[0], "attributes 1 SERVER_SCOPE changed false notify false");
+    let own = js("return {msg: msg, metadata: metadata, msgType: 'MINE'};");
+    let filter = ("filter.TbMsgTypeFilterNode", json!({ "messageTypes": ["MINE"] }));
+    let log = ("action.TbLogNode", json!({}));
+    let custom = chain(&[(class, own), filter, log], &[(0, "Success", 1), (1, "True", 2)]);
+    assert_eq!(show(&custom, &post, &mut Known::default())[0], "log TbLogNode2");
+    // A ts that a script sets is the reading's.
+    let dated = tbel("metadata.ts = '77'; return {msg: msg, metadata: metadata, msgType: msgType};");
+    let series = chain(&[(class, dated), ("telemetry.TbMsgTimeseriesNode", json!({}))], &[(0, "Success", 1)]);
+    let (running, mut effects) = (Running::new(Arc::new(Plan::compile(&series))), Vec::new());
+    evaluate(&running, &post, &mut Known::default(), &mut effects);
+    let [Effect::SaveTimeseries { readings, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(readings.entries[0].ts, Some(Timestamp(77)));
 }
 
 #[test]

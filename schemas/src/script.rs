@@ -1,0 +1,74 @@
+//! Scripts of rule nodes: ThingsBoard's signatures in its two languages, checked by the one piece of code that both planes use.
+//! TBEL becomes JavaScript here. Never runs a script.
+
+mod check;
+mod tbel;
+#[cfg(test)]
+mod tests;
+mod token;
+
+/// Longest body, in bytes, as in ThingsBoard.
+pub const BODY_BYTES_MAX: usize = 50 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Tbel,
+    Js,
+}
+
+/// What a script is for, and thereby what it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// (msg, metadata, msgType) → boolean
+    Filter,
+    /// (msg, metadata, msgType) → a label, or an array of labels
+    Switch,
+    /// (msg, metadata, msgType) → `{msg, metadata, msgType}`, or an array of such
+    Transform,
+    /// (msg, metadata, msgType) → text
+    Text,
+}
+
+/// A script that parses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    pub form: Form,
+    pub language: Language,
+    pub body: String,
+    /// The body of the function, in JavaScript.
+    pub js: String,
+}
+
+/// Why a script is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidScript {
+    #[error("{0} bytes, at most {BODY_BYTES_MAX}")]
+    TooLong(usize),
+    #[error("empty")]
+    Empty,
+    /// TBEL that has no meaning here.
+    #[error("line {line}, column {column}: {rule}")]
+    Tbel { line: usize, column: usize, rule: String },
+    /// What the JavaScript engine says.
+    #[error("{0}")]
+    Js(String),
+}
+
+impl Script {
+    /// # Errors
+    /// [`InvalidScript`]: the script does not parse, or is not the body of one function.
+    pub fn parse(form: Form, language: Language, body: &str) -> Result<Self, InvalidScript> {
+        if body.len() > BODY_BYTES_MAX {
+            return Err(InvalidScript::TooLong(body.len()));
+        }
+        if body.trim().is_empty() {
+            return Err(InvalidScript::Empty);
+        }
+        let js = match language {
+            Language::Js => body.to_owned(),
+            Language::Tbel => tbel::translate(body)?,
+        };
+        check::check(&js)?;
+        Ok(Self { form, language, body: body.to_owned(), js })
+    }
+}
