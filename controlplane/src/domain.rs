@@ -27,7 +27,7 @@ pub use call::{Call, CallDraft, CallOutcome, CallStatus, StoredCall};
 #[cfg(test)]
 pub(crate) use certificate::tests as certificates;
 pub use certificate::{CHAIN_MAX, Certificate, verify};
-pub use chain::{RuleChain, RuleChainDraft};
+pub use chain::{RuleChain, RuleChainDraft, ScriptForm, ScriptTrial};
 pub use check::{Invalid, NAME_CHARS_MAX, TOKEN_CHARS_MAX, email, name, optional_name, password, token};
 pub use checksum::{Algorithm, Checksum};
 pub use credential::{ACCESS_TOKEN, Basic, Credential, CredentialDraft, MQTT_BASIC, Shown, X509_CERTIFICATE};

@@ -8,6 +8,7 @@ mod call;
 mod client;
 mod many;
 mod pool;
+mod rules;
 #[cfg(test)]
 pub(crate) mod tests;
 mod watch;
@@ -22,6 +23,7 @@ pub use self::{
     client::{Client, Values},
     many::{AttributeKey, Latest},
     pool::{InvalidLine, Pool},
+    rules::NodeCount,
     watch::{Live, Update, Watch},
 };
 

@@ -2,6 +2,8 @@
 
 use std::{ops::Deref, rc::Rc, sync::Arc};
 
+use uuid::Uuid;
+
 use crate::message::{Readings, Scope};
 
 /// One thing that must happen. Borrows from the message it came from, unless a node made it.
@@ -15,6 +17,8 @@ pub enum Effect<'m> {
     DeleteAttributes { scope: Scope, keys: Vec<String>, notify_device: bool },
     /// Answer the originator's call with this number; JSON.
     Answer { request: u32, json: String },
+    /// What a node remembers of the originator from now on.
+    KeepState { node: Uuid, state: Box<[u8]> },
     /// Write the message to the log (sampled), under the node's name.
     Log { node: Arc<str> },
 }

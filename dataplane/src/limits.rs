@@ -68,6 +68,8 @@ pub const ENTRIES_PER_MESSAGE_MAX: usize = 1_024;
 pub const JSON_DEPTH_MAX: u32 = 64;
 /// Steps of a plan executed for one message; the check of a chain promises fewer.
 pub const STEPS_PER_MESSAGE_MAX: u32 = 1_000;
+/// Rule nodes that remember something of one device.
+pub const NODE_STATES_PER_DEVICE_MAX: usize = 256;
 /// What one call of a script may take, in microseconds.
 pub const SCRIPT_US_MAX: u64 = 5_000;
 /// What all scripts of one tenant may take of a second of their shard, in microseconds.

@@ -3,6 +3,7 @@
 
 mod check;
 mod configuration;
+pub mod formula;
 pub mod geofence;
 mod message_type;
 mod node;
@@ -14,8 +15,9 @@ mod tests;
 pub use check::{EDGES_MAX, EXECUTIONS_MAX, NODES_MAX};
 pub use message_type::{EntityType, MessageType};
 pub use node::{
-    CheckFields, DeleteAttributes, Keys, Labels, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields,
-    Passing, Renames, SaveAttributes, SaveTimeseries, Side, Target, label,
+    CalculateDelta, CheckFields, DeleteAttributes, Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes,
+    NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Passing, Renames, SaveAttributes, SaveTimeseries, Side,
+    Target, label,
 };
 pub use root::default_root_chain;
 

@@ -10,9 +10,10 @@ use crate::{
     access::{Caller, Operation, Resource},
     app::{App, Written, new_id, permit_within, quota, same_version},
     clock,
-    domain::{EntityKind, Invalid, Page, PageLink, RuleChain, RuleChainDraft, SortOrder},
+    domain::{EntityKind, Invalid, Page, PageLink, RuleChain, RuleChainDraft, ScriptTrial, SortOrder},
     entity::{Write, audit::Action, chain},
     error::Error,
+    telemetry::NodeCount,
 };
 
 /// The largest metadata of one chain, in bytes; it must fit one message of the push.
@@ -101,6 +102,24 @@ impl App {
         write.audit(Action::Updated, EntityKind::RuleChain, id, Some(tenant)).await?;
         let shown = described(&saved, &text)?;
         self.finish(write, shown).await
+    }
+
+    /// What happened at each node of a chain since the data plane applied it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Unavailable`].
+    pub async fn node_counts(&self, caller: &Caller, id: Uuid) -> Result<Vec<NodeCount>, Error> {
+        let found = self.chain(caller, id).await?;
+        Ok(self.data_plane().await?.node_counts(found.tenant, id).await?)
+    }
+
+    /// Runs a script once on a data plane: what it answers, as JSON, or why it does not.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Invalid`] for a message that is no JSON.
+    pub async fn try_script(&self, caller: &Caller, trial: &ScriptTrial) -> Result<Result<String, String>, Error> {
+        permit_within(caller, Resource::RuleChain, Operation::Write)?;
+        Ok(self.data_plane().await?.try_script(trial).await?)
     }
 
     /// Messages enter here from now on when their profile names no chain.

@@ -1,5 +1,7 @@
 //! A rule chain as an entity: its name and place. What it does is its metadata, which `schemas::chain` checks.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -38,4 +40,40 @@ impl RuleChainDraft {
     pub fn checked(self) -> Result<Self, Invalid> {
         Ok(Self { name: name("name", &self.name)?, ..self })
     }
+}
+
+/// What a script is for, by ThingsBoard's `scriptType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScriptForm {
+    Filter,
+    Switch,
+    Update,
+    Text,
+}
+
+impl ScriptForm {
+    /// # Errors
+    /// [`Invalid`] for a type that there is not, or not yet.
+    pub fn parse(name: &str) -> Result<Self, Invalid> {
+        match name {
+            "filter" => Ok(Self::Filter),
+            "switch" => Ok(Self::Switch),
+            "update" => Ok(Self::Update),
+            "string" => Ok(Self::Text),
+            other => Err(Invalid::new("scriptType", other, "must be filter, switch, update or string")),
+        }
+    }
+}
+
+/// A script to be tried, and with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptTrial {
+    pub form: ScriptForm,
+    /// Else JavaScript.
+    pub tbel: bool,
+    pub body: String,
+    /// JSON.
+    pub msg: String,
+    pub metadata: BTreeMap<String, String>,
+    pub msg_type: String,
 }

@@ -1,5 +1,7 @@
 //! Rule chains over HTTP: shapes and handlers. What a chain does is its metadata, checked by `schemas::chain`.
 
+use std::collections::BTreeMap;
+
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     app::{ChainExport, ChainImported},
-    domain::{EntityKind, Invalid, RuleChain, RuleChainDraft},
+    domain::{self, EntityKind, Invalid, RuleChain, RuleChainDraft, ScriptTrial},
     error::Error,
     rest::{
         Web,
@@ -17,6 +19,7 @@ use crate::{
         extract::{Body, Params, Segment, Signed},
         shape::{IdShape, PageShape, given},
     },
+    telemetry::NodeCount,
 };
 
 /// A rule chain as shown.
@@ -111,6 +114,8 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(set_root))
         .routes(routes!(export))
         .routes(routes!(import))
+        .routes(routes!(counts))
+        .routes(routes!(test_script))
 }
 
 /// Create or rename a rule chain. A new one has no nodes until its metadata is saved.
@@ -238,6 +243,88 @@ async fn import(
     let exported = ChainExport { chains, metadata: form.metadata };
     let imported = web.app.import_chains(&caller, exported, overwrite).await?;
     Ok(Applied::of(imported.map(|all| all.into_iter().map(ImportedShape::from).collect::<Vec<_>>())))
+}
+
+/// What happened at a node.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = RuleNodeStatistics)]
+pub(in crate::rest) struct CountShape {
+    name: String,
+    /// Messages that came in.
+    executed: u64,
+    failed: u64,
+    /// Messages that left, by label.
+    left: BTreeMap<String, u64>,
+}
+
+impl From<NodeCount> for CountShape {
+    fn from(NodeCount { name, executed, failed, left }: NodeCount) -> Self {
+        Self { name, executed, failed, left }
+    }
+}
+
+/// What happened at each node since the chain was saved, in the order of its nodes. Not one of ThingsBoard's paths.
+#[utoipa::path(get, path = "/api/ruleChain/{id}/statistics", operation_id = "getRuleChainStatistics", tag = "rule chain",
+    params(("id" = Uuid, Path)), responses((status = 200, body = Vec<CountShape>)))]
+async fn counts(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    Segment(id): Segment<Uuid>,
+) -> Result<Json<Vec<CountShape>>, Error> {
+    Ok(Json(web.app.node_counts(&caller, id).await?.into_iter().map(Into::into).collect()))
+}
+
+/// A script to try.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ScriptTest)]
+pub(in crate::rest) struct ScriptForm {
+    #[schema(example = "return msg.temperature > 20;")]
+    script: String,
+    /// filter, switch, update or string
+    #[schema(example = "filter")]
+    script_type: String,
+    /// JSON.
+    #[schema(example = "{\"temperature\": 21.5}")]
+    msg: String,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+    #[schema(example = "POST_TELEMETRY_REQUEST")]
+    msg_type: String,
+}
+
+/// What a script answered.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ScriptTestResult)]
+pub(in crate::rest) struct ScriptShape {
+    /// JSON.
+    output: String,
+    /// Empty if it answered.
+    error: String,
+}
+
+/// Try a script of a rule node on a data plane.
+#[utoipa::path(post, path = "/api/ruleChain/testScript", operation_id = "testScript", tag = "rule chain",
+    params(("scriptLang" = Option<String>, Query, description = "TBEL or JS, which it is if not given")),
+    request_body = ScriptForm, responses((status = 200, body = ScriptShape)))]
+async fn test_script(
+    State(web): State<Web>,
+    Signed(caller): Signed,
+    params: Params,
+    Body(form): Body<ScriptForm>,
+) -> Result<Json<ScriptShape>, Error> {
+    let tbel = match params.text("scriptLang").unwrap_or("JS") {
+        "TBEL" => true,
+        "JS" => false,
+        other => return Err(Invalid::new("scriptLang", other, "must be TBEL or JS").into()),
+    };
+    let ScriptForm { script: body, script_type, msg, metadata, msg_type } = form;
+    let trial = ScriptTrial { form: domain::ScriptForm::parse(&script_type)?, tbel, body, msg, metadata, msg_type };
+    Ok(Json(match web.app.try_script(&caller, &trial).await? {
+        Ok(output) => ScriptShape { output, error: String::new() },
+        Err(error) => ScriptShape { output: String::new(), error },
+    }))
 }
 
 /// Make a rule chain the tenant's root chain.

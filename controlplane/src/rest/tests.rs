@@ -2,6 +2,7 @@
 
 mod audit;
 mod calls;
+mod chains;
 mod forward;
 pub(crate) mod house;
 mod identity;

@@ -235,6 +235,22 @@ impl Query for Plane {
         Ok(Response::new(wire::StandingReply { connected: true, transport: "MQTT 5".to_owned(), refused }))
     }
 
+    async fn node_counts(&self, request: Request<wire::NodeCountsRequest>) -> Answer<wire::NodeCountsReply> {
+        admit(&request, &[])?;
+        let node = wire::NodeCount { name: "save".to_owned(), executed: 3, failed: 1, left: [("Success".to_owned(), 2)].into() };
+        Ok(Response::new(wire::NodeCountsReply { nodes: vec![node] }))
+    }
+
+    async fn try_script(&self, request: Request<wire::TryScriptRequest>) -> Answer<wire::TryScriptReply> {
+        admit(&request, &[])?;
+        let wire::TryScriptRequest { form, tbel, body, msg, metadata, msg_type } = request.into_inner();
+        let outcome = match body.as_str() {
+            "wrong" => wire::try_script_reply::Outcome::Failure("line 1: wrong".to_owned()),
+            _ => wire::try_script_reply::Outcome::Answer(format!("{form} {tbel} {msg} {} {msg_type}", metadata.len())),
+        };
+        Ok(Response::new(wire::TryScriptReply { outcome: Some(outcome) }))
+    }
+
     async fn latest_of(&self, request: Request<wire::LatestOfRequest>) -> Answer<wire::LatestOfReply> {
         admit(&request, &request.get_ref().series)?;
         let asked = request.into_inner();

@@ -41,6 +41,8 @@ pub struct Kept {
     calls: BTreeMap<Uuid, Call>,
     children: HashMap<String, DeviceId, RandomState>,
     will: Option<Will>,
+    /// What rule nodes remember.
+    nodes: BTreeMap<Uuid, Box<[u8]>>,
     pub(super) marks: Marks,
     last_packet_id: u16,
     /// Downlinks up to this number were sent on the present connection.
@@ -57,6 +59,7 @@ impl Kept {
             && self.calls.is_empty()
             && self.children.is_empty()
             && self.will.is_none()
+            && self.nodes.is_empty()
             && self.marks.is_empty()
     }
 
@@ -65,7 +68,8 @@ impl Kept {
         let session = self.session.as_ref().map_or(0, |session| session.subscriptions.len() * 64 + session.client_id.len());
         let downlinks: usize = self.downlinks.values().map(|downlink| downlink.json.len() + 160).sum();
         let calls: usize = self.calls.values().map(|call| call.params.len() + call.additional_info.len() + 256).sum();
-        let small = self.received.len() * 8 + self.children.len() * 96 + self.marks.bytes();
+        let nodes: usize = self.nodes.values().map(|state| state.len() + 64).sum();
+        let small = nodes + self.received.len() * 8 + self.children.len() * 96 + self.marks.bytes();
         size_of::<Self>() + session + small + downlinks + calls
     }
 
@@ -96,6 +100,7 @@ impl Kept {
                 self.children.insert(name.to_owned(), DeviceId(id(record)?));
             }
             part if part == Part::Will as u8 => self.will = Some(read(row_key, record)?),
+            part if part == Part::Node as u8 => drop(self.nodes.insert(id(what)?, record.into())),
             part if part == Part::Mark as u8 => {
                 self.marks.take(DeviceId(id(what)?), record).ok_or_else(|| bad("expected numbers of 8 bytes"))?;
             }
@@ -367,6 +372,26 @@ impl DeviceState {
             self.delete_kept(w, Part::Child, name.as_bytes());
             self.shed_kept();
         }
+    }
+
+    /// What a rule node remembers.
+    #[must_use]
+    pub fn node_state(&self, node: Uuid) -> Option<&[u8]> {
+        self.kept.as_ref()?.nodes.get(&node).map(|state| &**state)
+    }
+
+    /// Has a rule node remember.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn keep_node_state(&mut self, w: &mut Writing<'_>, node: Uuid, state: Box<[u8]>) -> Result<(), Full> {
+        let kept = self.kept_mut();
+        if !kept.nodes.contains_key(&node) && kept.nodes.len() >= limits::NODE_STATES_PER_DEVICE_MAX {
+            return Err(Full { what: "nodes that remember", most: limits::NODE_STATES_PER_DEVICE_MAX });
+        }
+        w.batch.put(Family::State, &key::kept(self.entity, Part::Node, node.as_bytes()), &state);
+        self.kept_mut().nodes.insert(node, state);
+        Ok(())
     }
 
     /// Keeps what is to be said for the device, or forgets it.

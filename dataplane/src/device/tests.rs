@@ -323,6 +323,28 @@ fn connectivity_survives_crashes() {
 }
 
 #[test]
+fn what_nodes_remember_survives_crashes_and_is_bounded() {
+    let mut shard = Shard::new();
+    let node = |n: usize| Uuid::from_u128(n as u128);
+    let remember = |n: usize, state: &[u8]| {
+        let state = state.into();
+        move |device: &mut DeviceState, w: &mut Writing<'_>| device.keep_node_state(w, node(n), state)
+    };
+    for n in 0..limits::NODE_STATES_PER_DEVICE_MAX {
+        shard.act(remember(n, b"old")).unwrap();
+    }
+    shard.act(remember(limits::NODE_STATES_PER_DEVICE_MAX, b"x")).unwrap_err();
+    shard.act(remember(7, b"new")).unwrap();
+    let mut shard = shard.crash();
+    let states = [7, 8, limits::NODE_STATES_PER_DEVICE_MAX].map(|n| shard.state.node_state(node(n)).map(<[u8]>::to_vec));
+    assert_eq!(states, [Some(b"new".to_vec()), Some(b"old".to_vec()), None]);
+    delete_entity(ENTITY, &mut shard.batch);
+    shard.act(|_, _| ());
+    shard.reload();
+    assert_eq!(shard.state.node_state(node(7)), None);
+}
+
+#[test]
 fn a_deleted_entity_leaves_nothing_that_counts() {
     let mut shard = Shard::new();
     shard.act(DeviceState::connected);

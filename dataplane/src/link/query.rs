@@ -4,6 +4,7 @@
 mod calling;
 mod convert;
 mod newest;
+mod rules;
 mod watch;
 
 use std::{
@@ -252,6 +253,14 @@ impl query_server::Query for Queries {
 
     async fn latest_of(&self, request: Request<wire::LatestOfRequest>) -> Result<Response<wire::LatestOfReply>, Status> {
         Ok(Response::new(newest::latest_of(self, request.into_inner()).await?))
+    }
+
+    async fn node_counts(&self, request: Request<wire::NodeCountsRequest>) -> Result<Response<wire::NodeCountsReply>, Status> {
+        Ok(Response::new(rules::node_counts(&self.shards, &request.into_inner()).await?))
+    }
+
+    async fn try_script(&self, request: Request<wire::TryScriptRequest>) -> Result<Response<wire::TryScriptReply>, Status> {
+        Ok(Response::new(rules::try_script(request.into_inner()).await?))
     }
 
     type WatchStream = ReceiverStream<Result<wire::WatchUpdate, Status>>;

@@ -105,7 +105,7 @@ impl<'w, 'm> Walk<'w, 'm> {
             }
             self.evaluation.executed += 1;
             running.count_executed(index);
-            let next = step.node.run(&step.name, &way.carried, &mut self.scene);
+            let next = step.node.run(step, &way.carried, &mut self.scene);
             way = self.follow(way, (&running, index, step), next);
         }
     }

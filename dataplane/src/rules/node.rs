@@ -2,9 +2,11 @@
 //! An outcome is a number; only compiling knows its label.
 
 mod check_fields;
+mod delta;
 mod filter;
 mod geofence;
 mod keys;
+mod math;
 mod originator;
 mod rpc;
 mod save_attributes;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 
 use schemas::chain::{self, EntityType, NodeKind, Target};
 use schemas::script::Script;
+use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::effect::Effect;
@@ -23,6 +26,7 @@ use crate::message::{Message, Scope, Value};
 use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::filter::MessageTypeFilter;
 use crate::rules::node::keys::Patterns;
+use crate::rules::plan::Step;
 use crate::rules::world::World;
 
 /// Outcomes of nodes that act.
@@ -69,6 +73,8 @@ pub(super) enum Node {
     ScriptSwitch(Arc<Script>),
     OriginatorAttributes(chain::OriginatorAttributes),
     OriginatorFields(chain::OriginatorFields),
+    CalculateDelta(chain::CalculateDelta),
+    Math(chain::Math),
     CopyKeys(Patterns),
     DeleteKeys(Patterns),
     RenameKeys(chain::Renames),
@@ -99,6 +105,8 @@ impl Node {
             NodeKind::ScriptSwitch(script) => Self::ScriptSwitch(script),
             NodeKind::OriginatorAttributes(attributes) => Self::OriginatorAttributes(attributes),
             NodeKind::OriginatorFields(fields) => Self::OriginatorFields(fields),
+            NodeKind::CalculateDelta(delta) => Self::CalculateDelta(delta),
+            NodeKind::Math(math) => Self::Math(math),
             NodeKind::CopyKeys(keys) => Self::CopyKeys(Patterns::compile(&keys)),
             NodeKind::DeleteKeys(keys) => Self::DeleteKeys(Patterns::compile(&keys)),
             NodeKind::RenameKeys(renames) => Self::RenameKeys(renames),
@@ -112,12 +120,12 @@ impl Node {
             NodeKind::RpcRequest => Self::RpcRequest,
             NodeKind::Nested { chain } => Self::Nested(chain),
             NodeKind::Output => Self::Output,
-            NodeKind::Pass(_) => Self::Pass,
+            NodeKind::Pass(_) | NodeKind::DeviceProfile => Self::Pass,
         }
     }
 
     /// Acts on the message and says what follows.
-    pub(super) fn run<'m>(&self, name: &Arc<str>, carried: &Carried<'m>, scene: &mut Scene<'_, 'm>) -> Next {
+    pub(super) fn run<'m>(&self, step: &Step, carried: &Carried<'m>, scene: &mut Scene<'_, 'm>) -> Next {
         match self {
             Self::MessageTypeSwitch => filter::by_message_type(carried),
             Self::MessageTypeFilter(filter) => filter.run(carried),
@@ -128,6 +136,8 @@ impl Node {
             Self::Geofence(fence) => geofence::run(fence, carried),
             Self::OriginatorAttributes(attributes) => originator::attributes(attributes, carried, scene),
             Self::OriginatorFields(fields) => originator::fields(fields, carried, scene.message),
+            Self::CalculateDelta(delta) => delta::run(delta, step.id, carried, scene),
+            Self::Math(math) => math::run(math, carried, scene),
             Self::CopyKeys(patterns) => patterns.copy(carried),
             Self::DeleteKeys(patterns) => patterns.delete(carried),
             Self::RenameKeys(renames) => keys::rename(renames, carried),
@@ -139,7 +149,7 @@ impl Node {
             Self::SaveAttributes(save) => save_attributes::run(*save, carried, scene.into),
             Self::DeleteAttributes(delete) => save_attributes::delete(delete, carried, scene.into),
             Self::Log => {
-                scene.into.push(Effect::Log { node: Arc::clone(name) });
+                scene.into.push(Effect::Log { node: Arc::clone(&step.name) });
                 Next::By(SUCCESS)
             }
             Self::RpcReply(key) => rpc::reply(key, carried, scene.into),
@@ -168,6 +178,15 @@ impl Scene<'_, '_> {
             }
         }
         self.world.latest(key)
+    }
+
+    /// What a node remembers of the originator.
+    fn state(&mut self, node: Uuid) -> Option<Box<[u8]>> {
+        let kept = self.into.iter().rev().find_map(|effect| match effect {
+            Effect::KeepState { node: of, state } if *of == node => Some(state.clone()),
+            _ => None,
+        });
+        kept.or_else(|| self.world.state(node))
     }
 
     /// An attribute of the originator, with what this message has saved or deleted already.

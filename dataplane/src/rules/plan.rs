@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use schemas::chain::{Chain, EDGES_MAX, EXECUTIONS_MAX, EntityType, Labels, MessageType, NODES_MAX, label};
 
+use uuid::Uuid;
+
 use crate::limits::STEPS_PER_MESSAGE_MAX;
 use crate::rules::node::Node;
 
@@ -30,6 +32,8 @@ pub struct Plan {
 pub(super) struct Step {
     pub(super) node: Node,
     pub(super) name: Arc<str>,
+    /// What the node's state lies under; nil if it was saved without one.
+    pub(super) id: Uuid,
     /// Index in `routes` of the node's outcome 0.
     routes: usize,
     /// The outcome that stands for a failure.
@@ -108,8 +112,8 @@ impl Plan {
                 }
             }
             let failure = (0..outcomes.len()).find(|outcome| outcomes.label(*outcome) == label::FAILURE).unwrap_or(0);
-            let (name, node) = (node.name.as_str().into(), Node::compile(node));
-            plan.steps.push(Step { node, name, routes, failure, outcomes, labels });
+            let (name, id, node) = (node.name.as_str().into(), node.id.unwrap_or_default(), Node::compile(node));
+            plan.steps.push(Step { node, name, id, routes, failure, outcomes, labels });
         }
         plan
     }

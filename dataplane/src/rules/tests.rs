@@ -76,6 +76,7 @@ fn describe(effect: &Effect<'_>) -> String {
             format!("attributes {count} {} changed {only_on_change} notify {notify_device}", scope.name())
         }
         Effect::DeleteAttributes { scope, keys, .. } => format!("delete {} of {}", keys.join(" "), scope.name()),
+        Effect::KeepState { node, state } => format!("state of {node}: {} bytes", state.len()),
         Effect::Answer { request, json } => format!("answer {request} {json}"),
         Effect::Log { node } => format!("log {node}"),
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use schemas::chain::Target;
 use schemas::script::Script;
+use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::message::{Scope, Value};
@@ -17,6 +18,9 @@ pub trait World {
 
     /// The latest reading of the originator, as it was before this message.
     fn latest(&mut self, key: &str) -> Option<(Timestamp, Value<'static>)>;
+
+    /// What a node remembers of the originator, as it was before this message.
+    fn state(&mut self, node: Uuid) -> Option<Box<[u8]>>;
 
     /// Another chain of the tenant.
     fn running(&mut self, target: Target) -> Option<Rc<Running>>;
@@ -38,6 +42,10 @@ impl World for Alone {
     }
 
     fn latest(&mut self, _: &str) -> Option<(Timestamp, Value<'static>)> {
+        None
+    }
+
+    fn state(&mut self, _: Uuid) -> Option<Box<[u8]>> {
         None
     }
 

@@ -11,12 +11,14 @@ use std::{
 
 use crossbeam::queue::ArrayQueue;
 use schemas::generated::kept::Forward;
-use schemas::id::DeviceId;
+use schemas::id::{ChainId, DeviceId, TenantId};
+use tokio::sync::oneshot;
 
 use crate::{
     limits,
     query::{Query, Target},
     registry::Told,
+    rules::NodeCount,
     snapshot::ShardChange,
     store::{StoreError, Ticket},
 };
@@ -35,6 +37,8 @@ pub enum Event {
     Forward(Box<Unsent>),
     /// The control plane's answer to a question of this shard.
     Told { number: u64, told: Told },
+    /// What happened at the nodes of a tenant's chain.
+    Count { tenant: TenantId, chain: ChainId, reply: oneshot::Sender<Vec<NodeCount>> },
     /// Stop accepting, tell MQTT 5 clients, commit, end.
     Drain,
 }
@@ -48,6 +52,7 @@ impl fmt::Debug for Event {
             Self::Loaded(_) => "Loaded",
             Self::Forward(_) => "Forward",
             Self::Told { .. } => "Told",
+            Self::Count { .. } => "Count",
             Self::Drain => "Drain",
         })
     }

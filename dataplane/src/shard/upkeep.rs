@@ -35,6 +35,11 @@ impl Shard {
             Event::Loaded(loaded) => self.state_loaded(*loaded),
             Event::Forward(unsent) => self.forward_read(*unsent),
             Event::Told { number, told } => self.told(number, told),
+            Event::Count { tenant, chain, reply } => {
+                let counts = self.table.plan(tenant, chain).map(|running| running.counts()).unwrap_or_default();
+                // Whoever asked may have gone away.
+                drop(reply.send(counts));
+            }
             Event::Drain => self.drain(),
         }
     }

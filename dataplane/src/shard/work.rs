@@ -9,6 +9,7 @@ use schemas::config::Payload;
 use schemas::generated::kept;
 use schemas::id::{DeviceId, EntityId, TenantId};
 use schemas::script::Script;
+use uuid::Uuid;
 
 use super::admitting::topics;
 use super::connection::Standing;
@@ -239,6 +240,13 @@ impl Stage<'_> {
             Effect::DeleteAttributes { scope, keys, notify_device } => {
                 self.delete_attributes(message.originator, *scope, keys, *notify_device);
             }
+            Effect::KeepState { node, state } => {
+                let kept = self.state.keep_node_state(&mut writing(self.ledger, self.now), *node, state.clone());
+                if let Err(full) = kept {
+                    self.counters.increment(Counter::NodesFailed);
+                    tracing::debug!(%full, originator = %message.originator, "a node cannot remember");
+                }
+            }
             Effect::Answer { request, json } => answers.push((*request, json.clone())),
             Effect::Log { node } => {
                 self.counters.increment(Counter::NodesLogged);
@@ -375,6 +383,10 @@ impl World for Facts<'_> {
 
     fn latest(&mut self, key: &str) -> Option<(Timestamp, Value<'static>)> {
         self.state.latest_of(self.dictionary, key).map(|(ts, value)| (ts, value.clone()))
+    }
+
+    fn state(&mut self, node: Uuid) -> Option<Box<[u8]>> {
+        self.state.node_state(node).map(Into::into)
     }
 
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {

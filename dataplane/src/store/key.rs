@@ -53,6 +53,8 @@ pub enum Part {
     Will = 6,
     /// gateway id 16: which of its packs' parts were taken
     Mark = 7,
+    /// node id 16: what a rule node remembers
+    Node = 8,
 }
 
 impl Kind {

@@ -7,13 +7,16 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    CheckFields, DeleteAttributes, EntityType, Keys, MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField,
-    OriginatorFields, Passing, Renames, SaveAttributes, SaveTimeseries, Side, Target,
+    CalculateDelta, CheckFields, DeleteAttributes, EntityType, Keys, Math, MathArgument, MathOperand, MathResult, MessageType,
+    MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Passing, Renames, SaveAttributes,
+    SaveTimeseries, Side, Target,
+    formula::Formula,
     geofence::{Geofence, Perimeter, Point, Source},
     node::{
-        ACKNOWLEDGE, CHECK_FIELDS, CHECKPOINT, COPY_KEYS, DELETE_ATTRIBUTES, DELETE_KEYS, ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE,
-        LOG, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, OUTPUT, PROFILE_SWITCH, RENAME_KEYS, RPC_REPLY, RPC_REQUEST,
-        SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SPLIT_ARRAY, TYPE_FILTER, TYPE_SWITCH,
+        ACKNOWLEDGE, CALCULATE_DELTA, CHECK_FIELDS, CHECKPOINT, COPY_KEYS, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_PROFILE,
+        ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE, LOG, MATH, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, OUTPUT,
+        PROFILE_SWITCH, RENAME_KEYS, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH,
+        SCRIPT_TRANSFORM, SPLIT_ARRAY, TYPE_FILTER, TYPE_SWITCH,
     },
     parse::Problems,
 };
@@ -53,6 +56,9 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         SCRIPT_SWITCH => reader.script(Form::Switch).map(NodeKind::ScriptSwitch),
         SCRIPT_TRANSFORM => reader.script(Form::Transform).map(NodeKind::ScriptTransform),
         LOG => reader.log(),
+        CALCULATE_DELTA => reader.delta().map(NodeKind::CalculateDelta),
+        MATH => reader.math().map(NodeKind::Math),
+        DEVICE_PROFILE => Some(NodeKind::DeviceProfile),
         RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
         RPC_REQUEST => Some(NodeKind::RpcRequest),
         NESTED => reader.target().map(|chain| NodeKind::Nested { chain }),
@@ -286,6 +292,132 @@ impl Reader<'_> {
             }
         }
         Some(OriginatorFields { mapping, to: self.side("fetchTo", Side::Metadata)? })
+    }
+
+    fn name(&mut self, field: &str) -> Option<String> {
+        let fits = |text: &&str| (1..=NAME_BYTES_MAX).contains(&text.len());
+        let expected = format!("a name of 1 to {NAME_BYTES_MAX} bytes");
+        self.required(field, &expected, |value| value.as_str().filter(fits).map(str::to_owned))
+    }
+
+    fn delta(&mut self) -> Option<CalculateDelta> {
+        let (input, output, cached) = (self.name("inputValueKey"), self.name("outputValueKey"), self.flag("useCache"));
+        let period = if self.flag("addPeriodBetweenMsgs")? { Some(self.name("periodValueKey")?) } else { None };
+        let round = match self.value("round") {
+            None => None,
+            Some(_) => Some(self.decimals("round")?),
+        };
+        let (negative_fails, zero_is_left_out) = (self.flag("tellFailureIfDeltaIsNegative"), self.flag("excludeZeroDeltas"));
+        Some(CalculateDelta {
+            input: input?,
+            output: output?,
+            cached: cached?,
+            period,
+            round,
+            negative_fails: negative_fails?,
+            zero_is_left_out: zero_is_left_out?,
+        })
+    }
+
+    fn decimals(&mut self, field: &str) -> Option<u32> {
+        self.required(field, "0 to 15 decimals", |value| u32::try_from(value.as_u64()?).ok().filter(|decimals| *decimals <= 15))
+    }
+
+    /// ThingsBoard's operations are formulas over arguments that it names itself, x, y and so on.
+    fn math(&mut self) -> Option<Math> {
+        let entries = self.required("arguments", "an array of 1 to 20 arguments", |value| {
+            value.as_array().filter(|all| (1..=20).contains(&all.len())).cloned()
+        })?;
+        let (mut names, mut arguments) = (Vec::new(), Vec::new());
+        for (place, entry) in entries.iter().enumerate() {
+            let path = format!("{}.arguments[{place}]", self.path);
+            let none = Map::new();
+            let mut of = Reader { fields: entry.as_object().unwrap_or(&none), path, problems: &mut *self.problems };
+            names.push(of.name("name")?);
+            let otherwise = of.value("defaultValue").and_then(Value::as_f64);
+            arguments.push(MathArgument { from: of.operand()?, otherwise });
+        }
+        let result = self.required("result", "an object", |value| value.as_object().cloned())?;
+        let path = format!("{}.result", self.path);
+        let mut of = Reader { fields: &result, path, problems: &mut *self.problems };
+        let to = match of.operand()? {
+            MathOperand::Constant(_) => {
+                of.problem("type", "a constant is no place for a result");
+                return None;
+            }
+            to => to,
+        };
+        let precision = if of.value("resultValuePrecision").is_some() { of.decimals("resultValuePrecision")? } else { 2 };
+        let (add_to_data, add_to_metadata) = (of.flag("addToBody")?, of.flag("addToMetadata")?);
+        let text = self.formula(names.len())?;
+        let parsed = Formula::parse(&text, &names).map_err(|rule| self.problem("customFunction", rule)).ok()?;
+        Some(Math { formula: parsed, arguments, result: MathResult { to, precision, add_to_data, add_to_metadata } })
+    }
+
+    /// The operation as a formula; its arguments are the first ones, whatever their names.
+    fn formula(&mut self, arguments: usize) -> Option<String> {
+        let operation = self.required("operation", "an operation", |value| value.as_str().map(str::to_owned))?;
+        if operation == "CUSTOM" {
+            return self.required("customFunction", "a formula", |value| value.as_str().map(str::to_owned));
+        }
+        let name = |place: usize| {
+            let entry = self.fields.get("arguments").and_then(|all| all.get(place));
+            entry.and_then(|entry| entry.get("name")).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let (x, y) = (name(0), name(1));
+        let two = match operation.as_str() {
+            "ADD" => Some(format!("{x}+{y}")),
+            "SUB" => Some(format!("{x}-{y}")),
+            "MULT" => Some(format!("{x}*{y}")),
+            "DIV" => Some(format!("{x}/{y}")),
+            "POW" => Some(format!("pow({x},{y})")),
+            "MIN" | "MAX" | "HYPOT" | "ATAN2" => Some(format!("{}({x},{y})", operation.to_lowercase())),
+            _ => None,
+        };
+        let one = match operation.as_str() {
+            "SIN" | "SINH" | "COS" | "COSH" | "TAN" | "TANH" | "ACOS" | "ASIN" | "ATAN" | "EXP" | "EXPM1" | "SQRT" | "CBRT"
+            | "LOG" | "LOG10" | "LOG1P" | "CEIL" | "FLOOR" | "ABS" | "SIGNUM" | "ROUND" => {
+                Some(format!("{}({x})", operation.to_lowercase()))
+            }
+            "GET_EXP" => None,
+            "RAD" => Some(format!("{x}*pi/180")),
+            "DEG" => Some(format!("{x}*180/pi")),
+            _ => None,
+        };
+        let wanted = if two.is_some() { 2 } else { 1 };
+        match two.or(one) {
+            None => self.problem("operation", format!("{operation} is not supported yet")),
+            Some(_) if arguments < wanted => self.problem("arguments", format!("{operation} has {wanted}")),
+            formula => return formula,
+        }
+        None
+    }
+
+    fn operand(&mut self) -> Option<MathOperand> {
+        let kinds = "MESSAGE_BODY, MESSAGE_METADATA, ATTRIBUTE, TIME_SERIES or CONSTANT";
+        let kind = self.required("type", kinds, |value| value.as_str().map(str::to_owned))?;
+        if kind == "CONSTANT" {
+            let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
+            return self.required("key", "a number", number).map(MathOperand::Constant);
+        }
+        let key = self.name("key")?;
+        match kind.as_str() {
+            "MESSAGE_BODY" => Some(MathOperand::Data(key)),
+            "MESSAGE_METADATA" => Some(MathOperand::Metadata(key)),
+            "TIME_SERIES" => Some(MathOperand::Timeseries(key)),
+            "ATTRIBUTE" => {
+                let scope = if self.value("attributeScope").is_none() {
+                    Scope::Server
+                } else {
+                    self.required("attributeScope", "a scope", |value| value.as_str().and_then(Scope::parse))?
+                };
+                Some(MathOperand::Attribute(scope, key))
+            }
+            other => {
+                self.problem("type", format!("{other}: expected {kinds}"));
+                None
+            }
+        }
     }
 
     fn keys(&mut self, side: &str) -> Option<Keys> {

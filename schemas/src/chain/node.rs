@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{EntityType, MessageType, geofence::Geofence};
+use super::{EntityType, MessageType, formula::Formula, geofence::Geofence};
 use crate::{id::ChainId, script::Script, telemetry::Scope};
 
 /// Labels of edges that are not a message type's.
@@ -37,6 +37,7 @@ pub enum NodeKind {
     ScriptSwitch(Arc<Script>),
     OriginatorAttributes(OriginatorAttributes),
     OriginatorFields(OriginatorFields),
+    CalculateDelta(CalculateDelta),
     CopyKeys(Keys),
     DeleteKeys(Keys),
     RenameKeys(Renames),
@@ -46,6 +47,9 @@ pub enum NodeKind {
     SaveAttributes(SaveAttributes),
     DeleteAttributes(DeleteAttributes),
     Log,
+    Math(Math),
+    /// Lets everything pass: alarm rules of profiles are not evaluated.
+    DeviceProfile,
     RpcReply {
         request_key: String,
     },
@@ -107,6 +111,56 @@ pub enum OriginatorField {
     Type,
     EntityType,
     Id,
+}
+
+/// How much a reading has grown since the message before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalculateDelta {
+    pub input: String,
+    pub output: String,
+    /// Remembers the last value itself; else the latest reading of the originator is the one before.
+    pub cached: bool,
+    /// The key of the milliseconds between, if they are wanted.
+    pub period: Option<String>,
+    /// Decimals, if it is rounded.
+    pub round: Option<u32>,
+    pub negative_fails: bool,
+    pub zero_is_left_out: bool,
+}
+
+/// A formula over values of the message and its originator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Math {
+    pub formula: Formula,
+    /// In the order of the formula's arguments.
+    pub arguments: Vec<MathArgument>,
+    pub result: MathResult,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct MathArgument {
+    pub from: MathOperand,
+    pub otherwise: Option<f64>,
+}
+
+/// Where a number is found or put. Keys are templates.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MathOperand {
+    Constant(f64),
+    Data(String),
+    Metadata(String),
+    Attribute(Scope, String),
+    Timeseries(String),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct MathResult {
+    pub to: MathOperand,
+    /// Decimals; 0 is a whole number.
+    pub precision: u32,
+    /// Of an attribute or a series: into the message as well.
+    pub add_to_data: bool,
+    pub add_to_metadata: bool,
 }
 
 /// Keys by regular expressions that match them whole.
@@ -185,6 +239,7 @@ classes! {
     SCRIPT_SWITCH = "filter.TbJsSwitchNode";
     ORIGINATOR_ATTRIBUTES = "metadata.TbGetAttributesNode";
     ORIGINATOR_FIELDS = "metadata.TbGetOriginatorFieldsNode";
+    CALCULATE_DELTA = "metadata.CalculateDeltaNode";
     COPY_KEYS = "transform.TbCopyKeysNode";
     DELETE_KEYS = "transform.TbDeleteKeysNode";
     RENAME_KEYS = "transform.TbRenameKeysNode";
@@ -194,6 +249,8 @@ classes! {
     SAVE_ATTRIBUTES = "telemetry.TbMsgAttributesNode";
     DELETE_ATTRIBUTES = "telemetry.TbMsgDeleteAttributesNode";
     LOG = "action.TbLogNode";
+    MATH = "math.TbMathNode";
+    DEVICE_PROFILE = "profile.TbDeviceProfileNode";
     RPC_REPLY = "rpc.TbSendRPCReplyNode";
     RPC_REQUEST = "rpc.TbSendRPCRequestNode";
     NESTED = "flow.TbRuleChainInputNode";
@@ -218,6 +275,9 @@ pub enum Labels {
 }
 
 const ACTION: Labels = Labels::Of(&[label::SUCCESS, label::FAILURE]);
+const DELTA: Labels = Labels::Of(&[label::SUCCESS, label::OTHER, label::FAILURE]);
+const PROFILE: Labels =
+    Labels::Of(&[label::SUCCESS, label::FAILURE, "Alarm Created", "Alarm Updated", "Alarm Severity Updated", "Alarm Cleared"]);
 const DECISION: Labels = Labels::Of(&[label::TRUE, label::FALSE, label::FAILURE]);
 
 impl NodeKind {
@@ -235,6 +295,7 @@ impl NodeKind {
             Self::ScriptSwitch(_) => (SCRIPT_SWITCH, Labels::Any),
             Self::OriginatorAttributes(_) => (ORIGINATOR_ATTRIBUTES, ACTION),
             Self::OriginatorFields(_) => (ORIGINATOR_FIELDS, ACTION),
+            Self::CalculateDelta(_) => (CALCULATE_DELTA, DELTA),
             Self::CopyKeys(_) => (COPY_KEYS, ACTION),
             Self::DeleteKeys(_) => (DELETE_KEYS, ACTION),
             Self::RenameKeys(_) => (RENAME_KEYS, ACTION),
@@ -244,6 +305,8 @@ impl NodeKind {
             Self::SaveAttributes(_) => (SAVE_ATTRIBUTES, ACTION),
             Self::DeleteAttributes(_) => (DELETE_ATTRIBUTES, ACTION),
             Self::Log => (LOG, ACTION),
+            Self::Math(_) => (MATH, ACTION),
+            Self::DeviceProfile => (DEVICE_PROFILE, PROFILE),
             Self::RpcReply { .. } => (RPC_REPLY, ACTION),
             Self::RpcRequest => (RPC_REQUEST, ACTION),
             Self::Nested { .. } => (NESTED, Labels::Any),
@@ -284,6 +347,7 @@ impl NodeKind {
                 | Self::SaveTimeseries(_)
                 | Self::SaveAttributes(_)
                 | Self::Log
+                | Self::DeviceProfile
                 | Self::RpcReply { .. }
                 | Self::RpcRequest
                 | Self::Output

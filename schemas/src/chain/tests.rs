@@ -223,6 +223,18 @@ fn configurations_of_filters_and_keys() {
     one(script, broken, &["nodes[0].configuration.jsScript: line 2, column 9: "]);
     let log = json!({ "scriptLang": "TBEL", "tbelScript": "return [1;" });
     one("action.TbLogNode", log, &["nodes[0].configuration.tbelScript: line 1, column 8: a bracket that is not closed"]);
+    let delta = "metadata.CalculateDeltaNode";
+    one(delta, json!({ "outputValueKey": "d" }), &["nodes[0].configuration.inputValueKey: missing: expected a name"]);
+    let math = "math.TbMathNode";
+    let x = json!({ "name": "x", "type": "MESSAGE_BODY", "key": "a" });
+    let result = json!({ "type": "MESSAGE_BODY", "key": "r" });
+    let with = |operation: &str, formula: &str, x: &Value| json!({ "operation": operation, "customFunction": formula, "arguments": [x], "result": result });
+    one(math, with("CUSTOM", "x * (", &x), &["nodes[0].configuration.customFunction: character 6: expected a value"]);
+    one(math, with("CUSTOM", "x * q", &x), &["nodes[0].configuration.customFunction: character 5: q is neither"]);
+    one(math, with("ADD", "", &x), &["nodes[0].configuration.arguments: ADD has 2"]);
+    one(math, with("FOURIER", "", &x), &["nodes[0].configuration.operation: FOURIER is not supported yet"]);
+    let y = json!({ "name": "x", "type": "MOON", "key": "a" });
+    one(math, with("SIN", "", &y), &["nodes[0].configuration.arguments[0].type: MOON: expected MESSAGE_BODY"]);
     let nested = "flow.TbRuleChainInputNode";
     one(nested, json!({ "ruleChainId": "x" }), &["nodes[0].configuration.ruleChainId: \"x\": expected the id of a rule chain"]);
     one(nested, json!({ "forwardMsgToDefaultRuleChain": true }), &[]);

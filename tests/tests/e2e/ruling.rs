@@ -2,8 +2,8 @@
 //! from another tenant; and a tenant whose scripts never end beside one whose devices go on. Never asserts how long a script takes.
 
 use serde_json::{Value, json};
-use tests::harness::fixture::{Fixture, device, history, id_of, latest_value, root_chain, second_tenant, telemetry};
-use tests::harness::instance::drivers;
+use tests::harness::fixture::{Fixture, device, history, id_of, latest_value, root_chain, second_tenant, telemetry, tenant};
+use tests::harness::instance::{Setup, drivers};
 use tests::harness::mqtt::Wire;
 use tests::harness::python::{Client, Publication, mosquitto_pub};
 use tests::harness::rest::Rest;
@@ -91,6 +91,35 @@ fn a_drawn_chain_filters_enriches_changes_and_nests() {
         let bare = device(&fixture.tenant, "bare");
         publish(&fixture, &bare.token, r#"{"temperature":25}"#);
         assert_eq!(latest_value(&fixture.tenant, &bare.id, "temperature"), None);
+        fixture.instance.stop();
+    }
+}
+
+/// The reading itself is stored nowhere, so only the node knows what it was.
+#[test]
+fn what_a_node_remembers_survives_kill_9() {
+    for driver in drivers() {
+        let fixture = Fixture::with(|setup| setup.driver(driver));
+        let rest = &fixture.tenant;
+        let device = device(rest, "metered");
+        let delta =
+            json!({ "inputValueKey": "kwh", "outputValueKey": "used", "useCache": true, "tellFailureIfDeltaIsNegative": true });
+        let nodes = [
+            (TYPES, "types", json!({})),
+            ("metadata.CalculateDeltaNode", "used", delta),
+            ("transform.TbDeleteKeysNode", "only that", json!({ "deleteFrom": "DATA", "keys": ["kwh"] })),
+            (SAVE, "save", json!({ "defaultTTL": 0 })),
+        ];
+        save(rest, &metadata(&root_chain(rest), &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2), (2, "Success", 3)]));
+        publish(&fixture, &device.token, r#"{"kwh":10.1}"#);
+        assert_eq!(latest_value(rest, &device.id, "used").as_deref(), Some("0"));
+        let Fixture { instance, home, .. } = fixture;
+        instance.kill();
+        let instance = Setup::standalone(&home).driver(driver).start();
+        let fixture = Fixture { tenant: tenant(&instance), instance, home };
+        publish(&fixture, &device.token, r#"{"kwh":10.3}"#);
+        assert_eq!(latest_value(&fixture.tenant, &device.id, "used").as_deref(), Some("0.2"));
+        assert_eq!(latest_value(&fixture.tenant, &device.id, "kwh"), None);
         fixture.instance.stop();
     }
 }

@@ -59,7 +59,7 @@ pub(crate) const DATAPLANE: &[Row] = &[
             "auth",
         ],
     ),
-    ("link", &["snapshot", "shard", "query", "registry", "quota", "store", "limits", "clock", "metric"]),
+    ("link", &["snapshot", "shard", "query", "registry", "quota", "rules", "script", "store", "limits", "clock", "metric"]),
     ("admin", &["metric", "clock", "link", "shard", "limits"]),
     (
         "start",

@@ -9,6 +9,7 @@ use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Target};
 use schemas::id::{ChainId, EntityId, uuid};
 use schemas::script::Script;
 use serde_json::{Value as Json, json};
+use uuid::Uuid;
 
 use super::{describe, message};
 use crate::clock::{Clock, Timestamp};
@@ -24,11 +25,13 @@ const PREFIX: &str = "org.thingsboard.rule.engine.";
 struct Known {
     chains: HashMap<ChainId, Rc<Running>>,
     engine: Engine,
+    /// What its nodes remember.
+    states: HashMap<Uuid, Box<[u8]>>,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { chains: HashMap::new(), engine: Engine::new(Clock::start()) }
+        Self { chains: HashMap::new(), engine: Engine::new(Clock::start()), states: HashMap::new() }
     }
 }
 
@@ -46,6 +49,10 @@ impl World for Known {
 
     fn latest(&mut self, key: &str) -> Option<(Timestamp, Value<'static>)> {
         (key == "t").then_some((Timestamp(5), Value::Long(20)))
+    }
+
+    fn state(&mut self, node: Uuid) -> Option<Box<[u8]>> {
+        self.states.get(&node).cloned()
     }
 
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {
@@ -229,6 +236,107 @@ fn what_a_message_saved_is_seen_behind_it() {
     let chain = chain(&[save, latest, reply], &[(0, "Success", 1), (1, "Success", 2)]);
     let post = telemetry(r#"{"t":21,"u":1}"#);
     assert_eq!(show(&chain, &post, &mut Known::default())[..2], ["series 2 ttl 0 server ts false", r#"answer 1 {"t":21,"u":1}"#]);
+}
+
+/// A message through one node, with what the nodes remember from one to the next: data of what comes out, or its label.
+fn pass(chain: &Chain, message: &Message<'_>, world: &mut Known) -> String {
+    let running = Running::new(Arc::new(Plan::compile(chain)));
+    let mut effects = Vec::new();
+    let evaluation = evaluate(&running, message, world, &mut effects);
+    let mut out = evaluation.failed.map(|failed| failed.reason).unwrap_or_default();
+    for effect in effects {
+        match effect {
+            Effect::KeepState { node, state } => drop(world.states.insert(node, state)),
+            Effect::Answer { json, .. } => out = json,
+            Effect::Log { .. } => "Other".clone_into(&mut out),
+            other => out = describe(&other),
+        }
+    }
+    out
+}
+
+#[test]
+fn deltas_are_calculated() {
+    let class = "metadata.CalculateDeltaNode";
+    let delta = |more: Json| {
+        let mut configuration = json!({ "inputValueKey": "kwh", "outputValueKey": "d", "useCache": true,
+            "addPeriodBetweenMsgs": true, "periodValueKey": "ms", "round": null, "tellFailureIfDeltaIsNegative": true });
+        configuration.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let reply = ("rpc.TbSendRPCReplyNode", json!({ "requestIdMetaDataAttribute": "ts" }));
+        chain(&[(class, configuration), reply, ("action.TbLogNode", json!({}))], &[(0, "Success", 1), (0, "Other", 2)])
+    };
+    let at = |ts: i64, value: &str| {
+        let said = format!(r#"{{"ts":{ts},"values":{{"kwh":{value}}}}}"#);
+        telemetry(said.leak())
+    };
+    let (mut world, plain) = (Known::default(), delta(json!({})));
+    for (message, expected) in [
+        (at(100, "10.1"), r#"{"d":0,"kwh":10.1,"ms":0}"#),
+        (at(150, "10.3"), r#"{"d":0.2,"kwh":10.3,"ms":50}"#),
+        (at(150, "10"), "kwh has fallen by 0.3"),
+        (at(160, "\"12.5\""), r#"{"d":2.5,"kwh":12.5,"ms":10}"#),
+        (at(170, "true"), "kwh: true is no number"),
+        (telemetry(r#"{"other":1}"#), "Other"),
+        (attributes(MessageType::PostAttributesRequest, Scope::Client, r#"{"kwh":1}"#), "Other"),
+    ] {
+        assert_eq!(pass(&plain, &message, &mut world), expected);
+    }
+    // Without a cache, the latest reading is the one before; Known's is t = 20 at 5.
+    let mut stored = delta(json!({ "inputValueKey": "t", "useCache": false, "round": 1, "tellFailureIfDeltaIsNegative": false }));
+    let post = telemetry(r#"{"ts":9,"values":{"t":18.25}}"#);
+    assert_eq!(pass(&stored, &post, &mut Known::default()), r#"{"d":-1.8,"ms":4,"t":18.25}"#);
+    stored = delta(json!({ "inputValueKey": "t", "useCache": false, "excludeZeroDeltas": true }));
+    let same = telemetry(r#"{"ts":9,"values":{"t":20}}"#);
+    assert_eq!(pass(&stored, &same, &mut Known::default()), r#"{"t":20}"#);
+}
+
+#[test]
+fn math_is_done() {
+    let class = "math.TbMathNode";
+    let argument = |name: &str, kind: &str, key: Json| json!({ "name": name, "type": kind, "key": key });
+    let body = |key: &str| json!({ "type": "MESSAGE_BODY", "key": key, "resultValuePrecision": 2 });
+    let (x, y) = (argument("x", "MESSAGE_BODY", json!("a")), argument("y", "CONSTANT", json!(2)));
+    let post = telemetry(r#"{"a":7}"#);
+    for (operation, expected) in [
+        ("ADD", json!(9)),
+        ("SUB", json!(5)),
+        ("MULT", json!(14)),
+        ("DIV", json!(3.5)),
+        ("MAX", json!(7)),
+        ("SQRT", json!(2.65)),
+        ("SIGNUM", json!(1)),
+    ] {
+        let math = json!({ "operation": operation, "arguments": [x, y], "result": body("r") });
+        check_change(class, math, &post, &json!({ "a": 7, "r": expected }), &[]);
+    }
+    let limit = json!({ "name": "limit", "type": "ATTRIBUTE", "key": "limit", "attributeScope": "SHARED_SCOPE" });
+    let latest = argument("t", "TIME_SERIES", json!("t"));
+    let name = argument("ts", "MESSAGE_METADATA", json!("ts"));
+    let missing = json!({ "name": "m", "type": "MESSAGE_BODY", "key": "gone", "defaultValue": 0.5 });
+    let custom = json!({ "operation": "CUSTOM", "customFunction": "limit * t + ts + m", "arguments": [limit, latest, name, missing],
+        "result": { "type": "MESSAGE_METADATA", "key": "r", "resultValuePrecision": 1 } });
+    check_change(class, custom, &post, &json!({ "a": 7 }), &[("r", "141.5")]);
+    let saved = |kind: &str| json!({ "operation": "ADD", "arguments": [x, y], "result": { "type": kind, "key": "r", "addToBody": true } });
+    check(class, saved("TIME_SERIES"), &post, &["series 1 ttl 0 server ts false", "Success"]);
+    check(class, saved("ATTRIBUTE"), &post, &["attributes 1 SERVER_SCOPE changed false notify false", "Success"]);
+    check(
+        class,
+        json!({ "operation": "DIV", "arguments": [x, argument("y", "CONSTANT", json!(0))], "result": body("r") }),
+        &post,
+        &["Failure"],
+    );
+    check(
+        class,
+        json!({ "operation": "ADD", "arguments": [argument("x", "MESSAGE_BODY", json!("gone")), y], "result": body("r") }),
+        &post,
+        &["Failure"],
+    );
+}
+
+#[test]
+fn the_device_profile_node_lets_pass() {
+    let configuration = json!({ "persistAlarmRulesState": false, "fetchAlarmRulesStateOnStart": false });
+    check("profile.TbDeviceProfileNode", configuration, &telemetry(r#"{"t":1}"#), &["Success"]);
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! Math function: a formula over values of the message and its originator; the result goes into the message, an attribute or a
+//! series.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use schemas::chain::{Math, MathOperand, MathResult};
+use serde_json::Value as Json;
+
+use crate::effect::{Effect, Held};
+use crate::message::{Entry, Reading, Readings, Scope, Value};
+use crate::rules::carried::{Carried, Changed};
+use crate::rules::node::delta::{number, of, rounded};
+use crate::rules::node::keys::put;
+use crate::rules::node::{Next, Scene};
+use crate::rules::template;
+
+pub(super) fn run(math: &Math, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {
+    let mut changed = carried.change();
+    match work_out(math, carried, scene, &mut changed) {
+        Ok(()) => Next::With(changed),
+        Err(reason) => Next::Fail(reason),
+    }
+}
+
+fn work_out(math: &Math, carried: &Carried<'_>, scene: &mut Scene<'_, '_>, changed: &mut Changed) -> Result<(), String> {
+    let mut values = Vec::with_capacity(math.arguments.len());
+    for argument in &math.arguments {
+        let found = operand(&argument.from, carried, scene, changed).or(argument.otherwise);
+        values.push(found.ok_or_else(|| format!("{:?}: there is no such number", argument.from))?);
+    }
+    let value = math.formula.value(&values).ok_or("the result is no finite number")?;
+    save(&math.result, of(rounded(value, math.result.precision)), carried, scene, changed)
+}
+
+fn operand(from: &MathOperand, carried: &Carried<'_>, scene: &mut Scene<'_, '_>, changed: &Changed) -> Option<f64> {
+    match from {
+        MathOperand::Constant(number) => Some(*number),
+        MathOperand::Data(key) => number(changed.data.get(&*template::fill(key, carried))?),
+        MathOperand::Metadata(key) => carried.metadata(&template::fill(key, carried))?.trim().parse().ok(),
+        MathOperand::Attribute(scope, key) => {
+            let (_, value) = scene.attribute(*scope, &template::fill(key, carried))?;
+            number(&value.to_json())
+        }
+        MathOperand::Timeseries(key) => {
+            let (_, value) = scene.latest(&template::fill(key, carried))?;
+            number(&value.to_json())
+        }
+    }
+}
+
+fn save(
+    result: &MathResult,
+    value: Json,
+    carried: &Carried<'_>,
+    scene: &mut Scene<'_, '_>,
+    changed: &mut Changed,
+) -> Result<(), String> {
+    let key = match &result.to {
+        MathOperand::Data(key) | MathOperand::Metadata(key) | MathOperand::Timeseries(key) | MathOperand::Attribute(_, key) => {
+            template::fill(key, carried).into_owned()
+        }
+        // No checked chain has one.
+        MathOperand::Constant(_) => return Err("a constant is no place for a result".to_owned()),
+    };
+    let (to_data, to_metadata) = match &result.to {
+        MathOperand::Data(_) => (true, false),
+        MathOperand::Metadata(_) => (false, true),
+        MathOperand::Attribute(scope, _) => {
+            let readings = one(&key, &value);
+            let notify_device = *scope == Scope::Shared;
+            scene.into.push(Effect::SaveAttributes { readings, scope: *scope, only_on_change: false, notify_device });
+            (result.add_to_data, result.add_to_metadata)
+        }
+        _ => {
+            scene.into.push(Effect::SaveTimeseries { readings: one(&key, &value), ttl_s: 0, use_server_ts: false });
+            (result.add_to_data, result.add_to_metadata)
+        }
+    };
+    if to_metadata {
+        put(changed, schemas::chain::Side::Metadata, key.clone(), value.clone())?;
+    }
+    if to_data {
+        put(changed, schemas::chain::Side::Data, key, value)?;
+    }
+    Ok(())
+}
+
+fn one(key: &str, value: &Json) -> Held<'static, Readings<'static>> {
+    let value = value.as_i64().map_or_else(|| Value::Double(value.as_f64().unwrap_or_default()), Value::Long);
+    let reading = Reading { key: Cow::Owned(key.to_owned()), value };
+    Held::Made(Rc::new(Readings { entries: vec![Entry { ts: None, range: 0..1 }], readings: vec![reading] }))
+}
