@@ -89,7 +89,7 @@ check_generated() {
 fuzz() {
     local end=$((SECONDS + fuzz_seconds)) rounds=0
     while ((SECONDS < end)); do
-        PROPTEST_CASES=20000 cargo test --release --workspace --locked --quiet --lib -- tests::any_ session::tests payload::tests >"$cache/fuzz.log" 2>&1 ||
+        PROPTEST_CASES=20000 cargo test --release --workspace --locked --quiet --lib -- ::any_ session::tests payload::tests >"$cache/fuzz.log" 2>&1 ||
             { cat "$cache/fuzz.log"; return 1; }
         rounds=$((rounds + 1))
     done

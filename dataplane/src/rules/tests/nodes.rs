@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Target};
 use schemas::id::{ChainId, EntityId, uuid};
 use schemas::script::Script;
@@ -530,4 +531,110 @@ fn every_class_is_here() {
     }
     let id = EntityId(uuid("id", &[7; 16]).expect("16 bytes"));
     assert_eq!(telemetry(r#"{"t":1}"#).originator, id);
+}
+
+/// Names that configurations have, so that random ones mean something now and then.
+const FIELDS: [&str; 36] = [
+    "messageTypes",
+    "originatorTypes",
+    "messageNames",
+    "metadataNames",
+    "checkAllKeys",
+    "perimeterType",
+    "centerLatitude",
+    "centerLongitude",
+    "range",
+    "rangeUnit",
+    "polygonsDefinition",
+    "serverAttributeNames",
+    "latestTsKeyNames",
+    "fetchTo",
+    "dataMapping",
+    "keys",
+    "copyFrom",
+    "renameKeysMapping",
+    "scope",
+    "defaultTTL",
+    "scriptLang",
+    "jsScript",
+    "tbelScript",
+    "ruleChainId",
+    "inputValueKey",
+    "outputValueKey",
+    "useCache",
+    "addPeriodBetweenMsgs",
+    "periodValueKey",
+    "round",
+    "operation",
+    "arguments",
+    "result",
+    "customFunction",
+    "requestIdMetaDataAttribute",
+    "forwardMsgToDefaultRuleChain",
+];
+
+fn any_json() -> impl Strategy<Value = Json> {
+    let texts = [
+        "",
+        "t",
+        "POST_TELEMETRY_REQUEST",
+        "DEVICE",
+        "CIRCLE",
+        "POLYGON",
+        "METER",
+        "[[0,0],[0,9],[9,9]]",
+        "DATA",
+        "METADATA",
+        "TBEL",
+        "JS",
+        "return true;",
+        "return {msg: [msg], metadata: metadata};",
+        "${deviceName}",
+        "$[t]",
+        ".*",
+        "(",
+        "CUSTOM",
+        "ADD",
+        "x + 1",
+        "x / 0",
+        "SHARED_SCOPE",
+        "MESSAGE_BODY",
+        "TIME_SERIES",
+        "CONSTANT",
+        "x",
+    ];
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<f64>().prop_map(Json::from),
+        prop::sample::select(texts.to_vec()).prop_map(Json::from),
+        Just(json!([{ "name": "x", "type": "MESSAGE_BODY", "key": "t" }])),
+        Just(json!({ "type": "TIME_SERIES", "key": "r", "resultValuePrecision": 3 })),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Json::from),
+            prop::collection::btree_map("[a-z]{1,3}", inner, 0..3).prop_map(|map| Json::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_configuration_is_refused_or_runs(
+        class in prop::sample::select(NodeKind::CLASSES),
+        fields in prop::collection::vec((prop::sample::select(FIELDS.to_vec()), any_json()), 0..8),
+        said in prop::sample::select(vec![r#"{"t":1}"#, r#"{"latitude":5,"longitude":5,"kwh":"x"}"#, r#"{"t":{"a":[1,{}]}}"#]),
+    ) {
+        let configuration: serde_json::Map<String, Json> = fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect();
+        let metadata = json!({ "firstNodeIndex": 0, "nodes": [{ "type": class, "name": "n", "configuration": configuration }] });
+        if let Ok(chain) = Chain::parse(&metadata.to_string()) {
+            let running = Running::new(Arc::new(Plan::compile(&chain)));
+            for message in [telemetry(said), attributes(MessageType::AttributesUpdated, Scope::Shared, said)] {
+                let evaluation = evaluate(&running, &message, &mut Known::default(), &mut Vec::new());
+                prop_assert!(evaluation.executed >= 1);
+            }
+        }
+    }
 }
