@@ -402,7 +402,7 @@ impl Shard {
             Of::Forward(sending) => return self.forward_answered(sending, &answer),
         }
         let key = to.connection;
-        let now = self.now.instant;
+        let now = self.now;
         let Some(connection) = self.connections.get_mut(key) else { return };
         let was_blocked = connection.session.blocked();
         let downlink = answer.downlink.as_ref().map(OwnedDownlink::borrow);

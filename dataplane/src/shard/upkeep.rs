@@ -169,11 +169,11 @@ impl Shard {
 
     /// Deadlines of sessions: CONNECT, keep-alive, slow requests.
     fn expire(&mut self) {
-        let now = self.now.instant;
-        while let Some(key) = self.wheel.next_expired(now) {
+        let now = self.now;
+        while let Some(key) = self.wheel.next_expired(now.instant) {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.armed = Instant::MAX;
-            let close = if connection.session.deadline() <= now { connection.session.elapse(now) } else { None };
+            let close = if connection.session.deadline() <= now.instant { connection.session.elapse(now) } else { None };
             match close {
                 Some(close) => self.close(key, close),
                 None => {

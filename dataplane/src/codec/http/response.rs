@@ -78,7 +78,7 @@ pub enum Content<'a> {
     Json(&'a [u8]),
     /// application/octet-stream
     Bytes(&'a [u8]),
-    /// ThingsBoard's error body, without its timestamp: sessions know no time of day.
+    /// ThingsBoard's error body.
     Failure {
         message: &'a str,
         error_code: u16,
@@ -104,7 +104,7 @@ impl Response<'_> {
                 Content::Empty => 0,
                 Content::Json(bytes) | Content::Bytes(bytes) => bytes.len(),
                 // Every character may have to be escaped.
-                Content::Failure { message, .. } => 64 + 6 * message.len(),
+                Content::Failure { message, .. } => 96 + 6 * message.len(),
             }
     }
 }
@@ -136,8 +136,8 @@ impl Manner {
     pub const LAST: Self = Self { persistence: Persistence::Close, head_only: false };
 }
 
-/// Appends a response.
-pub fn encode_response(response: &Response<'_>, manner: Manner, into: &mut Vec<u8>) {
+/// Appends a response; `now_ms`, since the Unix epoch, is when it failed, if it did.
+pub fn encode_response(response: &Response<'_>, manner: Manner, now_ms: i64, into: &mut Vec<u8>) {
     let status = response.status;
     let failure;
     let (content_type, content): (Option<&str>, &[u8]) = match response.content {
@@ -145,7 +145,7 @@ pub fn encode_response(response: &Response<'_>, manner: Manner, into: &mut Vec<u
         Content::Json(json) => (Some("application/json"), json),
         Content::Bytes(bytes) => (Some("application/octet-stream"), bytes),
         Content::Failure { message, error_code } => {
-            failure = failure_json(status, message, error_code);
+            failure = failure_json(status, message, error_code, now_ms);
             (Some("application/json"), failure.as_bytes())
         }
     };
@@ -205,7 +205,7 @@ fn header(into: &mut Vec<u8>, name: &str, value: &str) {
     }
 }
 
-fn failure_json(status: Status, message: &str, error_code: u16) -> String {
+fn failure_json(status: Status, message: &str, error_code: u16, now_ms: i64) -> String {
     let mut json = format!("{{\"status\":{},\"message\":\"", status.code());
     for character in message.chars() {
         match character {
@@ -215,6 +215,6 @@ fn failure_json(status: Status, message: &str, error_code: u16) -> String {
             character => json.push(character),
         }
     }
-    let _ = write!(json, "\",\"errorCode\":{error_code}}}");
+    let _ = write!(json, "\",\"errorCode\":{error_code},\"timestamp\":{now_ms}}}");
     json
 }

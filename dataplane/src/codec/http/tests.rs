@@ -180,11 +180,11 @@ fn targets_are_unescaped_as_their_part_demands() {
 #[test]
 fn responses_are_written_in_the_manner_of_the_request() {
     const FAILURE: Content<'static> = Content::Failure { message: "a \"b\"\n", error_code: 31 };
-    let json = "{\"status\":400,\"message\":\"a \\\"b\\\"\\u000a\",\"errorCode\":31}";
+    let json = "{\"status\":400,\"message\":\"a \\\"b\\\"\\u000a\",\"errorCode\":31,\"timestamp\":1700000000000}";
     let check = |status, content, persistence, head_only, text: &str| {
         let mut written = Vec::new();
         let response = Response { status, retry_after_s: None, allow: None, content };
-        encode_response(&response, Manner { persistence, head_only }, &mut written);
+        encode_response(&response, Manner { persistence, head_only }, 1_700_000_000_000, &mut written);
         assert_eq!(String::from_utf8(written).unwrap(), text);
     };
     let (implied, keep, close) = (Persistence::Implied, Persistence::KeepAlive, Persistence::Close);

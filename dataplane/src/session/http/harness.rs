@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::{Decoded, Http, answering};
-use crate::clock::Instant;
+use crate::clock::{Instant, Now, Timestamp};
 use crate::codec::cursor::Cursor;
 use crate::codec::http::{Method, harness::read};
 use crate::limits;
@@ -39,7 +39,7 @@ pub fn any(script: &[u8]) {
             12 => run.elapse(argument),
             13 => run.take_back(),
             14 if argument & 1 == 0 => run.session.pause(),
-            14 => run.session.resume(run.now),
+            14 => run.session.resume(run.now.instant),
             _ if argument.is_multiple_of(16) => run.end(Close { reason: Reason::ShuttingDown }),
             _ => {}
         }
@@ -60,8 +60,8 @@ pub fn pieces(parts: &[u8]) {
 }
 
 fn serve<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, String, Option<Reason>) {
-    let now = Instant::from_nanos(1);
-    let (mut session, mut decoded, mut unread) = (Http::new(now), Decoded::default(), Vec::new());
+    let now = Now { instant: Instant::from_nanos(1), timestamp: Timestamp(1) };
+    let (mut session, mut decoded, mut unread) = (Http::new(now.instant), Decoded::default(), Vec::new());
     let (mut intents, mut output, mut end) = (Vec::new(), Vec::new(), None);
     for piece in pieces {
         unread.extend_from_slice(piece);
@@ -71,7 +71,7 @@ fn serve<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, String
                 Ok(Some(intent)) => {
                     intents.push(format!("{intent:?}"));
                     match intent {
-                        Intent::Request { receipt, .. } => session.settle(receipt, Outcome::Stored),
+                        Intent::Request { receipt, .. } => session.settle(receipt, Outcome::Stored, now),
                         _ => Ok(()),
                     }
                 }
@@ -143,7 +143,7 @@ fn response(rest: &mut &[u8], head_only: bool) -> Answer {
 struct Run {
     session: Http,
     decoded: Decoded,
-    now: Instant,
+    now: Now,
     /// All bytes that came.
     stream: Vec<u8>,
     /// How many of them were consumed.
@@ -160,9 +160,9 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let now = Instant::from_nanos(1);
+        let now = Now { instant: Instant::from_nanos(1), timestamp: Timestamp(1) };
         Self {
-            session: Http::new(now),
+            session: Http::new(now.instant),
             decoded: Decoded::default(),
             now,
             stream: Vec::new(),
@@ -246,7 +246,7 @@ impl Run {
             settled.get_or_insert((status, Vec::new()));
         }
         self.forget(receipt);
-        match self.session.settle(receipt, outcome) {
+        match self.session.settle(receipt, outcome, self.now) {
             Ok(()) => self.feed(&[]),
             Err(close) => self.end(close),
         }
@@ -294,17 +294,17 @@ impl Run {
     }
 
     fn elapse(&mut self, seconds: u8) {
-        self.now = self.now.after_ms(u64::from(seconds) * 1_000);
+        self.now.instant = self.now.instant.after_ms(u64::from(seconds) * 1_000);
         if let Some(close) = self.session.elapse(self.now) {
             self.end(close);
         } else if !self.over && !self.upgraded {
-            assert!(self.session.deadline() > self.now, "a session that goes on has a deadline ahead");
+            assert!(self.session.deadline() > self.now.instant, "a session that goes on has a deadline ahead");
         }
     }
 
     fn end(&mut self, close: Close) {
         self.check_output();
-        self.session.close(close);
+        self.session.close(close, self.now);
         let told = std::mem::take(self.session.output());
         let told = responses(&told);
         assert!(told.len() <= 1 && told.iter().all(|answer| answer.status == 503 && !self.over), "one word at the end");

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::clock::Timestamp;
 use crate::codec::http::{Manner, Response, encode_response};
 use crate::session::Receipt;
 
@@ -59,16 +60,16 @@ impl Waiting {
 
     /// Writes the response to a request into `outbox`, if it is its turn, and those that waited for it. A promise that is not
     /// open is ignored.
-    pub(super) fn respond(&mut self, receipt: Receipt, response: &Response<'_>, outbox: &mut Vec<u8>) {
+    pub(super) fn respond(&mut self, receipt: Receipt, response: &Response<'_>, now: Timestamp, outbox: &mut Vec<u8>) {
         let Some(index) = self.index(receipt).filter(|_| self.is_open(receipt)) else { return };
         let Some(slot) = self.slots.get_mut(index) else { return };
         if index > 0 {
             let held = slot.held.insert(Vec::new());
-            encode_response(response, slot.manner, held);
+            encode_response(response, slot.manner, now.0, held);
             self.held_bytes += held.len();
             return;
         }
-        encode_response(response, slot.manner, outbox);
+        encode_response(response, slot.manner, now.0, outbox);
         self.pop();
         while let Some(held) = self.slots.front_mut().and_then(|slot| slot.held.take()) {
             self.held_bytes -= held.len();
