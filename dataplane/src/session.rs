@@ -19,6 +19,7 @@ pub use operation::{Format, GatewayOperation, Operation, Package};
 
 use std::sync::Arc;
 
+use crate::codec::http::Forwarded;
 use crate::codec::mqtt::{DecodeError, ReasonCode, Version};
 
 /// A promise to acknowledge one message of this connection; numbered from 0 in arrival order.
@@ -72,7 +73,8 @@ pub enum Intent<'a> {
     /// An operation of the admitted device.
     Operation { operation: Operation<'a>, promise: Option<Promise> },
     /// An operation of whoever shows `token`: a transport without sessions.
-    Request { token: &'a str, operation: Operation<'a>, receipt: Receipt },
+    /// `forwarded`: for whom it was passed on, if whoever did so is to be believed.
+    Request { token: &'a str, operation: Operation<'a>, receipt: Receipt, forwarded: Option<Forwarded<'a>> },
     /// PUBREL: the identifier of a QoS 2 message may be forgotten. Settled when that is durable; PUBCOMP leaves then.
     Release { packet_id: u16, receipt: Receipt },
     /// A topic that is not the device's (DESIGN 28): settle with [`Outcome::TopicInvalid`], count.

@@ -74,7 +74,7 @@ impl Http {
         decoded: &'a mut Decoded,
         now: Now,
     ) -> Result<Option<Intent<'a>>, Close> {
-        let (receipt, token, asked, body) = loop {
+        let (receipt, token, asked, request) = loop {
             if self.phase != Phase::Open || self.blocked() {
                 if matches!(self.phase, Phase::Last(_)) {
                     *input = &[];
@@ -98,7 +98,7 @@ impl Http {
             self.patience.request_came(now.instant);
             let manner = Manner::of(&request.head);
             match routing::route(&request) {
-                Route::Device { token, asked } => break (self.promise(manner), token, asked, request.body),
+                Route::Device { token, asked } => break (self.promise(manner), token, asked, request),
                 Route::Upgrade { accept, protocol } if self.waiting.is_empty() => {
                     encode_upgrade(&accept, protocol, &mut self.outbox);
                     self.phase = Phase::Upgraded;
@@ -115,10 +115,10 @@ impl Http {
                 }
             }
         };
-        let operation = asked.operation(body.content(&mut decoded.content));
+        let operation = asked.operation(request.body.content(&mut decoded.content));
         decoded.token.clear();
         decoded.token.push_str(&token);
-        Ok(Some(Intent::Request { token: &decoded.token, operation, receipt }))
+        Ok(Some(Intent::Request { token: &decoded.token, operation, receipt, forwarded: request.head.forwarded }))
     }
 
     /// Whether no more may be read before receipts settle (DESIGN 8.1, 4), or ever.

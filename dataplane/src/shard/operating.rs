@@ -20,6 +20,7 @@ use super::slab::Key;
 use super::turn::Shard;
 use super::work::{pairs, writing};
 use crate::auth;
+use crate::codec::http::Forwarded;
 use crate::limits;
 use crate::message::{Body, Readings, Scope};
 use crate::metric::Counter;
@@ -73,12 +74,21 @@ impl Shard {
     }
 
     /// An operation of whoever shows `token`: a transport without sessions.
-    pub(super) fn request(&mut self, key: Key, token: &str, operation: Operation<'_>, receipt: Receipt) -> Flow {
+    pub(super) fn request(
+        &mut self,
+        key: Key,
+        (token, forwarded): (&str, Option<Forwarded<'_>>),
+        operation: Operation<'_>,
+        receipt: Receipt,
+    ) -> Flow {
         let to = Address { shard: self.index, connection: key, receipt: Some(receipt), of: Of::Nothing };
         let whose = if matches!(operation, Operation::Provision { .. }) {
             DeviceId(Uuid::nil())
         } else {
             let Some(peer) = self.connections.get(key).map(|connection| connection.channel.peer) else { return Flow::Stop };
+            // Who it comes from, not who passed it on, is whose failures count.
+            let named = forwarded.and_then(|said| self.forwarders.address(said.address, said.proof.0));
+            let peer = named.unwrap_or(peer);
             let attempt = match self.attempt(peer, token.as_bytes(), token.as_bytes()) {
                 Ok(attempt) => attempt,
                 Err(retry_after_s) => {

@@ -165,7 +165,7 @@ impl Shard {
         match intent {
             Intent::Admit(wish) => self.admit(key, &wish, whole),
             Intent::Operation { operation, promise } => self.operate(key, operation, promise),
-            Intent::Request { token, operation, receipt } => self.request(key, token, operation, receipt),
+            Intent::Request { token, operation, receipt, forwarded } => self.request(key, (token, forwarded), operation, receipt),
             Intent::Release { packet_id, receipt } => self.release(key, packet_id, receipt),
             Intent::UnknownTopic { promise } => {
                 self.counters.increment(Counter::TopicsUnknown);

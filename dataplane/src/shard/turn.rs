@@ -28,6 +28,7 @@ use super::placement::Placement;
 use super::residents::Residents;
 use super::slab::{Key, Slab};
 use super::watching::Watches;
+use crate::auth::Forwarders;
 use crate::clock::{Clock, Instant, Now};
 use crate::limits::{self, Pools};
 use crate::message::Readings;
@@ -80,6 +81,8 @@ pub(super) struct Shard {
     /// Buckets of devices that have limits and are not full.
     pub rates: HashMap<DeviceId, quota::Device, RandomState>,
     pub throttle: Throttle,
+    /// Who may say whose request it passes on.
+    pub forwarders: Forwarders,
     pub admission: Admission,
     /// Connections to serve in this turn.
     pub ready: Fairness,

@@ -201,7 +201,7 @@ impl Run {
     fn understand(&mut self, intent: &Intent<'_>, began: usize, stream: &[u8]) {
         assert!(!self.over && !self.upgraded, "nothing is understood after the end");
         assert!(self.consumed > began, "an intent comes from bytes");
-        let Intent::Request { token, operation, receipt } = intent else {
+        let Intent::Request { token, operation, receipt, .. } = intent else {
             assert_eq!(*intent, Intent::Upgrade, "HTTP knows requests and upgrades");
             self.upgraded = true;
             return;

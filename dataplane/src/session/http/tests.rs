@@ -99,7 +99,7 @@ fn texts(list: &[&str]) -> Vec<String> {
 
 /// Short enough to write down: receipt, token, operation.
 fn text(intent: &Intent<'_>) -> String {
-    let Intent::Request { token, operation, receipt } = intent else { return format!("{intent:?}") };
+    let Intent::Request { token, operation, receipt, .. } = intent else { return format!("{intent:?}") };
     let of = |name: &str, payload: &[u8]| format!("{name} {}", String::from_utf8_lossy(payload));
     let operation = match operation {
         Operation::Telemetry { payload, format: Format::Profile } => of("telemetry", payload),
