@@ -149,7 +149,7 @@ impl Outcome {
     }
 }
 
-/// What goes to the device; `json` is the whole payload.
+/// What goes to the device; `json` is the whole payload. `Download` is the beginning of a download of `length` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Downlink<'a> {
     AttributesUpdated { json: &'a [u8] },
@@ -159,6 +159,7 @@ pub enum Downlink<'a> {
     Provisioned { json: &'a [u8] },
     Chunk { package: Package, request: u32, chunk: u32, bytes: &'a [u8] },
     ChunkError { package: Package, text: &'a str },
+    Download { length: u64, bytes: &'a [u8] },
     GatewayAttributesUpdated { json: &'a [u8] },
     GatewayAttributesResponse { json: &'a [u8] },
     GatewayRpcRequest { json: &'a [u8] },

@@ -52,6 +52,37 @@ impl AnySession {
         }
     }
 
+    /// See [`Http::downloads`].
+    #[must_use]
+    pub fn downloads(&self) -> bool {
+        match self {
+            Self::Mqtt(_) => false,
+            Self::Http(http) => http.downloads(),
+        }
+    }
+
+    /// See [`Http::go_on`].
+    ///
+    /// # Errors
+    /// The connection ends.
+    pub fn go_on(&mut self, bytes: &[u8]) -> Result<(), Close> {
+        match self {
+            Self::Mqtt(_) => Ok(()),
+            Self::Http(http) => http.go_on(bytes),
+        }
+    }
+
+    /// See [`Http::drained`].
+    ///
+    /// # Errors
+    /// The connection ends.
+    pub fn drained(&mut self) -> Result<bool, Close> {
+        match self {
+            Self::Mqtt(_) => Ok(false),
+            Self::Http(http) => http.drained(),
+        }
+    }
+
     /// Keeps a promise or breaks it.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ mod waiting;
 
 use patience::Patience;
 use routing::Route;
-use waiting::Waiting;
+use waiting::{Drained, Waiting};
 
 use crate::clock::{Instant, Now, Timestamp};
 use crate::codec::http::{Content, HttpError, Incoming, Manner, Persistence, Response, Status, encode_continue, encode_upgrade};
@@ -37,9 +37,20 @@ pub struct Http {
     incoming: Incoming,
     waiting: Waiting,
     outbox: Vec<u8>,
+    turn: Turn,
 }
 
 const _: () = assert!(size_of::<Http>() <= 256, "an idle session is small");
+
+/// Who has to do something for a download to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Ours,
+    /// The client has to take what it was given.
+    Theirs,
+    /// It was seen to have that to do already.
+    StillTheirs,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -62,6 +73,7 @@ impl Http {
             incoming: Incoming::default(),
             waiting: Waiting::default(),
             outbox: Vec::new(),
+            turn: Turn::Ours,
         }
     }
 
@@ -98,7 +110,10 @@ impl Http {
             self.patience.request_came(now.instant);
             let manner = Manner::of(&request.head);
             match routing::route(&request) {
-                Route::Device { token, asked } => break (self.promise(manner), token, asked, request),
+                Route::Device { token, asked } => {
+                    let receipt = self.promise(manner, asked.is_download());
+                    break (receipt, token, asked, request);
+                }
                 Route::Upgrade { accept, protocol } if self.waiting.is_empty() => {
                     encode_upgrade(&accept, protocol, &mut self.outbox);
                     self.phase = Phase::Upgraded;
@@ -110,7 +125,7 @@ impl Http {
                     self.respond_last(&response, Reason::UnexpectedPacket, now.timestamp)?;
                 }
                 Route::Response(response) => {
-                    let receipt = self.promise(manner);
+                    let receipt = self.promise(manner, false);
                     self.respond(receipt, &response, now.timestamp)?;
                 }
             }
@@ -121,10 +136,12 @@ impl Http {
         Ok(Some(Intent::Request { token: &decoded.token, operation, receipt, forwarded: request.head.forwarded }))
     }
 
-    /// Whether no more may be read before receipts settle (DESIGN 8.1, 4), or ever.
+    /// Whether no more may be read before receipts settle (DESIGN 8.1, 4), or ever. What comes behind a download would be answered
+    /// into memory.
     #[must_use]
     pub fn blocked(&self) -> bool {
-        matches!(self.phase, Phase::Last(_)) || self.waiting.len() >= limits::RECEIPTS_PER_CONNECTION_MAX
+        let full = self.waiting.downloads() || self.waiting.len() >= limits::RECEIPTS_PER_CONNECTION_MAX;
+        full || matches!(self.phase, Phase::Last(_))
     }
 
     /// The shard could not take the request that this receipt was promised for, the newest one: nothing was done, and its bytes
@@ -159,13 +176,38 @@ impl Http {
         Ok(Delivery::QueuedUnacked)
     }
 
+    /// Whether a download is asked for or under way; then [`Self::drained`] wants to be called.
+    #[must_use]
+    pub fn downloads(&self) -> bool {
+        self.waiting.downloads()
+    }
+
+    /// More of the download under way.
+    pub fn go_on(&mut self, bytes: &[u8]) -> Result<(), Close> {
+        self.turn = Turn::Theirs;
+        if self.waiting.go_on(bytes, &mut self.outbox) { Ok(()) } else { Err(self.fail(Reason::Unspecified)) }
+    }
+
+    /// All output is with the socket. Whether a download wants more.
+    pub fn drained(&mut self) -> Result<bool, Close> {
+        let drained = self.waiting.drained(&mut self.outbox);
+        if drained != Drained::Nothing {
+            self.turn = Turn::Ours;
+        }
+        if drained == Drained::Over {
+            self.answered()?;
+        }
+        Ok(drained == Drained::WantsMore)
+    }
+
     /// Ends the session. Who waits for a response is told to come again, if that is of use.
     pub fn close(&mut self, close: Close, now: Now) {
         let open = matches!(self.phase, Phase::Open | Phase::Last(_));
         let come_again = matches!(close.reason, Reason::ShuttingDown | Reason::Unavailable);
-        if open && come_again && (!self.waiting.is_empty() || self.incoming.has_begun()) {
+        // A word in the middle of an answer would be taken for its content.
+        if open && come_again && !self.waiting.has_begun() && (!self.waiting.is_empty() || self.incoming.has_begun()) {
             self.waiting.give_up();
-            let receipt = self.waiting.promise(Manner::LAST);
+            let receipt = self.waiting.promise(Manner::LAST, false);
             self.waiting.respond(receipt, &answering::of_outcome(Outcome::Unavailable), now.timestamp, &mut self.outbox);
         }
         self.phase = Phase::Ended;
@@ -204,6 +246,12 @@ impl Http {
         if now.instant < self.patience.deadline() || !self.connected() {
             return None;
         }
+        if self.turn == Turn::StillTheirs {
+            return Some(self.fail(Reason::SlowPeer));
+        }
+        if self.turn == Turn::Theirs {
+            self.turn = Turn::StillTheirs;
+        }
         let first = self.patience.awaits_first();
         let ours = !first && (self.patience.is_paused() || self.blocked());
         let idle = !self.incoming.has_begun();
@@ -228,12 +276,12 @@ impl Http {
         self.patience.resume(now);
     }
 
-    fn promise(&mut self, manner: Manner) -> Receipt {
+    fn promise(&mut self, manner: Manner, download: bool) -> Receipt {
         if manner.persistence == Persistence::Close {
             // The client said that it will go.
             self.phase = Phase::Last(Reason::PeerClosed);
         }
-        self.waiting.promise(manner)
+        self.waiting.promise(manner, download)
     }
 
     fn respond(&mut self, receipt: Receipt, response: &Response<'_>, now: Timestamp) -> Result<(), Close> {
@@ -241,6 +289,14 @@ impl Http {
             return Ok(());
         }
         self.waiting.respond(receipt, response, now, &mut self.outbox);
+        if self.waiting.has_begun() {
+            self.turn = Turn::Theirs;
+        }
+        self.answered()
+    }
+
+    /// Something was answered, perhaps the last that was open.
+    fn answered(&mut self) -> Result<(), Close> {
         if !self.waiting.is_empty() {
             return Ok(());
         }
@@ -257,7 +313,7 @@ impl Http {
     /// Answers what could not be read, in its turn; nothing is read after it.
     fn respond_last(&mut self, response: &Response<'_>, reason: Reason, now: Timestamp) -> Result<(), Close> {
         self.phase = Phase::Last(reason);
-        let receipt = self.waiting.promise(Manner::LAST);
+        let receipt = self.waiting.promise(Manner::LAST, false);
         self.respond(receipt, response, now)
     }
 

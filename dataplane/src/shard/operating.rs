@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::decoding::{self, JSON};
 use super::delivering::Through;
+use super::downloading::Download;
 use super::inquiring::Asker;
 use super::ledger::{Owed, OwnedDownlink};
 use super::letter::{Address, Answer, Awaited, Deed, Errand, Letter, Of};
@@ -37,6 +38,8 @@ enum Task {
     Ask(Ask),
     /// A piece of a package, in MQTT's words.
     Piece { ask: Ask, package: Package, request: u32, chunk: u32 },
+    /// A piece that may be large, for the connection that asked.
+    Download(Box<Download>),
 }
 
 impl Shard {
@@ -66,7 +69,7 @@ impl Shard {
         };
         let to = Address { shard: self.index, connection: key, receipt, of: Of::Nothing };
         self.keep_identifier(device, promise);
-        match task(device, operation) {
+        match task(to, device, operation) {
             Ok(task) => self.start(to, device, task),
             Err(outcome) => return self.settle_later(key, receipt, outcome),
         }
@@ -103,7 +106,7 @@ impl Shard {
             };
             entry.device
         };
-        match task(whose, operation) {
+        match task(to, whose, operation) {
             Ok(task) => self.start(to, whose, task),
             Err(outcome) => return self.settle_later(key, Some(receipt), outcome),
         }
@@ -116,6 +119,7 @@ impl Shard {
                 return self.send_errand(Errand { from: to, device: whose, child: None, deed });
             }
             Task::Ask(ask) => (ask, Asker::Answer(to)),
+            Task::Download(download) => return self.begin_download(download),
             Task::Piece { ask, package, request, chunk } => (ask, Asker::Piece { to, package, request, chunk }),
         };
         if !self.inquire(ask, asker) {
@@ -420,6 +424,9 @@ impl Shard {
         if let Err(close) = connection.session.answer(to.receipt, answer.outcome, downlink, now) {
             return self.close(key, close);
         }
+        if connection.download.is_some() && !connection.session.downloads() {
+            connection.download = None;
+        }
         if was_blocked && !connection.session.blocked() {
             self.make_ready(key);
             self.bell.ring();
@@ -439,7 +446,7 @@ impl Shard {
 }
 
 /// What is to be done for an operation whose payload is JSON.
-fn task(device: DeviceId, operation: Operation<'_>) -> Result<Task, Outcome> {
+fn task(to: Address, device: DeviceId, operation: Operation<'_>) -> Result<Task, Outcome> {
     let keys = |keys: Option<std::borrow::Cow<'_, str>>| {
         keys.map(|keys| keys.split(',').map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect())
     };
@@ -464,13 +471,13 @@ fn task(device: DeviceId, operation: Operation<'_>) -> Result<Task, Outcome> {
         Operation::Chunk { package, request, chunk, size } => {
             let text = std::str::from_utf8(size).map_err(|_| Outcome::PayloadInvalid)?.trim();
             let size = if text.is_empty() { 0 } else { text.parse().map_err(|_| Outcome::PayloadInvalid)? };
-            let ask = Ask::Piece { device, software: package == Package::Software, named: None, chunk, size };
+            let ask = Ask::Piece { device, software: package == Package::Software, chunk, size };
             return Ok(Task::Piece { ask, package, request, chunk });
         }
         Operation::Download { package, title, version, size, chunk } => {
-            let named = Some((title.into_owned(), version.into_owned()));
-            let ask = Ask::Piece { device, software: package == Package::Software, named, chunk, size };
-            return Ok(Task::Piece { ask, package, request: 0, chunk });
+            let (software, named) = (package == Package::Software, (title.into_owned(), version.into_owned()));
+            let download = Download { to, device, software, named, chunk, size, begun: None, given: 0 };
+            return Ok(Task::Download(Box::new(download)));
         }
         // Only a connection that was admitted as a gateway may speak for others.
         Operation::Gateway { .. } => return Err(Outcome::Forbidden),

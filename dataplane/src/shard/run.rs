@@ -234,6 +234,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         reload_later: Vec::new(),
         interrupted: Default::default(),
         crowded: Vec::new(),
+        starved: Vec::new(),
         flushing: Vec::new(),
         decoded: Default::default(),
         scratch: vec![0; limits::READ_BUFFER_BYTES],

@@ -96,6 +96,8 @@ pub(super) struct Shard {
     pub interrupted: VecDeque<EntityId>,
     /// Connections whose owner's ring had no room; looked at again with the next tick.
     pub crowded: Vec<Key>,
+    /// Downloads for whose next stretch there was no room; they ask again with the next tick.
+    pub starved: Vec<Key>,
     /// Connections with output.
     pub flushing: Vec<Key>,
     /// Bytes of connections wait here while they are understood; empty between turns.
@@ -428,6 +430,8 @@ impl Shard {
             self.close(key, Close::from(Reason::PeerClosed));
         } else if unsent > 0 && (unsent > limits::OUTBOX_BYTES_MAX || self.unsent_bytes > self.pools.output_bytes) {
             self.close(key, Close::from(Reason::SlowPeer));
+        } else if unsent == 0 && written == Written::All && connection.session.downloads() {
+            self.output_drained(key);
         }
     }
 

@@ -140,6 +140,7 @@ impl Shard {
         for key in std::mem::take(&mut self.crowded) {
             self.make_ready(key);
         }
+        self.resume_downloads();
         self.loads.extend(std::mem::take(&mut self.reload_later));
         if self.ledger.is_open() {
             self.expire_calls();

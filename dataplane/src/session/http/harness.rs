@@ -7,7 +7,7 @@ use std::fmt;
 use super::{Decoded, Http, answering};
 use crate::clock::{Instant, Now, Timestamp};
 use crate::codec::cursor::Cursor;
-use crate::codec::http::{Method, harness::read};
+use crate::codec::http::{Incoming, Method, harness::read};
 use crate::limits;
 use crate::session::{Close, Delivery, Downlink, Intent, Operation, Outcome, Reason, Receipt};
 
@@ -41,7 +41,7 @@ pub fn any(script: &[u8]) {
             14 if argument & 1 == 0 => run.session.pause(),
             14 => run.session.resume(run.now.instant),
             _ if argument.is_multiple_of(16) => run.end(Close { reason: Reason::ShuttingDown }),
-            _ => {}
+            _ => run.drain(argument),
         }
         run.check_output();
     }
@@ -122,6 +122,11 @@ pub fn responses(output: &[u8]) -> Vec<Answer> {
 }
 
 fn response(rest: &mut &[u8], head_only: bool) -> Answer {
+    let Some(answer) = whole_response(rest, head_only) else { panic!("a response is whole: {rest:?}") };
+    answer
+}
+
+fn whole_response(rest: &mut &[u8], head_only: bool) -> Option<Answer> {
     let mut headers = [httparse::EMPTY_HEADER; 16];
     let mut parsed = httparse::Response::new(&mut headers);
     let Ok(httparse::Status::Complete(head)) = parsed.parse(rest) else { panic!("output is whole responses: {rest:?}") };
@@ -133,11 +138,11 @@ fn response(rest: &mut &[u8], head_only: bool) -> Answer {
     let status = parsed.code.unwrap_or_default();
     assert_eq!(length.is_none(), status < 200 || status == 204, "content has a length");
     let length = if head_only { 0 } else { length.unwrap_or(Ok(0)).unwrap_or(usize::MAX) };
-    let Some((content, behind)) = rest[head..].split_at_checked(length) else { panic!("a response is whole: {rest:?}") };
+    let (content, behind) = rest[head..].split_at_checked(length)?;
     let keep_alive = said("connection").is_none_or(|connection| connection != "close");
     let answer = Answer { status, keep_alive, retry_after: said("retry-after"), content: content.to_vec() };
     *rest = behind;
-    answer
+    Some(answer)
 }
 
 struct Run {
@@ -154,6 +159,10 @@ struct Run {
     newest: Option<(Receipt, usize)>,
     /// Final responses that were sent.
     answered: u64,
+    /// What was sent of a response that is not whole.
+    said: Vec<u8>,
+    /// What is to come of a download that has begun.
+    download: Option<Vec<u8>>,
     upgraded: bool,
     over: bool,
 }
@@ -170,6 +179,8 @@ impl Run {
             promised: HashMap::new(),
             newest: None,
             answered: 0,
+            said: Vec::new(),
+            download: None,
             upgraded: false,
             over: false,
         }
@@ -222,7 +233,7 @@ impl Run {
             _ => assert!(matches!(seen.method, Method::Get | Method::Head), "the rest is asked for"),
         }
         assert_eq!(self.promised.insert(receipt.0, None), None, "receipts are numbered");
-        self.newest = Some((*receipt, began));
+        self.newest = Some((*receipt, last_request(stream, began, self.consumed)));
     }
 
     fn settle(&mut self, argument: u8) {
@@ -257,7 +268,16 @@ impl Run {
         let json = format!("{{\"n\":{}}}", receipt.0).repeat(usize::from(argument));
         let open = !self.over && self.promised.get(&receipt.0).is_some_and(Option::is_none);
         self.forget(receipt);
-        match self.session.answer(Some(receipt), Downlink::AttributesUpdated { json: json.as_bytes() }, self.now) {
+        // The newest may be one that blocks those behind it.
+        let stretches = self.session.downloads() && receipt.0 + 1 == self.answered + self.session.unsettled() as u64;
+        let (bytes, later) = json.as_bytes().split_at(if stretches { json.len() / 3 } else { json.len() });
+        let length = json.len() as u64;
+        let downlink =
+            if stretches { Downlink::Download { length, bytes } } else { Downlink::AttributesUpdated { json: json.as_bytes() } };
+        if stretches && open {
+            self.download = Some(later.to_vec());
+        }
+        match self.session.answer(Some(receipt), downlink, self.now) {
             Ok(Delivery::Full) => assert!(open, "what is full was asked for"),
             Ok(delivery) => {
                 assert_eq!(delivery == Delivery::QueuedUnacked, open, "what is open is answered");
@@ -271,6 +291,22 @@ impl Run {
                 self.promised.insert(receipt.0, Some((200, json.into_bytes())));
                 self.end(close);
             }
+        }
+    }
+
+    /// All output has left: a download goes on.
+    fn drain(&mut self, argument: u8) {
+        self.check_output();
+        match self.session.drained() {
+            Ok(true) => {
+                let Some(later) = &mut self.download else { panic!("nobody downloads") };
+                assert!(!later.is_empty(), "who wants more was not given all of it");
+                let more: Vec<u8> = later.drain(..later.len().min(usize::from(argument))).collect();
+                assert_eq!(self.session.go_on(&more), Ok(()));
+                self.check_output();
+            }
+            Ok(false) => self.feed(&[]),
+            Err(close) => self.end(close),
         }
     }
 
@@ -306,6 +342,7 @@ impl Run {
         self.check_output();
         self.session.close(close, self.now);
         let told = std::mem::take(self.session.output());
+        assert!(told.is_empty() || self.said.is_empty(), "nothing is said in the middle of a response");
         let told = responses(&told);
         assert!(told.len() <= 1 && told.iter().all(|answer| answer.status == 503 && !self.over), "one word at the end");
         self.over = true;
@@ -313,14 +350,19 @@ impl Run {
     }
 
     fn check_output(&mut self) {
-        let output = std::mem::take(self.session.output());
-        assert!(output.is_empty() || !self.over, "nothing is said after the end");
-        let requests = if output.is_empty() { Vec::new() } else { read([self.stream.as_slice()]).0 };
+        let said = std::mem::take(self.session.output());
+        assert!(said.is_empty() || !self.over, "nothing is said after the end");
+        let requests = if said.is_empty() { Vec::new() } else { read([self.stream.as_slice()]).0 };
+        let output = [std::mem::take(&mut self.said), said].concat();
         let mut rest = output.as_slice();
         while !rest.is_empty() {
             let asked = usize::try_from(self.answered).ok().and_then(|index| requests.get(index));
             let head_only = asked.is_some_and(|asked| asked.method == Method::Head) && !rest.starts_with(b"HTTP/1.1 100");
-            let answer = response(&mut rest, head_only);
+            let Some(answer) = whole_response(&mut rest, head_only) else {
+                assert!(self.download.as_ref().is_some_and(|later| !later.is_empty()), "only downloads come by and by: {rest:?}");
+                self.said = rest.to_vec();
+                break;
+            };
             match (answer.status, self.promised.get(&self.answered)) {
                 (100, _) => continue,
                 (101, _) => assert!(self.upgraded, "an upgrade is an intent"),
@@ -335,9 +377,18 @@ impl Run {
         }
         if self.session.connected() {
             let front = self.promised.get(&self.answered);
-            assert!(front.is_none_or(Option::is_none), "a settled front is answered");
+            assert!(front.is_none_or(Option::is_none) || !self.said.is_empty(), "a settled front is answered");
         }
     }
+}
+
+/// Where the last of the whole requests that lie between two places begins. Those before it were answered by the session alone.
+fn last_request(stream: &[u8], mut from: usize, to: usize) -> usize {
+    let mut rest = &stream[from..to];
+    while matches!(Incoming::default().next(&mut rest), Ok(Some(_))) && !rest.is_empty() {
+        from = to - rest.len();
+    }
+    from
 }
 
 /// Requests that get a script past the parser, and some that do not; mutations of them come from the raw deed.

@@ -1,5 +1,7 @@
 //! Sessions as data: what is done, what must come out.
 
+mod downloading;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -301,18 +303,17 @@ fn answers_carry_what_was_asked_for() {
     carries(Downlink::RpcRequest { id: 1, json: b"{\"id\":1}" }, "200+ {\"id\":1}");
     carries(JSON, "200+ {\"a\":1}");
     carries(Downlink::Provisioned { json: b"{\"status\":\"SUCCESS\"}" }, "200+ {\"status\":\"SUCCESS\"}");
-    let chunk = Downlink::Chunk { package: Package::Firmware, request: 0, chunk: 0, bytes: b"\x00raw" };
-    carries(chunk, "200+ \0raw");
-    let error = Downlink::ChunkError { package: Package::Firmware, text: "no \"such\"" };
-    carries(error, "400+ {\"status\":400,\"message\":\"no \\\"such\\\"\",\"errorCode\":31,\"timestamp\":9}");
+    let whole = Downlink::Download { length: 4, bytes: b"\x00raw" };
+    carries(whole, "200+ \0raw");
     check(
         "whole",
         vec![
             Feed(request("HEAD", "/api/v1/T/firmware?title=a&version=1", "", ""), &["0 T: Firmware a/1 0 0"]),
-            Answer(0, chunk, Delivery::QueuedUnacked),
+            Answer(0, whole, Delivery::QueuedUnacked),
             SendsText("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 4\r\n\r\n"),
             Feed(get("/api/v1/T/rpc"), &["1 T: await rpc 60000"]),
             Answer(1, Downlink::GatewayRpcRequest { json: b"" }, Delivery::NotSubscribed),
+            Answer(1, Downlink::ChunkError { package: Package::Firmware, text: "of MQTT" }, Delivery::NotSubscribed),
             Answer(2, JSON, Delivery::NotSubscribed),
             Answer(1, Downlink::AttributesUpdated { json: &[b'7'; limits::OUTBOX_BYTES_MAX] }, Delivery::TooLarge),
             Answer(1, Downlink::AttributesUpdated { json: &[b'7'; limits::OUTBOX_BYTES_MAX - 320] }, Delivery::QueuedUnacked),
