@@ -9,6 +9,7 @@ mod claim;
 mod credential;
 mod customer;
 mod device;
+mod forwarder;
 mod gateway;
 mod import;
 mod login;
@@ -26,7 +27,7 @@ mod tenant_profile;
 pub(crate) mod tests;
 mod user;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use sea_orm::DatabaseConnection;
 use tokio::sync::Semaphore;
@@ -42,6 +43,7 @@ pub use crate::app::rollout::Pace;
 pub use crate::app::seed::Seeded;
 use crate::{
     access::{Operation, Passwords, Resource, Scope, Throttle, Tokens, allowed},
+    app::forwarder::Forwarder,
     clock,
     domain::EntityKind,
     entity::{Author, Store, Write},
@@ -84,6 +86,7 @@ pub struct App {
     /// Attempts to claim a device.
     claims: Throttle,
     pool: telemetry::Pool,
+    forwarder: Forwarder,
     calls: Arc<Semaphore>,
     uploads: Semaphore,
     files: package::Files,
@@ -119,6 +122,7 @@ impl App {
             throttle: Throttle::new(),
             claims: Throttle::new(),
             pool,
+            forwarder: Forwarder::new(&settings.join_token),
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
             uploads: Semaphore::new(UPLOADS_MAX),
             files: package::Files::new(&settings.data_dir),
@@ -168,6 +172,12 @@ impl App {
         let connected = self.registry.instances().into_iter().filter(|one| one.connected && !one.device_endpoint.is_empty());
         let mut endpoints = connected.map(|one| one.device_endpoint);
         endpoints.next().ok_or_else(|| Error::Unavailable("no data plane is connected that serves devices over HTTP".to_owned()))
+    }
+
+    /// What makes a data plane believe that the request we pass on comes from this address.
+    #[must_use]
+    pub fn vouch(&self, address: IpAddr) -> String {
+        self.forwarder.vouch(address)
     }
 
     /// Closes the entity store; what is asked afterwards fails.

@@ -1,6 +1,10 @@
 //! Who a device is: what it shows, looked up in the directory by its hash (schemas/src/credential.rs). Never stores a secret, never
 //! keeps a session, never does slow hashing on a shard.
 
+mod forwarding;
+
+pub use forwarding::Forwarders;
+
 use aws_lc_rs::{digest, hmac};
 use schemas::credential::{Basic, certificate_form};
 

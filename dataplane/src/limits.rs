@@ -210,8 +210,12 @@ pub const POLLS_PER_DEVICE_MAX: usize = 16;
 pub const QUESTIONS_PER_SHARD_MAX: usize = 4_096;
 /// Questions of all shards that the control plane is asked at once.
 pub const QUESTIONS_AT_ONCE_MAX: usize = 256;
-/// Largest piece of a package in one answer, in bytes.
+/// Largest piece of a package in one MQTT message, in bytes.
 pub const PIECE_BYTES_MAX: usize = 192 << 10;
+/// What of a download over HTTP is in memory at once, in bytes.
+pub const STRETCH_BYTES: usize = 64 << 10;
+/// Stretches of all downloads of a shard, asked for or unsent, have at most this part of the pool for output.
+pub const DOWNLOADS_OUTPUT_PARTS: usize = 2;
 /// Packages kept on this instance's disk, in bytes.
 pub const PACKAGES_BYTES_MAX: u64 = 2 << 30;
 /// From a question to its answer, in milliseconds (DESIGN 8.3, 10).
@@ -469,6 +473,7 @@ const _: () = assert!(
     HTTP_HEAD_BYTES_MAX + PAYLOAD_BYTES_MAX <= READ_BUFFER_BYTES && PAYLOAD_BYTES_MAX < HTTP_CHUNKED_BYTES_MAX,
     "a read buffer holds at least one whole request"
 );
+const _: () = assert!(STRETCH_BYTES < OUTBOX_BYTES_MAX / 2, "a stretch fits the output of a connection, its head included");
 const _: () = assert!(TLS_PARTIAL_BYTES_MAX + SCARCE_READ_BYTES <= TLS_RECORDS_BYTES, "a partial record can be made whole");
 const _: () = assert!(TLS_RECORD_BYTES + 2_048 < TLS_PARTIAL_BYTES_MAX, "a partial record can be kept");
 const _: () = assert!(ENTRIES_PER_MESSAGE_MAX <= READINGS_PER_MESSAGE_MAX, "an entry has at least one reading");

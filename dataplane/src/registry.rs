@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use schemas::id::DeviceId;
+use uuid::Uuid;
 
 /// A question, and where its answer goes.
 #[derive(Debug)]
@@ -40,9 +41,17 @@ pub enum Ask {
     Piece {
         device: DeviceId,
         software: bool,
-        named: Option<(String, String)>,
         chunk: u32,
         size: u32,
+    },
+    /// Of the same bytes, which may be many, some from `from` on, if the package has this title and version.
+    Stretch {
+        device: DeviceId,
+        software: bool,
+        named: (String, String),
+        chunk: u32,
+        size: u32,
+        from: u64,
     },
 }
 
@@ -56,6 +65,12 @@ pub enum Told {
     Provisioned(Vec<u8>),
     Claimed,
     Piece(Vec<u8>),
+    /// No more than `limits::STRETCH_BYTES` of `length` bytes; none when `from` lies behind them.
+    Stretch {
+        package: Uuid,
+        length: u64,
+        bytes: Vec<u8>,
+    },
     NoPackage,
     /// It is not the package that was named.
     OtherPackage,

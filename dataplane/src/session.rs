@@ -19,6 +19,7 @@ pub use operation::{Format, GatewayOperation, Operation, Package};
 
 use std::sync::Arc;
 
+use crate::codec::http::Forwarded;
 use crate::codec::mqtt::{DecodeError, ReasonCode, Version};
 
 /// A promise to acknowledge one message of this connection; numbered from 0 in arrival order.
@@ -72,7 +73,8 @@ pub enum Intent<'a> {
     /// An operation of the admitted device.
     Operation { operation: Operation<'a>, promise: Option<Promise> },
     /// An operation of whoever shows `token`: a transport without sessions.
-    Request { token: &'a str, operation: Operation<'a>, receipt: Receipt },
+    /// `forwarded`: for whom it was passed on, if whoever did so is to be believed.
+    Request { token: &'a str, operation: Operation<'a>, receipt: Receipt, forwarded: Option<Forwarded<'a>> },
     /// PUBREL: the identifier of a QoS 2 message may be forgotten. Settled when that is durable; PUBCOMP leaves then.
     Release { packet_id: u16, receipt: Receipt },
     /// A topic that is not the device's (DESIGN 28): settle with [`Outcome::TopicInvalid`], count.
@@ -147,7 +149,7 @@ impl Outcome {
     }
 }
 
-/// What goes to the device; `json` is the whole payload.
+/// What goes to the device; `json` is the whole payload. `Download` is the beginning of a download of `length` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Downlink<'a> {
     AttributesUpdated { json: &'a [u8] },
@@ -157,6 +159,7 @@ pub enum Downlink<'a> {
     Provisioned { json: &'a [u8] },
     Chunk { package: Package, request: u32, chunk: u32, bytes: &'a [u8] },
     ChunkError { package: Package, text: &'a str },
+    Download { length: u64, bytes: &'a [u8] },
     GatewayAttributesUpdated { json: &'a [u8] },
     GatewayAttributesResponse { json: &'a [u8] },
     GatewayRpcRequest { json: &'a [u8] },

@@ -14,6 +14,7 @@ mod channel;
 mod connection;
 mod decoding;
 mod delivering;
+mod downloading;
 mod fairness;
 mod forwarding;
 mod gateway;

@@ -13,6 +13,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::admin;
+use crate::auth::Forwarders;
 use crate::clock::Clock;
 use crate::limits;
 use crate::link::{self, Link, LinkError, LinkSettings, Status, serve_queries};
@@ -278,6 +279,7 @@ fn build(
         settings::Submit::OnAck => Submit::OnAck,
         settings::Submit::OnResponse => Submit::OnResponse,
     };
+    let forwarders = Forwarders::new(&settings.join_token);
     let Placed { engines, epoch, opener } = placed;
     let mut parts = Vec::new();
     let mut reports = Vec::new();
@@ -305,6 +307,7 @@ fn build(
             pools: settings.pools,
             connections_per_address: settings.connections_per_address,
             rpc_submit,
+            forwarders: forwarders.clone(),
             questions: questions.clone(),
         });
     }

@@ -6,6 +6,7 @@
 pub mod chain;
 pub mod config;
 pub mod credential;
+pub mod forwarded;
 pub mod generated;
 pub mod id;
 pub mod protobuf;

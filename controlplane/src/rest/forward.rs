@@ -1,7 +1,7 @@
 //! Devices that speak HTTP to this listener, as they may in ThingsBoard: `/api/v1/…` is passed on to a data plane and its
 //! answer passed back, as it streams. Never looks into a body, knows no device.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     RequestExt, Router,
@@ -19,6 +19,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use schemas::forwarded;
 
 use crate::{
     app::App,
@@ -36,8 +37,9 @@ const IDLE_CONNECTIONS_MAX: usize = 64;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-/// For whom we ask. No data plane reads it yet, so its limits by address see ours.
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// For whom we ask, and what makes the data plane believe us: limits by address are those of the device.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static(forwarded::FOR);
+const PROOF: HeaderName = HeaderName::from_static(forwarded::PROOF);
 
 #[derive(Clone, Debug)]
 struct Line {
@@ -77,11 +79,7 @@ async fn pass_on(line: &Line, Peer(address): Peer, request: Request) -> Result<R
     drop_hops(&mut parts.headers);
     // The client writes the data plane's.
     parts.headers.remove(HOST);
-    if !address.is_unspecified()
-        && let Ok(address) = HeaderValue::from_str(&address.to_string())
-    {
-        parts.headers.insert(FORWARDED_FOR, address);
-    }
+    vouch(line, address, &mut parts.headers);
     let mut onward = Request::new(body);
     (*onward.method_mut(), *onward.uri_mut(), *onward.version_mut()) = (parts.method, target, Version::HTTP_11);
     *onward.headers_mut() = parts.headers;
@@ -99,6 +97,24 @@ async fn pass_on(line: &Line, Peer(address): Peer, request: Request) -> Result<R
             Err(Error::Unavailable("the data plane does not answer".to_owned()).into_response())
         }
         Err(_) => Err(refuse(StatusCode::GATEWAY_TIMEOUT, "the data plane took too long".to_owned())),
+    }
+}
+
+/// Says whose request it is; whatever the sender says of that goes.
+fn vouch(line: &Line, address: IpAddr, headers: &mut HeaderMap) {
+    headers.remove(FORWARDED_FOR);
+    headers.remove(PROOF);
+    if address.is_unspecified() {
+        return;
+    }
+    // A listener for both families sees 127.0.0.1 as ::ffff:127.0.0.1.
+    let address = address.to_canonical();
+    if let (Ok(name), Ok(mut proof)) =
+        (HeaderValue::from_str(&address.to_string()), HeaderValue::from_str(&line.app.vouch(address)))
+    {
+        proof.set_sensitive(true);
+        headers.insert(FORWARDED_FOR, name);
+        headers.insert(PROOF, proof);
     }
 }
 

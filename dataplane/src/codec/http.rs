@@ -13,7 +13,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub use head::{Head, Method, WebSocketOffer};
+pub use head::{Forwarded, Head, Method, Proof, WebSocketOffer};
 pub use incoming::{Body, Incoming, Request};
 pub use response::{Content, Manner, Persistence, Response, Status, encode_continue, encode_response, encode_upgrade};
 pub use target::{Target, decoded, parameter};

@@ -67,8 +67,12 @@ async fn serve(
             Some(_) = open.join_next() => {}
             question = questions.recv(), if room => match question {
                 None => return,
-                Some(Question { shard, number, ask: Ask::Piece { device, software, named, chunk, size } }) => {
-                    packages.ask(packages::Piece { shard, number, device, software, named, chunk, size }).await;
+                Some(Question { shard, number, ask: Ask::Piece { device, software, chunk, size } }) => {
+                    packages.ask(packages::Piece { shard, number, device, software, chunk, size, of: None }).await;
+                }
+                Some(Question { shard, number, ask: Ask::Stretch { device, software, named, chunk, size, from } }) => {
+                    let of = Some(packages::Download { named, from });
+                    packages.ask(packages::Piece { shard, number, device, software, chunk, size, of }).await;
                 }
                 Some(Question { shard, number, ask }) => {
                     let (line, shards) = (line.clone(), shards.clone());
@@ -135,7 +139,7 @@ impl Line {
                 if refused.is_empty() { Told::Claimed } else { Told::Nobody(refused) }
             }
             // `packages` asks for these.
-            Ask::Piece { .. } => Told::NoPackage,
+            Ask::Piece { .. } | Ask::Stretch { .. } => Told::NoPackage,
         })
     }
 }

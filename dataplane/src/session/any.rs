@@ -5,7 +5,7 @@ use super::mqtt;
 use super::{
     Admission, Close, Delivery, Downlink, Format, Intent, Kept, Outcome, Reason, Receipt, Refusal, Sending, Topics, Will,
 };
-use crate::clock::Instant;
+use crate::clock::{Instant, Now};
 use crate::codec::mqtt::Version;
 
 /// See the module.
@@ -36,10 +36,10 @@ impl AnySession {
         &mut self,
         input: &mut &'i [u8],
         decoded: &'a mut Decoded,
-        now: Instant,
+        now: Now,
     ) -> Result<Option<Intent<'a>>, Close> {
         match self {
-            Self::Mqtt(mqtt) => mqtt.next(input, now),
+            Self::Mqtt(mqtt) => mqtt.next(input, now.instant),
             Self::Http(http) => http.next(input, decoded, now),
         }
     }
@@ -52,14 +52,45 @@ impl AnySession {
         }
     }
 
+    /// See [`Http::downloads`].
+    #[must_use]
+    pub fn downloads(&self) -> bool {
+        match self {
+            Self::Mqtt(_) => false,
+            Self::Http(http) => http.downloads(),
+        }
+    }
+
+    /// See [`Http::go_on`].
+    ///
+    /// # Errors
+    /// The connection ends.
+    pub fn go_on(&mut self, bytes: &[u8]) -> Result<(), Close> {
+        match self {
+            Self::Mqtt(_) => Ok(()),
+            Self::Http(http) => http.go_on(bytes),
+        }
+    }
+
+    /// See [`Http::drained`].
+    ///
+    /// # Errors
+    /// The connection ends.
+    pub fn drained(&mut self) -> Result<bool, Close> {
+        match self {
+            Self::Mqtt(_) => Ok(false),
+            Self::Http(http) => http.drained(),
+        }
+    }
+
     /// Keeps a promise or breaks it.
     ///
     /// # Errors
     /// The connection ends.
-    pub fn settle(&mut self, receipt: Receipt, outcome: Outcome) -> Result<(), Close> {
+    pub fn settle(&mut self, receipt: Receipt, outcome: Outcome, now: Now) -> Result<(), Close> {
         match self {
             Self::Mqtt(mqtt) => mqtt.settle(receipt, outcome),
-            Self::Http(http) => http.settle(receipt, outcome),
+            Self::Http(http) => http.settle(receipt, outcome, now),
         }
     }
 
@@ -72,14 +103,14 @@ impl AnySession {
         receipt: Option<Receipt>,
         outcome: Outcome,
         downlink: Option<Downlink<'_>>,
-        now: Instant,
+        now: Now,
     ) -> Result<(), Close> {
         let mqtt = match self {
             Self::Mqtt(mqtt) => mqtt,
             Self::Http(http) => return answer_request(http, receipt, outcome, downlink, now),
         };
         match (downlink, receipt) {
-            (Some(downlink), receipt) => mqtt.answer(receipt, downlink, now).map(|_| ()),
+            (Some(downlink), receipt) => mqtt.answer(receipt, downlink, now.instant).map(|_| ()),
             (None, Some(receipt)) => mqtt.settle(receipt, outcome),
             (None, None) => mqtt.refuse_unacked(outcome),
         }
@@ -160,10 +191,10 @@ impl AnySession {
         }
     }
 
-    pub fn close(&mut self, close: Close) {
+    pub fn close(&mut self, close: Close, now: Now) {
         match self {
             Self::Mqtt(mqtt) => mqtt.close(close),
-            Self::Http(http) => http.close(close),
+            Self::Http(http) => http.close(close, now),
         }
     }
 
@@ -182,9 +213,9 @@ impl AnySession {
         }
     }
 
-    pub fn elapse(&mut self, now: Instant) -> Option<Close> {
+    pub fn elapse(&mut self, now: Now) -> Option<Close> {
         match self {
-            Self::Mqtt(mqtt) => mqtt.elapse(now),
+            Self::Mqtt(mqtt) => mqtt.elapse(now.instant),
             Self::Http(http) => http.elapse(now),
         }
     }
@@ -237,7 +268,7 @@ fn answer_request(
     receipt: Option<Receipt>,
     outcome: Outcome,
     downlink: Option<Downlink<'_>>,
-    now: Instant,
+    now: Now,
 ) -> Result<(), Close> {
     let delivery = match downlink {
         Some(downlink) if outcome == Outcome::Stored => http.answer(receipt, downlink, now)?,
@@ -249,5 +280,5 @@ fn answer_request(
         Delivery::Full => Outcome::Unavailable,
         Delivery::TooLarge => Outcome::Unspecified,
     };
-    receipt.map_or(Ok(()), |receipt| http.settle(receipt, outcome))
+    receipt.map_or(Ok(()), |receipt| http.settle(receipt, outcome, now))
 }

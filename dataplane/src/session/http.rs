@@ -14,9 +14,9 @@ mod waiting;
 
 use patience::Patience;
 use routing::Route;
-use waiting::Waiting;
+use waiting::{Drained, Waiting};
 
-use crate::clock::Instant;
+use crate::clock::{Instant, Now, Timestamp};
 use crate::codec::http::{Content, HttpError, Incoming, Manner, Persistence, Response, Status, encode_continue, encode_upgrade};
 use crate::limits;
 use crate::session::{Close, Delivery, Downlink, Intent, Outcome, Reason, Receipt};
@@ -37,9 +37,20 @@ pub struct Http {
     incoming: Incoming,
     waiting: Waiting,
     outbox: Vec<u8>,
+    turn: Turn,
 }
 
 const _: () = assert!(size_of::<Http>() <= 256, "an idle session is small");
+
+/// Who has to do something for a download to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Ours,
+    /// The client has to take what it was given.
+    Theirs,
+    /// It was seen to have that to do already.
+    StillTheirs,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -62,6 +73,7 @@ impl Http {
             incoming: Incoming::default(),
             waiting: Waiting::default(),
             outbox: Vec::new(),
+            turn: Turn::Ours,
         }
     }
 
@@ -72,9 +84,9 @@ impl Http {
         &mut self,
         input: &mut &'i [u8],
         decoded: &'a mut Decoded,
-        now: Instant,
+        now: Now,
     ) -> Result<Option<Intent<'a>>, Close> {
-        let (receipt, token, asked, body) = loop {
+        let (receipt, token, asked, request) = loop {
             if self.phase != Phase::Open || self.blocked() {
                 if matches!(self.phase, Phase::Last(_)) {
                     *input = &[];
@@ -87,18 +99,21 @@ impl Http {
             let request = match self.incoming.next(input) {
                 Ok(Some(request)) => request,
                 Ok(None) => {
-                    self.more_is_needed(now);
+                    self.more_is_needed(now.instant);
                     return Ok(None);
                 }
                 Err(error) => {
                     *input = &[];
-                    return self.refuse_bytes(error).map(|()| None);
+                    return self.refuse_bytes(error, now.timestamp).map(|()| None);
                 }
             };
-            self.patience.request_came(now);
+            self.patience.request_came(now.instant);
             let manner = Manner::of(&request.head);
             match routing::route(&request) {
-                Route::Device { token, asked } => break (self.promise(manner), token, asked, request.body),
+                Route::Device { token, asked } => {
+                    let receipt = self.promise(manner, asked.is_download());
+                    break (receipt, token, asked, request);
+                }
                 Route::Upgrade { accept, protocol } if self.waiting.is_empty() => {
                     encode_upgrade(&accept, protocol, &mut self.outbox);
                     self.phase = Phase::Upgraded;
@@ -107,24 +122,26 @@ impl Http {
                 // Responses could not follow it: a client upgrades when it has them all.
                 Route::Upgrade { .. } => {
                     let response = answering::bad_request("an upgrade behind requests that are not answered");
-                    self.respond_last(&response, Reason::UnexpectedPacket)?;
+                    self.respond_last(&response, Reason::UnexpectedPacket, now.timestamp)?;
                 }
                 Route::Response(response) => {
-                    let receipt = self.promise(manner);
-                    self.respond(receipt, &response)?;
+                    let receipt = self.promise(manner, false);
+                    self.respond(receipt, &response, now.timestamp)?;
                 }
             }
         };
-        let operation = asked.operation(body.content(&mut decoded.content));
+        let operation = asked.operation(request.body.content(&mut decoded.content));
         decoded.token.clear();
         decoded.token.push_str(&token);
-        Ok(Some(Intent::Request { token: &decoded.token, operation, receipt }))
+        Ok(Some(Intent::Request { token: &decoded.token, operation, receipt, forwarded: request.head.forwarded }))
     }
 
-    /// Whether no more may be read before receipts settle (DESIGN 8.1, 4), or ever.
+    /// Whether no more may be read before receipts settle (DESIGN 8.1, 4), or ever. What comes behind a download would be answered
+    /// into memory.
     #[must_use]
     pub fn blocked(&self) -> bool {
-        matches!(self.phase, Phase::Last(_)) || self.waiting.len() >= limits::RECEIPTS_PER_CONNECTION_MAX
+        let full = self.waiting.downloads() || self.waiting.len() >= limits::RECEIPTS_PER_CONNECTION_MAX;
+        full || matches!(self.phase, Phase::Last(_))
     }
 
     /// The shard could not take the request that this receipt was promised for, the newest one: nothing was done, and its bytes
@@ -139,13 +156,13 @@ impl Http {
     }
 
     /// Keeps a promise or breaks it. Receipts of a connection that is over settle silently.
-    pub fn settle(&mut self, receipt: Receipt, outcome: Outcome) -> Result<(), Close> {
-        self.respond(receipt, &answering::of_outcome(outcome))
+    pub fn settle(&mut self, receipt: Receipt, outcome: Outcome, now: Now) -> Result<(), Close> {
+        self.respond(receipt, &answering::of_outcome(outcome), now.timestamp)
     }
 
     /// Keeps a promise by what was asked for. `Full`, `TooLarge`: nothing happened, and [`Self::settle`] must say why there is no
     /// answer; with `Full` the same answer may be tried later. `NotSubscribed`: nobody asked for it, or no longer.
-    pub fn answer(&mut self, receipt: Option<Receipt>, downlink: Downlink<'_>, _now: Instant) -> Result<Delivery, Close> {
+    pub fn answer(&mut self, receipt: Option<Receipt>, downlink: Downlink<'_>, now: Now) -> Result<Delivery, Close> {
         let Some(receipt) = receipt.filter(|&receipt| self.waiting.is_open(receipt)) else { return Ok(Delivery::NotSubscribed) };
         let Some(response) = answering::of_downlink(downlink) else { return Ok(Delivery::NotSubscribed) };
         let bytes = response.bytes_estimated();
@@ -155,18 +172,43 @@ impl Http {
         if bytes.saturating_add(self.outbox.len()).saturating_add(self.waiting.held_bytes()) > limits::OUTBOX_BYTES_MAX {
             return Ok(Delivery::Full);
         }
-        self.respond(receipt, &response)?;
+        self.respond(receipt, &response, now.timestamp)?;
         Ok(Delivery::QueuedUnacked)
     }
 
+    /// Whether a download is asked for or under way; then [`Self::drained`] wants to be called.
+    #[must_use]
+    pub fn downloads(&self) -> bool {
+        self.waiting.downloads()
+    }
+
+    /// More of the download under way.
+    pub fn go_on(&mut self, bytes: &[u8]) -> Result<(), Close> {
+        self.turn = Turn::Theirs;
+        if self.waiting.go_on(bytes, &mut self.outbox) { Ok(()) } else { Err(self.fail(Reason::Unspecified)) }
+    }
+
+    /// All output is with the socket. Whether a download wants more.
+    pub fn drained(&mut self) -> Result<bool, Close> {
+        let drained = self.waiting.drained(&mut self.outbox);
+        if drained != Drained::Nothing {
+            self.turn = Turn::Ours;
+        }
+        if drained == Drained::Over {
+            self.answered()?;
+        }
+        Ok(drained == Drained::WantsMore)
+    }
+
     /// Ends the session. Who waits for a response is told to come again, if that is of use.
-    pub fn close(&mut self, close: Close) {
+    pub fn close(&mut self, close: Close, now: Now) {
         let open = matches!(self.phase, Phase::Open | Phase::Last(_));
         let come_again = matches!(close.reason, Reason::ShuttingDown | Reason::Unavailable);
-        if open && come_again && (!self.waiting.is_empty() || self.incoming.has_begun()) {
+        // A word in the middle of an answer would be taken for its content.
+        if open && come_again && !self.waiting.has_begun() && (!self.waiting.is_empty() || self.incoming.has_begun()) {
             self.waiting.give_up();
-            let receipt = self.waiting.promise(Manner::LAST);
-            self.waiting.respond(receipt, &answering::of_outcome(Outcome::Unavailable), &mut self.outbox);
+            let receipt = self.waiting.promise(Manner::LAST, false);
+            self.waiting.respond(receipt, &answering::of_outcome(Outcome::Unavailable), now.timestamp, &mut self.outbox);
         }
         self.phase = Phase::Ended;
         self.waiting.give_up();
@@ -200,22 +242,28 @@ impl Http {
 
     /// Time has passed: a request that takes too long to arrive is answered by 408, an idle connection ends without a word. A
     /// connection that waits for us is not idle (DESIGN 14).
-    pub fn elapse(&mut self, now: Instant) -> Option<Close> {
-        if now < self.patience.deadline() || !self.connected() {
+    pub fn elapse(&mut self, now: Now) -> Option<Close> {
+        if now.instant < self.patience.deadline() || !self.connected() {
             return None;
+        }
+        if self.turn == Turn::StillTheirs {
+            return Some(self.fail(Reason::SlowPeer));
+        }
+        if self.turn == Turn::Theirs {
+            self.turn = Turn::StillTheirs;
         }
         let first = self.patience.awaits_first();
         let ours = !first && (self.patience.is_paused() || self.blocked());
         let idle = !self.incoming.has_begun();
         if ours || self.phase != Phase::Open || (idle && (!self.waiting.is_empty() || self.patience.take_answered())) {
-            self.patience.restart(now);
+            self.patience.restart(now.instant);
             return None;
         }
         if idle {
             return Some(self.fail(if first { Reason::ConnectTimeout } else { Reason::KeepAlive }));
         }
-        self.patience.restart(now);
-        self.respond_last(&answering::too_slow(), Reason::ConnectTimeout).err()
+        self.patience.restart(now.instant);
+        self.respond_last(&answering::too_slow(), Reason::ConnectTimeout, now.timestamp).err()
     }
 
     /// The shard stops reading this connection: no deadline runs but that of the first request (DESIGN 14).
@@ -228,19 +276,27 @@ impl Http {
         self.patience.resume(now);
     }
 
-    fn promise(&mut self, manner: Manner) -> Receipt {
+    fn promise(&mut self, manner: Manner, download: bool) -> Receipt {
         if manner.persistence == Persistence::Close {
             // The client said that it will go.
             self.phase = Phase::Last(Reason::PeerClosed);
         }
-        self.waiting.promise(manner)
+        self.waiting.promise(manner, download)
     }
 
-    fn respond(&mut self, receipt: Receipt, response: &Response<'_>) -> Result<(), Close> {
+    fn respond(&mut self, receipt: Receipt, response: &Response<'_>, now: Timestamp) -> Result<(), Close> {
         if !self.connected() || !self.waiting.is_open(receipt) {
             return Ok(());
         }
-        self.waiting.respond(receipt, response, &mut self.outbox);
+        self.waiting.respond(receipt, response, now, &mut self.outbox);
+        if self.waiting.has_begun() {
+            self.turn = Turn::Theirs;
+        }
+        self.answered()
+    }
+
+    /// Something was answered, perhaps the last that was open.
+    fn answered(&mut self) -> Result<(), Close> {
         if !self.waiting.is_empty() {
             return Ok(());
         }
@@ -255,18 +311,18 @@ impl Http {
     }
 
     /// Answers what could not be read, in its turn; nothing is read after it.
-    fn respond_last(&mut self, response: &Response<'_>, reason: Reason) -> Result<(), Close> {
+    fn respond_last(&mut self, response: &Response<'_>, reason: Reason, now: Timestamp) -> Result<(), Close> {
         self.phase = Phase::Last(reason);
-        let receipt = self.waiting.promise(Manner::LAST);
-        self.respond(receipt, response)
+        let receipt = self.waiting.promise(Manner::LAST, false);
+        self.respond(receipt, response, now)
     }
 
-    fn refuse_bytes(&mut self, error: HttpError) -> Result<(), Close> {
+    fn refuse_bytes(&mut self, error: HttpError, now: Timestamp) -> Result<(), Close> {
         let message = error.to_string();
         let status = error.status();
         let content = Content::Failure { message: &message, error_code: answering::error_code(status) };
         let reason = if status == Status::ContentTooLarge { Reason::PacketTooLarge } else { Reason::UnexpectedPacket };
-        self.respond_last(&Response { status, retry_after_s: None, allow: None, content }, reason)
+        self.respond_last(&Response { status, retry_after_s: None, allow: None, content }, reason, now)
     }
 
     fn more_is_needed(&mut self, now: Instant) {

@@ -71,7 +71,8 @@ pub enum Operation<'a> {
         chunk: u32,
         size: &'a [u8],
     },
-    /// The same, asked by a query, which names the package it means. A size of 0 is the whole.
+    /// The same, asked by a query, which names the package it means, and answered by [`super::Downlink::Download`]. A size of 0 is the
+    /// whole.
     Download {
         package: Package,
         title: Cow<'a, str>,

@@ -10,6 +10,7 @@ use schemas::generated::kept::Will;
 use schemas::id::{CredentialId, DeviceId, TenantId};
 
 use super::channel::Channel;
+use super::downloading::Download;
 use crate::clock::Instant;
 use crate::quota::{Place, Seat};
 use crate::rules::Running;
@@ -44,6 +45,8 @@ pub(super) struct Connection {
     pub inquired: Box<[u8]>,
     /// Bytes of output that the socket did not take.
     pub unsent_bytes: usize,
+    /// The download under way, unless its next stretch is asked for.
+    pub download: Option<Box<Download>>,
 }
 
 /// How far a connection has come.
@@ -147,6 +150,7 @@ impl Connection {
             held: 0,
             inquired: Box::default(),
             unsent_bytes: 0,
+            download: None,
         }
     }
 

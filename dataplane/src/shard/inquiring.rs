@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use tokio::sync::mpsc;
 
+use super::downloading::Download;
 use super::ledger::OwnedDownlink;
 use super::letter::{Address, Answer, Piece};
 use super::slab::Key;
@@ -26,6 +27,8 @@ pub(super) enum Asker {
     Answer(Address),
     /// A piece of a package, to be answered in MQTT's words.
     Piece { to: Address, package: Package, request: u32, chunk: u32 },
+    /// A download that has room for more.
+    Stretch(Box<Download>),
 }
 
 /// The questions of one shard that are not answered yet.
@@ -34,27 +37,42 @@ pub(super) struct Questions {
     line: mpsc::Sender<Question>,
     open: HashMap<u64, Asker, RandomState>,
     last: u64,
+    /// How many ask for stretches of downloads.
+    stretches: usize,
 }
 
 impl Questions {
     pub(super) fn new(line: mpsc::Sender<Question>) -> Self {
-        Self { line, open: HashMap::default(), last: 0 }
+        Self { line, open: HashMap::default(), last: 0, stretches: 0 }
+    }
+
+    pub(super) fn stretches(&self) -> usize {
+        self.stretches
     }
 }
 
 impl Shard {
     /// Asks the control plane; false when too much is asked already.
     pub(super) fn inquire(&mut self, ask: Ask, asker: Asker) -> bool {
+        self.try_inquire(ask, asker).is_ok()
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// The asker when too much is asked already.
+    pub(super) fn try_inquire(&mut self, ask: Ask, asker: Asker) -> Result<(), Asker> {
         if self.questions.open.len() >= limits::QUESTIONS_PER_SHARD_MAX {
-            return false;
+            return Err(asker);
         }
         self.questions.last += 1;
         let number = self.questions.last;
         if self.questions.line.try_send(Question { shard: self.index, number, ask }).is_err() {
-            return false;
+            return Err(asker);
         }
+        self.questions.stretches += usize::from(matches!(asker, Asker::Stretch(_)));
         self.questions.open.insert(number, asker);
-        true
+        Ok(())
     }
 
     /// The control plane has answered, or will not.
@@ -65,6 +83,10 @@ impl Shard {
             Some(Asker::Answer(to)) => self.answer_later(to, answer(told)),
             Some(Asker::Piece { to, package, request, chunk }) => {
                 self.answer_later(to, piece(told, package, request, chunk));
+            }
+            Some(Asker::Stretch(download)) => {
+                self.questions.stretches -= 1;
+                self.stretch_told(download, told);
             }
             None => {}
         }
@@ -88,7 +110,6 @@ fn piece(told: Told, package: Package, request: u32, chunk: u32) -> Answer {
             ..Outcome::Stored.into()
         },
         Told::NoPackage => error(Outcome::NotFound, "NOT_FOUND"),
-        Told::OtherPackage => error(Outcome::PayloadInvalid, "INVALID_PACKAGE"),
         Told::PieceTooLarge => error(Outcome::PayloadInvalid, "PAYLOAD_TOO_LARGE"),
         _ => error(Outcome::Unavailable, "UNAVAILABLE"),
     }

@@ -74,6 +74,8 @@ pub(super) enum OwnedDownlink {
     Provisioned(Vec<u8>),
     Chunk(Box<Piece>),
     ChunkError(Package, &'static str),
+    /// Its length and its first bytes.
+    Download(u64, Vec<u8>),
     GatewayAttributesUpdated(Vec<u8>),
     GatewayAttributesResponse(Vec<u8>),
     GatewayRpcRequest(Vec<u8>),
@@ -92,6 +94,7 @@ impl OwnedDownlink {
                 Downlink::Chunk { package: *package, request: *request, chunk: *chunk, bytes }
             }
             Self::ChunkError(package, text) => Downlink::ChunkError { package: *package, text },
+            Self::Download(length, bytes) => Downlink::Download { length: *length, bytes },
             Self::GatewayAttributesUpdated(json) => Downlink::GatewayAttributesUpdated { json },
             Self::GatewayAttributesResponse(json) => Downlink::GatewayAttributesResponse { json },
             Self::GatewayRpcRequest(json) => Downlink::GatewayRpcRequest { json },

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::decoding::{self, JSON};
 use super::delivering::Through;
+use super::downloading::Download;
 use super::inquiring::Asker;
 use super::ledger::{Owed, OwnedDownlink};
 use super::letter::{Address, Answer, Awaited, Deed, Errand, Letter, Of};
@@ -20,6 +21,7 @@ use super::slab::Key;
 use super::turn::Shard;
 use super::work::{pairs, writing};
 use crate::auth;
+use crate::codec::http::Forwarded;
 use crate::limits;
 use crate::message::{Body, Readings, Scope};
 use crate::metric::Counter;
@@ -36,6 +38,8 @@ enum Task {
     Ask(Ask),
     /// A piece of a package, in MQTT's words.
     Piece { ask: Ask, package: Package, request: u32, chunk: u32 },
+    /// A piece that may be large, for the connection that asked.
+    Download(Box<Download>),
 }
 
 impl Shard {
@@ -65,7 +69,7 @@ impl Shard {
         };
         let to = Address { shard: self.index, connection: key, receipt, of: Of::Nothing };
         self.keep_identifier(device, promise);
-        match task(device, operation) {
+        match task(to, device, operation) {
             Ok(task) => self.start(to, device, task),
             Err(outcome) => return self.settle_later(key, receipt, outcome),
         }
@@ -73,12 +77,21 @@ impl Shard {
     }
 
     /// An operation of whoever shows `token`: a transport without sessions.
-    pub(super) fn request(&mut self, key: Key, token: &str, operation: Operation<'_>, receipt: Receipt) -> Flow {
+    pub(super) fn request(
+        &mut self,
+        key: Key,
+        (token, forwarded): (&str, Option<Forwarded<'_>>),
+        operation: Operation<'_>,
+        receipt: Receipt,
+    ) -> Flow {
         let to = Address { shard: self.index, connection: key, receipt: Some(receipt), of: Of::Nothing };
         let whose = if matches!(operation, Operation::Provision { .. }) {
             DeviceId(Uuid::nil())
         } else {
             let Some(peer) = self.connections.get(key).map(|connection| connection.channel.peer) else { return Flow::Stop };
+            // Who it comes from, not who passed it on, is whose failures count.
+            let named = forwarded.and_then(|said| self.forwarders.address(said.address, said.proof.0));
+            let peer = named.unwrap_or(peer);
             let attempt = match self.attempt(peer, token.as_bytes(), token.as_bytes()) {
                 Ok(attempt) => attempt,
                 Err(retry_after_s) => {
@@ -93,7 +106,7 @@ impl Shard {
             };
             entry.device
         };
-        match task(whose, operation) {
+        match task(to, whose, operation) {
             Ok(task) => self.start(to, whose, task),
             Err(outcome) => return self.settle_later(key, Some(receipt), outcome),
         }
@@ -106,6 +119,7 @@ impl Shard {
                 return self.send_errand(Errand { from: to, device: whose, child: None, deed });
             }
             Task::Ask(ask) => (ask, Asker::Answer(to)),
+            Task::Download(download) => return self.begin_download(download),
             Task::Piece { ask, package, request, chunk } => (ask, Asker::Piece { to, package, request, chunk }),
         };
         if !self.inquire(ask, asker) {
@@ -402,13 +416,16 @@ impl Shard {
             Of::Forward(sending) => return self.forward_answered(sending, &answer),
         }
         let key = to.connection;
-        let now = self.now.instant;
+        let now = self.now;
         let Some(connection) = self.connections.get_mut(key) else { return };
         let was_blocked = connection.session.blocked();
         let downlink = answer.downlink.as_ref().map(OwnedDownlink::borrow);
         self.counters.increment(Counter::ReceiptsSettled);
         if let Err(close) = connection.session.answer(to.receipt, answer.outcome, downlink, now) {
             return self.close(key, close);
+        }
+        if connection.download.is_some() && !connection.session.downloads() {
+            connection.download = None;
         }
         if was_blocked && !connection.session.blocked() {
             self.make_ready(key);
@@ -429,7 +446,7 @@ impl Shard {
 }
 
 /// What is to be done for an operation whose payload is JSON.
-fn task(device: DeviceId, operation: Operation<'_>) -> Result<Task, Outcome> {
+fn task(to: Address, device: DeviceId, operation: Operation<'_>) -> Result<Task, Outcome> {
     let keys = |keys: Option<std::borrow::Cow<'_, str>>| {
         keys.map(|keys| keys.split(',').map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect())
     };
@@ -454,13 +471,13 @@ fn task(device: DeviceId, operation: Operation<'_>) -> Result<Task, Outcome> {
         Operation::Chunk { package, request, chunk, size } => {
             let text = std::str::from_utf8(size).map_err(|_| Outcome::PayloadInvalid)?.trim();
             let size = if text.is_empty() { 0 } else { text.parse().map_err(|_| Outcome::PayloadInvalid)? };
-            let ask = Ask::Piece { device, software: package == Package::Software, named: None, chunk, size };
+            let ask = Ask::Piece { device, software: package == Package::Software, chunk, size };
             return Ok(Task::Piece { ask, package, request, chunk });
         }
         Operation::Download { package, title, version, size, chunk } => {
-            let named = Some((title.into_owned(), version.into_owned()));
-            let ask = Ask::Piece { device, software: package == Package::Software, named, chunk, size };
-            return Ok(Task::Piece { ask, package, request: 0, chunk });
+            let (software, named) = (package == Package::Software, (title.into_owned(), version.into_owned()));
+            let download = Download { to, device, software, named, chunk, size, begun: None, given: 0 };
+            return Ok(Task::Download(Box::new(download)));
         }
         // Only a connection that was admitted as a gateway may speak for others.
         Operation::Gateway { .. } => return Err(Outcome::Forbidden),

@@ -14,6 +14,7 @@ use super::placement::Placement;
 use super::residents::Residents;
 use super::slab::Slab;
 use super::turn::{Shard, Token};
+use crate::auth::Forwarders;
 use crate::clock::{Clock, Instant};
 use crate::limits;
 use crate::message::Readings;
@@ -69,6 +70,7 @@ pub struct Parts {
     /// `None`: no bound.
     pub connections_per_address: Option<u32>,
     pub rpc_submit: Submit,
+    pub forwarders: Forwarders,
     /// Questions for the control plane.
     pub questions: tokio::sync::mpsc::Sender<crate::registry::Question>,
 }
@@ -226,6 +228,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         forwards: Default::default(),
         rates: Default::default(),
         throttle: Default::default(),
+        forwarders: parts.forwarders,
         admission: Admission::new(policy(&parts.pools, parts.connections_per_address)),
         ready: Default::default(),
         held: Vec::new(),
@@ -233,6 +236,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         reload_later: Vec::new(),
         interrupted: Default::default(),
         crowded: Vec::new(),
+        starved: Vec::new(),
         flushing: Vec::new(),
         decoded: Default::default(),
         scratch: vec![0; limits::READ_BUFFER_BYTES],

@@ -128,7 +128,7 @@ impl Shard {
         let mut decoded = std::mem::take(&mut self.decoded);
         while let Some(connection) = self.connections.get_mut(key) {
             let whole = *input;
-            let flow = match connection.session.next(input, &mut decoded, self.now.instant) {
+            let flow = match connection.session.next(input, &mut decoded, self.now) {
                 Ok(None) => Flow::Stop,
                 Ok(Some(Intent::Upgrade)) => {
                     self.upgrade(key, std::mem::take(input));
@@ -165,7 +165,7 @@ impl Shard {
         match intent {
             Intent::Admit(wish) => self.admit(key, &wish, whole),
             Intent::Operation { operation, promise } => self.operate(key, operation, promise),
-            Intent::Request { token, operation, receipt } => self.request(key, token, operation, receipt),
+            Intent::Request { token, operation, receipt, forwarded } => self.request(key, (token, forwarded), operation, receipt),
             Intent::Release { packet_id, receipt } => self.release(key, packet_id, receipt),
             Intent::UnknownTopic { promise } => {
                 self.counters.increment(Counter::TopicsUnknown);
@@ -197,7 +197,7 @@ impl Shard {
     pub(super) fn close(&mut self, key: Key, close: Close) {
         let Some(mut connection) = self.connections.remove(key) else { return };
         self.forget(&mut connection);
-        connection.session.close(close);
+        connection.session.close(close, self.now);
         let mut output = std::mem::take(connection.session.output());
         if !connection.writing && connection.held == 0 {
             // Whatever does not fit now is not worth waiting for.
@@ -330,7 +330,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let was_blocked = connection.session.blocked();
         self.counters.increment(Counter::ReceiptsSettled);
-        if let Err(close) = connection.session.settle(receipt, outcome) {
+        if let Err(close) = connection.session.settle(receipt, outcome, self.now) {
             return self.close(key, close);
         }
         if was_blocked && !connection.session.blocked() {

@@ -28,6 +28,7 @@ use super::placement::Placement;
 use super::residents::Residents;
 use super::slab::{Key, Slab};
 use super::watching::Watches;
+use crate::auth::Forwarders;
 use crate::clock::{Clock, Instant, Now};
 use crate::limits::{self, Pools};
 use crate::message::Readings;
@@ -83,6 +84,8 @@ pub(super) struct Shard {
     /// Buckets of devices that have limits and are not full.
     pub rates: HashMap<DeviceId, quota::Device, RandomState>,
     pub throttle: Throttle,
+    /// Who may say whose request it passes on.
+    pub forwarders: Forwarders,
     pub admission: Admission,
     /// Connections to serve in this turn.
     pub ready: Fairness,
@@ -96,6 +99,8 @@ pub(super) struct Shard {
     pub interrupted: VecDeque<EntityId>,
     /// Connections whose owner's ring had no room; looked at again with the next tick.
     pub crowded: Vec<Key>,
+    /// Downloads for whose next stretch there was no room; they ask again with the next tick.
+    pub starved: Vec<Key>,
     /// Connections with output.
     pub flushing: Vec<Key>,
     /// Bytes of connections wait here while they are understood; empty between turns.
@@ -428,6 +433,8 @@ impl Shard {
             self.close(key, Close::from(Reason::PeerClosed));
         } else if unsent > 0 && (unsent > limits::OUTBOX_BYTES_MAX || self.unsent_bytes > self.pools.output_bytes) {
             self.close(key, Close::from(Reason::SlowPeer));
+        } else if unsent == 0 && written == Written::All && connection.session.downloads() {
+            self.output_drained(key);
         }
     }
 

@@ -145,6 +145,7 @@ impl Shard {
         for key in std::mem::take(&mut self.crowded) {
             self.make_ready(key);
         }
+        self.resume_downloads();
         self.loads.extend(std::mem::take(&mut self.reload_later));
         if self.ledger.is_open() {
             self.expire_calls();
@@ -174,11 +175,11 @@ impl Shard {
 
     /// Deadlines of sessions: CONNECT, keep-alive, slow requests.
     fn expire(&mut self) {
-        let now = self.now.instant;
-        while let Some(key) = self.wheel.next_expired(now) {
+        let now = self.now;
+        while let Some(key) = self.wheel.next_expired(now.instant) {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.armed = Instant::MAX;
-            let close = if connection.session.deadline() <= now { connection.session.elapse(now) } else { None };
+            let close = if connection.session.deadline() <= now.instant { connection.session.elapse(now) } else { None };
             match close {
                 Some(close) => self.close(key, close),
                 None => {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use tests::harness::curl::Curl;
+use tests::harness::curl::{Answer, Curl};
 use tests::harness::fixture::{self, Device, Fixture, attributes, device, latest, latest_value, share, telemetry};
 use tests::harness::instance::{Home, Instance, drivers};
 use tests::harness::planes::{Planes, joined};
@@ -224,6 +224,7 @@ fn wrong_requests_get_their_codes() {
             let shown: String = body.unwrap_or_default().chars().take(30).collect();
             assert_eq!(answer.status, *status, "{method} {url} {shown}: {}", answer.text());
             assert!(*status != 405 || !answer.allow.is_empty(), "405 says what is allowed: {url}");
+            check_error_body(&answer);
         }
     }
     assert_eq!(latest_value(&fixture.tenant, &device.id, "a"), None, "nothing of a refused request is stored");
@@ -231,6 +232,16 @@ fn wrong_requests_get_their_codes() {
     let gone = Curl::post(format!("{}/wrong/telemetry", bases(&fixture.instance)[0]), r#"{"a":1}"#).run();
     assert!([401, 403].contains(&gone.status), "a deleted device: {}", gone.status);
     fixture.instance.stop();
+}
+
+/// ThingsBoard's fields, the same as those of REST.
+fn check_error_body(answer: &Answer) {
+    let text = answer.text();
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(body["status"], answer.status, "{text}");
+    assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()) && body["errorCode"].is_u64(), "{text}");
+    let said_ms = body["timestamp"].as_i64().unwrap_or_else(|| panic!("milliseconds: {text}"));
+    assert!((tests::harness::now_ms() - said_ms).abs() < 60_000, "{text}");
 }
 
 /// The data plane's listener needs nobody; the control plane's forwards to it.

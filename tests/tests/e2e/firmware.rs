@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use std::process::Command;
 use tests::harness::curl::Curl;
 use tests::harness::fixture::{self, Device, Fixture, attributes, device, device_with, id_of, latest_value};
-use tests::harness::instance::{Home, Setup};
+use tests::harness::instance::{Home, Setup, drivers};
 use tests::harness::python::Client;
+use tests::harness::raw_http::{RawHttp, request};
 use tests::harness::rest::Rest;
 use tests::harness::{Dice, eventually};
 
@@ -24,12 +25,16 @@ pub(crate) struct Package {
 
 impl Package {
     pub(crate) fn upload(fixture: &Fixture, kind: &str, version: &str) -> Self {
+        Self::upload_of(fixture, kind, version, BYTES)
+    }
+
+    fn upload_of(fixture: &Fixture, kind: &str, version: &str, bytes: usize) -> Self {
         let (tenant, title) = (&fixture.tenant, format!("{} image", kind.to_lowercase()));
         let profile = tenant.get("/api/deviceProfileInfo/default").json()["id"].clone();
         let draft = json!({ "deviceProfileId": profile, "type": kind, "title": title, "version": version, "tag": "first" });
         let saved = tenant.post("/api/otaPackage", &draft).json();
         assert_eq!(saved["hasData"], false, "{saved}");
-        let (bytes, path) = image(&fixture.home, version);
+        let (bytes, path) = image(&fixture.home, version, bytes);
         let sha256 = sha256(&path);
         let url = |checksum: &str| {
             let address = fixture.instance.address("http");
@@ -39,7 +44,7 @@ impl Package {
         let wrong = Curl::get(url(&"0".repeat(64))).by(tenant).argument("-F").argument(&form).run();
         assert_eq!(wrong.status, 400, "a checksum that is not that of the bytes: {}", wrong.text());
         let uploaded = Curl::get(url(&sha256)).by(tenant).argument("-F").argument(&form).run().json();
-        assert_eq!((&uploaded["hasData"], &uploaded["dataSize"]), (&json!(true), &json!(BYTES)), "{uploaded}");
+        assert_eq!((&uploaded["hasData"], &uploaded["dataSize"]), (&json!(true), &json!(bytes.len())), "{uploaded}");
         assert_eq!(uploaded["checksum"], sha256.as_str(), "{uploaded}");
         Self { id: id_of(&saved), title, version: version.to_owned(), bytes, sha256 }
     }
@@ -50,9 +55,9 @@ impl Package {
 }
 
 /// Bytes that nobody could guess, and a file of them.
-fn image(home: &Home, name: &str) -> (Vec<u8>, std::path::PathBuf) {
+fn image(home: &Home, name: &str, bytes: usize) -> (Vec<u8>, std::path::PathBuf) {
     let mut dice = Dice::cast("an image");
-    let bytes: Vec<u8> = (0..BYTES).map(|_| u8::try_from(dice.roll(0..256)).expect("a byte")).collect();
+    let bytes: Vec<u8> = (0..bytes).map(|_| u8::try_from(dice.roll(0..256)).expect("a byte")).collect();
     let path = home.path().join(format!("image-{name}"));
     std::fs::write(&path, &bytes).expect("the test's directory is writable");
     (bytes, path)
@@ -71,12 +76,12 @@ pub(crate) fn assign(tenant: &Rest, device: &Device, field: &str, package: Value
     let _saved = tenant.post("/api/device", &full).json();
 }
 
-/// Waits until the device is told of the package by shared attributes.
 /// Packs of devices follow each other at once: the pace is the control plane's own tests' subject.
 fn quick(setup: Setup) -> Setup {
     setup.shards(2).with("TIDEGATE_OTA_PACK_INTERVAL_S", 1)
 }
 
+/// Waits until the device is told of the package by shared attributes.
 fn is_told(tenant: &Rest, device: &Device, prefix: &str, package: &Package) {
     let key = |name: &str| format!("{prefix}_{name}");
     let told = eventually("the device is told", || {
@@ -84,7 +89,7 @@ fn is_told(tenant: &Rest, device: &Device, prefix: &str, package: &Package) {
         (shared.get(&key("version")) == Some(&json!(package.version))).then_some(shared)
     });
     assert_eq!(told[&key("title")], package.title.as_str(), "{told:?}");
-    assert_eq!(told[&key("size")], BYTES, "{told:?}");
+    assert_eq!(told[&key("size")], package.bytes.len(), "{told:?}");
     assert_eq!(told[&key("checksum")], package.sha256.as_str(), "{told:?}");
     assert_eq!(told[&key("checksum_algorithm")], "SHA256", "{told:?}");
 }
@@ -147,6 +152,107 @@ fn check_download(fixture: &Fixture, part: &str, device: &Device, query: &str, p
         let url = format!("http://{}/api/v1/{}/{resource}?{wrong}", fixture.instance.address(part), device.token);
         assert_eq!(Curl::get(url).run().status, 400, "{wrong}");
     }
+}
+
+/// More than any buffer of ours holds, in one answer.
+#[test]
+fn a_large_package_is_downloaded_whole() {
+    const LARGE: usize = 5 << 20;
+    for driver in drivers() {
+        let fixture = Fixture::with(|setup| quick(setup).driver(driver));
+        let device = device(&fixture.tenant, "otawhole");
+        let package = Package::upload_of(&fixture, "FIRMWARE", "5.0", LARGE);
+        assign(&fixture.tenant, &device, "firmwareId", package.reference());
+        is_told(&fixture.tenant, &device, "fw", &package);
+        let path = format!("/api/v1/{}/firmware?title={}&version=5.0", device.token, package.title.replace(' ', "%20"));
+        for part in ["device_http", "http"] {
+            let url = format!("http://{}{path}", fixture.instance.address(part));
+            let both = [Curl::get(&url).start(), Curl::get(format!("{url}&size=0&chunk=0")).start()];
+            for answer in both.map(|download| download.join().expect("curl ends")) {
+                assert!(answer.status == 200 && answer.body == package.bytes, "{part}: {} bytes", answer.body.len());
+            }
+            // Who says that it will go is given all of it all the same.
+            for more in [&["--http1.0"][..], &["-H", "Connection: close"], &["--limit-rate", "4M"]] {
+                let answer = more.iter().fold(Curl::get(&url), |curl, argument| curl.argument(argument)).run();
+                assert!(answer.status == 200 && answer.body == package.bytes, "{part} {more:?}: {} bytes", answer.body.len());
+            }
+            check_connection_is_kept(&fixture, &url, &package);
+        }
+        check_pipelined(&fixture, &path, &device, &package);
+        check_nobody_reads(&fixture, &path);
+        fixture.instance.stop();
+    }
+}
+
+/// One curl, one connection: the whole package, then something else.
+fn check_connection_is_kept(fixture: &Fixture, url: &str, package: &Package) {
+    let file = fixture.home.path().join("downloaded");
+    let other = url.replace("/firmware?", "/attributes?");
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--http1.1", "--write-out", "%{num_connects} %{http_code} %{size_download}\\n"])
+        .args(["--output".as_ref(), file.as_os_str(), url.as_ref(), "--output".as_ref(), "/dev/null".as_ref(), other.as_ref()])
+        .output()
+        .expect("curl runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(said.first(), Some(&&*format!("1 200 {}", package.bytes.len())), "{output:?}");
+    assert!(said.get(1).is_some_and(|line| line.starts_with("0 200 ")), "no second connection: {output:?}");
+    assert_eq!(sha256(&file), package.sha256);
+}
+
+/// What is asked before and behind a download is answered before and behind it; HEAD is told how long it would be.
+fn check_pipelined(fixture: &Fixture, path: &str, device: &Device, package: &Package) {
+    let telemetry = format!("/api/v1/{}/telemetry", device.token);
+    let mut wire = RawHttp::open(fixture.instance.device_http());
+    let post = || request("POST", &telemetry, "", r#"{"a":1}"#);
+    let requests =
+        [post(), request("GET", path, "", ""), post(), request("GET", path, "", ""), request("GET", "/nowhere", "", "")];
+    wire.write(&requests.concat()).expect("the connection is open");
+    let said: Vec<(u16, usize)> = requests.iter().map(|_| wire.response()).map(|said| (said.status, said.body.len())).collect();
+    let large = package.bytes.len();
+    assert_eq!(said[..4], [(200, 0), (200, large), (200, 0), (200, large)]);
+    assert_eq!(said[4].0, 404);
+    let head = Curl::get(format!("http://{}{path}", fixture.instance.device_http())).argument("--head").run();
+    assert!(head.text().to_lowercase().contains(&format!("content-length: {large}\r\n")), "{}", head.text());
+}
+
+/// Downloads that nobody reads do not lie in our memory.
+fn check_nobody_reads(fixture: &Fixture, path: &str) {
+    const PEERS: usize = 40;
+    let before = fixture.instance.resident_kib();
+    let wires: Vec<RawHttp> = (0..PEERS)
+        .map(|_| {
+            let mut wire = RawHttp::open(fixture.instance.device_http());
+            wire.write(&request("GET", path, "", "")).expect("the connection is open");
+            wire
+        })
+        .collect();
+    let other = Curl::get(format!("http://{}{path}", fixture.instance.device_http())).run();
+    assert_eq!(other.status, 200, "they are in nobody's way");
+    let grown = fixture.instance.resident_kib().saturating_sub(before);
+    assert!(grown < 24 << 10, "{PEERS} downloads that nobody reads take {grown} KiB");
+    drop(wires);
+}
+
+/// A device that is given another package in the middle must not take the rest of that for its own.
+#[test]
+fn a_download_ends_when_the_package_changes() {
+    let fixture = Fixture::with(quick);
+    let device = device(&fixture.tenant, "otachanged");
+    let [first, second] = ["6.0", "7.0"].map(|version| Package::upload_of(&fixture, "FIRMWARE", version, 16 << 20));
+    assign(&fixture.tenant, &device, "firmwareId", first.reference());
+    is_told(&fixture.tenant, &device, "fw", &first);
+    let path = format!("/api/v1/{}/firmware?title={}&version=6.0", device.token, first.title.replace(' ', "%20"));
+    let mut wire = RawHttp::open(fixture.instance.device_http());
+    wire.write(&request("GET", &path, "", "")).expect("the connection is open");
+    assign(&fixture.tenant, &device, "firmwareId", second.reference());
+    // What the control plane said of the first one is believed for a while.
+    eventually("the device has the second package", || {
+        let url = format!("http://{}{path}", fixture.instance.device_http()).replace("6.0", "7.0&size=1");
+        (Curl::get(url).run().status == 200).then_some(())
+    });
+    assert_eq!(wire.read_to_close(), [] as [u16; 0], "the answer is not whole");
+    fixture.instance.stop();
 }
 
 #[test]

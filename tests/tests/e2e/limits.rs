@@ -212,3 +212,38 @@ fn failed_logins_are_throttled() {
     assert_eq!(Wire::session(fixture.instance.mqtt(), &known.token).telemetry(1, r#"{"a":1}"#), 0);
     fixture.instance.stop();
 }
+
+/// Devices that come through the control plane are told apart by their own addresses, whatever they or others claim.
+#[test]
+fn failed_logins_through_the_control_plane_are_those_of_the_client() {
+    const GUESSES: usize = 20;
+    let fixture = Fixture::start();
+    let mut number = 0;
+    let mut guess = |part: &str, from: &str, claim: Option<&str>| {
+        number += 1;
+        let url = format!("http://{}/api/v1/guess{number}/telemetry", fixture.instance.address(part));
+        let mut curl = Curl::post(url, "{}").argument("--interface").argument(from);
+        if let Some(claim) = claim {
+            let proof = format!("Tidegate-Forwarded-Proof: {}", "0".repeat(64));
+            curl = curl.argument("-H").argument(format!("X-Forwarded-For: {claim}")).argument("-H").argument(proof);
+        }
+        curl.run().status
+    };
+    let mut throttled = |part: &str, from: &str, claim: &dyn Fn(usize) -> Option<String>| {
+        let said: Vec<u16> = (0..GUESSES).map(|count| guess(part, from, claim(count).as_deref())).collect();
+        assert!(said.first() == Some(&401) && said.last() == Some(&429), "{part} {from}: {said:?}");
+    };
+    throttled("http", "127.0.0.2", &|_| None);
+    // Another one whose every guess would be somebody else's if the client were believed, through either listener.
+    throttled("http", "127.0.0.4", &|count| Some(format!("127.0.1.{count}")));
+    throttled("device_http", "127.0.0.5", &|count| Some(format!("127.0.1.{count}")));
+    // And one who would have somebody else throttled.
+    throttled("device_http", "127.0.0.6", &|_| Some("127.0.0.3".to_owned()));
+    throttled("http", "127.0.0.7", &|_| Some("127.0.0.3".to_owned()));
+    for part in ["http", "device_http"] {
+        assert_eq!(guess(part, "127.0.0.3", None), 401, "{part}: another address");
+        assert_eq!(guess(part, "127.0.0.2", None), 429, "{part}: the same one, by whatever way it comes");
+    }
+    assert!(!fixture.instance.log().contains("orwarded-"), "what vouches for an address is not logged");
+    fixture.instance.stop();
+}

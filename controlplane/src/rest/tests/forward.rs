@@ -25,7 +25,10 @@ async fn device_listener() -> String {
             .into_iter()
             .filter(|name| headers.contains_key(*name))
             .collect();
-        let said = format!("{method} {uri} {} {} {hops:?} {}", seen("x-kept"), seen("x-forwarded-for"), body.len());
+        // All there are: a second one could be believed in place of ours.
+        let all = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>().join("+");
+        let vouched = format!("{} {}", all("x-forwarded-for"), all("tidegate-forwarded-proof"));
+        let said = format!("{method} {uri} {} {vouched} {hops:?} {}", seen("x-kept"), body.len());
         ([("x-answer", "kept"), ("connection", "x-secret"), ("x-secret", "hop")], said)
     };
     let slow = async || {
@@ -91,11 +94,15 @@ async fn what_devices_say_and_hear_is_passed_on() {
     let endpoint = device_listener().await;
     let (_house, _fake, address) = serve(&endpoint).await;
     let request = "POST /api/v1/T%20K/telemetry?a=1&b=%2F HTTP/1.1\r\nHost: control\r\nX-Kept: yes\r\nX-Forwarded-For: 1.2.3.4\r\n\
+                   X-Forwarded-For: 5.6.7.8\r\nTidegate-Forwarded-Proof: 00\r\nTidegate-Forwarded-Proof: 11\r\n\
                    X-Hop: no\r\nConnection: close, X-Hop\r\nKeep-Alive: 5\r\nTE: trailers\r\nContent-Length: 5\r\n\r\nhello";
     let said = raw(address, request, "\0").await;
     assert!(said.starts_with("HTTP/1.1 200"), "{said}");
-    // The sender's own word for where it comes from does not count.
-    assert!(said.contains("POST /api/v1/T%20K/telemetry?a=1&b=%2F yes 127.0.0.1 [] 5"), "{said}");
+    // The sender's own word for where it comes from does not count; ours is vouched for. From another implementation:
+    // printf 'tidegate forwarded 1\x7f\0\0\x01' | openssl dgst -sha256 -hmac 0123456789abcdef
+    let proof = "797845bf678f62824fa420dcea75b4b20b779b45bc6059b9d27f7c631ea38207";
+    assert!(said.contains(&format!("POST /api/v1/T%20K/telemetry?a=1&b=%2F yes 127.0.0.1 {proof} [] 5")), "{said}");
+    assert!(!said.contains(JOIN_TOKEN), "the token itself stays here");
     let said = said.to_lowercase();
     assert!(said.contains("x-answer: kept") && !said.contains("x-secret"), "{said}");
     // Codes and their headers are the data plane's; a long poll is waited for.

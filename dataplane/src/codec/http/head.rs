@@ -1,5 +1,9 @@
 //! The head of a request: its first line and what of its headers matters here. Never looks beyond the head.
 
+use std::fmt;
+
+use schemas::forwarded;
+
 use super::{HttpError, Target};
 use crate::limits;
 
@@ -24,6 +28,8 @@ pub struct Head<'a> {
     pub keep_alive: bool,
     /// `Connection: upgrade` and `Upgrade: websocket`.
     pub web_socket: Option<WebSocketOffer<'a>>,
+    /// Whose request it is, if whoever sends it is to be believed.
+    pub forwarded: Option<Forwarded<'a>>,
     pub(super) framing: Framing,
     pub(super) expects_continue: bool,
 }
@@ -37,6 +43,23 @@ pub struct WebSocketOffer<'a> {
     pub version_known: bool,
     /// The first subprotocol offered that is MQTT.
     pub protocol: Option<&'static str>,
+}
+
+/// What a proxy says of whose request it passes on (schemas/src/forwarded.rs). Not judged here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarded<'a> {
+    pub address: &'a [u8],
+    pub proof: Proof<'a>,
+}
+
+/// What vouches for it; never shown to people.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Proof<'a>(pub &'a [u8]);
+
+impl fmt::Debug for Proof<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proof(..)")
+    }
 }
 
 /// How the end of the body is found (RFC 9112, 6.3).
@@ -76,6 +99,7 @@ impl<'a> Head<'a> {
             old,
             keep_alive: !said.close && (!old || said.keep_alive),
             web_socket: (said.upgrade && said.to_web_socket && !old).then_some(said.offer),
+            forwarded: said.forwarded(),
             framing: said.framing(old)?,
             // RFC 9110, 10.1.1: an expectation of HTTP/1.0 is ignored.
             expects_continue: said.expects_continue && !old,
@@ -113,6 +137,10 @@ struct Said<'a> {
     upgrade: bool,
     to_web_socket: bool,
     offer: WebSocketOffer<'a>,
+    /// Of the one address and of what vouches for it; the second of either makes both worthless.
+    address: Option<&'a [u8]>,
+    proof: Option<&'a [u8]>,
+    confused: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,8 +186,17 @@ impl<'a> Said<'a> {
         } else if is("sec-websocket-protocol") {
             let known = |offered: &[u8]| MQTT_PROTOCOLS.into_iter().find(|protocol| protocol.as_bytes() == offered);
             self.offer.protocol = self.offer.protocol.or_else(|| elements(value).find_map(known));
+        } else if is(forwarded::FOR) {
+            self.confused |= self.address.replace(value).is_some();
+        } else if is(forwarded::PROOF) {
+            self.confused |= self.proof.replace(value).is_some();
         }
         Ok(())
+    }
+
+    fn forwarded(&self) -> Option<Forwarded<'a>> {
+        let forwarded = Forwarded { address: self.address?, proof: Proof(self.proof?) };
+        (!self.confused).then_some(forwarded)
     }
 
     /// RFC 9112, 6.1 and 6.3. Both ways at once are an attempt at smuggling, or near enough.

@@ -76,9 +76,12 @@ pub enum Content<'a> {
     Empty,
     /// application/json
     Json(&'a [u8]),
-    /// application/octet-stream
-    Bytes(&'a [u8]),
-    /// ThingsBoard's error body, without its timestamp: sessions know no time of day.
+    /// application/octet-stream; of its `length` bytes these, and the others later.
+    Download {
+        length: u64,
+        bytes: &'a [u8],
+    },
+    /// ThingsBoard's error body.
     Failure {
         message: &'a str,
         error_code: u16,
@@ -102,10 +105,19 @@ impl Response<'_> {
         HEAD_BYTES_MAX
             + match self.content {
                 Content::Empty => 0,
-                Content::Json(bytes) | Content::Bytes(bytes) => bytes.len(),
+                Content::Json(bytes) | Content::Download { bytes, .. } => bytes.len(),
                 // Every character may have to be escaped.
-                Content::Failure { message, .. } => 64 + 6 * message.len(),
+                Content::Failure { message, .. } => 96 + 6 * message.len(),
             }
+    }
+
+    /// Bytes that have to follow once it is encoded; `None`: it is whole.
+    #[must_use]
+    pub fn owed_bytes(&self, manner: Manner) -> Option<u64> {
+        match self.content {
+            Content::Download { length, bytes } if !manner.head_only => Some(length.saturating_sub(bytes.len() as u64)),
+            _ => None,
+        }
     }
 }
 
@@ -136,16 +148,20 @@ impl Manner {
     pub const LAST: Self = Self { persistence: Persistence::Close, head_only: false };
 }
 
-/// Appends a response.
-pub fn encode_response(response: &Response<'_>, manner: Manner, into: &mut Vec<u8>) {
+/// Appends a response; `now_ms`, since the Unix epoch, is when it failed, if it did.
+pub fn encode_response(response: &Response<'_>, manner: Manner, now_ms: i64, into: &mut Vec<u8>) {
     let status = response.status;
     let failure;
+    let mut announced = None;
     let (content_type, content): (Option<&str>, &[u8]) = match response.content {
         Content::Empty => (None, &[]),
         Content::Json(json) => (Some("application/json"), json),
-        Content::Bytes(bytes) => (Some("application/octet-stream"), bytes),
+        Content::Download { length, bytes } => {
+            announced = Some(length);
+            (Some("application/octet-stream"), bytes)
+        }
         Content::Failure { message, error_code } => {
-            failure = failure_json(status, message, error_code);
+            failure = failure_json(status, message, error_code, now_ms);
             (Some("application/json"), failure.as_bytes())
         }
     };
@@ -156,7 +172,7 @@ pub fn encode_response(response: &Response<'_>, manner: Manner, into: &mut Vec<u
     }
     // RFC 9110, 8.6: 204 has none.
     if status != Status::NoContent {
-        let _ = write!(into, "Content-Length: {}\r\n", content.len());
+        let _ = write!(into, "Content-Length: {}\r\n", announced.unwrap_or(content.len() as u64));
     }
     if let Some(seconds) = response.retry_after_s {
         let _ = write!(into, "Retry-After: {seconds}\r\n");
@@ -205,7 +221,7 @@ fn header(into: &mut Vec<u8>, name: &str, value: &str) {
     }
 }
 
-fn failure_json(status: Status, message: &str, error_code: u16) -> String {
+fn failure_json(status: Status, message: &str, error_code: u16, now_ms: i64) -> String {
     let mut json = format!("{{\"status\":{},\"message\":\"", status.code());
     for character in message.chars() {
         match character {
@@ -215,6 +231,6 @@ fn failure_json(status: Status, message: &str, error_code: u16) -> String {
             character => json.push(character),
         }
     }
-    let _ = write!(json, "\",\"errorCode\":{error_code}}}");
+    let _ = write!(json, "\",\"errorCode\":{error_code},\"timestamp\":{now_ms}}}");
     json
 }

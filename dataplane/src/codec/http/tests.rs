@@ -178,13 +178,33 @@ fn targets_are_unescaped_as_their_part_demands() {
 }
 
 #[test]
+fn who_a_request_was_passed_on_for_is_said_once() {
+    let check = |headers: &str, expected: Option<(&str, &str)>| {
+        let bytes = post(headers, "");
+        let request = Incoming::default().next(&mut bytes.as_slice()).unwrap().unwrap();
+        let said = request.head.forwarded.map(|said| (said.address.to_vec(), said.proof.0.to_vec()));
+        let expected = expected.map(|(address, proof)| (address.as_bytes().to_vec(), proof.as_bytes().to_vec()));
+        assert_eq!(said, expected, "{headers}");
+        assert!(!format!("{:?}", request.head.forwarded).contains(&format!("{:?}", b"p00f")), "a proof is not printed");
+    };
+    let (address, proof) = ("X-Forwarded-For: 1.2.3.4\r\n", "Tidegate-Forwarded-Proof: p00f\r\n");
+    check(&format!("{address}{proof}"), Some(("1.2.3.4", "p00f")));
+    check(&format!("{proof}{}", address.to_lowercase()), Some(("1.2.3.4", "p00f")));
+    check("", None);
+    check(address, None);
+    check(proof, None);
+    check(&format!("{address}{address}{proof}"), None);
+    check(&format!("{address}{proof}{proof}"), None);
+}
+
+#[test]
 fn responses_are_written_in_the_manner_of_the_request() {
     const FAILURE: Content<'static> = Content::Failure { message: "a \"b\"\n", error_code: 31 };
-    let json = "{\"status\":400,\"message\":\"a \\\"b\\\"\\u000a\",\"errorCode\":31}";
+    let json = "{\"status\":400,\"message\":\"a \\\"b\\\"\\u000a\",\"errorCode\":31,\"timestamp\":1700000000000}";
     let check = |status, content, persistence, head_only, text: &str| {
         let mut written = Vec::new();
         let response = Response { status, retry_after_s: None, allow: None, content };
-        encode_response(&response, Manner { persistence, head_only }, &mut written);
+        encode_response(&response, Manner { persistence, head_only }, 1_700_000_000_000, &mut written);
         assert_eq!(String::from_utf8(written).unwrap(), text);
     };
     let (implied, keep, close) = (Persistence::Implied, Persistence::KeepAlive, Persistence::Close);

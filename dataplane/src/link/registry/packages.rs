@@ -26,14 +26,24 @@ pub(super) struct Piece {
     pub number: u64,
     pub device: DeviceId,
     pub software: bool,
-    pub named: Option<(String, String)>,
     pub chunk: u32,
     pub size: u32,
+    /// `None`: all of it is asked for.
+    pub of: Option<Download>,
+}
+
+/// A stretch of a piece that may be large.
+#[derive(Debug)]
+pub(super) struct Download {
+    /// Title and version: those of the package that is meant.
+    pub named: (String, String),
+    pub from: u64,
 }
 
 /// A package that is on disk here.
 #[derive(Clone, Debug)]
 struct Package {
+    id: Uuid,
     file: PathBuf,
     title: String,
     version: String,
@@ -153,23 +163,26 @@ const FRESH: Duration = Duration::from_secs(10);
 const DOWNLOAD: Duration = Duration::from_secs(600);
 
 fn read(package: &Package, piece: &Piece) -> Told {
-    if piece.named.as_ref().is_some_and(|(title, version)| *title != package.title || *version != package.version) {
-        return Told::OtherPackage;
-    }
     let size = if piece.size == 0 { package.size } else { u64::from(piece.size) };
     let from = size.saturating_mul(u64::from(piece.chunk));
     let length = package.size.saturating_sub(from).min(size);
-    match usize::try_from(length) {
-        Ok(length) if length <= limits::PIECE_BYTES_MAX => {
-            let mut bytes = vec![0; length];
-            let read = fs::File::open(&package.file).and_then(|file| file.read_exact_at(&mut bytes, from));
-            match read {
-                Ok(()) => Told::Piece(bytes),
-                Err(error) => Told::Unavailable(error.to_string()),
-            }
+    let read = |from, length: usize| {
+        let mut bytes = vec![0; length];
+        fs::File::open(&package.file).and_then(|file| file.read_exact_at(&mut bytes, from)).map(|()| bytes)
+    };
+    let told = match &piece.of {
+        Some(download) if download.named != (package.title.clone(), package.version.clone()) => return Told::OtherPackage,
+        Some(download) => {
+            let rest = usize::try_from(length.saturating_sub(download.from)).unwrap_or(usize::MAX);
+            let bytes = read(from.saturating_add(download.from), rest.min(limits::STRETCH_BYTES));
+            bytes.map(|bytes| Told::Stretch { package: package.id, length, bytes })
         }
-        _ => Told::PieceTooLarge,
-    }
+        None => match usize::try_from(length) {
+            Ok(length) if length <= limits::PIECE_BYTES_MAX => read(from, length).map(Told::Piece),
+            _ => return Told::PieceTooLarge,
+        },
+    };
+    told.unwrap_or_else(|error| Told::Unavailable(error.to_string()))
 }
 
 /// Asks which package the device has, and brings it here unless it is.
@@ -180,7 +193,7 @@ async fn fetch(line: Line, directory: &Path, (device, software): Whose) -> Resul
     let Some(facts) = first.facts else { return Ok(None) };
     let id = Uuid::from_slice(&facts.id).map_err(|_| "the package's id is no UUID".to_owned())?;
     let file = directory.join(id.to_string());
-    let package = Package { file: file.clone(), title: facts.title, version: facts.version, size: facts.size };
+    let package = Package { id, file: file.clone(), title: facts.title, version: facts.version, size: facts.size };
     if tokio::fs::metadata(&file).await.is_ok_and(|there| there.len() == facts.size) {
         return Ok(Some(package));
     }

@@ -428,6 +428,7 @@ fn topics(downlink: &Downlink<'_>) -> Vec<String> {
         Downlink::Chunk { request, chunk, .. } => vec![format!("v2/sw/response/{request}/chunk/{chunk}")],
         Downlink::ChunkError { package: Package::Firmware, .. } => vec!["v2/fw/error".into()],
         Downlink::ChunkError { .. } => vec!["v2/sw/error".into()],
+        Downlink::Download { .. } => Vec::new(),
         Downlink::GatewayAttributesUpdated { .. } => vec!["v1/gateway/attributes".into()],
         Downlink::GatewayAttributesResponse { .. } => vec!["v1/gateway/attributes/response".into()],
         Downlink::GatewayRpcRequest { .. } => vec!["v1/gateway/rpc".into()],

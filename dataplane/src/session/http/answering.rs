@@ -38,9 +38,10 @@ pub(super) fn of_downlink(downlink: Downlink<'_>) -> Option<Response<'_>> {
         | Downlink::RpcRequest { json, .. }
         | Downlink::RpcResponse { json, .. }
         | Downlink::Provisioned { json } => Some(response(Status::Ok, Content::Json(json))),
-        Downlink::Chunk { bytes, .. } => Some(response(Status::Ok, Content::Bytes(bytes))),
-        Downlink::ChunkError { text, .. } => Some(failure(Status::BadRequest, text)),
-        Downlink::GatewayAttributesUpdated { .. }
+        Downlink::Download { length, bytes } => Some(response(Status::Ok, Content::Download { length, bytes })),
+        Downlink::Chunk { .. }
+        | Downlink::ChunkError { .. }
+        | Downlink::GatewayAttributesUpdated { .. }
         | Downlink::GatewayAttributesResponse { .. }
         | Downlink::GatewayRpcRequest { .. }
         | Downlink::GatewayDisconnect { .. } => None,

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::{Decoded, Http, answering};
-use crate::clock::Instant;
+use crate::clock::{Instant, Now, Timestamp};
 use crate::codec::cursor::Cursor;
-use crate::codec::http::{Method, harness::read};
+use crate::codec::http::{Incoming, Method, harness::read};
 use crate::limits;
 use crate::session::{Close, Delivery, Downlink, Intent, Operation, Outcome, Reason, Receipt};
 
@@ -39,9 +39,9 @@ pub fn any(script: &[u8]) {
             12 => run.elapse(argument),
             13 => run.take_back(),
             14 if argument & 1 == 0 => run.session.pause(),
-            14 => run.session.resume(run.now),
+            14 => run.session.resume(run.now.instant),
             _ if argument.is_multiple_of(16) => run.end(Close { reason: Reason::ShuttingDown }),
-            _ => {}
+            _ => run.drain(argument),
         }
         run.check_output();
     }
@@ -60,8 +60,8 @@ pub fn pieces(parts: &[u8]) {
 }
 
 fn serve<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, String, Option<Reason>) {
-    let now = Instant::from_nanos(1);
-    let (mut session, mut decoded, mut unread) = (Http::new(now), Decoded::default(), Vec::new());
+    let now = Now { instant: Instant::from_nanos(1), timestamp: Timestamp(1) };
+    let (mut session, mut decoded, mut unread) = (Http::new(now.instant), Decoded::default(), Vec::new());
     let (mut intents, mut output, mut end) = (Vec::new(), Vec::new(), None);
     for piece in pieces {
         unread.extend_from_slice(piece);
@@ -71,7 +71,7 @@ fn serve<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, String
                 Ok(Some(intent)) => {
                     intents.push(format!("{intent:?}"));
                     match intent {
-                        Intent::Request { receipt, .. } => session.settle(receipt, Outcome::Stored),
+                        Intent::Request { receipt, .. } => session.settle(receipt, Outcome::Stored, now),
                         _ => Ok(()),
                     }
                 }
@@ -122,6 +122,11 @@ pub fn responses(output: &[u8]) -> Vec<Answer> {
 }
 
 fn response(rest: &mut &[u8], head_only: bool) -> Answer {
+    let Some(answer) = whole_response(rest, head_only) else { panic!("a response is whole: {rest:?}") };
+    answer
+}
+
+fn whole_response(rest: &mut &[u8], head_only: bool) -> Option<Answer> {
     let mut headers = [httparse::EMPTY_HEADER; 16];
     let mut parsed = httparse::Response::new(&mut headers);
     let Ok(httparse::Status::Complete(head)) = parsed.parse(rest) else { panic!("output is whole responses: {rest:?}") };
@@ -133,17 +138,17 @@ fn response(rest: &mut &[u8], head_only: bool) -> Answer {
     let status = parsed.code.unwrap_or_default();
     assert_eq!(length.is_none(), status < 200 || status == 204, "content has a length");
     let length = if head_only { 0 } else { length.unwrap_or(Ok(0)).unwrap_or(usize::MAX) };
-    let Some((content, behind)) = rest[head..].split_at_checked(length) else { panic!("a response is whole: {rest:?}") };
+    let (content, behind) = rest[head..].split_at_checked(length)?;
     let keep_alive = said("connection").is_none_or(|connection| connection != "close");
     let answer = Answer { status, keep_alive, retry_after: said("retry-after"), content: content.to_vec() };
     *rest = behind;
-    answer
+    Some(answer)
 }
 
 struct Run {
     session: Http,
     decoded: Decoded,
-    now: Instant,
+    now: Now,
     /// All bytes that came.
     stream: Vec<u8>,
     /// How many of them were consumed.
@@ -154,15 +159,19 @@ struct Run {
     newest: Option<(Receipt, usize)>,
     /// Final responses that were sent.
     answered: u64,
+    /// What was sent of a response that is not whole.
+    said: Vec<u8>,
+    /// What is to come of a download that has begun.
+    download: Option<Vec<u8>>,
     upgraded: bool,
     over: bool,
 }
 
 impl Run {
     fn new() -> Self {
-        let now = Instant::from_nanos(1);
+        let now = Now { instant: Instant::from_nanos(1), timestamp: Timestamp(1) };
         Self {
-            session: Http::new(now),
+            session: Http::new(now.instant),
             decoded: Decoded::default(),
             now,
             stream: Vec::new(),
@@ -170,6 +179,8 @@ impl Run {
             promised: HashMap::new(),
             newest: None,
             answered: 0,
+            said: Vec::new(),
+            download: None,
             upgraded: false,
             over: false,
         }
@@ -201,7 +212,7 @@ impl Run {
     fn understand(&mut self, intent: &Intent<'_>, began: usize, stream: &[u8]) {
         assert!(!self.over && !self.upgraded, "nothing is understood after the end");
         assert!(self.consumed > began, "an intent comes from bytes");
-        let Intent::Request { token, operation, receipt } = intent else {
+        let Intent::Request { token, operation, receipt, .. } = intent else {
             assert_eq!(*intent, Intent::Upgrade, "HTTP knows requests and upgrades");
             self.upgraded = true;
             return;
@@ -222,7 +233,7 @@ impl Run {
             _ => assert!(matches!(seen.method, Method::Get | Method::Head), "the rest is asked for"),
         }
         assert_eq!(self.promised.insert(receipt.0, None), None, "receipts are numbered");
-        self.newest = Some((*receipt, began));
+        self.newest = Some((*receipt, last_request(stream, began, self.consumed)));
     }
 
     fn settle(&mut self, argument: u8) {
@@ -246,7 +257,7 @@ impl Run {
             settled.get_or_insert((status, Vec::new()));
         }
         self.forget(receipt);
-        match self.session.settle(receipt, outcome) {
+        match self.session.settle(receipt, outcome, self.now) {
             Ok(()) => self.feed(&[]),
             Err(close) => self.end(close),
         }
@@ -257,7 +268,16 @@ impl Run {
         let json = format!("{{\"n\":{}}}", receipt.0).repeat(usize::from(argument));
         let open = !self.over && self.promised.get(&receipt.0).is_some_and(Option::is_none);
         self.forget(receipt);
-        match self.session.answer(Some(receipt), Downlink::AttributesUpdated { json: json.as_bytes() }, self.now) {
+        // The newest may be one that blocks those behind it.
+        let stretches = self.session.downloads() && receipt.0 + 1 == self.answered + self.session.unsettled() as u64;
+        let (bytes, later) = json.as_bytes().split_at(if stretches { json.len() / 3 } else { json.len() });
+        let length = json.len() as u64;
+        let downlink =
+            if stretches { Downlink::Download { length, bytes } } else { Downlink::AttributesUpdated { json: json.as_bytes() } };
+        if stretches && open {
+            self.download = Some(later.to_vec());
+        }
+        match self.session.answer(Some(receipt), downlink, self.now) {
             Ok(Delivery::Full) => assert!(open, "what is full was asked for"),
             Ok(delivery) => {
                 assert_eq!(delivery == Delivery::QueuedUnacked, open, "what is open is answered");
@@ -271,6 +291,22 @@ impl Run {
                 self.promised.insert(receipt.0, Some((200, json.into_bytes())));
                 self.end(close);
             }
+        }
+    }
+
+    /// All output has left: a download goes on.
+    fn drain(&mut self, argument: u8) {
+        self.check_output();
+        match self.session.drained() {
+            Ok(true) => {
+                let Some(later) = &mut self.download else { panic!("nobody downloads") };
+                assert!(!later.is_empty(), "who wants more was not given all of it");
+                let more: Vec<u8> = later.drain(..later.len().min(usize::from(argument))).collect();
+                assert_eq!(self.session.go_on(&more), Ok(()));
+                self.check_output();
+            }
+            Ok(false) => self.feed(&[]),
+            Err(close) => self.end(close),
         }
     }
 
@@ -294,18 +330,19 @@ impl Run {
     }
 
     fn elapse(&mut self, seconds: u8) {
-        self.now = self.now.after_ms(u64::from(seconds) * 1_000);
+        self.now.instant = self.now.instant.after_ms(u64::from(seconds) * 1_000);
         if let Some(close) = self.session.elapse(self.now) {
             self.end(close);
         } else if !self.over && !self.upgraded {
-            assert!(self.session.deadline() > self.now, "a session that goes on has a deadline ahead");
+            assert!(self.session.deadline() > self.now.instant, "a session that goes on has a deadline ahead");
         }
     }
 
     fn end(&mut self, close: Close) {
         self.check_output();
-        self.session.close(close);
+        self.session.close(close, self.now);
         let told = std::mem::take(self.session.output());
+        assert!(told.is_empty() || self.said.is_empty(), "nothing is said in the middle of a response");
         let told = responses(&told);
         assert!(told.len() <= 1 && told.iter().all(|answer| answer.status == 503 && !self.over), "one word at the end");
         self.over = true;
@@ -313,14 +350,19 @@ impl Run {
     }
 
     fn check_output(&mut self) {
-        let output = std::mem::take(self.session.output());
-        assert!(output.is_empty() || !self.over, "nothing is said after the end");
-        let requests = if output.is_empty() { Vec::new() } else { read([self.stream.as_slice()]).0 };
+        let said = std::mem::take(self.session.output());
+        assert!(said.is_empty() || !self.over, "nothing is said after the end");
+        let requests = if said.is_empty() { Vec::new() } else { read([self.stream.as_slice()]).0 };
+        let output = [std::mem::take(&mut self.said), said].concat();
         let mut rest = output.as_slice();
         while !rest.is_empty() {
             let asked = usize::try_from(self.answered).ok().and_then(|index| requests.get(index));
             let head_only = asked.is_some_and(|asked| asked.method == Method::Head) && !rest.starts_with(b"HTTP/1.1 100");
-            let answer = response(&mut rest, head_only);
+            let Some(answer) = whole_response(&mut rest, head_only) else {
+                assert!(self.download.as_ref().is_some_and(|later| !later.is_empty()), "only downloads come by and by: {rest:?}");
+                self.said = rest.to_vec();
+                break;
+            };
             match (answer.status, self.promised.get(&self.answered)) {
                 (100, _) => continue,
                 (101, _) => assert!(self.upgraded, "an upgrade is an intent"),
@@ -335,9 +377,18 @@ impl Run {
         }
         if self.session.connected() {
             let front = self.promised.get(&self.answered);
-            assert!(front.is_none_or(Option::is_none), "a settled front is answered");
+            assert!(front.is_none_or(Option::is_none) || !self.said.is_empty(), "a settled front is answered");
         }
     }
+}
+
+/// Where the last of the whole requests that lie between two places begins. Those before it were answered by the session alone.
+fn last_request(stream: &[u8], mut from: usize, to: usize) -> usize {
+    let mut rest = &stream[from..to];
+    while matches!(Incoming::default().next(&mut rest), Ok(Some(_))) && !rest.is_empty() {
+        from = to - rest.len();
+    }
+    from
 }
 
 /// Requests that get a script past the parser, and some that do not; mutations of them come from the raw deed.

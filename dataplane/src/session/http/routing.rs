@@ -34,6 +34,11 @@ pub(super) enum Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
+    /// Its answer may be longer than what a connection may have in memory.
+    pub(super) fn is_download(&self) -> bool {
+        matches!(self, Self::Query(Operation::Download { .. }))
+    }
+
     pub(super) fn operation(self, payload: &'a [u8]) -> Operation<'a> {
         let format = Format::Profile;
         match self {

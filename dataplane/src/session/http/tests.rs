@@ -1,11 +1,13 @@
 //! Sessions as data: what is done, what must come out.
 
+mod downloading;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::session::{Operation, Package};
 
-const START: Instant = Instant::from_nanos(5_000_000_000);
+const START: Now = Now { instant: Instant::from_nanos(5_000_000_000), timestamp: Timestamp(9) };
 
 /// One deed and what must follow from it.
 enum Do {
@@ -31,7 +33,7 @@ enum Do {
 use Do::{Answer, Blocked, Break, Elapse, Feed, Pause, Resume, Sends, SendsText, Settle, SettleBreaks, TakeBack};
 
 fn check(name: &str, deeds: Vec<Do>) {
-    let mut session = Http::new(START);
+    let mut session = Http::new(START.instant);
     let (mut now, mut unread) = (START, Vec::new());
     for (index, deed) in deeds.into_iter().enumerate() {
         let at = format!("{name}, deed {index}");
@@ -43,28 +45,28 @@ fn check(name: &str, deeds: Vec<Do>) {
             Break(bytes, intents, reason) => {
                 unread.extend(bytes);
                 assert_eq!(feed(&mut session, &mut unread, now), (texts(intents), Some(reason)), "{at}");
-                session.close(Close { reason });
+                session.close(Close { reason }, now);
             }
-            Settle(receipt, outcome) => assert_eq!(session.settle(Receipt(receipt), outcome), Ok(()), "{at}"),
+            Settle(receipt, outcome) => assert_eq!(session.settle(Receipt(receipt), outcome, now), Ok(()), "{at}"),
             SettleBreaks(receipt, outcome, reason) => {
-                assert_eq!(session.settle(Receipt(receipt), outcome), Err(Close { reason }), "{at}");
-                session.close(Close { reason });
+                assert_eq!(session.settle(Receipt(receipt), outcome, now), Err(Close { reason }), "{at}");
+                session.close(Close { reason }, now);
             }
             Answer(receipt, downlink, delivery) => {
                 assert_eq!(session.answer(Some(Receipt(receipt)), downlink, now), Ok(delivery), "{at}");
             }
             TakeBack(receipt) => session.take_back(Receipt(receipt)),
-            Do::Close(reason) => session.close(Close { reason }),
+            Do::Close(reason) => session.close(Close { reason }, now),
             Elapse(ms, reason) => {
-                now = now.after_ms(ms);
+                now.instant = now.instant.after_ms(ms);
                 let close = session.elapse(now);
                 assert_eq!(close.map(|close| close.reason), reason, "{at}");
                 if let Some(close) = close {
-                    session.close(close);
+                    session.close(close, now);
                 }
             }
             Pause => session.pause(),
-            Resume => session.resume(now),
+            Resume => session.resume(now.instant),
             Sends(responses) => assert_eq!(sent(&mut session), texts(responses), "{at}"),
             SendsText(text) => assert_eq!(String::from_utf8_lossy(&std::mem::take(session.output())), text, "{at}"),
             Blocked(blocked) => assert_eq!(session.blocked(), blocked, "{at}"),
@@ -72,7 +74,7 @@ fn check(name: &str, deeds: Vec<Do>) {
     }
 }
 
-fn feed(session: &mut Http, unread: &mut Vec<u8>, now: Instant) -> (Vec<String>, Option<Reason>) {
+fn feed(session: &mut Http, unread: &mut Vec<u8>, now: Now) -> (Vec<String>, Option<Reason>) {
     let (mut decoded, mut intents) = (Decoded::default(), Vec::new());
     let bytes = std::mem::take(unread);
     let mut input = bytes.as_slice();
@@ -99,7 +101,7 @@ fn texts(list: &[&str]) -> Vec<String> {
 
 /// Short enough to write down: receipt, token, operation.
 fn text(intent: &Intent<'_>) -> String {
-    let Intent::Request { token, operation, receipt } = intent else { return format!("{intent:?}") };
+    let Intent::Request { token, operation, receipt, .. } = intent else { return format!("{intent:?}") };
     let of = |name: &str, payload: &[u8]| format!("{name} {}", String::from_utf8_lossy(payload));
     let operation = match operation {
         Operation::Telemetry { payload, format: Format::Profile } => of("telemetry", payload),
@@ -172,7 +174,7 @@ fn what_no_device_is_asked_about_is_answered_at_once() {
     let answers = |name, bytes, response: &'static str| {
         check(name, vec![Feed(bytes, &[]), Sends(Box::leak(Box::new([response]))), Feed(telemetry(), &["1 T: telemetry {}"])]);
     };
-    let not_found = "404+ {\"status\":404,\"message\":\"what was asked for does not exist\",\"errorCode\":32}";
+    let not_found = "404+ {\"status\":404,\"message\":\"what was asked for does not exist\",\"errorCode\":32,\"timestamp\":9}";
     for path in
         ["/", "/api/v1", "/api/v1/", "/api/v1/T", "/api/v1/T/", "/api/v1//telemetry", "/api/v1/T/telemetry/", "/api/v2/T/rpc"]
     {
@@ -180,7 +182,7 @@ fn what_no_device_is_asked_about_is_answered_at_once() {
     }
     answers("a part of an id", post("/api/v1/T/rpc/1/2", "{}"), not_found);
     answers("no id", post("/api/v1/T/rpc/", "{}"), not_found);
-    let number = "400+ {\"status\":400,\"message\":\"a number is none, or too large\",\"errorCode\":31}";
+    let number = "400+ {\"status\":400,\"message\":\"a number is none, or too large\",\"errorCode\":31,\"timestamp\":9}";
     for path in ["/api/v1/T/rpc/x", "/api/v1/T/rpc/+1", "/api/v1/T/rpc/4294967296"] {
         answers(path, post(path, "{}"), number);
     }
@@ -192,12 +194,12 @@ fn what_no_device_is_asked_about_is_answered_at_once() {
     answers(
         "no text",
         get("/api/v1/T/attributes?clientKeys=%ff"),
-        "400+ {\"status\":400,\"message\":\"a parameter is not UTF-8\",\"errorCode\":31}",
+        "400+ {\"status\":400,\"message\":\"a parameter is not UTF-8\",\"errorCode\":31,\"timestamp\":9}",
     );
-    let missing = "400+ {\"status\":400,\"message\":\"title and version are needed\",\"errorCode\":31}";
+    let missing = "400+ {\"status\":400,\"message\":\"title and version are needed\",\"errorCode\":31,\"timestamp\":9}";
     answers("no title", get("/api/v1/T/firmware?version=1"), missing);
     answers("no version", get("/api/v1/T/firmware?title=1&version="), missing);
-    let nobody = "401+ {\"status\":401,\"message\":\"no device has this token\",\"errorCode\":10}";
+    let nobody = "401+ {\"status\":401,\"message\":\"no device has this token\",\"errorCode\":10,\"timestamp\":9}";
     answers("a token that is no text", post("/api/v1/%ff/telemetry", "{}"), nobody);
     answers("a token longer than any", post(&format!("/api/v1/{}/telemetry", "x".repeat(257)), "{}"), nobody);
 }
@@ -205,7 +207,7 @@ fn what_no_device_is_asked_about_is_answered_at_once() {
 #[test]
 fn methods_are_those_of_the_target() {
     let allows = |path: &str, methods: &str, wrong: &str| {
-        let body = "{\"status\":405,\"message\":\"the target does not know this method\",\"errorCode\":2}";
+        let body = "{\"status\":405,\"message\":\"the target does not know this method\",\"errorCode\":2,\"timestamp\":9}";
         let options = format!("HTTP/1.1 204 No Content\r\nAllow: {methods}\r\n\r\n");
         let refused = format!(
             "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
@@ -250,19 +252,37 @@ fn outcomes_have_their_status() {
         );
     };
     says(Outcome::Stored, "200+");
-    says(Outcome::PayloadInvalid, "400+ {\"status\":400,\"message\":\"the payload is not valid\",\"errorCode\":31}");
-    says(Outcome::TopicInvalid, "404+ {\"status\":404,\"message\":\"what was asked for does not exist\",\"errorCode\":32}");
-    says(Outcome::NotFound, "404+ {\"status\":404,\"message\":\"what was asked for does not exist\",\"errorCode\":32}");
-    says(Outcome::QuotaExceeded, "403+ {\"status\":403,\"message\":\"a limit of what is kept is reached\",\"errorCode\":41}");
+    says(
+        Outcome::PayloadInvalid,
+        "400+ {\"status\":400,\"message\":\"the payload is not valid\",\"errorCode\":31,\"timestamp\":9}",
+    );
+    says(
+        Outcome::TopicInvalid,
+        "404+ {\"status\":404,\"message\":\"what was asked for does not exist\",\"errorCode\":32,\"timestamp\":9}",
+    );
+    says(
+        Outcome::NotFound,
+        "404+ {\"status\":404,\"message\":\"what was asked for does not exist\",\"errorCode\":32,\"timestamp\":9}",
+    );
+    says(
+        Outcome::QuotaExceeded,
+        "403+ {\"status\":403,\"message\":\"a limit of what is kept is reached\",\"errorCode\":41,\"timestamp\":9}",
+    );
     says(
         Outcome::RateExceeded { retry_after_s: 7 },
-        "429+ retry 7 {\"status\":429,\"message\":\"too many requests\",\"errorCode\":33}",
+        "429+ retry 7 {\"status\":429,\"message\":\"too many requests\",\"errorCode\":33,\"timestamp\":9}",
     );
-    says(Outcome::Unauthorized, "401+ {\"status\":401,\"message\":\"no device has this token\",\"errorCode\":10}");
-    says(Outcome::Forbidden, "403+ {\"status\":403,\"message\":\"the device may not do this\",\"errorCode\":20}");
-    says(Outcome::TimedOut, "408+ {\"status\":408,\"message\":\"nothing came in time\",\"errorCode\":2}");
-    says(Outcome::Unavailable, "503+ retry 1 {\"status\":503,\"message\":\"not now; try again\",\"errorCode\":2}");
-    says(Outcome::Unspecified, "500+ {\"status\":500,\"message\":\"an unexpected error\",\"errorCode\":2}");
+    says(
+        Outcome::Unauthorized,
+        "401+ {\"status\":401,\"message\":\"no device has this token\",\"errorCode\":10,\"timestamp\":9}",
+    );
+    says(Outcome::Forbidden, "403+ {\"status\":403,\"message\":\"the device may not do this\",\"errorCode\":20,\"timestamp\":9}");
+    says(Outcome::TimedOut, "408+ {\"status\":408,\"message\":\"nothing came in time\",\"errorCode\":2,\"timestamp\":9}");
+    says(
+        Outcome::Unavailable,
+        "503+ retry 1 {\"status\":503,\"message\":\"not now; try again\",\"errorCode\":2,\"timestamp\":9}",
+    );
+    says(Outcome::Unspecified, "500+ {\"status\":500,\"message\":\"an unexpected error\",\"errorCode\":2,\"timestamp\":9}");
 }
 
 #[test]
@@ -283,18 +303,17 @@ fn answers_carry_what_was_asked_for() {
     carries(Downlink::RpcRequest { id: 1, json: b"{\"id\":1}" }, "200+ {\"id\":1}");
     carries(JSON, "200+ {\"a\":1}");
     carries(Downlink::Provisioned { json: b"{\"status\":\"SUCCESS\"}" }, "200+ {\"status\":\"SUCCESS\"}");
-    let chunk = Downlink::Chunk { package: Package::Firmware, request: 0, chunk: 0, bytes: b"\x00raw" };
-    carries(chunk, "200+ \0raw");
-    let error = Downlink::ChunkError { package: Package::Firmware, text: "no \"such\"" };
-    carries(error, "400+ {\"status\":400,\"message\":\"no \\\"such\\\"\",\"errorCode\":31}");
+    let whole = Downlink::Download { length: 4, bytes: b"\x00raw" };
+    carries(whole, "200+ \0raw");
     check(
         "whole",
         vec![
             Feed(request("HEAD", "/api/v1/T/firmware?title=a&version=1", "", ""), &["0 T: Firmware a/1 0 0"]),
-            Answer(0, chunk, Delivery::QueuedUnacked),
+            Answer(0, whole, Delivery::QueuedUnacked),
             SendsText("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 4\r\n\r\n"),
             Feed(get("/api/v1/T/rpc"), &["1 T: await rpc 60000"]),
             Answer(1, Downlink::GatewayRpcRequest { json: b"" }, Delivery::NotSubscribed),
+            Answer(1, Downlink::ChunkError { package: Package::Firmware, text: "of MQTT" }, Delivery::NotSubscribed),
             Answer(2, JSON, Delivery::NotSubscribed),
             Answer(1, Downlink::AttributesUpdated { json: &[b'7'; limits::OUTBOX_BYTES_MAX] }, Delivery::TooLarge),
             Answer(1, Downlink::AttributesUpdated { json: &[b'7'; limits::OUTBOX_BYTES_MAX - 320] }, Delivery::QueuedUnacked),
@@ -318,9 +337,9 @@ fn responses_leave_in_the_order_of_the_requests() {
             Settle(1, Outcome::TimedOut),
             Settle(0, Outcome::Unavailable),
             Sends(&[
-                "503+ retry 1 {\"status\":503,\"message\":\"not now; try again\",\"errorCode\":2}",
+                "503+ retry 1 {\"status\":503,\"message\":\"not now; try again\",\"errorCode\":2,\"timestamp\":9}",
                 "200+ {\"a\":1}",
-                "404+ {\"status\":404,\"message\":\"what was asked for does not exist\",\"errorCode\":32}",
+                "404+ {\"status\":404,\"message\":\"what was asked for does not exist\",\"errorCode\":32,\"timestamp\":9}",
                 "200+",
             ]),
         ],
@@ -367,14 +386,15 @@ fn connections_end_when_the_client_says_so() {
         "answered at once",
         vec![
             Break(request("GET", "/", "Connection: close\r\n", ""), &[], Reason::PeerClosed),
-            Sends(&["404 {\"status\":404,\"message\":\"what was asked for does not exist\",\"errorCode\":32}"]),
+            Sends(&["404 {\"status\":404,\"message\":\"what was asked for does not exist\",\"errorCode\":32,\"timestamp\":9}"]),
         ],
     );
 }
 
 #[test]
 fn bytes_that_are_no_request_are_answered_in_their_turn_and_end_the_connection() {
-    let malformed = "400 {\"status\":400,\"message\":\"the request line or a header is malformed\",\"errorCode\":31}";
+    let malformed =
+        "400 {\"status\":400,\"message\":\"the request line or a header is malformed\",\"errorCode\":31,\"timestamp\":9}";
     check("alone", vec![Break(b"\x16\x03\x01".to_vec(), &[], Reason::UnexpectedPacket), Sends(Box::leak(Box::new([malformed])))]);
     check(
         "behind others",
@@ -396,13 +416,13 @@ fn bytes_that_are_no_request_are_answered_in_their_turn_and_end_the_connection()
     };
     let large = request("POST", "/api/v1/T/telemetry", "Content-Length: 65537\r\nExpect: 100-continue\r\n", "");
     let large = String::from_utf8(large).unwrap().replace("Content-Length: 0\r\n", "");
-    let too_large = "413 {\"status\":413,\"message\":\"the body is too large\",\"errorCode\":2}";
+    let too_large = "413 {\"status\":413,\"message\":\"the body is too large\",\"errorCode\":2,\"timestamp\":9}";
     breaks("a body", large.as_bytes(), Reason::PacketTooLarge, too_large);
-    let long = "414 {\"status\":414,\"message\":\"the request line is too long\",\"errorCode\":2}";
+    let long = "414 {\"status\":414,\"message\":\"the request line is too long\",\"errorCode\":2,\"timestamp\":9}";
     breaks("a target", &get(&"/x".repeat(3_000)), Reason::UnexpectedPacket, long);
-    let headers = "431 {\"status\":431,\"message\":\"the headers are too large or too many\",\"errorCode\":2}";
+    let headers = "431 {\"status\":431,\"message\":\"the headers are too large or too many\",\"errorCode\":2,\"timestamp\":9}";
     breaks("headers", &request("GET", "/", &"X: y\r\n".repeat(64), ""), Reason::UnexpectedPacket, headers);
-    let version = "505 {\"status\":505,\"message\":\"only HTTP/1.0 and HTTP/1.1 are spoken\",\"errorCode\":2}";
+    let version = "505 {\"status\":505,\"message\":\"only HTTP/1.0 and HTTP/1.1 are spoken\",\"errorCode\":2,\"timestamp\":9}";
     breaks("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Reason::UnexpectedPacket, version);
 }
 
@@ -438,7 +458,7 @@ fn a_client_that_asks_first_is_told_to_go_on() {
 
 #[test]
 fn slow_and_idle_connections_end() {
-    let late = "408 {\"status\":408,\"message\":\"the request did not arrive in time\",\"errorCode\":2}";
+    let late = "408 {\"status\":408,\"message\":\"the request did not arrive in time\",\"errorCode\":2,\"timestamp\":9}";
     let late: &'static [&'static str] = Box::leak(Box::new([late]));
     let bytes = telemetry();
     let head = bytes.len() - 2;
@@ -537,7 +557,7 @@ fn a_request_that_cannot_be_taken_comes_again() {
 
 #[test]
 fn who_waits_is_told_when_the_server_ends() {
-    const LATER: &str = "503 retry 1 {\"status\":503,\"message\":\"not now; try again\",\"errorCode\":2}";
+    const LATER: &str = "503 retry 1 {\"status\":503,\"message\":\"not now; try again\",\"errorCode\":2,\"timestamp\":9}";
     let waits = || Feed([telemetry(), get("/api/v1/T/rpc")].concat(), &["0 T: telemetry {}", "1 T: await rpc 60000"]);
     check("the first", vec![waits(), Do::Close(Reason::ShuttingDown), Sends(&[LATER]), Settle(0, Outcome::Stored), Sends(&[])]);
     check("a part", vec![Feed(b"GET".to_vec(), &[]), Do::Close(Reason::Unavailable), Sends(&[LATER])]);
@@ -579,19 +599,22 @@ fn websocket_is_agreed_on() {
 
     let refuses =
         |name, bytes, response: &'static str| check(name, vec![Feed(bytes, &[]), Sends(Box::leak(Box::new([response])))]);
-    let required = "426+ {\"status\":426,\"message\":\"only WebSocket, version 13, is spoken here\",\"errorCode\":2}";
+    let required =
+        "426+ {\"status\":426,\"message\":\"only WebSocket, version 13, is spoken here\",\"errorCode\":2,\"timestamp\":9}";
     refuses("none", upgrade(""), required);
     refuses("another version", upgrade(&OFFER.replace("13", "8")), required);
     refuses("another protocol", upgrade(&OFFER.replace("websocket", "h2c")), required);
     refuses("not asked of us", upgrade(&OFFER.replace("Upgrade\r\n", "x\r\n")), required);
-    let subprotocol = "400+ {\"status\":400,\"message\":\"Sec-WebSocket-Protocol must offer mqtt\",\"errorCode\":31}";
+    let subprotocol =
+        "400+ {\"status\":400,\"message\":\"Sec-WebSocket-Protocol must offer mqtt\",\"errorCode\":31,\"timestamp\":9}";
     refuses("no subprotocol", upgrade(OFFER), subprotocol);
     refuses("another subprotocol", upgrade(&format!("{OFFER}Sec-WebSocket-Protocol: MQTT\r\n")), subprotocol);
     let offer = format!("{OFFER}Sec-WebSocket-Protocol: mqtt\r\n");
-    let key = "400+ {\"status\":400,\"message\":\"Sec-WebSocket-Key is not 16 bytes in base64\",\"errorCode\":31}";
+    let key =
+        "400+ {\"status\":400,\"message\":\"Sec-WebSocket-Key is not 16 bytes in base64\",\"errorCode\":31,\"timestamp\":9}";
     refuses("another key", upgrade(&offer.replace("dGhl", "")), key);
     refuses("no key", upgrade(&offer.replace("-Key", "-Kez")), key);
-    let body = "400+ {\"status\":400,\"message\":\"an upgrade has no body\",\"errorCode\":31}";
+    let body = "400+ {\"status\":400,\"message\":\"an upgrade has no body\",\"errorCode\":31,\"timestamp\":9}";
     refuses("a body", [upgrade(&format!("{offer}Content-Length: 1\r\n")), b"1".to_vec()].concat(), body);
     check(
         "too early",
@@ -600,7 +623,7 @@ fn websocket_is_agreed_on() {
             SettleBreaks(0, Outcome::Stored, Reason::UnexpectedPacket),
             Sends(&[
                 "200+",
-                "400 {\"status\":400,\"message\":\"an upgrade behind requests that are not answered\",\"errorCode\":31}",
+                "400 {\"status\":400,\"message\":\"an upgrade behind requests that are not answered\",\"errorCode\":31,\"timestamp\":9}",
             ]),
         ],
     );
@@ -608,7 +631,7 @@ fn websocket_is_agreed_on() {
 
 #[test]
 fn a_peer_that_does_not_read_is_left() {
-    let mut session = Http::new(START);
+    let mut session = Http::new(START.instant);
     let mut unread = Vec::new();
     for _ in 0..3_000 {
         unread.extend(get("/"));
@@ -623,11 +646,11 @@ fn a_peer_that_does_not_read_is_left() {
 
 #[test]
 fn nothing_is_held_when_nothing_is_under_way() {
-    let mut session = Http::new(START);
+    let mut session = Http::new(START.instant);
     let mut unread = telemetry().repeat(40);
     assert_eq!(feed(&mut session, &mut unread, START).0.len(), 40);
     for receipt in (0..40).rev() {
-        session.settle(Receipt(receipt), Outcome::Stored).unwrap();
+        session.settle(Receipt(receipt), Outcome::Stored, START).unwrap();
     }
     session.output().clear();
     assert_eq!((session.unsettled(), session.waiting.held_bytes()), (0, 0));

@@ -110,7 +110,7 @@ fn payload<'a>(downlink: &Downlink<'a>) -> &'a [u8] {
         | Downlink::GatewayAttributesResponse { json }
         | Downlink::GatewayRpcRequest { json }
         | Downlink::GatewayDisconnect { json } => json,
-        Downlink::Chunk { bytes, .. } => bytes,
+        Downlink::Chunk { bytes, .. } | Downlink::Download { bytes, .. } => bytes,
         Downlink::ChunkError { text, .. } => text.as_bytes(),
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum Family {
     RpcResponse,
     Chunk(Package),
     ChunkError(Package),
+    /// Of HTTP: there is no topic for it.
+    Download,
     GatewayAttributes,
     GatewayAttributesResponse,
     GatewayRpc,
@@ -38,6 +40,7 @@ impl Family {
             Downlink::Provisioned { .. } => (Self::Provisioned, [0; 2]),
             Downlink::Chunk { package, request, chunk, .. } => (Self::Chunk(package), [request, chunk]),
             Downlink::ChunkError { package, .. } => (Self::ChunkError(package), [0; 2]),
+            Downlink::Download { .. } => (Self::Download, [0; 2]),
             Downlink::GatewayAttributesUpdated { .. } => (Self::GatewayAttributes, [0; 2]),
             Downlink::GatewayAttributesResponse { .. } => (Self::GatewayAttributesResponse, [0; 2]),
             Downlink::GatewayRpcRequest { .. } => (Self::GatewayRpc, [0; 2]),

@@ -15,7 +15,7 @@ use schemas::id::{ChainId, CredentialId, DeviceId, EntityId, Partition, ProfileI
 use schemas::telemetry::Scope;
 use uuid::Uuid;
 
-use crate::auth::token_sha256;
+use crate::auth::{Forwarders, token_sha256};
 use crate::clock::{Clock, Timestamp};
 use crate::device::forward;
 use crate::limits::Pools;
@@ -123,6 +123,7 @@ impl Fleet {
                 pools: Pools::FULL,
                 connections_per_address: None,
                 rpc_submit: Submit::Burst,
+                forwarders: Forwarders::new("the token of both planes"),
                 questions: questions.clone(),
             };
             furnish(parts, Rc::new(Bell::default())).unwrap()
