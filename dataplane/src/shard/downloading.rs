@@ -30,6 +30,11 @@ pub(super) struct Download {
 }
 
 impl Download {
+    /// One stretch is all of it.
+    fn is_small(&self) -> bool {
+        self.size > 0 && usize::try_from(self.size).is_ok_and(|size| size <= limits::STRETCH_BYTES)
+    }
+
     fn ask(&self) -> Ask {
         Ask::Stretch {
             device: self.device,
@@ -52,9 +57,11 @@ impl Shard {
     }
 
     /// Those of all connections share a part of the pool for output: who finds no room there is told so, or waits if it has begun.
+    /// Whoever asks for small pieces is not in anybody's way, and must not suffer from those who do not take large ones.
     fn ask_stretch(&mut self, download: Box<Download>) -> Result<(), Box<Download>> {
         let stretches = (self.questions.stretches() + 1) * limits::STRETCH_BYTES;
-        if self.unsent_bytes + stretches > self.pools.output_bytes / limits::DOWNLOADS_OUTPUT_PARTS {
+        let crowded = self.unsent_bytes + stretches > self.pools.output_bytes / limits::DOWNLOADS_OUTPUT_PARTS;
+        if crowded && !download.is_small() {
             return Err(download);
         }
         match self.try_inquire(download.ask(), Asker::Stretch(download)) {

@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::telemetry::tests::JOIN_TOKEN;
 
 /// A data plane's HTTP listener; its address as the data plane announces it.
 async fn device_listener() -> String {
