@@ -29,6 +29,8 @@ while [[ $# -gt 0 ]]; do
     shift
 done
 
+[[ $seconds =~ ^[0-9]+$ && $seconds -ge 40 ]] || fail "--seconds $seconds: at least 40, of which the other tenant is measured in all but 25"
+
 workplace
 throttle= sampler= how= groups=()
 stop() {
