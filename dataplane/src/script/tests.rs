@@ -168,7 +168,8 @@ fn a_tenant_has_its_share_of_time_and_others_have_theirs() {
         (script(Form::Filter, Language::Js, "while (true) {}"), script(Form::Filter, Language::Js, "return true;"));
     let failures: Vec<_> = (0..200).map(|_| engines.run(tenant(1), &endless, subject)).collect();
     assert_eq!(failures[0], Err(ScriptFailure::TooLong));
-    assert_eq!(failures[199], Err(ScriptFailure::OutOfTime), "after a quarter of a second of loops");
+    // Somewhere: whoever waits long enough in between has earned another call.
+    assert!(failures.contains(&Err(ScriptFailure::OutOfTime)), "after a quarter of a second of loops");
     for other in 2..6 {
         assert_eq!(engines.run(tenant(other), &good, subject), Ok(Answer::Truth(true)));
     }
