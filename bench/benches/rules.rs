@@ -2,7 +2,6 @@
 //! scripts. Without storing anything.
 
 use std::hint::black_box;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -11,11 +10,10 @@ use dataplane::message::{Body, Message, Readings, Scope, Value};
 use dataplane::payload::{Casting, telemetry};
 use dataplane::rules::{Plan, Running, World, evaluate};
 use dataplane::script::{Answer, Engine, ScriptFailure, Subject};
-use schemas::chain::{Chain, Edge, EntityType, MessageType, Node, NodeKind, Target, default_root_chain, label};
+use schemas::chain::{Chain, Edge, EntityType, MessageType, Node, NodeKind, default_root_chain, label};
 use schemas::id::{EntityId, TenantId, uuid};
 use schemas::script::Script;
 use serde_json::{Value as Json, json};
-use uuid::Uuid;
 
 fn message() -> Message<'static> {
     let id = uuid("id", &[1; 16]).expect("16 bytes");
@@ -74,7 +72,10 @@ fn scripted(class: &str, language: &str, body: &str, label: &'static str) -> Cha
 
 /// Nodes in a row, each with the label that leads on.
 fn drawn(classes: &[(&str, Json, &str)]) -> Chain {
-    let node = |(class, configuration, _): &(&str, Json, &str)| json!({ "type": format!("org.thingsboard.rule.engine.{class}"), "name": class, "configuration": configuration });
+    let node = |(class, configuration, _): &(&str, Json, &str)| {
+        let kind = format!("org.thingsboard.rule.engine.{class}");
+        json!({ "type": kind, "name": class, "configuration": configuration })
+    };
     let edge =
         |(from, (_, _, label)): (usize, &(&str, Json, &str))| json!({ "fromIndex": from, "toIndex": from + 1, "type": label });
     let nodes: Vec<Json> = classes.iter().map(node).collect();
@@ -83,24 +84,12 @@ fn drawn(classes: &[(&str, Json, &str)]) -> Chain {
     Chain::parse(&metadata.to_string()).expect("valid")
 }
 
-/// Scripts run; there is nothing else.
+/// Scripts run, and an attribute is there.
 struct Scripts(Engine);
 
 impl World for Scripts {
     fn attribute(&mut self, _: Scope, _: &str) -> Option<(Timestamp, Value<'static>)> {
         Some((Timestamp(1), Value::Long(20)))
-    }
-
-    fn latest(&mut self, _: &str) -> Option<(Timestamp, Value<'static>)> {
-        None
-    }
-
-    fn state(&mut self, _: Uuid) -> Option<Box<[u8]>> {
-        None
-    }
-
-    fn running(&mut self, _: Target) -> Option<Rc<Running>> {
-        None
     }
 
     fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure> {

@@ -1,6 +1,7 @@
 //! Rules: a chain compiled to a plan, and a message evaluated by it to effects.
 //!
-//! Evaluation is a function: no IO, no clock, no failure, no waiting. Knows no protocol and no store.
+//! Evaluation is a function of the message, the plan and what the world answers: no IO, no clock, no failure, no waiting. Knows no
+//! protocol and no store.
 
 mod carried;
 mod evaluate;

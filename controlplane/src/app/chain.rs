@@ -225,14 +225,18 @@ impl App {
                 problems.push(format!("metadata[{at}].ruleChainId: no chain of this import"));
                 continue;
             };
-            match checked(moved(metadata, &ids)) {
-                Ok(Checked { text, first_node, enters }) => {
-                    they_exist(&write, tenant, &enters).await?;
-                    let one = &mut imported[place].chain;
+            let one = &mut imported[place].chain;
+            let saved = match checked(moved(metadata, &ids)) {
+                Ok(checked) => they_exist(&write, tenant, &checked.enters).await.map(|()| checked),
+                Err(error) => Err(error),
+            };
+            match saved {
+                Ok(Checked { text, first_node, .. }) => {
                     one.first_node = first_node;
                     chain::update_metadata(&mut write, one, &text).await?;
                 }
-                Err(error) => problems.push(format!("metadata[{at}] of \"{}\": {error}", imported[place].chain.name)),
+                Err(error @ Error::Invalid(_)) => problems.push(format!("metadata[{at}] of \"{}\": {error}", one.name)),
+                Err(other) => return Err(other),
             }
         }
         if !problems.is_empty() {
@@ -288,11 +292,11 @@ fn moved(mut metadata: Value, ids: &HashMap<String, Uuid>) -> Value {
 }
 
 /// Every chain that nodes lead to is one of the tenant's.
-async fn they_exist(write: &Write, tenant: Uuid, enters: &[(usize, Uuid)]) -> Result<(), Error> {
+async fn they_exist(write: &Write, tenant: Uuid, enters: &[(String, Uuid)]) -> Result<(), Error> {
     let mut missing = Vec::new();
-    for (node, id) in enters {
+    for (path, id) in enters {
         if chain::find(write.db(), tenant, *id).await?.is_none() {
-            missing.push(format!("nodes[{node}].configuration.ruleChainId: {id}: there is no such rule chain"));
+            missing.push(format!("{path}: {id}: there is no such rule chain"));
         }
     }
     if missing.is_empty() { Ok(()) } else { Err(Invalid::new("metadata", "", missing.join("; ")).into()) }
@@ -332,8 +336,8 @@ struct Checked {
     text: String,
     /// The node that messages enter.
     first_node: Option<Uuid>,
-    /// The chains that nodes lead to, with the nodes' places.
-    enters: Vec<(usize, Uuid)>,
+    /// The chains that are entered, and where it says so.
+    enters: Vec<(String, Uuid)>,
 }
 
 /// What to store, or everything that is wrong.
@@ -355,8 +359,14 @@ fn checked(mut metadata: Value) -> Result<Checked, Error> {
     }
     let chain = Chain::parse(&text).map_err(|error| Invalid::new("metadata", "", error.to_string()))?;
     let first_node = chain.first.and_then(|index| chain.nodes.get(index)).and_then(|node| node.id);
+    // Connections to other chains are nodes behind those that are written as such.
+    let written = metadata.get("nodes").and_then(Value::as_array).map_or(0, Vec::len);
+    let path = |place: usize| match place.checked_sub(written) {
+        Some(connection) => format!("ruleChainConnections[{connection}].targetRuleChainId"),
+        None => format!("nodes[{place}].configuration.ruleChainId"),
+    };
     let entered = |(place, node): (usize, &schemas::chain::Node)| match node.kind {
-        NodeKind::Nested { chain: Target::Chain(id) } => Some((place, id.0)),
+        NodeKind::Nested { chain: Target::Chain(id) } => Some((path(place), id.0)),
         _ => None,
     };
     let enters = chain.nodes.iter().enumerate().filter_map(entered).collect();

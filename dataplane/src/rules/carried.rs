@@ -10,7 +10,7 @@ use schemas::telemetry::Scope;
 use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
-use crate::message::{Body, Message, Readings};
+use crate::message::{Body, Message, Reading};
 
 /// ThingsBoard's names in the metadata.
 pub(super) mod name {
@@ -139,17 +139,16 @@ fn said_beside<'m>(message: &'m Message<'m>) -> impl Iterator<Item = (&'static s
 fn said(message: &Message<'_>) -> Value {
     match &message.body {
         Body::Telemetry(readings) => match readings.entries.as_slice() {
-            [entry] => values(readings, readings.of(entry).len(), entry.range.start),
+            [entry] => values(readings.of(entry)),
             entries => {
                 let entry = |entry: &crate::message::Entry| {
-                    let values = values(readings, readings.of(entry).len(), entry.range.start);
                     let ts = entry.ts.unwrap_or(message.received).0;
-                    json!({ "ts": ts, "values": values })
+                    json!({ "ts": ts, "values": values(readings.of(entry)) })
                 };
                 entries.iter().map(entry).collect()
             }
         },
-        Body::Attributes { readings, .. } => values(readings, readings.readings.len(), 0),
+        Body::Attributes { readings, .. } => values(&readings.readings),
         Body::Deleted { keys } => {
             let of = if message.kind == MessageType::TimeseriesDeleted { "timeseries" } else { "attributes" };
             json!({ of: keys })
@@ -159,9 +158,8 @@ fn said(message: &Message<'_>) -> Value {
     }
 }
 
-fn values(readings: &Readings<'_>, count: usize, from: usize) -> Value {
-    let those = readings.readings.get(from..from + count).unwrap_or_default();
-    Value::Object(those.iter().map(|reading| (reading.key.to_string(), reading.value.to_json())).collect())
+fn values(readings: &[Reading<'_>]) -> Value {
+    Value::Object(readings.iter().map(|reading| (reading.key.to_string(), reading.value.to_json())).collect())
 }
 
 /// The scope that a message names.

@@ -129,26 +129,19 @@ impl<'w, 'm> Walk<'w, 'm> {
             }
             Next::Each(each) => {
                 let way = self.put_aside(way);
-                for changed in each.into_iter().rev() {
-                    running.count_taken(step.route(SUCCESS));
-                    let targets = running.plan().route(step.route(SUCCESS));
-                    self.waiting.push(Way { frame, targets, carried: Carried::Changed(Rc::new(changed)) });
-                }
+                let route = step.route(SUCCESS);
+                self.branch(
+                    running,
+                    frame,
+                    each.into_iter().map(|changed| (route, Carried::Changed(Rc::new(changed)))).collect(),
+                );
                 way
             }
-            Next::Said(label) => match running.plan().route_of(index, &label) {
-                Some(route) => self.take(way, running, frame, route),
-                // Nobody drew an edge for it.
-                None => way,
-            },
-            Next::SaidAll(labels) => {
+            Next::Said(labels) => {
                 let way = self.put_aside(way);
-                let routes: Vec<usize> = labels.iter().filter_map(|label| running.plan().route_of(index, label)).collect();
-                for route in routes.into_iter().rev() {
-                    running.count_taken(route);
-                    let targets = running.plan().route(route);
-                    self.waiting.push(Way { frame, targets, carried: way.carried.clone() });
-                }
+                // Nobody drew an edge for the others.
+                let routes = labels.iter().filter_map(|label| running.plan().route_of(index, label));
+                self.branch(running, frame, routes.map(|route| (route, way.carried.clone())).collect());
                 way
             }
             Next::Enter(target) => match self.scene.world.running(target) {
@@ -157,13 +150,10 @@ impl<'w, 'm> Walk<'w, 'm> {
                     self.frames.push(Frame { running: nested, back: (frame, index) });
                     self.turn(way, self.frames.len(), targets)
                 }
-                None => self.failed(way, running, step, "there is no such rule chain".to_owned()),
+                None => self.failed(way, (running, index, step), "there is no such rule chain".to_owned()),
             },
             Next::Leave => self.leave(way, &step.name),
-            Next::Fail(reason) => {
-                running.count_failed(index);
-                self.failed(way, running, step, reason)
-            }
+            Next::Fail(reason) => self.failed(way, (running, index, step), reason),
         }
     }
 
@@ -178,6 +168,21 @@ impl<'w, 'm> Walk<'w, 'm> {
     fn turn(&mut self, way: Way<'m>, frame: usize, targets: Range<u32>) -> Way<'m> {
         let way = self.put_aside(way);
         Way { frame, targets, carried: way.carried }
+    }
+
+    /// Lets messages wait at their routes, the first one on top. What waits beyond the steps that are left is never reached, so no
+    /// script and no array makes more of it.
+    fn branch(&mut self, running: &Running, frame: usize, branches: Vec<(usize, Carried<'m>)>) {
+        for (route, carried) in branches.into_iter().rev() {
+            running.count_taken(route);
+            let targets = running.plan().route(route);
+            if !targets.is_empty() {
+                self.waiting.push(Way { frame, targets, carried });
+            }
+        }
+        let reached = (STEPS_PER_MESSAGE_MAX - self.evaluation.executed) as usize + 1;
+        let unreached = self.waiting.len().saturating_sub(reached);
+        self.waiting.drain(..unreached);
     }
 
     /// Lets what is left of a way wait; what is returned is at its end.
@@ -201,7 +206,8 @@ impl<'w, 'm> Walk<'w, 'm> {
         }
     }
 
-    fn failed(&mut self, way: Way<'m>, running: &Running, step: &Step, reason: String) -> Way<'m> {
+    fn failed(&mut self, way: Way<'m>, (running, index, step): (&Running, usize, &Step), reason: String) -> Way<'m> {
+        running.count_failed(index);
         if running.plan().route(step.failure()).is_empty() {
             self.fail(&step.name, reason);
         }

@@ -43,10 +43,8 @@ pub(super) enum Next {
     With(Changed),
     /// Several do, one after the other.
     Each(Vec<Changed>),
-    /// The message goes on by what was said.
-    Said(String),
-    /// By each of these.
-    SaidAll(Vec<String>),
+    /// The message goes on by each of the labels that were said.
+    Said(Vec<String>),
     Enter(Target),
     /// The message goes on behind the node that led into this chain, by this node's name.
     Leave,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use schemas::chain::{Chain, EDGES_MAX, EXECUTIONS_MAX, EntityType, Labels, MessageType, NODES_MAX, label};
+use schemas::chain::{Chain, EDGES_MAX, EXECUTIONS_MAX, Labels, MessageType, NODES_MAX, label};
 
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ pub struct Plan {
     /// Where messages enter, among `targets`.
     entry: Range<u32>,
     steps: Vec<Step>,
-    /// Ranges of `targets`: for every step, one per outcome of its node, then one per label that its script or chain may say.
+    /// Ranges of `targets`: for every step, one per label.
     routes: Vec<Range<u32>>,
     /// Steps that edges lead to.
     targets: Vec<u32>,
@@ -38,47 +38,8 @@ pub(super) struct Step {
     routes: usize,
     /// The outcome that stands for a failure.
     failure: usize,
-    outcomes: Outcomes,
-    /// Labels beside the outcomes, and their indices in `routes`.
-    labels: Vec<(Box<str>, usize)>,
-}
-
-/// Which labels the outcomes of a node have.
-#[derive(Clone, Copy, Debug)]
-enum Outcomes {
-    Of(&'static [&'static str]),
-    /// Outcome `n` is type `n`; the last one is a failure.
-    MessageTypes,
-    EntityTypes,
-}
-
-impl Outcomes {
-    fn of(labels: Labels) -> Self {
-        match labels {
-            Labels::Of(labels) => Self::Of(labels),
-            Labels::MessageTypes => Self::MessageTypes,
-            Labels::EntityTypes => Self::EntityTypes,
-            Labels::Any => Self::Of(&[label::FAILURE]),
-            Labels::None => Self::Of(&[]),
-        }
-    }
-
-    fn len(self) -> usize {
-        match self {
-            Self::Of(labels) => labels.len(),
-            Self::MessageTypes => MessageType::COUNT + 1,
-            Self::EntityTypes => EntityType::ALL.len() + 1,
-        }
-    }
-
-    fn label(self, outcome: usize) -> &'static str {
-        let label = match self {
-            Self::Of(labels) => labels.get(outcome).copied(),
-            Self::MessageTypes => MessageType::ALL.get(outcome).map(|kind| kind.label()),
-            Self::EntityTypes => EntityType::ALL.get(outcome).map(|kind| kind.label()),
-        };
-        label.unwrap_or(label::FAILURE)
-    }
+    /// The labels of its outcomes, then those that its script or chain may say: label `n` is route `routes + n`.
+    labels: Vec<Box<str>>,
 }
 
 impl Plan {
@@ -96,24 +57,20 @@ impl Plan {
             }
         }
         for (node, edges) in chain.nodes.iter().zip(&outgoing) {
-            let outcomes = Outcomes::of(node.kind.labels());
-            let routes = plan.routes.len();
-            for outcome in 0..outcomes.len() {
-                plan.route_by(outcomes.label(outcome), edges);
-            }
-            let mut labels: Vec<(Box<str>, usize)> = Vec::new();
-            if node.kind.labels() == Labels::Any {
-                for (said, _) in edges {
-                    let known = labels.iter().any(|(label, _)| label::same(label, said)) || label::same(said, label::FAILURE);
-                    if !known {
-                        labels.push(((*said).into(), plan.routes.len()));
-                        plan.route_by(said, edges);
-                    }
+            let fixed: Vec<&str> = node.kind.labels().fixed().collect();
+            let failure = fixed.iter().position(|label| *label == label::FAILURE).unwrap_or(0);
+            let mut labels: Vec<Box<str>> = fixed.into_iter().map(Into::into).collect();
+            for (said, _) in edges {
+                if node.kind.labels() == Labels::Any && !labels.iter().any(|label| label::same(label, said)) {
+                    labels.push((*said).into());
                 }
             }
-            let failure = (0..outcomes.len()).find(|outcome| outcomes.label(*outcome) == label::FAILURE).unwrap_or(0);
+            let routes = plan.routes.len();
+            for label in &labels {
+                plan.route_by(label, edges);
+            }
             let (name, id, node) = (node.name.as_str().into(), node.id.unwrap_or_default(), Node::compile(node));
-            plan.steps.push(Step { node, name, id, routes, failure, outcomes, labels });
+            plan.steps.push(Step { node, name, id, routes, failure, labels });
         }
         plan
     }
@@ -154,10 +111,8 @@ impl Plan {
 
     /// The labels of a step with their routes.
     pub(super) fn labels(&self, step: usize) -> impl Iterator<Item = (&str, usize)> {
-        self.steps.get(step).into_iter().flat_map(|step| {
-            let fixed = (0..step.outcomes.len()).map(|outcome| (step.outcomes.label(outcome), step.routes + outcome));
-            fixed.chain(step.labels.iter().map(|(label, route)| (&**label, *route)))
-        })
+        let step = self.steps.get(step);
+        step.into_iter().flat_map(|step| step.labels.iter().enumerate().map(|(n, label)| (&**label, step.routes + n)))
     }
 
     /// Where a message enters.

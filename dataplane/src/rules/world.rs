@@ -1,4 +1,5 @@
-//! What nodes may ask of the shard while they evaluate. Answers come at once, from memory; whoever needs more parks the message.
+//! What nodes may ask of the shard while they evaluate. Answers come from memory, a script's after at most its limit; whoever needs
+//! more parks the message. A world that says nothing else knows nothing.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,46 +15,36 @@ use crate::script::{Answer, ScriptFailure, Subject};
 
 pub trait World {
     /// An attribute of the originator, as it was before this message.
-    fn attribute(&mut self, scope: Scope, key: &str) -> Option<(Timestamp, Value<'static>)>;
+    fn attribute(&mut self, _scope: Scope, _key: &str) -> Option<(Timestamp, Value<'static>)> {
+        None
+    }
 
     /// The latest reading of the originator, as it was before this message.
-    fn latest(&mut self, key: &str) -> Option<(Timestamp, Value<'static>)>;
+    fn latest(&mut self, _key: &str) -> Option<(Timestamp, Value<'static>)> {
+        None
+    }
 
     /// What a node remembers of the originator, as it was before this message.
-    fn state(&mut self, node: Uuid) -> Option<Box<[u8]>>;
+    fn state(&mut self, _node: Uuid) -> Option<Box<[u8]>> {
+        None
+    }
 
     /// Another chain of the tenant.
-    fn running(&mut self, target: Target) -> Option<Rc<Running>>;
+    fn running(&mut self, _target: Target) -> Option<Rc<Running>> {
+        None
+    }
 
     /// What a script of the tenant answers.
     ///
     /// # Errors
     /// [`ScriptFailure`].
-    fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure>;
+    fn run(&mut self, _script: &Arc<Script>, _subject: Subject<'_>) -> Result<Answer, ScriptFailure> {
+        Err(ScriptFailure::Broken("there is no engine".to_owned()))
+    }
 }
 
 /// Nothing is known, there is no other chain, and no script runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alone;
 
-impl World for Alone {
-    fn attribute(&mut self, _: Scope, _: &str) -> Option<(Timestamp, Value<'static>)> {
-        None
-    }
-
-    fn latest(&mut self, _: &str) -> Option<(Timestamp, Value<'static>)> {
-        None
-    }
-
-    fn state(&mut self, _: Uuid) -> Option<Box<[u8]>> {
-        None
-    }
-
-    fn running(&mut self, _: Target) -> Option<Rc<Running>> {
-        None
-    }
-
-    fn run(&mut self, _: &Arc<Script>, _: Subject<'_>) -> Result<Answer, ScriptFailure> {
-        Err(ScriptFailure::Broken("there is no engine".to_owned()))
-    }
-}
+impl World for Alone {}

@@ -323,7 +323,7 @@ impl Reader<'_> {
         self.required(field, "0 to 15 decimals", |value| u32::try_from(value.as_u64()?).ok().filter(|decimals| *decimals <= 15))
     }
 
-    /// ThingsBoard's operations are formulas over arguments that it names itself, x, y and so on.
+    /// Every operation is a formula over the arguments, by their names.
     fn math(&mut self) -> Option<Math> {
         let entries = self.required("arguments", "an array of 1 to 20 arguments", |value| {
             value.as_array().filter(|all| (1..=20).contains(&all.len())).cloned()
@@ -354,7 +354,7 @@ impl Reader<'_> {
         Some(Math { formula: parsed, arguments, result: MathResult { to, precision, add_to_data, add_to_metadata } })
     }
 
-    /// The operation as a formula; its arguments are the first ones, whatever their names.
+    /// The operation as a formula over the first arguments, whatever their names.
     fn formula(&mut self, arguments: usize) -> Option<String> {
         let operation = self.required("operation", "an operation", |value| value.as_str().map(str::to_owned))?;
         if operation == "CUSTOM" {
@@ -379,7 +379,6 @@ impl Reader<'_> {
             | "LOG" | "LOG10" | "LOG1P" | "CEIL" | "FLOOR" | "ABS" | "SIGNUM" | "ROUND" => {
                 Some(format!("{}({x})", operation.to_lowercase()))
             }
-            "GET_EXP" => None,
             "RAD" => Some(format!("{x}*pi/180")),
             "DEG" => Some(format!("{x}*180/pi")),
             _ => None,

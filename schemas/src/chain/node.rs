@@ -362,16 +362,17 @@ impl Labels {
         self.fixed().any(|label| label::same(label, edge)) || self == Self::Any
     }
 
-    /// Every label that is known beforehand, some of them more than once. What any node may have is a Failure.
+    /// Every label that is known beforehand, in the order of the node's outcomes, some of them more than once. Of a switch by type,
+    /// outcome `n` is type `n`. What every node with edges may have is a Failure.
     pub fn fixed(self) -> impl Iterator<Item = &'static str> {
-        let (own, messages, entities): (&[&str], &[MessageType], &[EntityType]) = match self {
-            Self::Of(labels) => (labels, &[], &[]),
-            Self::MessageTypes => (&[label::OTHER, label::FAILURE], MessageType::ALL, &[]),
-            Self::EntityTypes => (&[label::FAILURE], &[], EntityType::ALL),
-            Self::Any => (&[label::FAILURE], &[], &[]),
+        let (messages, entities, own): (&[MessageType], &[EntityType], &[&str]) = match self {
+            Self::Of(labels) => (&[], &[], labels),
+            Self::MessageTypes => (MessageType::ALL, &[], &[label::FAILURE]),
+            Self::EntityTypes => (&[], EntityType::ALL, &[label::FAILURE]),
+            Self::Any => (&[], &[], &[label::FAILURE]),
             Self::None => (&[], &[], &[]),
         };
-        let messages = messages.iter().map(|kind| kind.label());
-        own.iter().copied().chain(messages).chain(entities.iter().map(|kind| kind.label()))
+        let types = messages.iter().map(|kind| kind.label()).chain(entities.iter().map(|kind| kind.label()));
+        types.chain(own.iter().copied())
     }
 }

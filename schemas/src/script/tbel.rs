@@ -1,5 +1,5 @@
-//! TBEL to JavaScript, token by token: what means the same stays as it is, with its lines. What has another meaning, or none, is
-//! refused with its place. Methods of Java's collections and strings become those of the data plane's prelude, whose names begin
+//! TBEL to JavaScript, token by token: what means the same stays as it is, with its lines. Operators, classes and literals that have
+//! no translation are refused with their place; a Java method that the prelude does not have fails when it is called. Methods of Java's collections and strings become those of the data plane's prelude, whose names begin
 //! with `$`, so that no key of a message is ever shadowed.
 
 use super::InvalidScript;
@@ -243,8 +243,7 @@ impl<'s> Translator<'s, '_> {
             self.into.push_str(text);
             return Ok(at + 1);
         }
-        let begins =
-            before.is_none() || [";", "{", "}", "("].iter().any(|mark| self.is(before, mark)) || self.ends_header(before);
+        let begins = before.is_none() || [";", "{", "}", "(", "else", "do"].iter().any(|mark| self.is(before, mark));
         match text {
             "for" | "foreach" if self.is(next, "(") => return self.each(at, next.unwrap_or(at)),
             "def" => self.into.push_str("function"),
@@ -268,11 +267,6 @@ impl<'s> Translator<'s, '_> {
             _ => self.into.push_str(text),
         }
         Ok(at + 1)
-    }
-
-    /// Whether a parenthesis ended that belongs to an `if`, `for` or `while`, or an `else` went before.
-    fn ends_header(&self, before: Option<usize>) -> bool {
-        self.is(before, "else") || self.is(before, "do")
     }
 
     /// After a type: a name, or brackets and a name.

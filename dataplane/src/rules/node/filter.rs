@@ -38,10 +38,10 @@ pub(super) fn by_message_type(carried: &Carried<'_>) -> Next {
     Next::By(carried.standard().unwrap_or(MessageType::AlarmDelete) as usize)
 }
 
-/// The label is the profile's name, in ThingsBoard "default" for what no edge names.
+/// The label is the profile's name.
 pub(super) fn by_profile(message: &Message<'_>) -> Next {
     if message.device_type.is_empty() {
         return Next::Fail("the originator is no device".to_owned());
     }
-    Next::Said(message.device_type.to_owned())
+    Next::Said(vec![message.device_type.to_owned()])
 }

@@ -17,8 +17,7 @@ pub(super) fn run(script: &Arc<Script>, carried: &Carried<'_>, scene: &mut Scene
     let subject = Subject { data: &whole.data, metadata: &whole.metadata, kind: whole.kind.name() };
     match scene.world.run(script, subject) {
         Ok(Answer::Truth(truth)) => decide(truth),
-        Ok(Answer::Labels(mut labels)) if labels.len() == 1 => Next::Said(labels.remove(0)),
-        Ok(Answer::Labels(labels)) => Next::SaidAll(labels),
+        Ok(Answer::Labels(labels)) => Next::Said(labels),
         Ok(Answer::Messages(mut messages)) if messages.len() == 1 => Next::With(made(messages.remove(0), whole)),
         Ok(Answer::Messages(messages)) => Next::Each(messages.into_iter().map(|said| made(said, whole)).collect()),
         Ok(Answer::Text(text)) => Next::Fail(format!("a text is no outcome: {text}")),

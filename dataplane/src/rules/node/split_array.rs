@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::limits::STEPS_PER_MESSAGE_MAX;
 use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::{Next, SUCCESS};
 
@@ -11,5 +12,7 @@ pub(super) fn run(carried: &Carried<'_>) -> Next {
     }
     let mut whole = carried.change();
     let Value::Array(elements) = whole.data.take() else { return Next::By(SUCCESS) };
-    Next::Each(elements.into_iter().map(|data| Changed { data, ..whole.clone() }).collect())
+    // The others could not go anywhere.
+    let reached = elements.into_iter().take(STEPS_PER_MESSAGE_MAX as usize + 1);
+    Next::Each(reached.map(|data| Changed { data, ..whole.clone() }).collect())
 }

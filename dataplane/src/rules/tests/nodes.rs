@@ -379,6 +379,14 @@ fn arrays_are_split() {
     let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"[{"a":1},{"a":2},3]"#, id: None });
     check("transform.TbSplitArrayMsgNode", json!({}), &list, &["Success x3"]);
     check("transform.TbSplitArrayMsgNode", json!({}), &telemetry(r#"{"t":1}"#), &["Success"]);
+    // Neither an array nor a script makes more of one message than may be done with it: one node split it, 999 follow.
+    let many = format!("[{}0]", "0,".repeat(4_999)).leak();
+    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: many, id: None });
+    let shown = out("transform.TbSplitArrayMsgNode", &json!({}), &list, &mut Known::default());
+    assert_eq!(shown, ["Success x999"]);
+    let script = js("var all = []; for (var n = 0; n < 2000; n++) all.push({msg: n}); return all;");
+    let shown = out("transform.TbTransformMsgNode", &script, &list, &mut Known::default());
+    assert_eq!(shown, ["Success x999"]);
 }
 
 #[test]
