@@ -9,6 +9,7 @@ pub mod forward;
 pub mod kept;
 mod load;
 mod marks;
+pub mod outbox;
 mod sequence;
 mod timeseries;
 
@@ -208,7 +209,7 @@ impl DeviceState {
 
 /// Deletes everything an entity has, by ranges (DESIGN 18). Its deadline key, if any, is found stale at the next start.
 pub fn delete_entity(entity: EntityId, batch: &mut Batch) {
-    for kind in [Kind::Row, Kind::Attribute, Kind::Kept, Kind::Call, Kind::Forward] {
+    for kind in [Kind::Row, Kind::Attribute, Kind::Kept, Kind::Call, Kind::Forward, Kind::Owed, Kind::DeadLetter] {
         batch.delete_range(kind.family(), &key::entity(kind, entity), &key::entity_end(kind, entity));
     }
     for kind in [Kind::State, Kind::Connected] {

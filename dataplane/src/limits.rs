@@ -238,6 +238,39 @@ pub const FORWARDS_READ_AT_ONCE_MAX: usize = 64;
 pub const FORWARD_ANSWER_MS: u64 = 10_000;
 /// From an owner's "not now" to sending the parts again, in milliseconds.
 pub const FORWARD_PAUSE_MS: u64 = 1_000;
+/// Calls that rule nodes of one shard owe to the outside; a node that would owe more fails (DESIGN 8.6, 22).
+pub const OWED_CALLS_PER_SHARD_MAX: usize = 65_536;
+/// The same of one tenant, so that its dead target leaves room for others.
+pub const OWED_CALLS_PER_TENANT_MAX: usize = OWED_CALLS_PER_SHARD_MAX / 2;
+/// On disk, of one tenant and shard, in bytes.
+pub const OWED_BYTES_PER_TENANT_MAX: usize = 256 << 20;
+/// Calls of one node and shard that are under way at once.
+pub const CALLS_PER_NODE_AT_ONCE_MAX: u32 = 64;
+/// Calls of one shard that are under way at once.
+pub const CALLS_AT_ONCE_MAX: usize = 256;
+/// Of their messages, in bytes; one more may exceed it.
+pub const CALLS_AT_ONCE_BYTES_MAX: usize = 8 << 20;
+/// What comes back of one call, in bytes.
+pub const CALL_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// How often a call is made that its target hears and does not take.
+pub const CALL_ATTEMPTS_MAX: u32 = 8;
+/// From such an attempt to the next, in milliseconds: the first pause, doubled each time, and the longest.
+pub const CALL_PAUSE_MS: (u64, u64) = (1_000, 60_000);
+/// The same of a node whose target nobody hears.
+pub const TARGET_PAUSE_MS: (u64, u64) = (250, 10_000);
+/// For how long a call is tried before it is given up, in milliseconds.
+pub const CALL_PATIENCE_MS: i64 = 3_600_000;
+/// Until somebody answers who is called, in milliseconds.
+pub const CALL_CONNECT_MS: u64 = 10_000;
+/// How long a broker outside may leave publications unanswered, in milliseconds.
+pub const BROKER_ANSWER_MS: u64 = 30_000;
+/// How long a connection to a broker outside is kept that nobody uses, in milliseconds.
+pub const BROKER_IDLE_MS: u64 = 300_000;
+/// Brokers outside that a process is connected to.
+pub const BROKERS_MAX: usize = 256;
+/// Publications waiting for one such broker.
+pub const BROKER_CALLS_MAX: usize = 256;
+
 /// How long a pack with refused parts waits for its gateway to send it again, in milliseconds.
 pub const FORWARD_HELD_MS: u64 = 3_600_000;
 /// Gateways of which a child remembers the parts it took; the one it heard of longest ago is forgotten.
@@ -425,6 +458,10 @@ impl Pools {
             term("scripts", self.script_engines * SCRIPT_MEMORY_BYTES_MAX),
             term("batch", BATCH_BYTES_MAX * 2),
             term("packs", FORWARDS_PER_SHARD_MAX * FORWARD_BYTES + FORWARD_BYTES_PER_SHARD_MAX),
+            term(
+                "outbox",
+                OWED_CALLS_PER_SHARD_MAX * OWED_CALL_BYTES + CALLS_AT_ONCE_BYTES_MAX + CALLS_AT_ONCE_MAX * CALL_ANSWER_BYTES_MAX,
+            ),
             // Two memtables per column family can exist while one is flushed.
             term("write buffers", self.write_buffer_bytes * 2),
             term("block cache share", self.block_cache_bytes / shards.max(1)),
@@ -464,6 +501,8 @@ const ADDRESS_BYTES: usize = 40;
 const KEY_NAME_BYTES: usize = 128;
 /// What is remembered of a QoS 2 pack, its place in a map that doubles included.
 const FORWARD_BYTES: usize = 256;
+/// What is remembered of a call that is owed, at worst one of its own queue.
+const OWED_CALL_BYTES: usize = 256;
 const EVENT_BYTES: usize = 128;
 const MESH_SLOT_BYTES: usize = 16;
 

@@ -54,6 +54,11 @@ counters! {
     ProtocolErrors => "tidegate_protocol_errors_total", "connections closed for bytes that are not the protocol";
     MessagesReceived => "tidegate_messages_received_total", "messages of devices that reached evaluation";
     PartsRepeated => "tidegate_pack_parts_repeated_total", "parts of gateways' QoS 2 packs that came again and were stored already";
+    CallsOwed => "tidegate_calls_owed", "calls that rule nodes owe to the outside";
+    CallsAnswered => "tidegate_calls_answered_total", "calls to the outside that were taken";
+    CallsRetried => "tidegate_calls_retried_total", "attempts of calls to the outside that have to be made again";
+    CallsFailed => "tidegate_calls_failed_total", "calls to the outside that were refused or given up";
+    CallsLost => "tidegate_calls_lost_total", "calls to the outside whose node is gone";
     MessagesDiscarded => "tidegate_messages_discarded_total", "messages refused for their payload";
     TopicsUnknown => "tidegate_topics_unknown_total", "PUBLISHes to a topic that is not the device's";
     TimestampsRefused => "tidegate_timestamps_refused_total", "messages with a ts outside the accepted range";

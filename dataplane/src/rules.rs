@@ -13,7 +13,7 @@ mod template;
 mod tests;
 mod world;
 
-pub use evaluate::{Evaluation, Failed, evaluate};
+pub use evaluate::{Evaluation, Failed, call, evaluate, resume};
 pub use plan::Plan;
 pub use running::{NodeCount, Running};
 pub use world::{Alone, World};

@@ -23,6 +23,8 @@ mod ledger;
 mod letter;
 mod limiting;
 mod operating;
+mod outbox;
+mod owing;
 mod residents;
 mod serve;
 mod slab;

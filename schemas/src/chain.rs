@@ -3,6 +3,7 @@
 
 mod check;
 mod configuration;
+pub mod external;
 pub mod formula;
 pub mod geofence;
 mod message_type;
@@ -13,6 +14,7 @@ mod root;
 mod tests;
 
 pub use check::{EDGES_MAX, EXECUTIONS_MAX, NODES_MAX};
+pub use external::{External, ToEmail};
 pub use message_type::{EntityType, MessageType};
 pub use node::{
     CalculateDelta, CheckFields, DeleteAttributes, Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes,

@@ -72,6 +72,8 @@ pub struct Limits {
     pub gateway_device: RateLimits,
     /// Connections to one instance; 0 = no limit.
     pub connections_max: u32,
+    /// Rule nodes may call what is not on the public internet.
+    pub private_targets: bool,
 }
 
 /// What telemetry and attribute posts consume is `telemetry_*`; everything else consumes `messages` (reference 1.8).
@@ -248,6 +250,7 @@ fn limits(limits: wire::Limits) -> Result<Limits, InvalidRateLimit> {
         gateway: rates(limits.gateway)?,
         gateway_device: rates(limits.gateway_device)?,
         connections_max: limits.connections_max,
+        private_targets: limits.private_targets,
     })
 }
 

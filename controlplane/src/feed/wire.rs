@@ -57,11 +57,11 @@ pub(super) fn deleted(revision: u64, kind: EntityKind, id: Uuid) -> Option<wire:
 }
 
 fn limits(limits: TransportLimits) -> wire::Limits {
-    let TransportLimits { rates, connections_max } = limits;
+    let TransportLimits { rates, connections_max, private_targets } = limits;
     let [tenant, device, gateway, gateway_device] = rates.map(|[messages, telemetry_messages, telemetry_data_points]| {
         Some(wire::RateLimits { messages, telemetry_messages, telemetry_data_points })
     });
-    wire::Limits { tenant, device, gateway, gateway_device, connections_max }
+    wire::Limits { tenant, device, gateway, gateway_device, connections_max, private_targets }
 }
 
 fn mqtt(mqtt: MqttTransport) -> wire::MqttTransport {

@@ -3,12 +3,19 @@
 
 use std::ops::{Deref, Range};
 use std::rc::Rc;
+use std::sync::Arc;
+
+use schemas::chain::Target;
+use schemas::chain::external::External;
+use schemas::id::ChainId;
+use uuid::Uuid;
 
 use crate::effect::Effect;
 use crate::limits::STEPS_PER_MESSAGE_MAX;
 use crate::message::Message;
-use crate::rules::carried::Carried;
-use crate::rules::node::{Next, SUCCESS, Scene};
+use crate::owed::{Call, Departed};
+use crate::rules::carried::{Carried, Changed, Kind};
+use crate::rules::node::{self, Next, Node, SUCCESS, Scene};
 use crate::rules::plan::Step;
 use crate::rules::running::Running;
 use crate::rules::world::World;
@@ -41,6 +48,62 @@ pub fn evaluate<'m>(
     let mut walk = Walk { root: running, scene, frames: Vec::new(), waiting: Vec::new(), evaluation: Evaluation::default() };
     walk.run(root);
     walk.evaluation
+}
+
+/// A message whose waiting is over goes on behind its node, by Success or for the reason why not. `None` if the node is gone.
+pub fn resume<'m>(
+    departed: &Departed,
+    failure: Option<String>,
+    message: &'m Message<'m>,
+    world: &mut dyn World,
+    into: &mut Vec<Effect<'m>>,
+) -> Option<Evaluation> {
+    let mut path = departed.path.iter();
+    let (chain, mut node) = *path.next()?;
+    let root = world.running(Target::Chain(chain))?;
+    let (mut frames, mut last) = (Vec::new(), Rc::clone(&root));
+    for (chain, inner) in path {
+        let running = world.running(Target::Chain(*chain))?;
+        let step = last.plan().find(node)?.0;
+        frames.push(Frame { running: Rc::clone(&running), back: (frames.len(), step) });
+        (last, node) = (running, *inner);
+    }
+    let (index, step) = last.plan().find(node)?;
+    let frame = frames.len();
+    let scene = Scene { message, world, into };
+    let mut walk = Walk { root: &root, scene, frames, waiting: Vec::new(), evaluation: Evaluation::default() };
+    let way = Way { frame, targets: 0..0, carried: Carried::Changed(Rc::new(arrive(departed))) };
+    let way = match failure {
+        None => walk.take(way, &last, frame, step.route(SUCCESS)),
+        Some(reason) => walk.failed(way, (&last, index, step), reason),
+    };
+    walk.run(way);
+    Some(walk.evaluation)
+}
+
+/// The call that the node makes for a message that waits there. `None` if the node is gone.
+///
+/// # Errors
+/// Why there is nothing to say.
+#[must_use]
+pub fn call(running: &Running, departed: &Departed) -> Option<Result<(Arc<External>, Call), String>> {
+    let Node::External(external) = &running.plan().find(departed.node().1)?.1.node else { return None };
+    let carried = Carried::Changed(Rc::new(arrive(departed)));
+    Some(node::external::call(external, &carried).map(|call| (Arc::clone(external), call)))
+}
+
+fn depart(carried: &Carried<'_>, path: Vec<(ChainId, Uuid)>) -> Departed {
+    let Changed { kind, metadata, data, own_ts } = carried.change();
+    Departed { path, kind: kind.name().to_owned(), metadata, data: data.to_string(), own_ts }
+}
+
+fn arrive(departed: &Departed) -> Changed {
+    Changed {
+        kind: Kind::parse(&departed.kind),
+        metadata: departed.metadata.clone(),
+        data: serde_json::from_str(&departed.data).unwrap_or_default(),
+        own_ts: departed.own_ts,
+    }
 }
 
 /// A route that is being followed: targets of one plan's that the message has still to go to.
@@ -153,8 +216,29 @@ impl<'w, 'm> Walk<'w, 'm> {
                 None => self.failed(way, (running, index, step), "there is no such rule chain".to_owned()),
             },
             Next::Leave => self.leave(way, &step.name),
+            Next::Depart if step.id.is_nil() => {
+                self.failed(way, (running, index, step), "the node has no id by which the message could come back".to_owned())
+            }
+            Next::Depart => {
+                let departed = depart(&way.carried, self.path(frame, (running.chain(), step.id)));
+                self.scene.into.push(Effect::Owe(Box::new(departed)));
+                way
+            }
             Next::Fail(reason) => self.failed(way, (running, index, step), reason),
         }
+    }
+
+    /// The nodes by which a message came to a node of a frame, which is the last of them.
+    fn path(&self, mut frame: usize, last: (ChainId, Uuid)) -> Vec<(ChainId, Uuid)> {
+        let mut path = vec![last];
+        while let Some(inner) = frame.checked_sub(1).and_then(|place| self.frames.get(place)) {
+            let (outer, step) = inner.back;
+            let running = self.of(outer);
+            path.push((running.chain(), running.plan().id(step)));
+            frame = outer;
+        }
+        path.reverse();
+        path
     }
 
     /// Goes on by a route of a frame's plan.

@@ -3,6 +3,7 @@
 
 mod check_fields;
 mod delta;
+pub(super) mod external;
 mod filter;
 mod geofence;
 mod keys;
@@ -16,6 +17,7 @@ mod split_array;
 
 use std::sync::Arc;
 
+use schemas::chain::external::{External, ToEmail};
 use schemas::chain::{self, EntityType, NodeKind, Target};
 use schemas::script::Script;
 use uuid::Uuid;
@@ -48,6 +50,8 @@ pub(super) enum Next {
     Enter(Target),
     /// The message goes on behind the node that led into this chain, by this node's name.
     Leave,
+    /// The message leaves for the world outside, and goes on from here when that has answered.
+    Depart,
     Fail(String),
 }
 
@@ -84,6 +88,8 @@ pub(super) enum Node {
     Log,
     RpcReply(String),
     RpcRequest,
+    ToEmail(ToEmail),
+    External(Arc<External>),
     Nested(Target),
     Output,
     Pass,
@@ -116,6 +122,8 @@ impl Node {
             NodeKind::Log => Self::Log,
             NodeKind::RpcReply { request_key } => Self::RpcReply(request_key),
             NodeKind::RpcRequest => Self::RpcRequest,
+            NodeKind::ToEmail(email) => Self::ToEmail(email),
+            NodeKind::External(external) => Self::External(external),
             NodeKind::Nested { chain } => Self::Nested(chain),
             NodeKind::Output => Self::Output,
             NodeKind::Pass(_) | NodeKind::DeviceProfile => Self::Pass,
@@ -152,6 +160,8 @@ impl Node {
             }
             Self::RpcReply(key) => rpc::reply(key, carried, scene.into),
             Self::RpcRequest => rpc::request(carried),
+            Self::ToEmail(email) => external::to_email(email, carried),
+            Self::External(external) => external::run(external, step.id, carried, scene),
             Self::Nested(target) => Next::Enter(*target),
             Self::Output => Next::Leave,
             Self::Pass => Next::By(SUCCESS),

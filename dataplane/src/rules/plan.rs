@@ -105,6 +105,16 @@ impl Plan {
         self.steps.get(step).map(|step| &*step.name)
     }
 
+    /// The step of the node with this id.
+    pub(super) fn find(&self, id: Uuid) -> Option<(usize, &Step)> {
+        self.steps.iter().enumerate().find(|(_, step)| step.id == id)
+    }
+
+    /// The id of a step; nil if it has none.
+    pub(super) fn id(&self, step: usize) -> Uuid {
+        self.steps.get(step).map_or(Uuid::nil(), |step| step.id)
+    }
+
     pub(super) fn routes(&self) -> usize {
         self.routes.len()
     }

@@ -1,5 +1,6 @@
 //! Plans against examples, and against a naive interpreter of the chain.
 
+mod external;
 mod nodes;
 
 use std::borrow::Cow;
@@ -78,6 +79,7 @@ fn describe(effect: &Effect<'_>) -> String {
         Effect::DeleteAttributes { scope, keys, .. } => format!("delete {} of {}", keys.join(" "), scope.name()),
         Effect::KeepState { node, state } => format!("state of {node}: {} bytes", state.len()),
         Effect::Answer { request, json } => format!("answer {request} {json}"),
+        Effect::Owe(departed) => format!("owe at {}", departed.node().1),
         Effect::Log { node } => format!("log {node}"),
     }
 }

@@ -34,6 +34,14 @@ pub trait World {
         None
     }
 
+    /// Makes room for a call that a node will owe for this message.
+    ///
+    /// # Errors
+    /// Why nothing more may be owed.
+    fn owe(&mut self, _node: Uuid) -> Result<(), String> {
+        Err("there is nobody who could call".to_owned())
+    }
+
     /// What a script of the tenant answers.
     ///
     /// # Errors

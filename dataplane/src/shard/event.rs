@@ -14,8 +14,11 @@ use schemas::generated::kept::Forward;
 use schemas::id::{ChainId, DeviceId, TenantId};
 use tokio::sync::oneshot;
 
+use super::outbox::Next;
 use crate::{
+    device::outbox::OwedCall,
     limits,
+    owed::Answered,
     query::{Query, Target},
     registry::Told,
     rules::NodeCount,
@@ -35,6 +38,10 @@ pub enum Event {
     Loaded(Box<crate::device::Loaded>),
     /// A lane read a gateway's pack whose parts are to be sent.
     Forward(Box<Unsent>),
+    /// A lane read calls that are to be made.
+    CallsRead(Box<CallsRead>),
+    /// What came of a call to the outside.
+    CameOf { flight: u64, answered: Box<Answered> },
     /// The control plane's answer to a question of this shard.
     Told { number: u64, told: Told },
     /// What happened at the nodes of a tenant's chain.
@@ -51,6 +58,8 @@ impl fmt::Debug for Event {
             Self::Release { .. } => "Release",
             Self::Loaded(_) => "Loaded",
             Self::Forward(_) => "Forward",
+            Self::CallsRead(_) => "CallsRead",
+            Self::CameOf { .. } => "CameOf",
             Self::Told { .. } => "Told",
             Self::Count { .. } => "Count",
             Self::Drain => "Drain",
@@ -67,6 +76,14 @@ pub struct Unsent {
     pub pack: Result<Option<Forward>, StoreError>,
     /// What was read is durable with this ticket.
     pub ticket: Ticket,
+}
+
+/// See [`Event::CallsRead`].
+#[derive(Debug)]
+pub struct CallsRead {
+    pub(super) calls: Vec<(Next, Result<Option<OwedCall>, StoreError>)>,
+    /// What was read is durable with this ticket.
+    pub(super) ticket: Ticket,
 }
 
 /// Counts the shards that have not yet applied a set of changes; the last one to drop it calls back.

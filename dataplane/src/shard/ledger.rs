@@ -45,6 +45,8 @@ pub(super) enum Owed {
         device: DeviceId,
         json: Vec<u8>,
     },
+    /// A call to the outside may be made.
+    CallOut(u64),
     /// Downlinks that a device's session keeps may be sent.
     Kept(DeviceId),
     /// A call of the server may be sent.

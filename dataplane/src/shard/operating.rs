@@ -320,7 +320,7 @@ impl Shard {
             }
             Outcome::Stored if self.client_calls.len() < limits::CALLS_PER_SHARD_MAX => {
                 let deadline = self.now.instant.after_ms(limits::CLIENT_CALL_MS);
-                self.client_calls.push_back((deadline, from, id));
+                self.client_calls.push_back((deadline, device, from, id));
             }
             Outcome::Stored => self.answer_later(from, Outcome::Unavailable.into()),
             refused => self.answer_later(from, refused.into()),
@@ -344,7 +344,7 @@ impl Shard {
 
     /// Calls of devices that nobody answered.
     pub(super) fn expire_client_calls(&mut self) {
-        while let Some((_, to, id)) = self.client_calls.pop_front_if(|(deadline, ..)| *deadline <= self.now.instant) {
+        while let Some((.., to, id)) = self.client_calls.pop_front_if(|(deadline, ..)| *deadline <= self.now.instant) {
             let json = br#"{"error":"timeout"}"#.to_vec();
             self.answer_later(to, Answer { downlink: Some(OwnedDownlink::RpcResponse(id, json)), ..Outcome::TimedOut.into() });
         }

@@ -71,6 +71,8 @@ pub struct Parts {
     pub connections_per_address: Option<u32>,
     pub rpc_submit: Submit,
     pub forwarders: Forwarders,
+    /// To whoever makes calls to the outside.
+    pub calls_out: tokio::sync::mpsc::Sender<crate::owed::Due>,
     /// Questions for the control plane.
     pub questions: tokio::sync::mpsc::Sender<crate::registry::Question>,
 }
@@ -226,6 +228,8 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         wills: Default::default(),
         questions: Questions::new(parts.questions),
         forwards: Default::default(),
+        outbox: Default::default(),
+        calls_out: parts.calls_out,
         rates: Default::default(),
         throttle: Default::default(),
         forwarders: parts.forwarders,

@@ -3,6 +3,7 @@
 
 mod calls;
 mod fleet;
+mod owing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 use schemas::id::{DeviceId, EntityId};
+use tokio::sync::mpsc;
 
 use super::bell::{Bell, Listener};
 use super::calling::Calls;
@@ -24,6 +25,7 @@ use super::ledger::{Ledger, Owed, Persisted, Standstill};
 use super::letter::{Address, Letter, Moved};
 use super::listening::{Listening, Protocol};
 use super::mesh::Mesh;
+use super::outbox::Outbox;
 use super::placement::Placement;
 use super::residents::Residents;
 use super::slab::{Key, Slab};
@@ -33,6 +35,7 @@ use crate::clock::{Clock, Instant, Now};
 use crate::limits::{self, Pools};
 use crate::message::Readings;
 use crate::metric::{Counter, ShardCounters, ShardHealth};
+use crate::owed::Due;
 use crate::quota::{self, Admission, Decision, Place, Throttle};
 use crate::script::Engines;
 use crate::session::http::Decoded;
@@ -71,8 +74,8 @@ pub(super) struct Shard {
     pub through: HashMap<DeviceId, Through, RandomState>,
     pub polls: Polls,
     pub calls: Calls,
-    /// Calls of devices that nobody has answered: until when, who, under which number.
-    pub client_calls: VecDeque<(Instant, Address, u32)>,
+    /// Calls of devices that nobody has answered: until when, whose, who waits, under which number.
+    pub client_calls: VecDeque<(Instant, DeviceId, Address, u32)>,
     /// What runs the scripts of nodes.
     pub scripts: Engines,
     /// What nodes answered to the device that spoke last.
@@ -81,6 +84,9 @@ pub(super) struct Shard {
     pub wills: HashMap<DeviceId, Instant, RandomState>,
     pub questions: Questions,
     pub forwards: Forwards,
+    pub outbox: Outbox,
+    /// To whoever makes calls to the outside.
+    pub calls_out: mpsc::Sender<Due>,
     /// Buckets of devices that have limits and are not full.
     pub rates: HashMap<DeviceId, quota::Device, RandomState>,
     pub throttle: Throttle,
@@ -145,6 +151,7 @@ impl Shard {
         self.serve_ready();
         self.persist();
         self.ledger.submit_reads();
+        self.make_calls();
         self.submit_loads();
         self.settle();
         self.flush();
@@ -393,6 +400,7 @@ impl Shard {
             match owed {
                 Owed::Receipt { connection, receipt, outcome } => self.settle_receipt(connection, receipt, outcome),
                 Owed::Forward { gateway, number, pack } => self.send_forward(gateway, number, *pack),
+                Owed::CallOut(flight) => self.call_out(flight),
                 Owed::Answer { to, answer } => self.send_answer(to, answer),
                 Owed::AttributesChanged { device, json } => self.attributes_changed(device, &json),
                 Owed::Kept(device) => self.send_kept(device),

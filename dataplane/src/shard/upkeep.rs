@@ -34,6 +34,8 @@ impl Shard {
             Event::Release { ticket, release } => self.ledger.owe_at(ticket, Owed::Release(release)),
             Event::Loaded(loaded) => self.state_loaded(*loaded),
             Event::Forward(unsent) => self.forward_read(*unsent),
+            Event::CallsRead(read) => self.calls_read(*read),
+            Event::CameOf { flight, answered } => self.came_of(flight, *answered),
             Event::Told { number, told } => self.told(number, told),
             Event::Count { tenant, chain, reply } => {
                 let counts = self.table.plan(tenant, chain).map(|running| running.counts()).unwrap_or_default();
@@ -53,10 +55,12 @@ impl Shard {
         if matches!(change, ShardChange::Whole) {
             self.forwards.begin(self.now.instant);
             self.tend_forwards();
+            self.outbox.begin();
         }
         for device in self.table.apply(change) {
             self.revoke(device, None);
             self.forwards.forget(device);
+            self.outbox.forget(device.into());
             self.residents.forget(device.into());
             device::delete_entity(device.into(), &mut self.ledger.batch);
         }
@@ -103,6 +107,8 @@ impl Shard {
                 (Parked::Errand(errand), None) => self.run_errand(*errand),
                 (Parked::Errand(errand), Some(_)) => self.answer_later(errand.from, unreadable(&errand.deed).into()),
                 (Parked::Will, None) => self.say_kept_will(DeviceId(entity.0)),
+                (Parked::Returned(returned), None) => self.returned(entity, *returned),
+                (Parked::Returned(returned), Some(_)) => self.not_returned(entity, &returned),
                 (Parked::Calls, _) | (Parked::Will, Some(_)) => {}
                 (Parked::Connection(key), None) => self.unpark(key),
                 (Parked::Connection(key), Some(_)) => drop_flow(self.refuse(key, Refusal::Unavailable)),
@@ -151,6 +157,7 @@ impl Shard {
             self.expire_calls();
             self.expire_wills();
             self.tend_forwards();
+            self.outbox.tend(now.instant);
             for entity in self.residents.overdue(now.timestamp) {
                 self.with_state(entity, Parked::Overdue);
             }
@@ -169,6 +176,7 @@ impl Shard {
             self.release_held();
         }
         self.counters.set(Counter::ConnectionsOpen, self.connections.len() as u64);
+        self.counters.set(Counter::CallsOwed, self.outbox.len() as u64);
         self.counters.set(Counter::StatesResident, self.residents.len() as u64);
         self.say_standstill();
     }
@@ -197,7 +205,7 @@ impl Shard {
                 Parked::Overdue => self.overdue(entity),
                 Parked::Interrupted => self.interrupted(entity),
                 Parked::Will => self.say_kept_will(DeviceId(entity.0)),
-                Parked::Connection(_) | Parked::Query(..) | Parked::Errand(_) | Parked::Calls => {}
+                Parked::Connection(_) | Parked::Query(..) | Parked::Errand(_) | Parked::Calls | Parked::Returned(_) => {}
             }
         } else if matches!(self.residents.park(entity, what), Parking::Load) {
             self.loads.push_back(entity);
@@ -300,6 +308,7 @@ impl Shard {
             (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "connectivity could not be recovered"),
         }
         self.recover_forwards(engine);
+        self.recover_calls(engine);
     }
 
     /// The store accepts again: whoever was held back goes on.
@@ -341,6 +350,7 @@ impl Shard {
         self.wills.clear();
         self.calls.clear();
         self.forwards.clear();
+        self.outbox.clear();
         self.watches.clear();
         for parked in self.residents.clear() {
             match parked {

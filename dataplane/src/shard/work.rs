@@ -18,19 +18,22 @@ use super::delivering::keep;
 use super::ledger::{Ledger, Owed};
 use super::letter::{Address, Of};
 use super::limiting::cost;
+use super::outbox::Outbox;
 use super::serve::Flow;
 use super::slab::Key;
 use super::turn::Shard;
 use super::watching::Watches;
 use crate::clock::{Now, Timestamp};
+use crate::device::outbox::{self, Found, OwedCall};
 use crate::device::{DeviceState, Dictionary, RefusedReadings, Writing};
 use crate::effect::Effect;
 use crate::limits;
 use crate::message::{Body, Entry, Message, Readings, Scope, Value, emptied};
 use crate::metric::{Counter, ShardCounters};
+use crate::owed::Departed;
 use crate::payload;
 use crate::query::{Attribute, Point, Series};
-use crate::rules::{self, Running, World};
+use crate::rules::{self, Evaluation, Running, World};
 use crate::script::{Answer, Engines, ScriptFailure, Subject};
 use crate::session::{Format, Outcome, Promise, Topics};
 use crate::snapshot::Table;
@@ -108,8 +111,8 @@ impl Shard {
             MessageType::PostTelemetryRequest | MessageType::PostAttributesRequest | MessageType::ToServerRpcRequest
         );
         let awoke = said && state.touched(self.now.timestamp);
-        let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &self.counters, self.now);
-        let mut stage = Stage { ledger, state, watches, counters, now, topics };
+        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
+        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
         let mut answers = Vec::new();
         let outcome = stage.evaluate((&self.table, running, &mut self.scripts), &message, &mut answers);
         if let Body::Telemetry(readings) = message.body {
@@ -129,17 +132,44 @@ impl Shard {
         let (originator, originator_type, received) = (entity, type_of(entity, tenant), self.now.timestamp);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let Some(state) = self.residents.get_mut(entity, self.now.instant) else { return };
-        let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &self.counters, self.now);
-        let mut stage = Stage { ledger, state, watches, counters, now, topics: None };
+        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
+        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics: None };
         let _outcome = stage.evaluate((&self.table, &running, &mut self.scripts), &message, &mut Vec::new());
+    }
+
+    /// A message that waited for the outside goes on. What it answered to its device's calls is given back, too.
+    pub(super) fn resume(
+        &mut self,
+        originator: EntityId,
+        tenant: TenantId,
+        departed: &Departed,
+        failure: Option<String>,
+    ) -> (Option<Evaluation>, Vec<(u32, String)>) {
+        let facts = self.table.device(DeviceId(originator.0));
+        let (device_name, device_type) = facts.map_or(("", ""), |facts| (facts.name, facts.kind));
+        let originator_type = if facts.is_some() { EntityType::Device } else { type_of(originator, tenant) };
+        let topics = facts.and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
+        let kind = MessageType::parse(&departed.kind).unwrap_or(MessageType::PostTelemetryRequest);
+        let (received, body) = (self.now.timestamp, Body::Lifecycle);
+        let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
+        let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return (None, Vec::new()) };
+        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
+        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
+        let (mut effects, mut answers) = (Vec::new(), Vec::new());
+        let mut facts = stage.facts((&self.table, &mut self.scripts), &message);
+        let evaluation = rules::resume(departed, failure, &message, &mut facts, &mut effects);
+        if let Some(evaluation) = &evaluation {
+            stage.act(&message, effects, evaluation, &mut answers);
+        }
+        (evaluation, answers)
     }
 
     /// The stage on which an entity's writes are prepared; `None` when its state is not resident.
     pub(super) fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
         let topics = self.table.device(DeviceId(entity.0)).and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let state = self.residents.get_mut(entity, self.now.instant)?;
-        let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &*self.counters, self.now);
-        Some(Stage { ledger, state, watches, counters, now, topics })
+        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
+        Some(Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics })
     }
 
     fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
@@ -172,6 +202,7 @@ impl Shard {
 /// Where one entity's writes are staged: the turn's batch, the entity's state and its watchers.
 pub(super) struct Stage<'s> {
     pub ledger: &'s mut Ledger,
+    pub outbox: &'s mut Outbox,
     pub state: &'s mut DeviceState,
     pub watches: &'s Watches,
     pub counters: &'s ShardCounters,
@@ -208,8 +239,24 @@ impl Stage<'_> {
         answers: &mut Vec<(u32, String)>,
     ) -> Outcome {
         let mut effects = std::mem::take(&mut self.ledger.effects);
-        let mut facts = Facts { table, message, state: self.state, dictionary: &self.ledger.dictionary, scripts };
-        let evaluation = rules::evaluate(running, message, &mut facts, &mut effects);
+        let evaluation = rules::evaluate(running, message, &mut self.facts((table, scripts), message), &mut effects);
+        self.act(message, effects, &evaluation, answers)
+    }
+
+    /// What nodes may ask while this message is evaluated.
+    fn facts<'f>(&'f self, (table, scripts): (&'f Table, &'f mut Engines), message: &'f Message<'f>) -> Facts<'f> {
+        let (state, dictionary, outbox) = (&*self.state, &self.ledger.dictionary, &*self.outbox);
+        Facts { table, message, state, dictionary, scripts, outbox }
+    }
+
+    /// Does what an evaluation says must happen.
+    fn act(
+        &mut self,
+        message: &Message<'_>,
+        effects: Vec<Effect<'_>>,
+        evaluation: &Evaluation,
+        answers: &mut Vec<(u32, String)>,
+    ) -> Outcome {
         if let Some(failed) = &evaluation.failed {
             self.counters.increment(Counter::NodesFailed);
             tracing::debug!(node = failed.node, reason = failed.reason, originator = %message.originator, "a node failed");
@@ -246,6 +293,12 @@ impl Stage<'_> {
                     self.counters.increment(Counter::NodesFailed);
                     tracing::debug!(%full, originator = %message.originator, "a node cannot remember");
                 }
+            }
+            Effect::Owe(departed) => {
+                let owed = OwedCall { tenant: message.tenant, taken: self.now.timestamp, departed: (**departed).clone() };
+                let (originator, number) = (message.originator, self.ledger.sequence.next());
+                let bytes = outbox::put(&mut self.ledger.batch, originator, number, &owed);
+                self.outbox.add(Found { originator, node: owed.departed.node().1, number, tenant: owed.tenant, bytes });
             }
             Effect::Answer { request, json } => answers.push((*request, json.clone())),
             Effect::Log { node } => {
@@ -373,6 +426,7 @@ struct Facts<'s> {
     state: &'s DeviceState,
     dictionary: &'s Dictionary,
     scripts: &'s mut Engines,
+    outbox: &'s Outbox,
 }
 
 impl World for Facts<'_> {
@@ -398,6 +452,10 @@ impl World for Facts<'_> {
             }
         };
         found.map(Rc::clone)
+    }
+
+    fn owe(&mut self, _node: Uuid) -> Result<(), String> {
+        self.outbox.has_room(self.message.tenant)
     }
 
     fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure> {

@@ -109,7 +109,7 @@ impl Table {
             }
             ShardChange::DeviceDeleted(id) => return self.devices.remove(id).map(|_| *id).into_iter().collect(),
             ShardChange::Chain { id, tenant, root, plan } => {
-                let running = Rc::new(Running::new(Arc::clone(plan)));
+                let running = Rc::new(Running::new(Arc::clone(plan)).of(*id));
                 let value = ChainRow { tenant: *tenant, root: *root, running };
                 self.chains.insert(*id, Row { value, marked });
                 self.find_roots();

@@ -35,6 +35,10 @@ pub enum Kind {
     Call = 8,
     /// gateway 16 | number 8: packs whose parts are not all answered
     Forward = 9,
+    /// originator 16 | node 16 | number 8: calls that rule nodes owe to the outside
+    Owed = 10,
+    /// originator 16 | number 8: calls that were given up
+    DeadLetter = 11,
 }
 
 /// Parts of [`Kind::Kept`]. The numbers are on disk.
@@ -70,7 +74,9 @@ impl Kind {
             | Self::Connected
             | Self::Kept
             | Self::Call
-            | Self::Forward => Family::State,
+            | Self::Forward
+            | Self::Owed
+            | Self::DeadLetter => Family::State,
         }
     }
 }
@@ -198,6 +204,33 @@ pub fn forward(gateway: EntityId, number: u64) -> [u8; ENTITY_PREFIX_BYTES + 8] 
 pub fn parse_forward(key: &[u8]) -> Option<(EntityId, u64)> {
     let (gateway, number) = key.split_at_checked(ENTITY_PREFIX_BYTES)?;
     Some((parse_entity(gateway)?, u64::from_be_bytes(number.try_into().ok()?)))
+}
+
+/// The key of a call that a node owes for an originator.
+#[must_use]
+pub fn owed(originator: EntityId, node: Uuid, number: u64) -> [u8; ENTITY_PREFIX_BYTES + 24] {
+    let mut key = [0; ENTITY_PREFIX_BYTES + 24];
+    key[..ENTITY_PREFIX_BYTES].copy_from_slice(&entity(Kind::Owed, originator));
+    key[ENTITY_PREFIX_BYTES..ENTITY_PREFIX_BYTES + 16].copy_from_slice(node.as_bytes());
+    key[ENTITY_PREFIX_BYTES + 16..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The originator, node and number of such a key.
+#[must_use]
+pub fn parse_owed(key: &[u8]) -> Option<(EntityId, Uuid, u64)> {
+    let (originator, rest) = key.split_at_checked(ENTITY_PREFIX_BYTES)?;
+    let (node, number) = rest.split_at_checked(16)?;
+    Some((parse_entity(originator)?, Uuid::from_slice(node).ok()?, u64::from_be_bytes(number.try_into().ok()?)))
+}
+
+/// The key of a call that was given up.
+#[must_use]
+pub fn dead_letter(originator: EntityId, number: u64) -> [u8; ENTITY_PREFIX_BYTES + 8] {
+    let mut key = [0; ENTITY_PREFIX_BYTES + 8];
+    key[..ENTITY_PREFIX_BYTES].copy_from_slice(&entity(Kind::DeadLetter, originator));
+    key[ENTITY_PREFIX_BYTES..].copy_from_slice(&number.to_be_bytes());
+    key
 }
 
 /// The key under which a key's name lies in its partition's dictionary (DESIGN 17).

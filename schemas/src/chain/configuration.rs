@@ -1,22 +1,24 @@
 //! A node's class and configuration to its kind, as ThingsBoard writes them, in its older forms too. Every problem is
 //! reported; fields that change nothing are passed over. Never reads a chain.
 
+mod external;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    CalculateDelta, CheckFields, DeleteAttributes, EntityType, Keys, Math, MathArgument, MathOperand, MathResult, MessageType,
-    MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Passing, Renames, SaveAttributes,
-    SaveTimeseries, Side, Target,
+    CalculateDelta, CheckFields, DeleteAttributes, EntityType, External, Keys, Math, MathArgument, MathOperand, MathResult,
+    MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Passing, Renames,
+    SaveAttributes, SaveTimeseries, Side, Target,
     formula::Formula,
     geofence::{Geofence, Perimeter, Point, Source},
     node::{
         ACKNOWLEDGE, CALCULATE_DELTA, CHECK_FIELDS, CHECKPOINT, COPY_KEYS, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_PROFILE,
-        ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE, LOG, MATH, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, OUTPUT,
-        PROFILE_SWITCH, RENAME_KEYS, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH,
-        SCRIPT_TRANSFORM, SPLIT_ARRAY, TYPE_FILTER, TYPE_SWITCH,
+        ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE, LOG, MATH, MQTT, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, OUTPUT,
+        PROFILE_SWITCH, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER,
+        SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SPLIT_ARRAY, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
     },
     parse::Problems,
 };
@@ -59,6 +61,10 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         CALCULATE_DELTA => reader.delta().map(NodeKind::CalculateDelta),
         MATH => reader.math().map(NodeKind::Math),
         DEVICE_PROFILE => Some(NodeKind::DeviceProfile),
+        REST_CALL => reader.rest_call().map(|call| NodeKind::External(Arc::new(External::Rest(call)))),
+        MQTT => reader.mqtt_publish().map(|publish| NodeKind::External(Arc::new(External::Mqtt(publish)))),
+        SEND_EMAIL => reader.mailer().map(|mailer| NodeKind::External(Arc::new(External::Email(mailer)))),
+        TO_EMAIL => reader.email().map(NodeKind::ToEmail),
         RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
         RPC_REQUEST => Some(NodeKind::RpcRequest),
         NESTED => reader.target().map(|chain| NodeKind::Nested { chain }),

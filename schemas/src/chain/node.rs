@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{EntityType, MessageType, formula::Formula, geofence::Geofence};
+use super::{EntityType, External, MessageType, ToEmail, formula::Formula, geofence::Geofence};
 use crate::{id::ChainId, script::Script, telemetry::Scope};
 
 /// Labels of edges that are not a message type's.
@@ -54,6 +54,8 @@ pub enum NodeKind {
         request_key: String,
     },
     RpcRequest,
+    ToEmail(ToEmail),
+    External(Arc<External>),
     Nested {
         chain: Target,
     },
@@ -253,6 +255,10 @@ classes! {
     DEVICE_PROFILE = "profile.TbDeviceProfileNode";
     RPC_REPLY = "rpc.TbSendRPCReplyNode";
     RPC_REQUEST = "rpc.TbSendRPCRequestNode";
+    TO_EMAIL = "mail.TbMsgToEmailNode";
+    SEND_EMAIL = "mail.TbSendEmailNode";
+    REST_CALL = "rest.TbRestApiCallNode";
+    MQTT = "mqtt.TbMqttNode";
     NESTED = "flow.TbRuleChainInputNode";
     OUTPUT = "flow.TbRuleChainOutputNode";
     ACKNOWLEDGE = "flow.TbAckNode";
@@ -309,6 +315,12 @@ impl NodeKind {
             Self::DeviceProfile => (DEVICE_PROFILE, PROFILE),
             Self::RpcReply { .. } => (RPC_REPLY, ACTION),
             Self::RpcRequest => (RPC_REQUEST, ACTION),
+            Self::ToEmail(_) => (TO_EMAIL, ACTION),
+            Self::External(external) => match **external {
+                External::Rest(_) => (REST_CALL, ACTION),
+                External::Mqtt(_) => (MQTT, ACTION),
+                External::Email(_) => (SEND_EMAIL, ACTION),
+            },
             Self::Nested { .. } => (NESTED, Labels::Any),
             Self::Output => (OUTPUT, Labels::None),
             Self::Pass(Passing::Acknowledge) => (ACKNOWLEDGE, ACTION),

@@ -160,6 +160,9 @@ pub struct Limits {
     /// Connections of the tenant's devices to one instance; 0 = no limit.
     #[prost(uint32, tag = "5")]
     pub connections_max: u32,
+    /// Rule nodes may call what is not on the public internet.
+    #[prost(bool, tag = "6")]
+    pub private_targets: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RateLimits {

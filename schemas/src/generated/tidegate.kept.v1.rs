@@ -191,3 +191,48 @@ pub struct Call {
     #[prost(string, tag = "11")]
     pub additional_info: ::prost::alloc::string::String,
 }
+/// A call that a rule node owes to the outside, with the message that goes on when it is answered (DESIGN 8.6, 22).
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Delivery {
+    #[prost(bytes = "vec", tag = "1")]
+    pub tenant: ::prost::alloc::vec::Vec<u8>,
+    /// The node that owes it, last; before it the nodes by which the message entered each chain but the first.
+    #[prost(message, repeated, tag = "2")]
+    pub path: ::prost::alloc::vec::Vec<delivery::Place>,
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(map = "string, string", tag = "4")]
+    pub metadata: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// JSON.
+    #[prost(string, tag = "5")]
+    pub data: ::prost::alloc::string::String,
+    /// Whether the ts in the metadata is the device's.
+    #[prost(bool, tag = "6")]
+    pub own_ts: bool,
+    #[prost(int64, tag = "7")]
+    pub taken_ts: i64,
+}
+/// Nested message and enum types in `Delivery`.
+pub mod delivery {
+    /// A node of a chain.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Place {
+        #[prost(bytes = "vec", tag = "1")]
+        pub chain: ::prost::alloc::vec::Vec<u8>,
+        #[prost(bytes = "vec", tag = "2")]
+        pub node: ::prost::alloc::vec::Vec<u8>,
+    }
+}
+/// A call that was given up.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeadLetter {
+    #[prost(message, optional, tag = "1")]
+    pub delivery: ::core::option::Option<Delivery>,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub given_up_ts: i64,
+}

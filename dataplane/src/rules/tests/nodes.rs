@@ -20,7 +20,7 @@ use crate::payload::{self, Casting};
 use crate::rules::{Plan, Running, World, evaluate};
 use crate::script::{Answer, Engine, ScriptFailure, Subject};
 
-const PREFIX: &str = "org.thingsboard.rule.engine.";
+pub(super) const PREFIX: &str = "org.thingsboard.rule.engine.";
 
 /// The originator knows these, whoever it is.
 struct Known {
@@ -115,7 +115,7 @@ fn show(chain: &Chain, message: &Message<'_>, world: &mut Known) -> Vec<String> 
     shown
 }
 
-fn telemetry(json: &'static str) -> Message<'static> {
+pub(super) fn telemetry(json: &'static str) -> Message<'static> {
     let mut readings = Readings::default();
     payload::telemetry(json.as_bytes(), Casting::Enabled, &mut readings).expect("valid");
     message(MessageType::PostTelemetryRequest, Body::Telemetry(readings))
@@ -532,7 +532,7 @@ fn chains_are_entered_and_left() {
 
 #[test]
 fn every_class_is_here() {
-    let tested = include_str!("nodes.rs");
+    let tested = [include_str!("nodes.rs"), include_str!("external.rs")].concat();
     for class in NodeKind::CLASSES {
         let class = class.strip_prefix(PREFIX).expect("all of ThingsBoard's");
         assert!(tested.contains(class), "{class} has no row here");

@@ -13,6 +13,7 @@ use schemas::chain::{Chain, default_root_chain};
 use schemas::config::{Device, Limits, Profile};
 use schemas::id::{ChainId, CredentialId, DeviceId, EntityId, Partition, ProfileId, TenantId};
 use schemas::telemetry::Scope;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::auth::{Forwarders, token_sha256};
@@ -20,6 +21,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::device::forward;
 use crate::limits::Pools;
 use crate::metric::{Counter, ShardReport};
+use crate::owed::Due;
 use crate::quota;
 use crate::rules::Plan;
 use crate::shard::bell::{Bell, doorbell};
@@ -84,6 +86,8 @@ pub(super) struct Fleet {
     pub(super) shards: Vec<Shard>,
     pub(super) engines: Vec<Arc<MemoryEngine>>,
     pub(super) clock: Clock,
+    /// Calls to the outside, which nobody makes but the test.
+    pub(super) calls: mpsc::Receiver<Due>,
     address: SocketAddr,
 }
 
@@ -99,7 +103,8 @@ impl Fleet {
         let directory = Directory::new();
         DirectoryWriter::new(Arc::clone(&directory)).insert(CredentialId(Uuid::nil()), device(TOKEN), &token_sha256(TOKEN));
         let clock = Clock::start();
-        let (questions, _) = tokio::sync::mpsc::channel(1);
+        let (questions, _) = mpsc::channel(1);
+        let (calls_out, calls) = mpsc::channel(64);
         let pieces = bells.into_iter().zip(full_mesh(&doorbells)).zip(&engines);
         let shards = (0..).zip(pieces).map(|(index, (((doorbell, heard), mesh), engine))| {
             let listening = |socket| Listening { socket, protocol: Protocol::Mqtt, tls: None, proxied: false, waiting: true };
@@ -125,10 +130,11 @@ impl Fleet {
                 rpc_submit: Submit::Burst,
                 forwarders: Forwarders::new("the token of both planes"),
                 questions: questions.clone(),
+                calls_out: calls_out.clone(),
             };
             furnish(parts, Rc::new(Bell::default())).unwrap()
         });
-        let mut fleet = Self { shards: shards.collect(), engines, clock, address };
+        let mut fleet = Self { shards: shards.collect(), engines, clock, calls, address };
         fleet.configure();
         fleet
     }
