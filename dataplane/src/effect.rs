@@ -2,6 +2,7 @@
 
 use std::{ops::Deref, rc::Rc, sync::Arc};
 
+use schemas::alarm::Alarm;
 use uuid::Uuid;
 
 use crate::message::{Readings, Scope};
@@ -19,6 +20,8 @@ pub enum Effect<'m> {
     Answer { request: u32, json: String },
     /// What a node remembers of the originator from now on.
     KeepState { node: Uuid, state: Box<[u8]> },
+    /// An alarm of the originator is like this from now on.
+    Alarm(Box<Alarm>),
     /// Write the message to the log (sampled), under the node's name.
     Log { node: Arc<str> },
 }

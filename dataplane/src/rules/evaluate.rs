@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::effect::Effect;
 use crate::limits::STEPS_PER_MESSAGE_MAX;
 use crate::message::Message;
-use crate::rules::carried::Carried;
+use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::{Next, SUCCESS, Scene};
 use crate::rules::plan::Step;
 use crate::rules::running::Running;
@@ -122,11 +122,8 @@ impl<'w, 'm> Walk<'w, 'm> {
         let frame = way.frame;
         match next {
             Next::By(outcome) => self.take(way, running, frame, step.route(outcome)),
-            Next::With(changed) => {
-                let mut way = self.put_aside(way);
-                way.carried = Carried::Changed(Rc::new(changed));
-                self.take(way, running, frame, step.route(SUCCESS))
-            }
+            Next::With(changed) => self.change(way, (running, frame, step.route(SUCCESS)), changed),
+            Next::As(outcome, changed) => self.change(way, (running, frame, step.route(outcome)), changed),
             Next::Each(each) => {
                 let way = self.put_aside(way);
                 let route = step.route(SUCCESS);
@@ -155,6 +152,13 @@ impl<'w, 'm> Walk<'w, 'm> {
             Next::Leave => self.leave(way, &step.name),
             Next::Fail(reason) => self.failed(way, (running, index, step), reason),
         }
+    }
+
+    /// Goes on by a route with another message.
+    fn change(&mut self, way: Way<'m>, (running, frame, route): (&Running, usize, usize), changed: Changed) -> Way<'m> {
+        let mut way = self.put_aside(way);
+        way.carried = Carried::Changed(Rc::new(changed));
+        self.take(way, running, frame, route)
     }
 
     /// Goes on by a route of a frame's plan.

@@ -1,11 +1,13 @@
 //! Plans against examples, and against a naive interpreter of the chain.
 
+mod alarms;
 mod nodes;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use schemas::alarm::Alarm;
 use schemas::chain::{
     Chain, Edge, EntityType, MessageType, MessageTypes, Node, NodeKind, SaveAttributes, SaveTimeseries, default_root_chain, label,
 };
@@ -78,6 +80,11 @@ fn describe(effect: &Effect<'_>) -> String {
         Effect::DeleteAttributes { scope, keys, .. } => format!("delete {} of {}", keys.join(" "), scope.name()),
         Effect::KeepState { node, state } => format!("state of {node}: {} bytes", state.len()),
         Effect::Answer { request, json } => format!("answer {request} {json}"),
+        Effect::Alarm(alarm) => {
+            let Alarm { kind, version, severity, details, start_ts, end_ts, .. } = &**alarm;
+            let (severity, status) = (severity.name(), alarm.status().name());
+            format!("alarm {kind} {version} {severity} {status} from {start_ts} to {end_ts} {details}")
+        }
         Effect::Log { node } => format!("log {node}"),
     }
 }

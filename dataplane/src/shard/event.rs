@@ -14,6 +14,7 @@ use schemas::generated::kept::Forward;
 use schemas::id::{ChainId, DeviceId, TenantId};
 use tokio::sync::oneshot;
 
+use super::alarming::Unconfirmed;
 use crate::{
     limits,
     query::{Query, Target},
@@ -35,6 +36,8 @@ pub enum Event {
     Loaded(Box<crate::device::Loaded>),
     /// A lane read a gateway's pack whose parts are to be sent.
     Forward(Box<Unsent>),
+    /// A lane has read changed alarms that the control plane may not know.
+    Unconfirmed(Box<Unconfirmed>),
     /// The control plane's answer to a question of this shard.
     Told { number: u64, told: Told },
     /// What happened at the nodes of a tenant's chain.
@@ -51,6 +54,7 @@ impl fmt::Debug for Event {
             Self::Release { .. } => "Release",
             Self::Loaded(_) => "Loaded",
             Self::Forward(_) => "Forward",
+            Self::Unconfirmed(_) => "Unconfirmed",
             Self::Told { .. } => "Told",
             Self::Count { .. } => "Count",
             Self::Drain => "Drain",

@@ -226,6 +226,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         wills: Default::default(),
         questions: Questions::new(parts.questions),
         forwards: Default::default(),
+        alarm_feed: Default::default(),
         rates: Default::default(),
         throttle: Default::default(),
         forwarders: parts.forwarders,

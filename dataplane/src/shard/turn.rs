@@ -11,6 +11,7 @@ use std::{
 use foldhash::fast::RandomState;
 use schemas::id::{DeviceId, EntityId};
 
+use super::alarming::AlarmFeed;
 use super::bell::{Bell, Listener};
 use super::calling::Calls;
 use super::channel::{Channel, Written};
@@ -81,6 +82,7 @@ pub(super) struct Shard {
     pub wills: HashMap<DeviceId, Instant, RandomState>,
     pub questions: Questions,
     pub forwards: Forwards,
+    pub alarm_feed: AlarmFeed,
     /// Buckets of devices that have limits and are not full.
     pub rates: HashMap<DeviceId, quota::Device, RandomState>,
     pub throttle: Throttle,
@@ -393,6 +395,7 @@ impl Shard {
             match owed {
                 Owed::Receipt { connection, receipt, outcome } => self.settle_receipt(connection, receipt, outcome),
                 Owed::Forward { gateway, number, pack } => self.send_forward(gateway, number, *pack),
+                Owed::Alarm(alarm) => self.alarm_changed(*alarm),
                 Owed::Answer { to, answer } => self.send_answer(to, answer),
                 Owed::AttributesChanged { device, json } => self.attributes_changed(device, &json),
                 Owed::Kept(device) => self.send_kept(device),

@@ -13,6 +13,7 @@ use schemas::chain::{Chain, default_root_chain};
 use schemas::config::{Device, Limits, Profile};
 use schemas::id::{ChainId, CredentialId, DeviceId, EntityId, Partition, ProfileId, TenantId};
 use schemas::telemetry::Scope;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::auth::{Forwarders, token_sha256};
@@ -21,6 +22,7 @@ use crate::device::forward;
 use crate::limits::Pools;
 use crate::metric::{Counter, ShardReport};
 use crate::quota;
+use crate::registry::Question;
 use crate::rules::Plan;
 use crate::shard::bell::{Bell, doorbell};
 use crate::shard::listening::{Listening, Protocol};
@@ -85,6 +87,8 @@ pub(super) struct Fleet {
     pub(super) engines: Vec<Arc<MemoryEngine>>,
     pub(super) clock: Clock,
     address: SocketAddr,
+    /// What the shards ask of the control plane.
+    pub(super) questions: mpsc::Receiver<Question>,
 }
 
 impl Fleet {
@@ -99,7 +103,7 @@ impl Fleet {
         let directory = Directory::new();
         DirectoryWriter::new(Arc::clone(&directory)).insert(CredentialId(Uuid::nil()), device(TOKEN), &token_sha256(TOKEN));
         let clock = Clock::start();
-        let (questions, _) = tokio::sync::mpsc::channel(1);
+        let (questions, asked) = mpsc::channel(16);
         let pieces = bells.into_iter().zip(full_mesh(&doorbells)).zip(&engines);
         let shards = (0..).zip(pieces).map(|(index, (((doorbell, heard), mesh), engine))| {
             let listening = |socket| Listening { socket, protocol: Protocol::Mqtt, tls: None, proxied: false, waiting: true };
@@ -128,7 +132,7 @@ impl Fleet {
             };
             furnish(parts, Rc::new(Bell::default())).unwrap()
         });
-        let mut fleet = Self { shards: shards.collect(), engines, clock, address };
+        let mut fleet = Self { shards: shards.collect(), engines, clock, address, questions: asked };
         fleet.configure();
         fleet
     }
