@@ -2,6 +2,7 @@
 
 use std::{ops::Deref, rc::Rc, sync::Arc};
 
+use schemas::alarm::Alarm;
 use uuid::Uuid;
 
 use crate::message::{Readings, Scope};
@@ -22,6 +23,8 @@ pub enum Effect<'m> {
     KeepState { node: Uuid, state: Box<[u8]> },
     /// Call outside for a message that goes on when that is answered (DESIGN 8.6, 22).
     Owe(Box<Departed>),
+    /// An alarm of the originator is like this from now on.
+    Alarm(Box<Alarm>),
     /// Write the message to the log (sampled), under the node's name.
     Log { node: Arc<str> },
 }

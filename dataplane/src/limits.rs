@@ -70,6 +70,18 @@ pub const JSON_DEPTH_MAX: u32 = 64;
 pub const STEPS_PER_MESSAGE_MAX: u32 = 1_000;
 /// Rule nodes that remember something of one device.
 pub const NODE_STATES_PER_DEVICE_MAX: usize = 256;
+/// Alarms of one entity that are not cleared, or whose end the control plane has not confirmed.
+pub const ALARMS_PER_ENTITY_MAX: usize = 64;
+/// The details of one alarm, in bytes of JSON.
+pub const ALARM_DETAILS_BYTES_MAX: usize = 8 << 10;
+/// Alarms in one message to the control plane; and their records, in bytes.
+pub const ALARMS_AT_ONCE_MAX: usize = 256;
+pub const ALARMS_AT_ONCE_BYTES_MAX: usize = 512 << 10;
+/// Changed alarms of one shard that wait in memory, in bytes; further ones wait on the disk alone.
+pub const ALARMS_WAITING_BYTES_MAX: usize = 1 << 20;
+/// Between two attempts to tell the control plane of alarms, in milliseconds: the first pause, and the longest.
+pub const ALARMS_PAUSE_MS: u64 = 1_000;
+pub const ALARMS_PAUSE_MS_MAX: u64 = 30_000;
 /// What one call of a script may take, in microseconds.
 pub const SCRIPT_US_MAX: u64 = 5_000;
 /// What all scripts of one tenant may take of a second of their shard, in microseconds.

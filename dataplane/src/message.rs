@@ -4,6 +4,7 @@ use std::{borrow::Cow, ops::Range};
 
 pub use schemas::telemetry::{Scope, Value};
 use schemas::{
+    alarm::Alarm,
     chain::{EntityType, MessageType},
     id::{EntityId, TenantId},
 };
@@ -80,6 +81,8 @@ pub enum Body<'a> {
     Rpc { request: &'a str, id: Option<u32> },
     /// CONNECT_EVENT, DISCONNECT_EVENT, ACTIVITY_EVENT, INACTIVITY_EVENT
     Lifecycle,
+    /// ALARM_ACK, ALARM_CLEAR and what else people do with alarms.
+    Alarm(&'a Alarm),
 }
 
 /// A message as rules see it.

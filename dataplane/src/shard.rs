@@ -8,6 +8,7 @@ pub mod placement;
 pub mod run;
 
 mod admitting;
+mod alarming;
 mod asking;
 mod calling;
 mod channel;

@@ -17,9 +17,9 @@ pub use check::{EDGES_MAX, EXECUTIONS_MAX, NODES_MAX};
 pub use external::{External, ToEmail};
 pub use message_type::{EntityType, MessageType};
 pub use node::{
-    CalculateDelta, CheckFields, DeleteAttributes, Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes,
-    NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Passing, Renames, SaveAttributes, SaveTimeseries, Side,
-    Target, label,
+    AlarmSeverity, CalculateDelta, CheckFields, ClearAlarm, CreateAlarm, DeleteAttributes, Keys, Labels, Math, MathArgument,
+    MathOperand, MathResult, MessageTypes, NewAlarm, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Passing,
+    Renames, SaveAttributes, SaveTimeseries, Side, Target, label,
 };
 pub use root::default_root_chain;
 

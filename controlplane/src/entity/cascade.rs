@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use crate::{
     domain::EntityKind,
-    entity::{StoreError, Write, call, chain, claim, credential, customer, device, package, profile, rollout, tenant, user},
+    entity::{
+        StoreError, Write, alarm, call, chain, claim, credential, customer, device, package, profile, rollout, tenant, user,
+    },
 };
 
 /// Removes the rows of one table that belong to the tenant, with their changes.
@@ -31,6 +33,7 @@ macro_rules! delete_rows {
 pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     claim::Entity::delete_many().filter(claim::Column::TenantId.eq(id)).exec(write.db()).await?;
     call::Entity::delete_many().filter(call::Column::TenantId.eq(id)).exec(write.db()).await?;
+    alarm::delete_of_tenant(write, id).await?;
     rollout::Entity::delete_many().filter(rollout::Column::TenantId.eq(id)).exec(write.db()).await?;
     rollout::profiles::Entity::delete_many().filter(rollout::profiles::Column::TenantId.eq(id)).exec(write.db()).await?;
     package::Entity::delete_many().filter(package::Column::TenantId.eq(id)).exec(write.db()).await?;
@@ -57,6 +60,7 @@ pub async fn delete_customer(write: &mut Write, tenant: Uuid, id: Uuid) -> Resul
         .filter(device::Column::CustomerId.eq(id))
         .exec(write.db())
         .await?;
+    alarm::delete_of_originator(write, id).await?;
     user::Entity::delete_many().filter(user::Column::CustomerId.eq(id)).exec(write.db()).await?;
     customer::Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())

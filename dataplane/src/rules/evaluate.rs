@@ -185,11 +185,8 @@ impl<'w, 'm> Walk<'w, 'm> {
         let frame = way.frame;
         match next {
             Next::By(outcome) => self.take(way, running, frame, step.route(outcome)),
-            Next::With(changed) => {
-                let mut way = self.put_aside(way);
-                way.carried = Carried::Changed(Rc::new(changed));
-                self.take(way, running, frame, step.route(SUCCESS))
-            }
+            Next::With(changed) => self.change(way, (running, frame, step.route(SUCCESS)), changed),
+            Next::As(outcome, changed) => self.change(way, (running, frame, step.route(outcome)), changed),
             Next::Each(each) => {
                 let way = self.put_aside(way);
                 let route = step.route(SUCCESS);
@@ -239,6 +236,13 @@ impl<'w, 'm> Walk<'w, 'm> {
         }
         path.reverse();
         path
+    }
+
+    /// Goes on by a route with another message.
+    fn change(&mut self, way: Way<'m>, (running, frame, route): (&Running, usize, usize), changed: Changed) -> Way<'m> {
+        let mut way = self.put_aside(way);
+        way.carried = Carried::Changed(Rc::new(changed));
+        self.take(way, running, frame, route)
     }
 
     /// Goes on by a route of a frame's plan.

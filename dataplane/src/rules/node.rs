@@ -1,6 +1,7 @@
 //! A node of a plan, compiled from its kind: what it does with a message, and which of its outcomes follows.
 //! An outcome is a number; only compiling knows its label.
 
+mod alarm;
 mod check_fields;
 mod delta;
 pub(super) mod external;
@@ -17,6 +18,7 @@ mod split_array;
 
 use std::sync::Arc;
 
+use schemas::alarm::Status;
 use schemas::chain::external::{External, ToEmail};
 use schemas::chain::{self, EntityType, NodeKind, Target};
 use schemas::script::Script;
@@ -43,6 +45,8 @@ pub(super) enum Next {
     By(usize),
     /// Another message goes on by Success.
     With(Changed),
+    /// Another message goes on by an outcome.
+    As(usize, Changed),
     /// Several do, one after the other.
     Each(Vec<Changed>),
     /// The message goes on by each of the labels that were said.
@@ -85,6 +89,9 @@ pub(super) enum Node {
     SaveTimeseries(chain::SaveTimeseries),
     SaveAttributes(chain::SaveAttributes),
     DeleteAttributes(chain::DeleteAttributes),
+    CreateAlarm(chain::CreateAlarm),
+    ClearAlarm(chain::ClearAlarm),
+    AlarmStatus(Vec<Status>),
     Log,
     RpcReply(String),
     RpcRequest,
@@ -119,6 +126,9 @@ impl Node {
             NodeKind::SaveTimeseries(save) => Self::SaveTimeseries(save),
             NodeKind::SaveAttributes(save) => Self::SaveAttributes(save),
             NodeKind::DeleteAttributes(delete) => Self::DeleteAttributes(delete),
+            NodeKind::CreateAlarm(create) => Self::CreateAlarm(create),
+            NodeKind::ClearAlarm(clear) => Self::ClearAlarm(clear),
+            NodeKind::AlarmStatus { statuses } => Self::AlarmStatus(statuses),
             NodeKind::Log => Self::Log,
             NodeKind::RpcReply { request_key } => Self::RpcReply(request_key),
             NodeKind::RpcRequest => Self::RpcRequest,
@@ -154,6 +164,9 @@ impl Node {
             Self::SaveTimeseries(save) => save_timeseries::run(*save, carried, scene.into),
             Self::SaveAttributes(save) => save_attributes::run(*save, carried, scene.into),
             Self::DeleteAttributes(delete) => save_attributes::delete(delete, carried, scene.into),
+            Self::CreateAlarm(create) => alarm::create(create, carried, scene),
+            Self::ClearAlarm(clear) => alarm::clear(clear, carried, scene),
+            Self::AlarmStatus(statuses) => alarm::status(statuses, carried, scene),
             Self::Log => {
                 scene.into.push(Effect::Log { node: Arc::clone(&step.name) });
                 Next::By(SUCCESS)

@@ -1,5 +1,6 @@
 //! Plans against examples, and against a naive interpreter of the chain.
 
+mod alarms;
 mod external;
 mod nodes;
 
@@ -7,6 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use schemas::alarm::Alarm;
 use schemas::chain::{
     Chain, Edge, EntityType, MessageType, MessageTypes, Node, NodeKind, SaveAttributes, SaveTimeseries, default_root_chain, label,
 };
@@ -80,6 +82,11 @@ fn describe(effect: &Effect<'_>) -> String {
         Effect::KeepState { node, state } => format!("state of {node}: {} bytes", state.len()),
         Effect::Answer { request, json } => format!("answer {request} {json}"),
         Effect::Owe(departed) => format!("owe at {}", departed.node().1),
+        Effect::Alarm(alarm) => {
+            let Alarm { kind, version, severity, details, start_ts, end_ts, .. } = &**alarm;
+            let (severity, status) = (severity.name(), alarm.status().name());
+            format!("alarm {kind} {version} {severity} {status} from {start_ts} to {end_ts} {details}")
+        }
         Effect::Log { node } => format!("log {node}"),
     }
 }

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use schemas::alarm::Alarm;
 use schemas::chain::Target;
 use schemas::script::Script;
 use uuid::Uuid;
@@ -27,6 +28,26 @@ pub trait World {
     /// What a node remembers of the originator, as it was before this message.
     fn state(&mut self, _node: Uuid) -> Option<Box<[u8]>> {
         None
+    }
+
+    /// The originator's alarm of a type that is not cleared, as it was before this message.
+    fn active_alarm(&mut self, _kind: &str) -> Option<Alarm> {
+        None
+    }
+
+    /// An alarm of the originator, as far as it is remembered: no longer than until the control plane knows that it is cleared.
+    fn alarm(&mut self, _id: Uuid) -> Option<Alarm> {
+        None
+    }
+
+    /// How many more alarms the originator may have.
+    fn alarm_room(&mut self) -> usize {
+        0
+    }
+
+    /// An id that nothing else has.
+    fn new_id(&mut self) -> Uuid {
+        Uuid::nil()
     }
 
     /// Another chain of the tenant.

@@ -88,6 +88,7 @@ impl Shard {
             Query::Call { call, reply } => self.call(DeviceId(entity.0), call, reply),
             Query::Calls { id, reply } => self.stored_calls(entity, id, reply),
             Query::DeleteCall { id, reply } => self.delete_call(DeviceId(entity.0), id, reply),
+            Query::ChangeAlarm { alarm, change, reply } => self.change_alarm(target, *alarm, change, reply),
             Query::Standing { reply } => {
                 let standing = self.standing(DeviceId(entity.0));
                 self.reply(reply, Ok(standing));
@@ -250,7 +251,7 @@ impl Shard {
     }
 
     /// What an operator's write means to the rules; it was stored already (DESIGN 28).
-    fn raise(&mut self, target: Target, kind: MessageType, body: Body<'_>) {
+    pub(super) fn raise(&mut self, target: Target, kind: MessageType, body: Body<'_>) {
         let device = DeviceId(target.entity.0);
         if self.table.device(device).is_some() {
             let plan = self.plan_of(device);
@@ -299,6 +300,7 @@ pub(super) fn refuse(query: Query, error: &QueryError) {
         | Query::DeleteCall { reply, .. } => drop(reply.send(Err(error))),
         Query::Call { reply, .. } => drop(reply.send(Err(error))),
         Query::Calls { reply, .. } => drop(reply.send(Err(error))),
+        Query::ChangeAlarm { reply, .. } => drop(reply.send(Err(error))),
         Query::Standing { reply } => drop(reply.send(Err(error))),
         Query::Watch(watch) => {
             let update = Update {

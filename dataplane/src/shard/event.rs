@@ -14,6 +14,7 @@ use schemas::generated::kept::Forward;
 use schemas::id::{ChainId, DeviceId, TenantId};
 use tokio::sync::oneshot;
 
+use super::alarming::Unconfirmed;
 use super::outbox::Next;
 use crate::{
     device::outbox::OwedCall,
@@ -42,6 +43,8 @@ pub enum Event {
     CallsRead(Box<CallsRead>),
     /// What came of a call to the outside.
     CameOf { flight: u64, answered: Box<Answered> },
+    /// A lane has read changed alarms that the control plane may not know.
+    Unconfirmed(Box<Unconfirmed>),
     /// The control plane's answer to a question of this shard.
     Told { number: u64, told: Told },
     /// What happened at the nodes of a tenant's chain.
@@ -60,6 +63,7 @@ impl fmt::Debug for Event {
             Self::Forward(_) => "Forward",
             Self::CallsRead(_) => "CallsRead",
             Self::CameOf { .. } => "CameOf",
+            Self::Unconfirmed(_) => "Unconfirmed",
             Self::Told { .. } => "Told",
             Self::Count { .. } => "Count",
             Self::Drain => "Drain",

@@ -3,6 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use schemas::alarm::Alarm;
 use schemas::generated::kept::Forward;
 use schemas::id::{DeviceId, EntityId, Partition};
 
@@ -35,6 +36,8 @@ pub(super) enum Owed {
         number: u64,
         pack: Box<Forward>,
     },
+    /// A changed alarm that the control plane may be told of.
+    Alarm(Box<Alarm>),
     /// An answer to whoever asked something of a device.
     Answer {
         to: Address,

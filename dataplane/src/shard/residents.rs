@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 use schemas::id::EntityId;
+use uuid::Uuid;
 
 use super::letter::Errand;
 use super::owing::Returned;
@@ -35,6 +36,8 @@ pub(super) enum Parked {
     Interrupted,
     /// A device whose inactivity deadline has passed.
     Overdue,
+    /// The control plane has this alarm in this version.
+    Confirmed(Uuid, u64),
 }
 
 #[derive(Debug)]

@@ -230,6 +230,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         forwards: Default::default(),
         outbox: Default::default(),
         calls_out: parts.calls_out,
+        alarm_feed: Default::default(),
         rates: Default::default(),
         throttle: Default::default(),
         forwarders: parts.forwarders,

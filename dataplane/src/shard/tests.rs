@@ -1,6 +1,7 @@
 //! Gateways' QoS 2 packs on whole shards (DESIGN 8.3, 8 and 10): every part is stored once, wherever a crash falls and whatever the
 //! disks hold of what they did not promise.
 
+mod alarms;
 mod calls;
 mod fleet;
 mod owing;

@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 use schemas::id::{DeviceId, EntityId};
 use tokio::sync::mpsc;
 
+use super::alarming::AlarmFeed;
 use super::bell::{Bell, Listener};
 use super::calling::Calls;
 use super::channel::{Channel, Written};
@@ -87,6 +88,7 @@ pub(super) struct Shard {
     pub outbox: Outbox,
     /// To whoever makes calls to the outside.
     pub calls_out: mpsc::Sender<Due>,
+    pub alarm_feed: AlarmFeed,
     /// Buckets of devices that have limits and are not full.
     pub rates: HashMap<DeviceId, quota::Device, RandomState>,
     pub throttle: Throttle,
@@ -401,6 +403,7 @@ impl Shard {
                 Owed::Receipt { connection, receipt, outcome } => self.settle_receipt(connection, receipt, outcome),
                 Owed::Forward { gateway, number, pack } => self.send_forward(gateway, number, *pack),
                 Owed::CallOut(flight) => self.call_out(flight),
+                Owed::Alarm(alarm) => self.alarm_changed(*alarm),
                 Owed::Answer { to, answer } => self.send_answer(to, answer),
                 Owed::AttributesChanged { device, json } => self.attributes_changed(device, &json),
                 Owed::Kept(device) => self.send_kept(device),

@@ -36,6 +36,7 @@ impl Shard {
             Event::Forward(unsent) => self.forward_read(*unsent),
             Event::CallsRead(read) => self.calls_read(*read),
             Event::CameOf { flight, answered } => self.came_of(flight, *answered),
+            Event::Unconfirmed(unconfirmed) => self.unconfirmed_read(*unconfirmed),
             Event::Told { number, told } => self.told(number, told),
             Event::Count { tenant, chain, reply } => {
                 let counts = self.table.plan(tenant, chain).map(|running| running.counts()).unwrap_or_default();
@@ -115,6 +116,8 @@ impl Shard {
                 (Parked::Query(target, query), None) => self.answer(target, query),
                 (Parked::Query(_, query), Some(error)) => asking::refuse(query, &QueryError::Unavailable(error.clone())),
                 (Parked::Interrupted, None) => self.interrupted(entity),
+                (Parked::Confirmed(alarm, version), None) => self.alarm_confirmed(entity, alarm, version),
+                (Parked::Confirmed(..), Some(_)) => self.alarm_unconfirmed(),
                 (Parked::Overdue, None) => self.overdue(entity),
                 (Parked::Interrupted | Parked::Overdue, Some(error)) => {
                     tracing::warn!(%entity, error, "the state of a device could not be loaded");
@@ -158,6 +161,7 @@ impl Shard {
             self.expire_wills();
             self.tend_forwards();
             self.outbox.tend(now.instant);
+            self.tell_of_alarms();
             for entity in self.residents.overdue(now.timestamp) {
                 self.with_state(entity, Parked::Overdue);
             }
@@ -198,18 +202,23 @@ impl Shard {
         }
     }
 
-    /// Runs now if the state is resident, else when it is loaded.
-    pub(super) fn with_state(&mut self, entity: EntityId, what: Parked) {
+    /// Runs now if the state is resident, else when it is loaded; false if too many wait for that already.
+    pub(super) fn with_state(&mut self, entity: EntityId, what: Parked) -> bool {
         if self.residents.contains(entity) {
             match what {
                 Parked::Overdue => self.overdue(entity),
+                Parked::Confirmed(alarm, version) => self.alarm_confirmed(entity, alarm, version),
                 Parked::Interrupted => self.interrupted(entity),
                 Parked::Will => self.say_kept_will(DeviceId(entity.0)),
                 Parked::Connection(_) | Parked::Query(..) | Parked::Errand(_) | Parked::Calls | Parked::Returned(_) => {}
             }
-        } else if matches!(self.residents.park(entity, what), Parking::Load) {
+            return true;
+        }
+        let parking = self.residents.park(entity, what);
+        if matches!(parking, Parking::Load) {
             self.loads.push_back(entity);
         }
+        !matches!(parking, Parking::Full(_))
     }
 
     /// Looks whether a device is inactive; arms the deadline again if it was active since.
@@ -309,6 +318,7 @@ impl Shard {
         }
         self.recover_forwards(engine);
         self.recover_calls(engine);
+        self.alarm_feed.begin();
     }
 
     /// The store accepts again: whoever was held back goes on.
@@ -351,6 +361,7 @@ impl Shard {
         self.calls.clear();
         self.forwards.clear();
         self.outbox.clear();
+        self.alarm_feed.clear();
         self.watches.clear();
         for parked in self.residents.clear() {
             match parked {

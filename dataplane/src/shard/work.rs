@@ -4,6 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use schemas::alarm::Alarm;
 use schemas::chain::{EntityType, MessageType, Target};
 use schemas::config::Payload;
 use schemas::generated::kept;
@@ -12,6 +13,7 @@ use schemas::script::Script;
 use uuid::Uuid;
 
 use super::admitting::topics;
+use super::alarming::fresh_id;
 use super::connection::Standing;
 use super::decoding;
 use super::delivering::keep;
@@ -300,6 +302,12 @@ impl Stage<'_> {
                 let bytes = outbox::put(&mut self.ledger.batch, originator, number, &owed);
                 self.outbox.add(Found { originator, node: owed.departed.node().1, number, tenant: owed.tenant, bytes });
             }
+            Effect::Alarm(alarm) => {
+                if let Err(full) = self.keep_alarm(alarm) {
+                    self.counters.increment(Counter::NodesFailed);
+                    tracing::debug!(%full, originator = %message.originator, "an alarm cannot begin");
+                }
+            }
             Effect::Answer { request, json } => answers.push((*request, json.clone())),
             Effect::Log { node } => {
                 self.counters.increment(Counter::NodesLogged);
@@ -441,6 +449,22 @@ impl World for Facts<'_> {
 
     fn state(&mut self, node: Uuid) -> Option<Box<[u8]>> {
         self.state.node_state(node).map(Into::into)
+    }
+
+    fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {
+        self.state.active_alarm(kind).cloned()
+    }
+
+    fn alarm(&mut self, id: Uuid) -> Option<Alarm> {
+        self.state.alarm(id).filter(|alarm| !alarm.deleted).cloned()
+    }
+
+    fn alarm_room(&mut self) -> usize {
+        self.state.alarm_room()
+    }
+
+    fn new_id(&mut self) -> Uuid {
+        fresh_id(self.message.received)
     }
 
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {

@@ -39,6 +39,8 @@ pub enum Kind {
     Owed = 10,
     /// originator 16 | number 8: calls that were given up
     DeadLetter = 11,
+    /// entity 16 | alarm id 16: alarms whose last change the control plane has not confirmed
+    AlarmFeed = 12,
 }
 
 /// Parts of [`Kind::Kept`]. The numbers are on disk.
@@ -59,6 +61,8 @@ pub enum Part {
     Mark = 7,
     /// node id 16: what a rule node remembers
     Node = 8,
+    /// alarm id 16
+    Alarm = 9,
 }
 
 impl Kind {
@@ -76,7 +80,8 @@ impl Kind {
             | Self::Call
             | Self::Forward
             | Self::Owed
-            | Self::DeadLetter => Family::State,
+            | Self::DeadLetter
+            | Self::AlarmFeed => Family::State,
         }
     }
 }
@@ -233,6 +238,22 @@ pub fn dead_letter(originator: EntityId, number: u64) -> [u8; ENTITY_PREFIX_BYTE
     key
 }
 
+/// The key of an alarm that the control plane is to be told of.
+#[must_use]
+pub fn alarm_feed(id: EntityId, alarm: Uuid) -> [u8; ENTITY_PREFIX_BYTES + 16] {
+    let mut key = [0; ENTITY_PREFIX_BYTES + 16];
+    key[..ENTITY_PREFIX_BYTES].copy_from_slice(&entity(Kind::AlarmFeed, id));
+    key[ENTITY_PREFIX_BYTES..].copy_from_slice(alarm.as_bytes());
+    key
+}
+
+/// The entity and the alarm of such a key.
+#[must_use]
+pub fn parse_alarm_feed(key: &[u8]) -> Option<(EntityId, Uuid)> {
+    let (entity, alarm) = key.split_at_checked(ENTITY_PREFIX_BYTES)?;
+    Some((parse_entity(entity)?, Uuid::from_slice(alarm).ok()?))
+}
+
 /// The key under which a key's name lies in its partition's dictionary (DESIGN 17).
 #[must_use]
 pub fn key_name(partition: Partition, id: u32) -> [u8; KEY_NAME_BYTES] {
@@ -327,6 +348,8 @@ mod tests {
         check(&kept(ID, Part::Child, b"A"), &format!("{PARTITION}07{id}0541"));
         check(&kept(ID, Part::Will, &[]), &format!("{PARTITION}07{id}06"));
         check(&kept(ID, Part::Mark, ID.0.as_bytes()), &format!("{PARTITION}07{id}07{id}"));
+        check(&kept(ID, Part::Alarm, ID.0.as_bytes()), &format!("{PARTITION}07{id}09{id}"));
+        check(&alarm_feed(ID, ID.0), &format!("{PARTITION}0c{id}{id}"));
         check(&call(ID, ID.0), &format!("{PARTITION}08{id}{id}"));
         check(&forward(ID, 3), &format!("{PARTITION}09{id}0000000000000003"));
     }
@@ -346,6 +369,8 @@ mod tests {
         assert_eq!(parse_row(&entity(Kind::Row, ID)), None);
         assert_eq!(parse_forward(&forward(ID, u64::MAX)), Some((ID, u64::MAX)));
         assert_eq!(parse_forward(&entity(Kind::Forward, ID)), None);
+        assert_eq!(parse_alarm_feed(&alarm_feed(ID, Uuid::from_u128(9))), Some((ID, Uuid::from_u128(9))));
+        assert_eq!(parse_alarm_feed(&entity(Kind::AlarmFeed, ID)), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A node's class and configuration to its kind, as ThingsBoard writes them, in its older forms too. Every problem is
 //! reported; fields that change nothing are passed over. Never reads a chain.
 
+mod alarm;
 mod external;
 
 use std::sync::Arc;
@@ -15,10 +16,11 @@ use super::{
     formula::Formula,
     geofence::{Geofence, Perimeter, Point, Source},
     node::{
-        ACKNOWLEDGE, CALCULATE_DELTA, CHECK_FIELDS, CHECKPOINT, COPY_KEYS, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_PROFILE,
-        ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE, LOG, MATH, MQTT, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, OUTPUT,
-        PROFILE_SWITCH, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER,
-        SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SPLIT_ARRAY, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
+        ACKNOWLEDGE, ALARM_STATUS, CALCULATE_DELTA, CHECK_FIELDS, CHECKPOINT, CLEAR_ALARM, COPY_KEYS, CREATE_ALARM,
+        DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE, LOG, MATH, MQTT, NESTED,
+        ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, OUTPUT, PROFILE_SWITCH, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST,
+        SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SPLIT_ARRAY, TO_EMAIL,
+        TYPE_FILTER, TYPE_SWITCH,
     },
     parse::Problems,
 };
@@ -58,6 +60,9 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         SCRIPT_SWITCH => reader.script(Form::Switch).map(NodeKind::ScriptSwitch),
         SCRIPT_TRANSFORM => reader.script(Form::Transform).map(NodeKind::ScriptTransform),
         LOG => reader.log(),
+        CREATE_ALARM => reader.create_alarm().map(NodeKind::CreateAlarm),
+        CLEAR_ALARM => reader.clear_alarm().map(NodeKind::ClearAlarm),
+        ALARM_STATUS => reader.alarm_statuses().map(|statuses| NodeKind::AlarmStatus { statuses }),
         CALCULATE_DELTA => reader.delta().map(NodeKind::CalculateDelta),
         MATH => reader.math().map(NodeKind::Math),
         DEVICE_PROFILE => Some(NodeKind::DeviceProfile),
@@ -246,6 +251,11 @@ impl Reader<'_> {
 
     /// JavaScript where no language is named, as before there was TBEL.
     fn script(&mut self, form: Form) -> Option<Arc<Script>> {
+        self.script_in(form, ("tbelScript", "jsScript"))
+    }
+
+    /// The same, in the field of its language.
+    fn script_in(&mut self, form: Form, (tbel, js): (&str, &str)) -> Option<Arc<Script>> {
         let language = match self.value("scriptLang") {
             None => Some(Language::Js),
             Some(_) => self.required("scriptLang", "TBEL or JS", |value| match value.as_str()? {
@@ -254,7 +264,7 @@ impl Reader<'_> {
                 _ => None,
             }),
         }?;
-        let field = if language == Language::Tbel { "tbelScript" } else { "jsScript" };
+        let field = if language == Language::Tbel { tbel } else { js };
         let body = self.required(field, "a script", |value| value.as_str().map(str::to_owned))?;
         Script::parse(form, language, &body).map_err(|refused| self.problem(field, refused.to_string())).ok().map(Arc::new)
     }

@@ -4,7 +4,12 @@
 use std::sync::Arc;
 
 use super::{EntityType, External, MessageType, ToEmail, formula::Formula, geofence::Geofence};
-use crate::{id::ChainId, script::Script, telemetry::Scope};
+use crate::{
+    alarm::{Propagation, Severity, Status},
+    id::ChainId,
+    script::Script,
+    telemetry::Scope,
+};
 
 /// Labels of edges that are not a message type's.
 pub mod label {
@@ -47,6 +52,11 @@ pub enum NodeKind {
     SaveAttributes(SaveAttributes),
     DeleteAttributes(DeleteAttributes),
     Log,
+    CreateAlarm(CreateAlarm),
+    ClearAlarm(ClearAlarm),
+    AlarmStatus {
+        statuses: Vec<Status>,
+    },
     Math(Math),
     /// Lets everything pass: alarm rules of profiles are not evaluated.
     DeviceProfile,
@@ -204,6 +214,35 @@ pub struct DeleteAttributes {
     pub notify_device: bool,
 }
 
+/// Begins an alarm of the originator, or goes on with the one there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateAlarm {
+    pub new: NewAlarm,
+    /// What makes its details; none: they are the message's, or stay.
+    pub details: Option<Arc<Script>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewAlarm {
+    /// The message's data is the alarm.
+    OfMessage,
+    /// `kind` is a template.
+    Of { kind: String, severity: AlarmSeverity, propagation: Propagation },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlarmSeverity {
+    Fixed(Severity),
+    Template(String),
+}
+
+/// Ends the originator's alarm of a type, which is a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClearAlarm {
+    pub kind: String,
+    pub details: Arc<Script>,
+}
+
 /// The chain that a message enters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -251,6 +290,9 @@ classes! {
     SAVE_ATTRIBUTES = "telemetry.TbMsgAttributesNode";
     DELETE_ATTRIBUTES = "telemetry.TbMsgDeleteAttributesNode";
     LOG = "action.TbLogNode";
+    CREATE_ALARM = "action.TbCreateAlarmNode";
+    CLEAR_ALARM = "action.TbClearAlarmNode";
+    ALARM_STATUS = "filter.TbCheckAlarmStatusNode";
     MATH = "math.TbMathNode";
     DEVICE_PROFILE = "profile.TbDeviceProfileNode";
     RPC_REPLY = "rpc.TbSendRPCReplyNode";
@@ -284,6 +326,8 @@ const ACTION: Labels = Labels::Of(&[label::SUCCESS, label::FAILURE]);
 const DELTA: Labels = Labels::Of(&[label::SUCCESS, label::OTHER, label::FAILURE]);
 const PROFILE: Labels =
     Labels::Of(&[label::SUCCESS, label::FAILURE, "Alarm Created", "Alarm Updated", "Alarm Severity Updated", "Alarm Cleared"]);
+const CREATED: Labels = Labels::Of(&["Created", "Updated", label::FALSE, label::FAILURE]);
+const CLEARED: Labels = Labels::Of(&["Cleared", label::FALSE, label::FAILURE]);
 const DECISION: Labels = Labels::Of(&[label::TRUE, label::FALSE, label::FAILURE]);
 
 impl NodeKind {
@@ -311,6 +355,9 @@ impl NodeKind {
             Self::SaveAttributes(_) => (SAVE_ATTRIBUTES, ACTION),
             Self::DeleteAttributes(_) => (DELETE_ATTRIBUTES, ACTION),
             Self::Log => (LOG, ACTION),
+            Self::CreateAlarm(_) => (CREATE_ALARM, CREATED),
+            Self::ClearAlarm(_) => (CLEAR_ALARM, CLEARED),
+            Self::AlarmStatus { .. } => (ALARM_STATUS, DECISION),
             Self::Math(_) => (MATH, ACTION),
             Self::DeviceProfile => (DEVICE_PROFILE, PROFILE),
             Self::RpcReply { .. } => (RPC_REPLY, ACTION),

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use schemas::alarm::Alarm;
 use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Target};
 use schemas::id::{ChainId, EntityId, uuid};
 use schemas::script::Script;
@@ -23,16 +24,26 @@ use crate::script::{Answer, Engine, ScriptFailure, Subject};
 pub(super) const PREFIX: &str = "org.thingsboard.rule.engine.";
 
 /// The originator knows these, whoever it is.
-struct Known {
+pub(super) struct Known {
     chains: HashMap<ChainId, Rc<Running>>,
     engine: Engine,
     /// What its nodes remember.
     states: HashMap<Uuid, Box<[u8]>>,
+    alarms: Vec<Alarm>,
+    alarm_room: usize,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { chains: HashMap::new(), engine: Engine::new(Clock::start()), states: HashMap::new() }
+        let (chains, states, alarms) = (HashMap::new(), HashMap::new(), Vec::new());
+        Self { chains, engine: Engine::new(Clock::start()), states, alarms, alarm_room: 2 }
+    }
+}
+
+impl Known {
+    /// The originator has these alarms, and room for so many more.
+    pub(super) fn with(alarms: Vec<Alarm>, alarm_room: usize) -> Self {
+        Self { alarms, alarm_room, ..Self::default() }
     }
 }
 
@@ -56,6 +67,18 @@ impl World for Known {
         self.states.get(&node).cloned()
     }
 
+    fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {
+        self.alarms.iter().find(|alarm| alarm.kind == kind && !alarm.is_cleared()).cloned()
+    }
+
+    fn alarm(&mut self, id: Uuid) -> Option<Alarm> {
+        self.alarms.iter().find(|alarm| alarm.id == id).cloned()
+    }
+
+    fn alarm_room(&mut self) -> usize {
+        self.alarm_room
+    }
+
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {
         match target {
             Target::Chain(id) => self.chains.get(&id).map(Rc::clone),
@@ -69,7 +92,7 @@ impl World for Known {
 }
 
 /// A chain as JSON, its nodes by class and configuration, its edges by index and label.
-fn chain(nodes: &[(&str, Json)], edges: &[(usize, &str, usize)]) -> Chain {
+pub(super) fn chain(nodes: &[(&str, Json)], edges: &[(usize, &str, usize)]) -> Chain {
     let node = |(index, (class, configuration)): (usize, &(&str, Json))| {
         let name = format!("{}{index}", class.rsplit('.').next().unwrap_or(class));
         json!({ "type": format!("{PREFIX}{class}"), "name": name, "configuration": configuration })
@@ -82,7 +105,7 @@ fn chain(nodes: &[(&str, Json)], edges: &[(usize, &str, usize)]) -> Chain {
 }
 
 /// What comes out of one node: `label: type metadata data` of each message, and effects.
-fn out(class: &str, configuration: &Json, message: &Message<'_>, world: &mut Known) -> Vec<String> {
+pub(super) fn out(class: &str, configuration: &Json, message: &Message<'_>, world: &mut Known) -> Vec<String> {
     let mut one = chain(&[(class, configuration.clone())], &[]);
     let mut labels: Vec<String> = match one.nodes[0].kind.labels() {
         Labels::Any => vec!["default".into(), "thermometer".into(), "Warm".into(), "Failure".into()],
@@ -100,7 +123,7 @@ fn out(class: &str, configuration: &Json, message: &Message<'_>, world: &mut Kno
 }
 
 /// Runs a chain whose probes fail, because no message has a "shown": each failure says at which node, and with what.
-fn show(chain: &Chain, message: &Message<'_>, world: &mut Known) -> Vec<String> {
+pub(super) fn show(chain: &Chain, message: &Message<'_>, world: &mut Known) -> Vec<String> {
     let running = Running::new(Arc::new(Plan::compile(chain)));
     let mut effects = Vec::new();
     let evaluation = evaluate(&running, message, world, &mut effects);
@@ -414,7 +437,7 @@ fn changed_messages_are_saved() {
     assert_eq!(shown[1], "failed at TbMsgAttributesNode1: POST_TELEMETRY_REQUEST is no attributes message");
 }
 
-fn js(body: &str) -> Json {
+pub(super) fn js(body: &str) -> Json {
     json!({ "scriptLang": "JS", "jsScript": body })
 }
 
@@ -532,7 +555,7 @@ fn chains_are_entered_and_left() {
 
 #[test]
 fn every_class_is_here() {
-    let tested = [include_str!("nodes.rs"), include_str!("external.rs")].concat();
+    let tested = [include_str!("nodes.rs"), include_str!("alarms.rs"), include_str!("external.rs")].concat();
     for class in NodeKind::CLASSES {
         let class = class.strip_prefix(PREFIX).expect("all of ThingsBoard's");
         assert!(tested.contains(class), "{class} has no row here");
@@ -542,7 +565,11 @@ fn every_class_is_here() {
 }
 
 /// Names that configurations have, so that random ones mean something now and then.
-const FIELDS: [&str; 36] = [
+const FIELDS: [&str; 40] = [
+    "alarmType",
+    "severity",
+    "alarmDetailsBuildJs",
+    "alarmStatusList",
     "messageTypes",
     "originatorTypes",
     "messageNames",
@@ -610,6 +637,7 @@ fn any_json() -> impl Strategy<Value = Json> {
         "TIME_SERIES",
         "CONSTANT",
         "x",
+        "MAJOR",
     ];
     let leaf = prop_oneof![
         Just(Json::Null),

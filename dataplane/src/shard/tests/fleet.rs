@@ -23,6 +23,7 @@ use crate::limits::Pools;
 use crate::metric::{Counter, ShardReport};
 use crate::owed::Due;
 use crate::quota;
+use crate::registry::Question;
 use crate::rules::Plan;
 use crate::shard::bell::{Bell, doorbell};
 use crate::shard::listening::{Listening, Protocol};
@@ -89,6 +90,8 @@ pub(super) struct Fleet {
     /// Calls to the outside, which nobody makes but the test.
     pub(super) calls: mpsc::Receiver<Due>,
     address: SocketAddr,
+    /// What the shards ask of the control plane.
+    pub(super) questions: mpsc::Receiver<Question>,
 }
 
 impl Fleet {
@@ -103,8 +106,8 @@ impl Fleet {
         let directory = Directory::new();
         DirectoryWriter::new(Arc::clone(&directory)).insert(CredentialId(Uuid::nil()), device(TOKEN), &token_sha256(TOKEN));
         let clock = Clock::start();
-        let (questions, _) = mpsc::channel(1);
         let (calls_out, calls) = mpsc::channel(64);
+        let (questions, asked) = mpsc::channel(16);
         let pieces = bells.into_iter().zip(full_mesh(&doorbells)).zip(&engines);
         let shards = (0..).zip(pieces).map(|(index, (((doorbell, heard), mesh), engine))| {
             let listening = |socket| Listening { socket, protocol: Protocol::Mqtt, tls: None, proxied: false, waiting: true };
@@ -134,7 +137,7 @@ impl Fleet {
             };
             furnish(parts, Rc::new(Bell::default())).unwrap()
         });
-        let mut fleet = Self { shards: shards.collect(), engines, clock, calls, address };
+        let mut fleet = Self { shards: shards.collect(), engines, clock, calls, address, questions: asked };
         fleet.configure();
         fleet
     }
