@@ -22,6 +22,7 @@ mod inquiring;
 mod ledger;
 mod letter;
 mod limiting;
+mod needing;
 mod operating;
 mod residents;
 mod serve;

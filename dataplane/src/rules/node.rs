@@ -8,6 +8,8 @@ mod geofence;
 mod keys;
 mod math;
 mod originator;
+mod owner;
+mod past;
 mod rpc;
 mod save_attributes;
 mod save_timeseries;
@@ -23,6 +25,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::effect::Effect;
 use crate::message::{Message, Scope, Value};
+use crate::rules::Fact;
 use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::filter::MessageTypeFilter;
 use crate::rules::node::keys::Patterns;
@@ -49,6 +52,8 @@ pub(super) enum Next {
     /// The message goes on behind the node that led into this chain, by this node's name.
     Leave,
     Fail(String),
+    /// Nothing: the node lacks a fact.
+    Need(Box<Fact>),
 }
 
 /// What a node has to work with.
@@ -72,6 +77,9 @@ pub(super) enum Node {
     OriginatorAttributes(chain::OriginatorAttributes),
     OriginatorFields(chain::OriginatorFields),
     CalculateDelta(chain::CalculateDelta),
+    OwnerValues(chain::OwnerValues),
+    OwnerDetails(chain::OwnerDetails),
+    OriginatorTelemetry(chain::OriginatorTelemetry),
     Math(chain::Math),
     CopyKeys(Patterns),
     DeleteKeys(Patterns),
@@ -104,6 +112,9 @@ impl Node {
             NodeKind::OriginatorAttributes(attributes) => Self::OriginatorAttributes(attributes),
             NodeKind::OriginatorFields(fields) => Self::OriginatorFields(fields),
             NodeKind::CalculateDelta(delta) => Self::CalculateDelta(delta),
+            NodeKind::OwnerValues(values) => Self::OwnerValues(values),
+            NodeKind::OwnerDetails(details) => Self::OwnerDetails(details),
+            NodeKind::OriginatorTelemetry(telemetry) => Self::OriginatorTelemetry(telemetry),
             NodeKind::Math(math) => Self::Math(math),
             NodeKind::CopyKeys(keys) => Self::CopyKeys(Patterns::compile(&keys)),
             NodeKind::DeleteKeys(keys) => Self::DeleteKeys(Patterns::compile(&keys)),
@@ -135,6 +146,9 @@ impl Node {
             Self::OriginatorAttributes(attributes) => originator::attributes(attributes, carried, scene),
             Self::OriginatorFields(fields) => originator::fields(fields, carried, scene.message),
             Self::CalculateDelta(delta) => delta::run(delta, step.id, carried, scene),
+            Self::OwnerValues(values) => owner::values(values, carried, scene),
+            Self::OwnerDetails(details) => owner::details(details, carried, scene),
+            Self::OriginatorTelemetry(telemetry) => past::run(telemetry, carried, scene),
             Self::Math(math) => math::run(math, carried, scene),
             Self::CopyKeys(patterns) => patterns.copy(carried),
             Self::DeleteKeys(patterns) => patterns.delete(carried),

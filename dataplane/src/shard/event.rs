@@ -18,7 +18,7 @@ use crate::{
     limits,
     query::{Query, Target},
     registry::Told,
-    rules::NodeCount,
+    rules::{Found, NodeCount},
     snapshot::ShardChange,
     store::{StoreError, Ticket},
 };
@@ -35,6 +35,8 @@ pub enum Event {
     Loaded(Box<crate::device::Loaded>),
     /// A lane read a gateway's pack whose parts are to be sent.
     Forward(Box<Unsent>),
+    /// A lane read what a parked message needs to know of the past.
+    Fact { number: u64, found: Found },
     /// The control plane's answer to a question of this shard.
     Told { number: u64, told: Told },
     /// What happened at the nodes of a tenant's chain.
@@ -51,6 +53,7 @@ impl fmt::Debug for Event {
             Self::Release { .. } => "Release",
             Self::Loaded(_) => "Loaded",
             Self::Forward(_) => "Forward",
+            Self::Fact { .. } => "Fact",
             Self::Told { .. } => "Told",
             Self::Count { .. } => "Count",
             Self::Drain => "Drain",

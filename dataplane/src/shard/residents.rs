@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 use schemas::id::EntityId;
 
 use super::letter::Errand;
+use super::needing::Question;
 use super::slab::Key;
 use crate::clock::{Instant, Timestamp};
 use crate::device::DeviceState;
@@ -24,6 +25,8 @@ pub(super) enum Parked {
     Query(Target, Query),
     /// Something a device asked for by another way than its own connection.
     Errand(Box<Errand>),
+    /// A message that needs a fact of the entity.
+    Fact(Box<Question>),
     /// Calls of the server whose time has come.
     Calls,
     /// A will that waited for its device's return.

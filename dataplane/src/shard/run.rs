@@ -226,6 +226,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         wills: Default::default(),
         questions: Questions::new(parts.questions),
         forwards: Default::default(),
+        needs: Default::default(),
         rates: Default::default(),
         throttle: Default::default(),
         forwarders: parts.forwarders,
@@ -282,6 +283,8 @@ impl Shard {
 
     /// Is everything written and everyone told? A store at a standstill has nothing more to give.
     pub(super) fn drained(&mut self) -> bool {
-        self.draining && self.connections.len() == 0 && !(self.ledger.is_open() && self.ledger.has_work())
+        self.draining
+            && self.connections.len() == 0
+            && !(self.ledger.is_open() && (self.ledger.has_work() || !self.needs.is_empty()))
     }
 }

@@ -24,6 +24,7 @@ use super::ledger::{Ledger, Owed, Persisted, Standstill};
 use super::letter::{Address, Letter, Moved};
 use super::listening::{Listening, Protocol};
 use super::mesh::Mesh;
+use super::needing::Needs;
 use super::placement::Placement;
 use super::residents::Residents;
 use super::slab::{Key, Slab};
@@ -81,6 +82,8 @@ pub(super) struct Shard {
     pub wills: HashMap<DeviceId, Instant, RandomState>,
     pub questions: Questions,
     pub forwards: Forwards,
+    /// Messages that wait for facts.
+    pub needs: Needs,
     /// Buckets of devices that have limits and are not full.
     pub rates: HashMap<DeviceId, quota::Device, RandomState>,
     pub throttle: Throttle,
@@ -170,6 +173,10 @@ impl Shard {
             self.take_letter(letter);
         }
         self.mesh.push();
+        if !self.needs.is_empty() {
+            self.ask_again();
+            self.resume_messages();
+        }
         self.accept();
         if !self.mailbox.is_empty() || self.set.may_have_more() {
             self.bell.ring();
@@ -195,6 +202,8 @@ impl Shard {
                 let (to, answer) = *answer;
                 self.take_answer(to, answer);
             }
+            Letter::Ask(question) => self.answer_fact(question.from, question.number, question.fact),
+            Letter::Fact(fact) => self.fact_found(fact.0, fact.1),
             Letter::Down(down) => self.take_down(down.0, &down.1),
         }
     }
@@ -394,6 +403,7 @@ impl Shard {
                 Owed::Receipt { connection, receipt, outcome } => self.settle_receipt(connection, receipt, outcome),
                 Owed::Forward { gateway, number, pack } => self.send_forward(gateway, number, *pack),
                 Owed::Answer { to, answer } => self.send_answer(to, answer),
+                Owed::Fact { to, number, found } => self.send_fact(to, number, Ok(found)),
                 Owed::AttributesChanged { device, json } => self.attributes_changed(device, &json),
                 Owed::Kept(device) => self.send_kept(device),
                 Owed::Call { device, id } => self.send_offered_call(device, id),

@@ -1,6 +1,8 @@
 //! A node's class and configuration to its kind, as ThingsBoard writes them, in its older forms too. Every problem is
 //! reported; fields that change nothing are passed over. Never reads a chain.
 
+mod enrichment;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -8,15 +10,16 @@ use uuid::Uuid;
 
 use super::{
     CalculateDelta, CheckFields, DeleteAttributes, EntityType, Keys, Math, MathArgument, MathOperand, MathResult, MessageType,
-    MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Passing, Renames, SaveAttributes,
+    MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Owner, Passing, Renames, SaveAttributes,
     SaveTimeseries, Side, Target,
     formula::Formula,
     geofence::{Geofence, Perimeter, Point, Source},
     node::{
-        ACKNOWLEDGE, CALCULATE_DELTA, CHECK_FIELDS, CHECKPOINT, COPY_KEYS, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_PROFILE,
-        ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE, LOG, MATH, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, OUTPUT,
-        PROFILE_SWITCH, RENAME_KEYS, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH,
-        SCRIPT_TRANSFORM, SPLIT_ARRAY, TYPE_FILTER, TYPE_SWITCH,
+        ACKNOWLEDGE, CALCULATE_DELTA, CHECK_FIELDS, CHECKPOINT, COPY_KEYS, CUSTOMER_DETAILS, CUSTOMER_VALUES, DELETE_ATTRIBUTES,
+        DELETE_KEYS, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE, LOG, MATH, NESTED, ORIGINATOR_ATTRIBUTES,
+        ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RENAME_KEYS, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES,
+        SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TYPE_FILTER,
+        TYPE_SWITCH,
     },
     parse::Problems,
 };
@@ -45,6 +48,11 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         GEOFENCE => reader.geofence().map(NodeKind::Geofence),
         ORIGINATOR_ATTRIBUTES => reader.originator_attributes().map(NodeKind::OriginatorAttributes),
         ORIGINATOR_FIELDS => reader.originator_fields().map(NodeKind::OriginatorFields),
+        CUSTOMER_VALUES => reader.owner_values(Owner::Customer).map(NodeKind::OwnerValues),
+        TENANT_VALUES => reader.owner_values(Owner::Tenant).map(NodeKind::OwnerValues),
+        CUSTOMER_DETAILS => reader.owner_details(Owner::Customer).map(NodeKind::OwnerDetails),
+        TENANT_DETAILS => reader.owner_details(Owner::Tenant).map(NodeKind::OwnerDetails),
+        ORIGINATOR_TELEMETRY => reader.originator_telemetry().map(NodeKind::OriginatorTelemetry),
         COPY_KEYS => reader.keys("copyFrom").map(NodeKind::CopyKeys),
         DELETE_KEYS => reader.keys("deleteFrom").map(NodeKind::DeleteKeys),
         RENAME_KEYS => reader.renames().map(NodeKind::RenameKeys),

@@ -367,7 +367,7 @@ fn keys_are_copied_deleted_and_renamed() {
     let names = |of: &str| json!({ "renameIn": of, "renameKeysMapping": { "temp1": "t", "deviceName": "n" } });
     check_change(rename, names("DATA"), &post, &json!({ "t": 1, "temp2": "x", "other": { "a": [1] } }), &[("deviceName", "A")]);
     check_change(rename, names("METADATA"), &post, &all, &[("n", "A")]);
-    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: "[1]", id: None });
+    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: "[1]".into(), id: None });
     for (class, configuration) in [(copy, json!({ "keys": ["a"] })), (delete, json!({ "keys": ["a"] })), (rename, names("DATA"))]
     {
         check(class, configuration, &list, &["Failure"]);
@@ -376,12 +376,12 @@ fn keys_are_copied_deleted_and_renamed() {
 
 #[test]
 fn arrays_are_split() {
-    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"[{"a":1},{"a":2},3]"#, id: None });
+    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"[{"a":1},{"a":2},3]"#.into(), id: None });
     check("transform.TbSplitArrayMsgNode", json!({}), &list, &["Success x3"]);
     check("transform.TbSplitArrayMsgNode", json!({}), &telemetry(r#"{"t":1}"#), &["Success"]);
     // Neither an array nor a script makes more of one message than may be done with it: one node split it, 999 follow.
-    let many = format!("[{}0]", "0,".repeat(4_999)).leak();
-    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: many, id: None });
+    let many = format!("[{}0]", "0,".repeat(4_999));
+    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: many.into(), id: None });
     let shown = out("transform.TbSplitArrayMsgNode", &json!({}), &list, &mut Known::default());
     assert_eq!(shown, ["Success x999"]);
     let script = js("var all = []; for (var n = 0; n < 2000; n++) all.push({msg: n}); return all;");
@@ -482,11 +482,12 @@ fn attributes_are_deleted() {
 
 #[test]
 fn calls_are_answered() {
-    let call = message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"{"method":"now","params":{}}"#, id: Some(4) });
+    let call =
+        message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"{"method":"now","params":{}}"#.into(), id: Some(4) });
     let answer = r#"answer 4 {"method":"now","params":{}}"#;
     check("rpc.TbSendRPCReplyNode", json!({}), &call, &[answer, "Success"]);
     check("rpc.TbSendRPCReplyNode", json!({}), &telemetry(r#"{"t":1}"#), &["Failure"]);
-    let to_device = message(MessageType::RpcCallFromServerToDevice, Body::Rpc { request: "{}", id: None });
+    let to_device = message(MessageType::RpcCallFromServerToDevice, Body::Rpc { request: "{}".into(), id: None });
     check("rpc.TbSendRPCRequestNode", json!({ "timeoutInSeconds": 60 }), &to_device, &["Success"]);
     check("rpc.TbSendRPCRequestNode", json!({}), &call, &["Failure"]);
 }

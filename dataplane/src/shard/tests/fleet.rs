@@ -137,14 +137,15 @@ impl Fleet {
         let (tenant, profile) = (TENANT, ProfileId(Uuid::from_u128(2)));
         let plan = Arc::new(Plan::compile(&Chain::parse(&default_root_chain().to_string()).unwrap()));
         let general = [
-            ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default())),
+            ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default()), Arc::default()),
             ShardChange::Profile(Profile { id: profile, tenant, name: "default".into(), chain: None, mqtt: None }),
             ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant, root: true, plan },
         ];
         self.apply(&general);
         for name in CHILDREN.into_iter().chain([TOKEN]) {
             let (kind, gateway) = ("default".to_owned(), name == TOKEN);
-            self.apply(&[ShardChange::Device(Device { id: device(name), tenant, profile, name: name.into(), kind, gateway })]);
+            let own = Device { id: device(name), tenant, profile, name: name.into(), kind, gateway, customer: None };
+            self.apply(&[ShardChange::Device(own)]);
         }
         self.apply(&[ShardChange::Whole]);
     }
