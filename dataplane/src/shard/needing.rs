@@ -146,6 +146,13 @@ impl Needs {
         self.messages < limits::MESSAGES_PARKED_MAX && self.bytes + bytes <= limits::PARKED_BYTES_PER_SHARD_MAX
     }
 
+    /// As if so many messages waited that there is no room for another.
+    #[cfg(test)]
+    pub(super) fn fill(&mut self, full: bool) {
+        let most = limits::MESSAGES_PARKED_MAX;
+        self.messages = if full { self.messages + most } else { self.messages - most };
+    }
+
     fn insert(&mut self, message: Message, first: bool) {
         self.messages += 1;
         self.bytes += message.bytes;

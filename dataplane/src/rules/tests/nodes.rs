@@ -1,12 +1,15 @@
 //! Every node class with each of its labels: a chain of that one node, as ThingsBoard writes it, whose labels lead to a probe
 //! that shows what came out.
 
+mod facts;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Target};
+use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Owner, Target};
+use schemas::config::Details;
 use schemas::id::{ChainId, EntityId, uuid};
 use schemas::script::Script;
 use serde_json::{Value as Json, json};
@@ -17,7 +20,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::effect::Effect;
 use crate::message::{Body, Message, Readings, Scope, Value};
 use crate::payload::{self, Casting};
-use crate::rules::{Plan, Running, World, evaluate};
+use crate::query::Series;
+use crate::rules::{Absent, Fact, Plan, Running, World, evaluate};
 use crate::script::{Answer, Engine, ScriptFailure, Subject};
 
 const PREFIX: &str = "org.thingsboard.rule.engine.";
@@ -28,11 +32,12 @@ struct Known {
     engine: Engine,
     /// What its nodes remember.
     states: HashMap<Uuid, Box<[u8]>>,
+    told: facts::Told,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { chains: HashMap::new(), engine: Engine::new(Clock::start()), states: HashMap::new() }
+        Self { chains: HashMap::new(), engine: Engine::new(Clock::start()), states: HashMap::new(), told: facts::Told::default() }
     }
 }
 
@@ -54,6 +59,18 @@ impl World for Known {
 
     fn state(&mut self, node: Uuid) -> Option<Box<[u8]>> {
         self.states.get(&node).cloned()
+    }
+
+    fn owner(&self, of: Owner) -> Option<EntityId> {
+        self.told.owner(of)
+    }
+
+    fn details(&self, owner: EntityId) -> Option<&Details> {
+        self.told.details(owner)
+    }
+
+    fn fact(&self, fact: &Fact) -> Result<&[Series], Absent> {
+        self.told.fact(fact)
     }
 
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {
@@ -533,7 +550,7 @@ fn chains_are_entered_and_left() {
 
 #[test]
 fn every_class_is_here() {
-    let tested = include_str!("nodes.rs");
+    let tested = concat!(include_str!("nodes.rs"), include_str!("nodes/facts.rs"));
     for class in NodeKind::CLASSES {
         let class = class.strip_prefix(PREFIX).expect("all of ThingsBoard's");
         assert!(tested.contains(class), "{class} has no row here");
