@@ -27,6 +27,11 @@ pub(super) fn tenant(revision: u64) -> wire::Change {
     change(revision, TENANT, Body::Tenant(wire::Tenant { name: String::from("one"), limits: None, details: None }))
 }
 
+pub(super) fn customer(revision: u64, id: u128, title: &str) -> wire::Change {
+    let details = wire::Details { title: title.into(), description: "ä".repeat(1_000), ..wire::Details::default() };
+    change(revision, id, Body::Customer(wire::Customer { tenant_id: bytes(TENANT), details: Some(details) }))
+}
+
 pub(super) fn device(revision: u64, id: u128, name: &str) -> wire::Change {
     let device = wire::Device {
         tenant_id: bytes(TENANT),
