@@ -5,6 +5,7 @@ mod check;
 mod configuration;
 pub mod formula;
 pub mod geofence;
+pub mod json_path;
 mod message_type;
 mod node;
 mod parse;

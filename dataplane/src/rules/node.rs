@@ -5,6 +5,7 @@ mod check_fields;
 mod delta;
 mod filter;
 mod geofence;
+mod json_path;
 mod keys;
 mod math;
 mod originator;
@@ -85,6 +86,7 @@ pub(super) enum Node {
     DeleteKeys(Patterns),
     RenameKeys(chain::Renames),
     SplitArray,
+    JsonPath(chain::json_path::JsonPath),
     ScriptTransform(Arc<Script>),
     SaveTimeseries(chain::SaveTimeseries),
     SaveAttributes(chain::SaveAttributes),
@@ -120,6 +122,7 @@ impl Node {
             NodeKind::DeleteKeys(keys) => Self::DeleteKeys(Patterns::compile(&keys)),
             NodeKind::RenameKeys(renames) => Self::RenameKeys(renames),
             NodeKind::SplitArray => Self::SplitArray,
+            NodeKind::JsonPath(path) => Self::JsonPath(path),
             NodeKind::ScriptTransform(script) => Self::ScriptTransform(script),
             NodeKind::SaveTimeseries(save) => Self::SaveTimeseries(save),
             NodeKind::SaveAttributes(save) => Self::SaveAttributes(save),
@@ -154,6 +157,7 @@ impl Node {
             Self::DeleteKeys(patterns) => patterns.delete(carried),
             Self::RenameKeys(renames) => keys::rename(renames, carried),
             Self::SplitArray => split_array::run(carried),
+            Self::JsonPath(path) => json_path::run(path, carried),
             Self::ScriptFilter(script) | Self::ScriptSwitch(script) | Self::ScriptTransform(script) => {
                 script::run(script, carried, scene)
             }

@@ -14,9 +14,10 @@ use super::{
     SaveTimeseries, Side, Target,
     formula::Formula,
     geofence::{Geofence, Perimeter, Point, Source},
+    json_path::JsonPath,
     node::{
         ACKNOWLEDGE, CALCULATE_DELTA, CHECK_FIELDS, CHECKPOINT, COPY_KEYS, CUSTOMER_DETAILS, CUSTOMER_VALUES, DELETE_ATTRIBUTES,
-        DELETE_KEYS, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE, LOG, MATH, NESTED, ORIGINATOR_ATTRIBUTES,
+        DELETE_KEYS, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE, JSON_PATH, LOG, MATH, NESTED, ORIGINATOR_ATTRIBUTES,
         ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RENAME_KEYS, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES,
         SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TYPE_FILTER,
         TYPE_SWITCH,
@@ -57,6 +58,7 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         DELETE_KEYS => reader.keys("deleteFrom").map(NodeKind::DeleteKeys),
         RENAME_KEYS => reader.renames().map(NodeKind::RenameKeys),
         SPLIT_ARRAY => Some(NodeKind::SplitArray),
+        JSON_PATH => reader.json_path().map(NodeKind::JsonPath),
         SAVE_TIMESERIES => reader.save_timeseries().map(NodeKind::SaveTimeseries),
         SAVE_ATTRIBUTES => reader.save_attributes().map(NodeKind::SaveAttributes),
         DELETE_ATTRIBUTES => reader.delete_attributes().map(NodeKind::DeleteAttributes),
@@ -436,6 +438,15 @@ impl Reader<'_> {
             }
         }
         Some(Keys { of: self.side(side, Side::Data)?, patterns })
+    }
+
+    /// ThingsBoard's own default is everything.
+    fn json_path(&mut self) -> Option<JsonPath> {
+        let path = match self.value("jsonPath") {
+            None => Some("$".to_owned()),
+            Some(_) => self.required("jsonPath", "a JSON path", |value| value.as_str().map(str::to_owned)),
+        };
+        JsonPath::parse(&path?).map_err(|rule| self.problem("jsonPath", rule)).ok()
     }
 
     fn renames(&mut self) -> Option<Renames> {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{EntityType, MessageType, formula::Formula, geofence::Geofence};
+use super::{EntityType, MessageType, formula::Formula, geofence::Geofence, json_path::JsonPath};
 use crate::{id::ChainId, script::Script, telemetry::Scope};
 
 /// Labels of edges that are not a message type's.
@@ -45,6 +45,7 @@ pub enum NodeKind {
     DeleteKeys(Keys),
     RenameKeys(Renames),
     SplitArray,
+    JsonPath(JsonPath),
     ScriptTransform(Arc<Script>),
     SaveTimeseries(SaveTimeseries),
     SaveAttributes(SaveAttributes),
@@ -386,6 +387,7 @@ classes! {
     DELETE_KEYS = "transform.TbDeleteKeysNode";
     RENAME_KEYS = "transform.TbRenameKeysNode";
     SPLIT_ARRAY = "transform.TbSplitArrayMsgNode";
+    JSON_PATH = "transform.TbJsonPathNode";
     SCRIPT_TRANSFORM = "transform.TbTransformMsgNode";
     SAVE_TIMESERIES = "telemetry.TbMsgTimeseriesNode";
     SAVE_ATTRIBUTES = "telemetry.TbMsgAttributesNode";
@@ -447,6 +449,7 @@ impl NodeKind {
             Self::DeleteKeys(_) => (DELETE_KEYS, ACTION),
             Self::RenameKeys(_) => (RENAME_KEYS, ACTION),
             Self::SplitArray => (SPLIT_ARRAY, ACTION),
+            Self::JsonPath(_) => (JSON_PATH, ACTION),
             Self::ScriptTransform(_) => (SCRIPT_TRANSFORM, ACTION),
             Self::SaveTimeseries(_) => (SAVE_TIMESERIES, ACTION),
             Self::SaveAttributes(_) => (SAVE_ATTRIBUTES, ACTION),

@@ -1,4 +1,4 @@
-//! Rows of the nodes that are told of others and of the past, and what an evaluation is that lacks a fact.
+//! Rows of the nodes that are told of others and of the past, or find their way in the data, and what an evaluation is that lacks a fact.
 
 use std::sync::Arc;
 
@@ -195,6 +195,19 @@ fn the_past_of_the_originator() {
     };
     check(class, patterns("$[no]", "${ts}"), &post, &["Failure"]);
     check(class, patterns("5", "${ts}"), &post, &["Failure"]);
+}
+
+#[test]
+fn paths_into_the_data() {
+    let class = "transform.TbJsonPathNode";
+    let post = telemetry(r#"{"t":1,"deep":{"a":[1,2]}}"#);
+    let rows = [("$", r#"{"deep":{"a":[1,2]},"t":1}"#), ("$.deep.a[1]", "2"), ("$.deep.a[?@ > 5]", "[]"), ("$..a", "[[1,2]]")];
+    for (path, expected) in rows {
+        let told = behind(class, &json!({ "jsonPath": path }), &post, &mut Known::default(), &[]);
+        assert_eq!(told, Ok(vec![expected.to_owned()]), "{path}");
+    }
+    check(class, json!({ "jsonPath": "$.no" }), &post, &["Failure"]);
+    check(class, json!({}), &post, &["Success"]);
 }
 
 #[test]
