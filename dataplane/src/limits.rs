@@ -68,6 +68,20 @@ pub const ENTRIES_PER_MESSAGE_MAX: usize = 1_024;
 pub const JSON_DEPTH_MAX: u32 = 64;
 /// Steps of a plan executed for one message; the check of a chain promises fewer.
 pub const STEPS_PER_MESSAGE_MAX: u32 = 1_000;
+/// How long a message waits for the facts that its nodes need, in milliseconds (DESIGN 8.1, 1).
+pub const FACT_MS: u64 = 2_000;
+/// Facts of one message.
+pub const FACTS_PER_MESSAGE_MAX: usize = 64;
+/// One fact, in bytes.
+pub const FACT_BYTES_MAX: usize = 1 << 20;
+/// Rows that are visited for one fact of the past.
+pub const FACT_ROWS_MAX: usize = 100_000;
+/// Messages of one shard that wait for facts, or behind one that does.
+pub const MESSAGES_PARKED_MAX: usize = 16_384;
+/// The same, with the facts they have, in bytes.
+pub const PARKED_BYTES_PER_SHARD_MAX: usize = 16 << 20;
+/// Parked messages of one device beyond which its connection is not read.
+pub const PARKED_PER_DEVICE_READ_MAX: usize = RECEIPTS_PER_CONNECTION_MAX;
 /// Rule nodes that remember something of one device.
 pub const NODE_STATES_PER_DEVICE_MAX: usize = 256;
 /// Alarms of one entity that are not cleared, or whose end the control plane has not confirmed.
@@ -469,6 +483,7 @@ impl Pools {
             term("device states", self.state_bytes),
             term("scripts", self.script_engines * SCRIPT_MEMORY_BYTES_MAX),
             term("batch", BATCH_BYTES_MAX * 2),
+            term("parked messages", PARKED_BYTES_PER_SHARD_MAX),
             term("packs", FORWARDS_PER_SHARD_MAX * FORWARD_BYTES + FORWARD_BYTES_PER_SHARD_MAX),
             term(
                 "outbox",

@@ -75,6 +75,8 @@ counters! {
     ChangesApplied => "tidegate_changes_applied_total", "configuration changes applied";
     WatchesCut => "tidegate_watches_cut_total", "live watches cut because their reader was too slow";
     NodesFailed => "tidegate_nodes_failed_total", "messages that failed at a node without a way on from there";
+    MessagesParked => "tidegate_messages_parked_total", "messages that waited for a fact of another entity or of the past";
+    FactsMissed => "tidegate_facts_missed_total", "facts that did not come in time or could not be had";
     NodesLogged => "tidegate_nodes_logged_total", "messages seen by log nodes";
     StatesEvicted => "tidegate_states_evicted_total", "idle device states evicted";
     StatesResident => "tidegate_states_resident", "device states in memory";

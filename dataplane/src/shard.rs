@@ -23,6 +23,7 @@ mod inquiring;
 mod ledger;
 mod letter;
 mod limiting;
+mod needing;
 mod operating;
 mod outbox;
 mod owing;

@@ -30,7 +30,7 @@ pub struct OwedCall {
 
 /// What a start has to know of a call that is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct Pending {
     pub originator: EntityId,
     pub node: Uuid,
     pub number: u64,
@@ -71,7 +71,7 @@ pub fn read(engine: &dyn Engine, originator: EntityId, node: Uuid, number: u64) 
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn pending(engine: &dyn Engine, mut each: impl FnMut(Result<Found, StoreError>)) -> Result<(), StoreError> {
+pub fn pending(engine: &dyn Engine, mut each: impl FnMut(Result<Pending, StoreError>)) -> Result<(), StoreError> {
     for partition in (0..PARTITIONS).filter_map(Partition::new) {
         let (from, to) = key::kind_range(partition, Kind::Owed);
         engine.scan(Range::new(Family::State, &from, &to), &mut |key, record| {
@@ -82,11 +82,11 @@ pub fn pending(engine: &dyn Engine, mut each: impl FnMut(Result<Found, StoreErro
     Ok(())
 }
 
-fn header(key: &[u8], record: &[u8]) -> Result<Found, StoreError> {
+fn header(key: &[u8], record: &[u8]) -> Result<Pending, StoreError> {
     let bad = |why: &str| StoreError::corrupted("owed call", key, why);
     let (originator, node, number) = key::parse_owed(key).ok_or_else(|| bad("the key is no call's key"))?;
     let owed = decode(kept::read(key, record)?).ok_or_else(|| bad("an id is not 16 bytes"))?;
-    Ok(Found { originator, node, number, tenant: owed.tenant, bytes: record.len() })
+    Ok(Pending { originator, node, number, tenant: owed.tenant, bytes: record.len() })
 }
 
 fn encode(owed: &OwedCall) -> Delivery {

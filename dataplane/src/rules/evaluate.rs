@@ -1,5 +1,5 @@
 //! Evaluates a message by a plan: effects in the order in which the chain's edges lead to them, depth first.
-//! Total: no IO, no clock, no failure.
+//! Total: no IO, no clock, no failure. A node that lacks a fact ends it, and nothing of it remains.
 
 use std::ops::{Deref, Range};
 use std::rc::Rc;
@@ -14,6 +14,7 @@ use crate::effect::Effect;
 use crate::limits::STEPS_PER_MESSAGE_MAX;
 use crate::message::Message;
 use crate::owed::{Call, Departed};
+use crate::rules::Fact;
 use crate::rules::carried::{Carried, Changed, Kind};
 use crate::rules::node::{self, Next, Node, SUCCESS, Scene};
 use crate::rules::plan::Step;
@@ -27,6 +28,8 @@ pub struct Evaluation {
     pub executed: u32,
     /// The first failure that no edge led on from.
     pub failed: Option<Failed>,
+    /// The fact that a node lacked. There are no effects then; the message is to be evaluated again when the fact is there.
+    pub needs: Option<Box<Fact>>,
 }
 
 /// A node that failed, and why.
@@ -43,11 +46,28 @@ pub fn evaluate<'m>(
     world: &mut dyn World,
     into: &mut Vec<Effect<'m>>,
 ) -> Evaluation {
+    evaluate_again(running, message, world, into, 0)
+}
+
+/// The same for a message whose evaluation ended for want of a fact after `counted` steps: they are not counted once more.
+pub fn evaluate_again<'m>(
+    running: &Running,
+    message: &'m Message<'m>,
+    world: &mut dyn World,
+    into: &mut Vec<Effect<'m>>,
+    counted: u32,
+) -> Evaluation {
     let root = Way { frame: 0, targets: running.plan().entry(), carried: Carried::AsCame(message) };
-    let scene = Scene { message, world, into };
-    let mut walk = Walk { root: running, scene, frames: Vec::new(), waiting: Vec::new(), evaluation: Evaluation::default() };
+    let before = into.len();
+    let scene = Scene { message, world, into: &mut *into };
+    let evaluation = Evaluation::default();
+    let mut walk = Walk { root: running, scene, frames: Vec::new(), waiting: Vec::new(), evaluation, counted };
     walk.run(root);
-    walk.evaluation
+    let evaluation = walk.evaluation;
+    if evaluation.needs.is_some() {
+        into.truncate(before);
+    }
+    evaluation
 }
 
 /// A message whose waiting is over goes on behind its node, by Success or for the reason why not. `None` if the node is gone.
@@ -71,7 +91,7 @@ pub fn resume<'m>(
     let (index, step) = last.plan().find(node)?;
     let frame = frames.len();
     let scene = Scene { message, world, into };
-    let mut walk = Walk { root: &root, scene, frames, waiting: Vec::new(), evaluation: Evaluation::default() };
+    let mut walk = Walk { root: &root, scene, frames, waiting: Vec::new(), evaluation: Evaluation::default(), counted: 0 };
     let way = Way { frame, targets: 0..0, carried: Carried::Changed(Rc::new(arrive(departed))) };
     let way = match failure {
         None => walk.take(way, &last, frame, step.route(SUCCESS)),
@@ -129,6 +149,8 @@ struct Walk<'w, 'm> {
     /// evaluations allocate nothing.
     waiting: Vec<Way<'m>>,
     evaluation: Evaluation,
+    /// Steps that an earlier evaluation counted; the last of them is the one that lacked a fact, and did not go on.
+    counted: u32,
 }
 
 /// The plan of a frame: borrowed where the message began, else kept alive, whatever the table does meanwhile.
@@ -167,8 +189,14 @@ impl<'w, 'm> Walk<'w, 'm> {
                 return self.fail(&step.name, format!("more than {STEPS_PER_MESSAGE_MAX} nodes for one message"));
             }
             self.evaluation.executed += 1;
-            running.count_executed(index);
+            if self.evaluation.executed > self.counted {
+                running.count_executed(index);
+            }
             let next = step.node.run(step, &way.carried, &mut self.scene);
+            if let Next::Need(fact) = next {
+                self.evaluation.needs = Some(fact);
+                return;
+            }
             way = self.follow(way, (&running, index, step), next);
         }
     }
@@ -222,6 +250,8 @@ impl<'w, 'm> Walk<'w, 'm> {
                 way
             }
             Next::Fail(reason) => self.failed(way, (running, index, step), reason),
+            // `run` has ended with it.
+            Next::Need(_) => way,
         }
     }
 
@@ -247,9 +277,15 @@ impl<'w, 'm> Walk<'w, 'm> {
 
     /// Goes on by a route of a frame's plan.
     fn take(&mut self, way: Way<'m>, running: &Running, frame: usize, route: usize) -> Way<'m> {
-        running.count_taken(route);
+        self.count_taken(running, route);
         let targets = running.plan().route(route);
         if targets.is_empty() { way } else { self.turn(way, frame, targets) }
+    }
+
+    fn count_taken(&self, running: &Running, route: usize) {
+        if self.evaluation.executed >= self.counted {
+            running.count_taken(route);
+        }
     }
 
     /// Follows other targets with the same message.
@@ -262,7 +298,7 @@ impl<'w, 'm> Walk<'w, 'm> {
     /// script and no array makes more of it.
     fn branch(&mut self, running: &Running, frame: usize, branches: Vec<(usize, Carried<'m>)>) {
         for (route, carried) in branches.into_iter().rev() {
-            running.count_taken(route);
+            self.count_taken(running, route);
             let targets = running.plan().route(route);
             if !targets.is_empty() {
                 self.waiting.push(Way { frame, targets, carried });
@@ -295,7 +331,9 @@ impl<'w, 'm> Walk<'w, 'm> {
     }
 
     fn failed(&mut self, way: Way<'m>, (running, index, step): (&Running, usize, &Step), reason: String) -> Way<'m> {
-        running.count_failed(index);
+        if self.evaluation.executed >= self.counted {
+            running.count_failed(index);
+        }
         if running.plan().route(step.failure()).is_empty() {
             self.fail(&step.name, reason);
         }

@@ -7,9 +7,12 @@ mod delta;
 pub(super) mod external;
 mod filter;
 mod geofence;
+mod json_path;
 mod keys;
 mod math;
 mod originator;
+mod owner;
+mod past;
 mod rpc;
 mod save_attributes;
 mod save_timeseries;
@@ -27,6 +30,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::effect::Effect;
 use crate::message::{Message, Scope, Value};
+use crate::rules::Fact;
 use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::filter::MessageTypeFilter;
 use crate::rules::node::keys::Patterns;
@@ -57,6 +61,8 @@ pub(super) enum Next {
     /// The message leaves for the world outside, and goes on from here when that has answered.
     Depart,
     Fail(String),
+    /// Nothing: the node lacks a fact.
+    Need(Box<Fact>),
 }
 
 /// What a node has to work with.
@@ -80,11 +86,15 @@ pub(super) enum Node {
     OriginatorAttributes(chain::OriginatorAttributes),
     OriginatorFields(chain::OriginatorFields),
     CalculateDelta(chain::CalculateDelta),
+    OwnerValues(chain::OwnerValues),
+    OwnerDetails(chain::OwnerDetails),
+    OriginatorTelemetry(chain::OriginatorTelemetry),
     Math(chain::Math),
     CopyKeys(Patterns),
     DeleteKeys(Patterns),
     RenameKeys(chain::Renames),
     SplitArray,
+    JsonPath(chain::json_path::JsonPath),
     ScriptTransform(Arc<Script>),
     SaveTimeseries(chain::SaveTimeseries),
     SaveAttributes(chain::SaveAttributes),
@@ -117,11 +127,15 @@ impl Node {
             NodeKind::OriginatorAttributes(attributes) => Self::OriginatorAttributes(attributes),
             NodeKind::OriginatorFields(fields) => Self::OriginatorFields(fields),
             NodeKind::CalculateDelta(delta) => Self::CalculateDelta(delta),
+            NodeKind::OwnerValues(values) => Self::OwnerValues(values),
+            NodeKind::OwnerDetails(details) => Self::OwnerDetails(details),
+            NodeKind::OriginatorTelemetry(telemetry) => Self::OriginatorTelemetry(telemetry),
             NodeKind::Math(math) => Self::Math(math),
             NodeKind::CopyKeys(keys) => Self::CopyKeys(Patterns::compile(&keys)),
             NodeKind::DeleteKeys(keys) => Self::DeleteKeys(Patterns::compile(&keys)),
             NodeKind::RenameKeys(renames) => Self::RenameKeys(renames),
             NodeKind::SplitArray => Self::SplitArray,
+            NodeKind::JsonPath(path) => Self::JsonPath(path),
             NodeKind::ScriptTransform(script) => Self::ScriptTransform(script),
             NodeKind::SaveTimeseries(save) => Self::SaveTimeseries(save),
             NodeKind::SaveAttributes(save) => Self::SaveAttributes(save),
@@ -153,11 +167,15 @@ impl Node {
             Self::OriginatorAttributes(attributes) => originator::attributes(attributes, carried, scene),
             Self::OriginatorFields(fields) => originator::fields(fields, carried, scene.message),
             Self::CalculateDelta(delta) => delta::run(delta, step.id, carried, scene),
+            Self::OwnerValues(values) => owner::values(values, carried, scene),
+            Self::OwnerDetails(details) => owner::details(details, carried, scene),
+            Self::OriginatorTelemetry(telemetry) => past::run(telemetry, carried, scene),
             Self::Math(math) => math::run(math, carried, scene),
             Self::CopyKeys(patterns) => patterns.copy(carried),
             Self::DeleteKeys(patterns) => patterns.delete(carried),
             Self::RenameKeys(renames) => keys::rename(renames, carried),
             Self::SplitArray => split_array::run(carried),
+            Self::JsonPath(path) => json_path::run(path, carried),
             Self::ScriptFilter(script) | Self::ScriptSwitch(script) | Self::ScriptTransform(script) => {
                 script::run(script, carried, scene)
             }

@@ -26,6 +26,8 @@ pub struct Plan {
     targets: Vec<u32>,
     /// Whether some node looks at what messages say.
     reads: bool,
+    /// Whether some node may lack a fact.
+    asks: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -47,7 +49,9 @@ impl Plan {
     #[must_use]
     pub fn compile(chain: &Chain) -> Self {
         let steps = chain.nodes.len();
-        let mut plan = Self { reads: chain.nodes.iter().any(|node| node.kind.reads()), ..Self::default() };
+        let reads = chain.nodes.iter().any(|node| node.kind.reads());
+        let asks = chain.nodes.iter().any(|node| node.kind.asks());
+        let mut plan = Self { reads, asks, ..Self::default() };
         plan.targets.extend(chain.first.and_then(|first| target(first, steps)));
         plan.entry = 0..position(plan.targets.len());
         let mut outgoing = vec![Vec::new(); steps];
@@ -97,6 +101,12 @@ impl Plan {
     #[must_use]
     pub fn reads(&self) -> bool {
         self.reads
+    }
+
+    /// Whether some node may lack a fact, of this chain or of one that it leads to.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.asks
     }
 
     /// The name of the node that a step came from.

@@ -114,7 +114,7 @@ fn default_root_chain_stores_what_devices_say() {
     check(&root, &telemetry(PostTelemetryRequest), &["series 1 ttl 0 server ts false"], 2);
     let client = ["attributes 1 CLIENT_SCOPE changed true notify false"];
     check(&root, &attributes(PostAttributesRequest, Scope::Client), &client, 2);
-    let rpc = message(ToServerRpcRequest, Body::Rpc { request: "{}", id: None });
+    let rpc = message(ToServerRpcRequest, Body::Rpc { request: "{}".into(), id: None });
     check(&root, &rpc, &["log Log RPC from Device"], 2);
     check(&root, &message(AlarmDelete, Body::Lifecycle), &["log Log Other"], 2);
     // What the server did itself is not stored twice.
@@ -258,7 +258,7 @@ fn any_message() -> impl Strategy<Value = Message<'static>> {
         Just(Body::Telemetry(readings(&["t", "u"]))),
         Just(Body::Telemetry(readings(&[]))),
         prop::sample::select(&Scope::ALL[..]).prop_map(|scope| Body::Attributes { scope, readings: readings(&["a"]) }),
-        Just(Body::Rpc { request: "{}", id: None }),
+        Just(Body::Rpc { request: "{}".into(), id: None }),
         Just(Body::Lifecycle),
     ];
     let kind = prop_oneof![any_kind(), Just(MessageType::PostTelemetryRequest), Just(MessageType::PostAttributesRequest)];

@@ -5,13 +5,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use schemas::alarm::Alarm;
-use schemas::chain::Target;
+use schemas::chain::{Owner, Target};
+use schemas::config::Details;
+use schemas::id::EntityId;
 use schemas::script::Script;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::message::{Scope, Value};
-use crate::rules::Running;
+use crate::query::Series;
+use crate::rules::{Absent, Fact, Running};
 use crate::script::{Answer, ScriptFailure, Subject};
 
 pub trait World {
@@ -48,6 +51,24 @@ pub trait World {
     /// An id that nothing else has.
     fn new_id(&mut self) -> Uuid {
         Uuid::nil()
+    }
+
+    /// Whose the originator is.
+    fn owner(&self, _of: Owner) -> Option<EntityId> {
+        None
+    }
+
+    /// What people have written of a customer or a tenant.
+    fn details(&self, _owner: EntityId) -> Option<&Details> {
+        None
+    }
+
+    /// A fact of another entity or of the past.
+    ///
+    /// # Errors
+    /// [`Absent`].
+    fn fact(&self, _fact: &Fact) -> Result<&[Series], Absent> {
+        Err(Absent::Never("nobody knows".to_owned()))
     }
 
     /// Another chain of the tenant.

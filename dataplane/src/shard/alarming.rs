@@ -260,7 +260,7 @@ impl Shard {
         };
         self.reply(reply, Ok(changed.clone()));
         if let Some(kind) = kind {
-            self.raise(target, kind, Body::Alarm(&changed.alarm));
+            self.raise(target, kind, Body::Alarm(Box::new(changed.alarm.clone())));
         }
     }
 }

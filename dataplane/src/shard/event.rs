@@ -22,7 +22,7 @@ use crate::{
     owed::Answered,
     query::{Query, Target},
     registry::Told,
-    rules::NodeCount,
+    rules::{Found, NodeCount},
     snapshot::ShardChange,
     store::{StoreError, Ticket},
 };
@@ -45,6 +45,8 @@ pub enum Event {
     CameOf { flight: u64, answered: Box<Answered> },
     /// A lane has read changed alarms that the control plane may not know.
     Unconfirmed(Box<Unconfirmed>),
+    /// A lane read what a parked message needs to know of the past.
+    Fact { number: u64, found: Found },
     /// The control plane's answer to a question of this shard.
     Told { number: u64, told: Told },
     /// What happened at the nodes of a tenant's chain.
@@ -64,6 +66,7 @@ impl fmt::Debug for Event {
             Self::CallsRead(_) => "CallsRead",
             Self::CameOf { .. } => "CameOf",
             Self::Unconfirmed(_) => "Unconfirmed",
+            Self::Fact { .. } => "Fact",
             Self::Told { .. } => "Told",
             Self::Count { .. } => "Count",
             Self::Drain => "Drain",

@@ -15,7 +15,7 @@ use crate::device::{Dictionary, Sequence};
 use crate::effect::Effect;
 use crate::limits;
 use crate::metric::{Counter, ShardCounters};
-use crate::query::{Update, WatcherId};
+use crate::query::{Series, Update, WatcherId};
 use crate::session::{Downlink, Outcome, Package, Receipt};
 use crate::store::key::{self, Kind};
 use crate::store::{Batch, Committer, Durability, Encoder, Engine, Family, Job, ReaderLane, StoreError, Ticket, WriteError};
@@ -42,6 +42,12 @@ pub(super) enum Owed {
     Answer {
         to: Address,
         answer: Answer,
+    },
+    /// What a message of another shard needs to know of an entity.
+    Fact {
+        to: u16,
+        number: u64,
+        found: Vec<Series>,
     },
     /// Shared attributes of a device have changed: JSON.
     AttributesChanged {

@@ -10,7 +10,7 @@ use schemas::id::{EntityId, TenantId};
 use uuid::Uuid;
 
 use crate::clock::Instant;
-use crate::device::outbox::{Found, OwedCall};
+use crate::device::outbox::{OwedCall, Pending};
 use crate::limits;
 
 /// Of one originator and one node, in the order in which they were caused.
@@ -131,8 +131,8 @@ impl Outbox {
     }
 
     /// A call is owed.
-    pub(super) fn add(&mut self, found: Found) {
-        let Found { originator, node, number, tenant, bytes } = found;
+    pub(super) fn add(&mut self, found: Pending) {
+        let Pending { originator, node, number, tenant, bytes } = found;
         let held = self.tenants.entry(tenant).or_default();
         held.calls += 1;
         held.bytes += bytes;
@@ -357,8 +357,8 @@ mod tests {
     const NODE: Uuid = Uuid::from_u128(1);
     const TENANT: TenantId = TenantId(Uuid::from_u128(9));
 
-    fn found(originator: u64, number: u64) -> Found {
-        Found { originator: entity(originator), node: NODE, number, tenant: TENANT, bytes: 10 }
+    fn found(originator: u64, number: u64) -> Pending {
+        Pending { originator: entity(originator), node: NODE, number, tenant: TENANT, bytes: 10 }
     }
 
     fn entity(id: u64) -> EntityId {

@@ -8,6 +8,7 @@ use schemas::id::EntityId;
 use uuid::Uuid;
 
 use super::letter::Errand;
+use super::needing::Question;
 use super::owing::Returned;
 use super::slab::Key;
 use crate::clock::{Instant, Timestamp};
@@ -28,6 +29,8 @@ pub(super) enum Parked {
     Errand(Box<Errand>),
     /// A message whose call to the outside was answered.
     Returned(Box<Returned>),
+    /// A message that needs a fact of the entity.
+    Fact(Box<Question>),
     /// Calls of the server whose time has come.
     Calls,
     /// A will that waited for its device's return.

@@ -231,6 +231,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         outbox: Default::default(),
         calls_out: parts.calls_out,
         alarm_feed: Default::default(),
+        needs: Default::default(),
         rates: Default::default(),
         throttle: Default::default(),
         forwarders: parts.forwarders,
@@ -287,6 +288,8 @@ impl Shard {
 
     /// Is everything written and everyone told? A store at a standstill has nothing more to give.
     pub(super) fn drained(&mut self) -> bool {
-        self.draining && self.connections.len() == 0 && !(self.ledger.is_open() && self.ledger.has_work())
+        self.draining
+            && self.connections.len() == 0
+            && !(self.ledger.is_open() && (self.ledger.has_work() || !self.needs.is_empty()))
     }
 }

@@ -26,6 +26,7 @@ use super::ledger::{Ledger, Owed, Persisted, Standstill};
 use super::letter::{Address, Letter, Moved};
 use super::listening::{Listening, Protocol};
 use super::mesh::Mesh;
+use super::needing::Needs;
 use super::outbox::Outbox;
 use super::placement::Placement;
 use super::residents::Residents;
@@ -89,6 +90,8 @@ pub(super) struct Shard {
     /// To whoever makes calls to the outside.
     pub calls_out: mpsc::Sender<Due>,
     pub alarm_feed: AlarmFeed,
+    /// Messages that wait for facts.
+    pub needs: Needs,
     /// Buckets of devices that have limits and are not full.
     pub rates: HashMap<DeviceId, quota::Device, RandomState>,
     pub throttle: Throttle,
@@ -179,6 +182,10 @@ impl Shard {
             self.take_letter(letter);
         }
         self.mesh.push();
+        if !self.needs.is_empty() {
+            self.ask_again();
+            self.resume_messages();
+        }
         self.accept();
         if !self.mailbox.is_empty() || self.set.may_have_more() {
             self.bell.ring();
@@ -204,6 +211,8 @@ impl Shard {
                 let (to, answer) = *answer;
                 self.take_answer(to, answer);
             }
+            Letter::Ask(question) => self.answer_fact(question.from, question.number, question.fact),
+            Letter::Fact(fact) => self.fact_found(fact.0, fact.1),
             Letter::Down(down) => self.take_down(down.0, &down.1),
         }
     }
@@ -405,6 +414,7 @@ impl Shard {
                 Owed::CallOut(flight) => self.call_out(flight),
                 Owed::Alarm(alarm) => self.alarm_changed(*alarm),
                 Owed::Answer { to, answer } => self.send_answer(to, answer),
+                Owed::Fact { to, number, found } => self.send_fact(to, number, Ok(found)),
                 Owed::AttributesChanged { device, json } => self.attributes_changed(device, &json),
                 Owed::Kept(device) => self.send_kept(device),
                 Owed::Call { device, id } => self.send_offered_call(device, id),

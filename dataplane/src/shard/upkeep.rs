@@ -8,6 +8,7 @@ use super::connection::Standing;
 use super::event::Event;
 use super::ledger::{Owed, Standstill};
 use super::letter::Deed;
+use super::needing::Waiter;
 use super::residents::{Parked, Parking};
 use super::slab::Key;
 use super::turn::Shard;
@@ -37,6 +38,7 @@ impl Shard {
             Event::CallsRead(read) => self.calls_read(*read),
             Event::CameOf { flight, answered } => self.came_of(flight, *answered),
             Event::Unconfirmed(unconfirmed) => self.unconfirmed_read(*unconfirmed),
+            Event::Fact { number, found } => self.fact_found(number, found),
             Event::Told { number, told } => self.told(number, told),
             Event::Count { tenant, chain, reply } => {
                 let counts = self.table.plan(tenant, chain).map(|running| running.counts()).unwrap_or_default();
@@ -62,6 +64,7 @@ impl Shard {
             self.revoke(device, None);
             self.forwards.forget(device);
             self.outbox.forget(device.into());
+            self.forget_messages(device.into());
             self.residents.forget(device.into());
             device::delete_entity(device.into(), &mut self.ledger.batch);
         }
@@ -107,6 +110,8 @@ impl Shard {
             match (parked, &error) {
                 (Parked::Errand(errand), None) => self.run_errand(*errand),
                 (Parked::Errand(errand), Some(_)) => self.answer_later(errand.from, unreadable(&errand.deed).into()),
+                (Parked::Fact(question), None) => self.answer_fact(question.from, question.number, question.fact),
+                (Parked::Fact(question), Some(error)) => self.send_fact(question.from, question.number, Err(error.clone())),
                 (Parked::Will, None) => self.say_kept_will(DeviceId(entity.0)),
                 (Parked::Returned(returned), None) => self.returned(entity, *returned),
                 (Parked::Returned(returned), Some(_)) => self.not_returned(entity, &returned),
@@ -151,6 +156,7 @@ impl Shard {
         self.expire_polls();
         self.expire_client_calls();
         self.expire_limits();
+        self.expire_facts();
         for key in std::mem::take(&mut self.crowded) {
             self.make_ready(key);
         }
@@ -210,7 +216,8 @@ impl Shard {
                 Parked::Confirmed(alarm, version) => self.alarm_confirmed(entity, alarm, version),
                 Parked::Interrupted => self.interrupted(entity),
                 Parked::Will => self.say_kept_will(DeviceId(entity.0)),
-                Parked::Connection(_) | Parked::Query(..) | Parked::Errand(_) | Parked::Calls | Parked::Returned(_) => {}
+                Parked::Connection(_) | Parked::Query(..) | Parked::Errand(_) | Parked::Fact(_) => {}
+                Parked::Calls | Parked::Returned(_) => {}
             }
             return true;
         }
@@ -302,7 +309,7 @@ impl Shard {
 
     fn lifecycle(&mut self, device: DeviceId, kind: MessageType) {
         let plan = self.plan_of(device);
-        let _outcome = self.evaluate_device(device, &plan, kind, Body::Lifecycle);
+        let _outcome = self.evaluate_device((device, &plan), kind, Body::Lifecycle, Waiter::Nobody);
     }
 
     /// After a start or a new generation: devices that were connected get their DISCONNECT, deadlines are armed again.
@@ -363,12 +370,16 @@ impl Shard {
         self.outbox.clear();
         self.alarm_feed.clear();
         self.watches.clear();
+        self.drop_messages();
         for parked in self.residents.clear() {
             match parked {
                 Parked::Query(_, query) => {
                     asking::refuse(query, &QueryError::Unavailable("the store was closed".to_owned()));
                 }
                 Parked::Errand(errand) => self.send_answer(errand.from, Outcome::Unavailable.into()),
+                Parked::Fact(question) => {
+                    self.send_fact(question.from, question.number, Err("the store was closed".to_owned()));
+                }
                 _ => {}
             }
         }

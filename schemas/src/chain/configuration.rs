@@ -2,6 +2,7 @@
 //! reported; fields that change nothing are passed over. Never reads a chain.
 
 mod alarm;
+mod enrichment;
 mod external;
 
 use std::sync::Arc;
@@ -11,16 +12,18 @@ use uuid::Uuid;
 
 use super::{
     CalculateDelta, CheckFields, DeleteAttributes, EntityType, External, Keys, Math, MathArgument, MathOperand, MathResult,
-    MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Passing, Renames,
+    MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Owner, Passing, Renames,
     SaveAttributes, SaveTimeseries, Side, Target,
     formula::Formula,
     geofence::{Geofence, Perimeter, Point, Source},
+    json_path::JsonPath,
     node::{
         ACKNOWLEDGE, ALARM_STATUS, CALCULATE_DELTA, CHECK_FIELDS, CHECKPOINT, CLEAR_ALARM, COPY_KEYS, CREATE_ALARM,
-        DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE, LOG, MATH, MQTT, NESTED,
-        ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, OUTPUT, PROFILE_SWITCH, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST,
-        SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SPLIT_ARRAY, TO_EMAIL,
-        TYPE_FILTER, TYPE_SWITCH,
+        CUSTOMER_DETAILS, CUSTOMER_VALUES, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH,
+        GEOFENCE, JSON_PATH, LOG, MATH, MQTT, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY, OUTPUT,
+        PROFILE_SWITCH, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER,
+        SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER,
+        TYPE_SWITCH,
     },
     parse::Problems,
 };
@@ -49,10 +52,16 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         GEOFENCE => reader.geofence().map(NodeKind::Geofence),
         ORIGINATOR_ATTRIBUTES => reader.originator_attributes().map(NodeKind::OriginatorAttributes),
         ORIGINATOR_FIELDS => reader.originator_fields().map(NodeKind::OriginatorFields),
+        CUSTOMER_VALUES => reader.owner_values(Owner::Customer).map(NodeKind::OwnerValues),
+        TENANT_VALUES => reader.owner_values(Owner::Tenant).map(NodeKind::OwnerValues),
+        CUSTOMER_DETAILS => reader.owner_details(Owner::Customer).map(NodeKind::OwnerDetails),
+        TENANT_DETAILS => reader.owner_details(Owner::Tenant).map(NodeKind::OwnerDetails),
+        ORIGINATOR_TELEMETRY => reader.originator_telemetry().map(NodeKind::OriginatorTelemetry),
         COPY_KEYS => reader.keys("copyFrom").map(NodeKind::CopyKeys),
         DELETE_KEYS => reader.keys("deleteFrom").map(NodeKind::DeleteKeys),
         RENAME_KEYS => reader.renames().map(NodeKind::RenameKeys),
         SPLIT_ARRAY => Some(NodeKind::SplitArray),
+        JSON_PATH => reader.json_path().map(NodeKind::JsonPath),
         SAVE_TIMESERIES => reader.save_timeseries().map(NodeKind::SaveTimeseries),
         SAVE_ATTRIBUTES => reader.save_attributes().map(NodeKind::SaveAttributes),
         DELETE_ATTRIBUTES => reader.delete_attributes().map(NodeKind::DeleteAttributes),
@@ -444,6 +453,15 @@ impl Reader<'_> {
             }
         }
         Some(Keys { of: self.side(side, Side::Data)?, patterns })
+    }
+
+    /// ThingsBoard's own default is everything.
+    fn json_path(&mut self) -> Option<JsonPath> {
+        let path = match self.value("jsonPath") {
+            None => Some("$".to_owned()),
+            Some(_) => self.required("jsonPath", "a JSON path", |value| value.as_str().map(str::to_owned)),
+        };
+        JsonPath::parse(&path?).map_err(|rule| self.problem("jsonPath", rule)).ok()
     }
 
     fn renames(&mut self) -> Option<Renames> {

@@ -31,7 +31,7 @@ pub(crate) const DATAPLANE: &[Row] = &[
     ("transport", &["limits", "metric", "clock"]),
     ("session", &["codec", "message", "effect", "limits", "clock"]),
     ("script", &["limits", "clock"]),
-    ("rules", &["message", "owed", "effect", "payload", "script", "limits", "clock"]),
+    ("rules", &["message", "owed", "effect", "query", "payload", "script", "limits", "clock"]),
     ("store", &["message", "effect", "limits", "clock", "metric", "query"]),
     ("device", &["message", "owed", "effect", "limits", "clock", "quota", "store", "query"]),
     ("snapshot", &["rules", "limits", "quota"]),

@@ -103,7 +103,7 @@ fn alarms_are_created_and_updated() {
 #[test]
 fn the_message_may_be_the_alarm() {
     let said = r#"{"type":"A hot","severity":"WARNING","details":{"own":1},"propagate":true}"#;
-    let alarm = message(MessageType::ToServerRpcRequest, Body::Rpc { request: said, id: None });
+    let alarm = message(MessageType::ToServerRpcRequest, Body::Rpc { request: said.into(), id: None });
     let of_message = json!({ "useMessageAlarmData": true });
     let begun = "alarm A hot 1 WARNING ACTIVE_UNACK from 1 to 1 {\"own\":1}";
     check(CREATE, &of_message, (&alarm, vec![]), &[begun, "Created"]);
@@ -131,7 +131,7 @@ fn alarms_are_cleared() {
 fn statuses_are_those_of_now() {
     let statuses = |statuses: &[&str]| json!({ "alarmStatusList": statuses });
     let said = Box::leak(hot().to_json(None).to_string().into_boxed_str());
-    let alarm = message(MessageType::ToServerRpcRequest, Body::Rpc { request: said, id: None });
+    let alarm = message(MessageType::ToServerRpcRequest, Body::Rpc { request: (&*said).into(), id: None });
     let acked = Alarm { ack_ts: Some(1), ..hot() };
     check(STATUS, &statuses(&["ACTIVE_ACK"]), (&alarm, vec![acked.clone()]), &["True"]);
     check(STATUS, &statuses(&["ACTIVE_UNACK", "CLEARED_ACK"]), (&alarm, vec![acked]), &["False"]);

@@ -1,13 +1,16 @@
 //! Every node class with each of its labels: a chain of that one node, as ThingsBoard writes it, whose labels lead to a probe
 //! that shows what came out.
 
+mod facts;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use schemas::alarm::Alarm;
-use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Target};
+use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Owner, Target};
+use schemas::config::Details;
 use schemas::id::{ChainId, EntityId, uuid};
 use schemas::script::Script;
 use serde_json::{Value as Json, json};
@@ -18,7 +21,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::effect::Effect;
 use crate::message::{Body, Message, Readings, Scope, Value};
 use crate::payload::{self, Casting};
-use crate::rules::{Plan, Running, World, evaluate};
+use crate::query::Series;
+use crate::rules::{Absent, Fact, Plan, Running, World, evaluate};
 use crate::script::{Answer, Engine, ScriptFailure, Subject};
 
 pub(super) const PREFIX: &str = "org.thingsboard.rule.engine.";
@@ -31,12 +35,13 @@ pub(super) struct Known {
     states: HashMap<Uuid, Box<[u8]>>,
     alarms: Vec<Alarm>,
     alarm_room: usize,
+    told: facts::Told,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        let (chains, states, alarms) = (HashMap::new(), HashMap::new(), Vec::new());
-        Self { chains, engine: Engine::new(Clock::start()), states, alarms, alarm_room: 2 }
+        let (chains, states, alarms, told) = (HashMap::new(), HashMap::new(), Vec::new(), facts::Told::default());
+        Self { chains, engine: Engine::new(Clock::start()), states, alarms, alarm_room: 2, told }
     }
 }
 
@@ -77,6 +82,18 @@ impl World for Known {
 
     fn alarm_room(&mut self) -> usize {
         self.alarm_room
+    }
+
+    fn owner(&self, of: Owner) -> Option<EntityId> {
+        self.told.owner(of)
+    }
+
+    fn details(&self, owner: EntityId) -> Option<&Details> {
+        self.told.details(owner)
+    }
+
+    fn fact(&self, fact: &Fact) -> Result<&[Series], Absent> {
+        self.told.fact(fact)
     }
 
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {
@@ -390,7 +407,7 @@ fn keys_are_copied_deleted_and_renamed() {
     let names = |of: &str| json!({ "renameIn": of, "renameKeysMapping": { "temp1": "t", "deviceName": "n" } });
     check_change(rename, names("DATA"), &post, &json!({ "t": 1, "temp2": "x", "other": { "a": [1] } }), &[("deviceName", "A")]);
     check_change(rename, names("METADATA"), &post, &all, &[("n", "A")]);
-    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: "[1]", id: None });
+    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: "[1]".into(), id: None });
     for (class, configuration) in [(copy, json!({ "keys": ["a"] })), (delete, json!({ "keys": ["a"] })), (rename, names("DATA"))]
     {
         check(class, configuration, &list, &["Failure"]);
@@ -399,12 +416,12 @@ fn keys_are_copied_deleted_and_renamed() {
 
 #[test]
 fn arrays_are_split() {
-    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"[{"a":1},{"a":2},3]"#, id: None });
+    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"[{"a":1},{"a":2},3]"#.into(), id: None });
     check("transform.TbSplitArrayMsgNode", json!({}), &list, &["Success x3"]);
     check("transform.TbSplitArrayMsgNode", json!({}), &telemetry(r#"{"t":1}"#), &["Success"]);
     // Neither an array nor a script makes more of one message than may be done with it: one node split it, 999 follow.
-    let many = format!("[{}0]", "0,".repeat(4_999)).leak();
-    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: many, id: None });
+    let many = format!("[{}0]", "0,".repeat(4_999));
+    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: many.into(), id: None });
     let shown = out("transform.TbSplitArrayMsgNode", &json!({}), &list, &mut Known::default());
     assert_eq!(shown, ["Success x999"]);
     let script = js("var all = []; for (var n = 0; n < 2000; n++) all.push({msg: n}); return all;");
@@ -505,11 +522,12 @@ fn attributes_are_deleted() {
 
 #[test]
 fn calls_are_answered() {
-    let call = message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"{"method":"now","params":{}}"#, id: Some(4) });
+    let call =
+        message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"{"method":"now","params":{}}"#.into(), id: Some(4) });
     let answer = r#"answer 4 {"method":"now","params":{}}"#;
     check("rpc.TbSendRPCReplyNode", json!({}), &call, &[answer, "Success"]);
     check("rpc.TbSendRPCReplyNode", json!({}), &telemetry(r#"{"t":1}"#), &["Failure"]);
-    let to_device = message(MessageType::RpcCallFromServerToDevice, Body::Rpc { request: "{}", id: None });
+    let to_device = message(MessageType::RpcCallFromServerToDevice, Body::Rpc { request: "{}".into(), id: None });
     check("rpc.TbSendRPCRequestNode", json!({ "timeoutInSeconds": 60 }), &to_device, &["Success"]);
     check("rpc.TbSendRPCRequestNode", json!({}), &call, &["Failure"]);
 }
@@ -555,7 +573,9 @@ fn chains_are_entered_and_left() {
 
 #[test]
 fn every_class_is_here() {
-    let tested = [include_str!("nodes.rs"), include_str!("alarms.rs"), include_str!("external.rs")].concat();
+    let files =
+        [include_str!("nodes.rs"), include_str!("nodes/facts.rs"), include_str!("alarms.rs"), include_str!("external.rs")];
+    let tested = files.concat();
     for class in NodeKind::CLASSES {
         let class = class.strip_prefix(PREFIX).expect("all of ThingsBoard's");
         assert!(tested.contains(class), "{class} has no row here");

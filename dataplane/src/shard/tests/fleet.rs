@@ -146,14 +146,15 @@ impl Fleet {
         let (tenant, profile) = (TENANT, ProfileId(Uuid::from_u128(2)));
         let plan = Arc::new(Plan::compile(&Chain::parse(&default_root_chain().to_string()).unwrap()));
         let general = [
-            ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default())),
+            ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default()), Arc::default()),
             ShardChange::Profile(Profile { id: profile, tenant, name: "default".into(), chain: None, mqtt: None }),
             ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant, root: true, plan },
         ];
         self.apply(&general);
         for name in CHILDREN.into_iter().chain([TOKEN]) {
             let (kind, gateway) = ("default".to_owned(), name == TOKEN);
-            self.apply(&[ShardChange::Device(Device { id: device(name), tenant, profile, name: name.into(), kind, gateway })]);
+            let own = Device { id: device(name), tenant, profile, name: name.into(), kind, gateway, customer: None };
+            self.apply(&[ShardChange::Device(own)]);
         }
         self.apply(&[ShardChange::Whole]);
     }
@@ -253,6 +254,7 @@ pub(super) struct Client {
 /// What the server said: packet type, identifier and reason code.
 pub(super) type Said = (u8, u16, u8);
 
+pub(super) const PUBACK: u8 = 4;
 pub(super) const PUBREC: u8 = 5;
 pub(super) const PUBCOMP: u8 = 7;
 const DISCONNECT: u8 = 14;
@@ -282,6 +284,11 @@ impl Client {
         client
     }
 
+    /// Whether it speaks MQTT 5, whose acknowledgements have codes.
+    pub(super) fn is_five(&self) -> bool {
+        self.five
+    }
+
     fn send(&mut self, head: u8, body: &[u8]) {
         let mut packet = vec![head];
         let mut length = body.len();
@@ -296,11 +303,18 @@ impl Client {
     }
 
     pub(super) fn publish(&mut self, topic: &str, id: u16, payload: &str) {
+        self.publish_at(2, topic, id, payload);
+    }
+
+    /// The same at another quality of service.
+    pub(super) fn publish_at(&mut self, qos: u8, topic: &str, id: u16, payload: &str) {
         let mut body = string(topic);
-        body.extend(id.to_be_bytes());
+        if qos > 0 {
+            body.extend(id.to_be_bytes());
+        }
         body.extend(if self.five { &[0][..] } else { &[] });
         body.extend(payload.as_bytes());
-        self.send(0x34, &body);
+        self.send(0x30 | qos << 1, &body);
     }
 
     pub(super) fn release(&mut self, id: u16) {
