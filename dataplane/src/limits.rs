@@ -484,6 +484,8 @@ impl Pools {
             term("scripts", self.script_engines * SCRIPT_MEMORY_BYTES_MAX),
             term("batch", BATCH_BYTES_MAX * 2),
             term("parked messages", PARKED_BYTES_PER_SHARD_MAX),
+            // Those on their way to the control plane and those on their way from the disk come on top.
+            term("changed alarms", ALARMS_WAITING_BYTES_MAX + ALARMS_AT_ONCE_BYTES_MAX * 3),
             term("packs", FORWARDS_PER_SHARD_MAX * FORWARD_BYTES + FORWARD_BYTES_PER_SHARD_MAX),
             term(
                 "outbox",

@@ -175,6 +175,11 @@ impl App {
         let deed = Box::pin(async move {
             let changed = app.data_plane().await?.change_alarm(&Entity::from(originator), &alarm, change).await?;
             app.take_alarms(vec![changed.alarm.clone()]).await?;
+            // A shard that had forgotten the alarm took it as we knew it, and somebody else may have changed it since.
+            let stored = alarm::find(app.reader(), originator.tenant, changed.alarm.id).await?;
+            if stored.is_some_and(|stored| stored.version == changed.alarm.version && stored != changed.alarm) {
+                return Err(Error::Unavailable("The alarm was changed meanwhile, try again".to_owned()));
+            }
             Ok((changed.alarm, changed.changed))
         });
         let unchanged = |(_, changed): &(Alarm, bool)| (!changed).then(|| "it was like that already".to_owned());

@@ -33,8 +33,8 @@ pub struct Pushed {
 #[derive(Clone, PartialEq)]
 pub enum Body {
     Installation { credential_key: Vec<u8> },
-    Tenant { details: Details, limits: TransportLimits },
-    Customer { tenant: Uuid, details: Details },
+    Tenant { details: Box<Details>, limits: TransportLimits },
+    Customer { tenant: Uuid, details: Box<Details> },
     Chain { tenant: Uuid, name: String, root: bool, metadata: String },
     Profile { tenant: Uuid, name: String, chain: Option<Uuid>, mqtt: Option<MqttTransport> },
     Device { tenant: Uuid, profile: Uuid, customer: Option<Uuid>, name: String, kind: String, gateway: bool },
@@ -118,7 +118,7 @@ impl From<device::Model> for Pushed {
 
 impl From<customer::Model> for Pushed {
     fn from(row: customer::Model) -> Self {
-        let details = Details::of(row.title, &row.contact, &row.additional_info);
+        let details = Box::new(Details::of(row.title, &row.contact, &row.additional_info));
         pushed(row.revision, row.id, Body::Customer { tenant: row.tenant_id, details })
     }
 }
@@ -144,7 +144,7 @@ async fn tenants(db: &impl ConnectionTrait, rows: Vec<tenant::Model>) -> Result<
         profiles.into_iter().map(|profile| (profile.id, TransportLimits::of(&profile.profile_data))).collect();
     let body = |row: tenant::Model| {
         let limits = limits.get(&row.profile_id).cloned().unwrap_or_default();
-        let details = Details::of(row.title, &row.contact, &row.additional_info);
+        let details = Box::new(Details::of(row.title, &row.contact, &row.additional_info));
         pushed(row.revision, row.id, Body::Tenant { details, limits })
     };
     Ok(rows.into_iter().map(body).collect())

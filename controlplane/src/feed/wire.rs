@@ -62,8 +62,8 @@ pub(super) fn deleted(revision: u64, kind: EntityKind, id: Uuid) -> Option<wire:
     Some(wire::Change { revision, id: bytes(id), body: Some(body) })
 }
 
-fn details(details: Details) -> wire::Details {
-    let Details { title, contact, description } = details;
+fn details(details: Box<Details>) -> wire::Details {
+    let Details { title, contact, description } = *details;
     wire::Details {
         title,
         country: contact.country.unwrap_or_default(),

@@ -78,7 +78,7 @@ pub struct Cursor {
 /// # Errors
 /// The store cannot be read.
 pub fn unconfirmed(engine: &dyn Engine, mut cursor: Cursor) -> Result<(Vec<Alarm>, Option<Cursor>), StoreError> {
-    let mut alarms = Vec::new();
+    let (mut alarms, mut bytes) = (Vec::new(), 0);
     while let Some(partition) = Partition::new(cursor.partition).filter(|_| cursor.partition < PARTITIONS) {
         let mut found: Vec<Vec<u8>> = Vec::new();
         let room = limits::ALARMS_AT_ONCE_MAX - alarms.len();
@@ -91,16 +91,24 @@ pub fn unconfirmed(engine: &dyn Engine, mut cursor: Cursor) -> Result<(Vec<Alarm
             }
             if found.len() < room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        for feed_key in &found {
-            match read(engine, feed_key) {
-                Ok(alarm) => alarms.extend(alarm),
+        let whole = found.len() < room;
+        for feed_key in found {
+            match read(engine, &feed_key) {
+                Ok(alarm) => {
+                    bytes += alarm.as_ref().map_or(0, Alarm::text_bytes);
+                    alarms.extend(alarm);
+                }
                 Err(error) => tracing::error!(%error, "an alarm cannot be read"),
             }
+            cursor.behind = Some(feed_key);
+            if bytes >= limits::ALARMS_AT_ONCE_BYTES_MAX {
+                return Ok((alarms, Some(cursor)));
+            }
         }
-        if found.len() == room {
-            let next = Cursor { partition: cursor.partition, behind: found.pop() };
-            return Ok((alarms, Some(next)));
+        if !whole {
+            return Ok((alarms, Some(cursor)));
         }
+        cursor.behind = None;
         cursor.partition += 1;
     }
     Ok((alarms, None))
@@ -223,6 +231,7 @@ mod tests {
         delete_entity(of, &mut batch);
         engine.write(&batch).unwrap();
         assert_eq!((feed(&engine), load(&engine, of).alarm_room()), (vec![], limits::ALARMS_PER_ENTITY_MAX));
+        assert_eq!(engine.get(Family::State, &key::alarm_feed(of, Uuid::from_u128(3))).unwrap(), None);
     }
 
     #[test]

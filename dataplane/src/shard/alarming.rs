@@ -139,9 +139,21 @@ fn footprint(alarm: &Alarm) -> usize {
 }
 
 impl Shard {
-    /// A change is durable.
-    pub(super) fn alarm_changed(&mut self, alarm: Alarm) {
-        self.alarm_feed.insert(alarm);
+    /// A change is durable. What memory has by now may be newer, and is told when that is durable.
+    pub(super) fn alarm_changed(&mut self, entity: EntityId, alarm: Uuid, version: u64) {
+        match self.residents.get_mut(entity, self.now.instant) {
+            Some(state) => match state.alarm(alarm) {
+                Some(changed) if changed.version == version => self.alarm_feed.insert(changed.clone()),
+                _ => return,
+            },
+            None => self.alarm_feed.fall_behind(),
+        }
+        self.tell_of_alarms();
+    }
+
+    /// What was read from the disk is durable.
+    pub(super) fn alarms_read(&mut self, alarms: Vec<Alarm>) {
+        alarms.into_iter().for_each(|alarm| self.alarm_feed.insert(alarm));
         self.tell_of_alarms();
     }
 
@@ -198,9 +210,7 @@ impl Shard {
             Ok((alarms, next)) => {
                 let from_the_beginning = std::mem::take(&mut self.alarm_feed.again).then(Cursor::default);
                 self.alarm_feed.behind = next.or(from_the_beginning);
-                for alarm in alarms {
-                    self.ledger.owe_at(ticket, Owed::Alarm(Box::new(alarm)));
-                }
+                self.ledger.owe_at(ticket, Owed::Alarms(alarms));
             }
             Err(error) => {
                 tracing::error!(%error, "changed alarms cannot be read");
@@ -216,10 +226,13 @@ impl Shard {
             return self.alarm_feed.fail(self.now.instant);
         }
         self.alarm_feed.failures = 0;
+        let mut all = true;
         for (entity, alarm, version) in of {
-            if !self.with_state(entity, Parked::Confirmed(alarm, version)) {
-                self.alarm_feed.fail(self.now.instant);
-            }
+            all &= self.with_state(entity, Parked::Confirmed(alarm, version));
+        }
+        if !all {
+            // Too many states are being loaded: what found no room is told again.
+            self.alarm_feed.fail(self.now.instant);
         }
         self.tell_of_alarms();
     }
@@ -331,7 +344,7 @@ impl Stage<'_> {
     /// [`Full`] for a new one.
     pub(super) fn keep_alarm(&mut self, alarm: &Alarm) -> Result<(), Full> {
         self.state.keep_alarm(&mut writing(self.ledger, self.now), alarm.clone())?;
-        self.ledger.owe(Owed::Alarm(Box::new(alarm.clone())));
+        self.ledger.owe(Owed::Alarm { entity: alarm.originator, alarm: alarm.id, version: alarm.version });
         Ok(())
     }
 }

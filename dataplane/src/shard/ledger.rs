@@ -6,6 +6,7 @@ use std::{collections::VecDeque, sync::Arc};
 use schemas::alarm::Alarm;
 use schemas::generated::kept::Forward;
 use schemas::id::{DeviceId, EntityId, Partition};
+use uuid::Uuid;
 
 use super::event::Doorbell;
 use super::letter::{Address, Answer, Piece};
@@ -36,8 +37,14 @@ pub(super) enum Owed {
         number: u64,
         pack: Box<Forward>,
     },
-    /// A changed alarm that the control plane may be told of.
-    Alarm(Box<Alarm>),
+    /// The control plane may be told of this version of an alarm.
+    Alarm {
+        entity: EntityId,
+        alarm: Uuid,
+        version: u64,
+    },
+    /// And of these, which were read from the disk.
+    Alarms(Vec<Alarm>),
     /// An answer to whoever asked something of a device.
     Answer {
         to: Address,
@@ -426,7 +433,7 @@ impl Ledger {
 
 fn probe(engine: &dyn Engine) -> Result<(), StoreError> {
     let mut batch = Batch::new();
-    batch.delete(Family::State, &key::kind_range(Partition::of(EntityId(uuid::Uuid::nil())), Kind::Connected).0);
+    batch.delete(Family::State, &key::kind_range(Partition::of(EntityId(Uuid::nil())), Kind::Connected).0);
     engine.write(&batch).map_err(|error| StoreError::Failed(error.to_string()))?;
     engine.flush(true)
 }

@@ -21,6 +21,7 @@ use super::slab::Key;
 use super::turn::Shard;
 use super::work::Lacking;
 use crate::clock::{Instant, Timestamp};
+use crate::device::DeviceState;
 use crate::limits;
 use crate::message::Body;
 use crate::metric::Counter;
@@ -88,16 +89,27 @@ pub(super) struct Spoken<'m> {
     pub facts: Vec<(Fact, Found)>,
     /// Steps that were counted before a fact was lacking.
     pub counted: u32,
+    /// Its device was inactive before it, if it is known by now.
+    awoke: Option<bool>,
 }
 
 impl<'m> Spoken<'m> {
     pub(super) fn new(whose: Whose, kind: MessageType, body: Body<'m>, waiter: Waiter, received: Timestamp) -> Self {
-        Self { whose, kind, body, waiter, received, facts: Vec::new(), counted: 0 }
+        Self { whose, kind, body, waiter, received, facts: Vec::new(), counted: 0, awoke: None }
+    }
+
+    /// The first time, what a device says itself is a sign of life.
+    pub(super) fn heard_by(&mut self, state: &mut DeviceState) {
+        use MessageType::{PostAttributesRequest, PostTelemetryRequest, ToServerRpcRequest};
+        if self.awoke.is_none() {
+            let said = matches!(self.kind, PostTelemetryRequest | PostAttributesRequest | ToServerRpcRequest);
+            self.awoke = Some(said && state.touched(self.received));
+        }
     }
 
     fn into_owned(self) -> Spoken<'static> {
-        let Self { whose, kind, body, waiter, received, facts, counted } = self;
-        Spoken { whose, kind, body: body.into_owned(), waiter, received, facts, counted }
+        let Self { whose, kind, body, waiter, received, facts, counted, awoke } = self;
+        Spoken { whose, kind, body: body.into_owned(), waiter, received, facts, counted, awoke }
     }
 }
 
@@ -131,6 +143,11 @@ const MESSAGE_BYTES: usize = 512;
 impl Needs {
     pub(super) fn is_empty(&self) -> bool {
         self.of.is_empty()
+    }
+
+    /// Whether any message has ever waited.
+    pub(super) fn have_been(&self) -> bool {
+        self.last > 0
     }
 
     /// Whether messages of this originator wait, so that another one has to wait behind them.
@@ -216,13 +233,27 @@ fn bytes_of(series: &[Series]) -> usize {
 impl Shard {
     /// Evaluates a message, or has it wait. `None`: it waits, and its waiter is told later.
     pub(super) fn hear_out(&mut self, mut spoken: Spoken<'_>, running: &Running) -> Option<Outcome> {
-        if self.needs.holds(spoken.whose.entity()) {
-            return self.wait_behind(spoken);
+        let whose = spoken.whose;
+        if self.needs.holds(whose.entity()) {
+            if let Some(state) = self.residents.get_mut(whose.entity(), self.now.instant) {
+                spoken.heard_by(state);
+            }
+            let awoke = spoken.awoke;
+            let outcome = self.wait_behind(spoken);
+            self.may_have_awoken(whose, awoke);
+            return outcome;
         }
-        let lacking = match self.evaluate(&mut spoken, running) {
-            Ok(outcome) => return Some(outcome),
-            Err(lacking) => lacking,
+        let evaluated = self.evaluate(&mut spoken, running);
+        let awoke = spoken.awoke;
+        let outcome = match evaluated {
+            Ok(outcome) => Some(outcome),
+            Err(lacking) => self.find_or_wait(spoken, running, lacking),
         };
+        self.may_have_awoken(whose, awoke);
+        outcome
+    }
+
+    fn find_or_wait(&mut self, spoken: Spoken<'_>, running: &Running, lacking: Lacking) -> Option<Outcome> {
         let deadline = self.now.instant.after_ms(limits::FACT_MS);
         match self.find_facts(spoken, running, lacking, deadline) {
             Ok(outcome) => Some(outcome),
@@ -231,6 +262,16 @@ impl Shard {
                 self.wait_for(*asking, deadline);
                 None
             }
+        }
+    }
+
+    /// That its device is active again is another message, behind the one that says so.
+    fn may_have_awoken(&mut self, whose: Whose, awoke: Option<bool>) {
+        if let (Whose::Device(device), Some(true)) = (whose, awoke) {
+            // What others make of that is no answer to the message before.
+            let answers = std::mem::take(&mut self.answers);
+            self.awoke(device);
+            self.answers = answers;
         }
     }
 
@@ -255,6 +296,8 @@ impl Shard {
         self.needs.asked.insert(number, (originator, fact, deadline));
         self.needs.deadlines.insert((deadline, number));
         self.ask_for(number);
+        // Lanes are given their jobs behind a batch.
+        self.bell.ring();
     }
 
     /// Evaluates a message that lacks a fact, with those that are at hand. `Err`: it lacks one that has to be asked for.
@@ -425,18 +468,14 @@ impl Shard {
                 Err(lacking) => self.find_facts(spoken, &running, lacking, deadline),
             },
         };
+        self.now.timestamp = now;
         match evaluated {
             Ok(outcome) => {
                 let wrote = self.ledger.batch.len() > written;
                 self.tell_waiter(whose, waiter, outcome, wrote);
             }
-            Err(asking) => {
-                self.wait_for(*asking, deadline);
-                self.now.timestamp = now;
-                return;
-            }
+            Err(asking) => return self.wait_for(*asking, deadline),
         }
-        self.now.timestamp = now;
         if self.needs.waiting(originator) > 0 {
             self.needs.ready.push_back(originator);
         } else {

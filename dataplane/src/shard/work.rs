@@ -83,7 +83,7 @@ impl Shard {
         self.counters.increment(Counter::MessagesReceived);
         let waiter = Waiter::Connection(key, promise);
         let outcome = match self.spend(device, cost(&body)) {
-            Ok(()) if self.is_stored(device.into(), waiter) => Outcome::Stored,
+            Ok(()) if self.needs.have_been() && self.is_stored(device.into(), waiter) => Outcome::Stored,
             Ok(()) => match self.evaluate_device((device, plan), kind, body, waiter) {
                 Some(outcome) => outcome,
                 None => return self.read_no_further(key, device),
@@ -118,21 +118,7 @@ impl Shard {
         body: Body<'_>,
         waiter: Waiter,
     ) -> Option<Outcome> {
-        let now = self.now;
-        let Some(state) = self.residents.get_mut(device.into(), now.instant) else { return Some(Outcome::Unspecified) };
-        let said = matches!(
-            kind,
-            MessageType::PostTelemetryRequest | MessageType::PostAttributesRequest | MessageType::ToServerRpcRequest
-        );
-        let awoke = said && self.table.device(device).is_some() && state.touched(now.timestamp);
-        let outcome = self.hear_out(Spoken::new(Whose::Device(device), kind, body, waiter, now.timestamp), running);
-        if awoke {
-            // What others make of that is no answer to this message.
-            let answers = std::mem::take(&mut self.answers);
-            self.awoke(device);
-            self.answers = answers;
-        }
-        outcome
+        self.hear_out(Spoken::new(Whose::Device(device), kind, body, waiter, self.now.timestamp), running)
     }
 
     /// Evaluates a message of an entity that is no device, by its tenant's root chain.
@@ -157,6 +143,7 @@ impl Shard {
         };
         let originator = spoken.whose.entity();
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return Ok(Outcome::Unspecified) };
+        spoken.heard_by(state);
         let (kind, received) = (spoken.kind, spoken.received);
         let body = std::mem::replace(&mut spoken.body, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };

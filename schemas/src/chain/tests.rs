@@ -113,12 +113,28 @@ fn configurations() {
     one(filter, json!({ "messageTypes": ["alarm"] }), &[]);
     one(filter, json!({ "messageTypes": [7] }), &["nodes[0].configuration.messageTypes: expected at most"]);
     one(filter, json!({}), &["nodes[0].configuration.messageTypes: expected an array"]);
+    let rest = "rest.TbRestApiCallNode";
+    one(rest, json!({ "restEndpointUrlPattern": "http://x", "headers": { "A": "${b}" } }), &[]);
     one(
-        "rest.TbRestApiCallNode",
-        json!({}),
+        rest,
+        json!({ "restEndpointUrlPattern": "ftp://x", "requestMethod": "PULL", "enableProxy": true, "headers": { "a b": "" } }),
         &[
-            "nodes[0].type: node class org.thingsboard.rule.engine.rest.TbRestApiCallNode is not supported yet; supported are org.",
+            "nodes[0].configuration.enableProxy: true: a proxy is not supported yet",
+            "nodes[0].configuration.restEndpointUrlPattern: ftp://x: expected http:// or https://",
+            "nodes[0].configuration.requestMethod: \"PULL\": expected GET, POST",
+            "nodes[0].configuration.headers: expected an object of at most",
         ],
+    );
+    one(
+        "mqtt.TbMqttNode",
+        json!({ "topicPattern": "t", "host": "h", "ssl": true }),
+        &["nodes[0].configuration.ssl: true: TLS is"],
+    );
+    one("mail.TbSendEmailNode", json!({}), &["nodes[0].configuration.useSystemSmtpSettings: expected false"]);
+    one(
+        "kafka.TbKafkaNode",
+        json!({}),
+        &["nodes[0].type: node class org.thingsboard.rule.engine.kafka.TbKafkaNode is not supported yet; supported are org."],
     );
 }
 

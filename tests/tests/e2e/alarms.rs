@@ -82,7 +82,7 @@ fn a_control_plane_that_was_away_hears_of_everything() {
     let planes = Planes::new(&home);
     let control = planes.control.start();
     let data = planes.data.start();
-    let demo = fixture::demo_device(&fixture::tenant(&control));
+    let demo = fixture::demo_device(&tenant(&control));
     let tenant = joined(&control, &demo.id);
     draw(&tenant);
     let oven = device(&tenant, "oven");

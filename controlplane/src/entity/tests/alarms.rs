@@ -52,6 +52,7 @@ async fn the_newest_version_wins_in_whatever_order_they_come() {
         take(store, vec![versions[1].clone(), versions[0].clone()]).await;
         assert_eq!(alarm::find(store.reader(), tenant.id, first.id).await.unwrap(), Some(versions[1].clone()));
         take(store, vec![versions[0].clone()]).await;
+        assert_eq!(alarm::find(store.reader(), tenant.id, first.id).await.unwrap(), Some(versions[1].clone()));
         take(store, vec![versions[2].clone(), versions[3].clone(), versions[1].clone()]).await;
         assert_eq!(list(store, tenant.id, &AlarmFilter::default()).await, [versions[3].clone()]);
         assert_eq!(alarm::find(store.reader(), Uuid::nil(), first.id).await.unwrap(), None, "another tenant's");

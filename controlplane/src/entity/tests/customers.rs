@@ -32,7 +32,7 @@ async fn customers_are_pushed_and_devices_say_whose_they_are() {
         let revision = write.commit().await.unwrap().expect("data planes are told");
         let details = Details { title: saved.title.clone(), contact: saved.contact.clone(), description: Some("d".to_owned()) };
         let told = body(store, EntityKind::Customer, id).await;
-        assert!(told == (revision - 1, Body::Customer { tenant: tenant_id, details: details.clone() }));
+        assert!(told == (revision - 1, Body::Customer { tenant: tenant_id, details: Box::new(details.clone()) }));
         let whose = async |device: &Device| match body(store, EntityKind::Device, device.id).await {
             (revision, Body::Device { customer, .. }) => (revision, customer),
             (_, other) => panic!("{other:?}"),
@@ -46,7 +46,7 @@ async fn customers_are_pushed_and_devices_say_whose_they_are() {
         let changed = Customer { title: "More".to_owned(), version: 2, ..saved };
         customer::update(&mut write, &changed).await.unwrap();
         assert_eq!(write.commit().await.unwrap(), Some(revision + 1));
-        let details = Details { title: "More".to_owned(), ..details };
+        let details = Box::new(Details { title: "More".to_owned(), ..details });
         assert!(body(store, EntityKind::Customer, id).await == (revision + 1, Body::Customer { tenant: tenant_id, details }));
 
         let mut write = store.write(Author::system(), NOW).await.unwrap();

@@ -166,7 +166,7 @@ async fn a_changed_tenant_profile_is_a_change_of_each_of_its_tenants() {
                 contact: tenant.contact.clone(),
                 description: Some("x".to_owned()),
             };
-            let expected = Body::Tenant { details, limits };
+            let expected = Body::Tenant { details: Box::new(details), limits };
             assert!(rows[0].body == expected, "{}", tenant.title);
             assert_eq!(rows[0].revision, if tenant.id == free.id { 3 } else { 5 });
         }
