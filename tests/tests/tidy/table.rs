@@ -72,6 +72,7 @@ pub(crate) const DATAPLANE: &[Row] = &[
             "metric",
             "settings",
             "message",
+            "owed",
             "effect",
             "codec",
             "query",
@@ -86,6 +87,7 @@ pub(crate) const DATAPLANE: &[Row] = &[
             "snapshot",
             "auth",
             "shard",
+            "action",
             "link",
             "admin",
         ],
@@ -153,7 +155,7 @@ pub(crate) const CRATES: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Modules of the data plane that may wait (DESIGN 3.2).
-pub(crate) const ASYNC: &[&str] = &["transport", "shard", "link", "admin", "start"];
+pub(crate) const ASYNC: &[&str] = &["transport", "shard", "action", "link", "admin", "start"];
 
 /// The files that may hold `unsafe`, each block with its SAFETY: none.
 pub(crate) const UNSAFE: &[&str] = &[];
