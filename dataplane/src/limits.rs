@@ -290,6 +290,8 @@ pub const CALL_PATIENCE_MS: i64 = 3_600_000;
 pub const CALL_CONNECT_MS: u64 = 10_000;
 /// How long a broker outside may leave publications unanswered, in milliseconds.
 pub const BROKER_ANSWER_MS: u64 = 30_000;
+/// Calls of an originator that were given up and are kept.
+pub const DEAD_LETTERS_PER_ENTITY_MAX: u64 = 16;
 /// How long a connection to a broker outside is kept that nobody uses, in milliseconds.
 pub const BROKER_IDLE_MS: u64 = 300_000;
 /// Brokers outside that a process is connected to.

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::kept;
 use crate::{
     clock::Timestamp,
+    limits,
     owed::Departed,
     store::{
         Batch, Engine, Family, Range, StoreError,
@@ -50,10 +51,12 @@ pub fn delete(batch: &mut Batch, originator: EntityId, node: Uuid, number: u64) 
     batch.delete(Family::State, &key::owed(originator, node, number));
 }
 
-/// A call is given up, and kept for whoever looks into it.
+/// A call is given up, and kept for whoever looks into it, in place of one of the originator's that was before it: no target fills a
+/// disk with what it does not take.
 pub fn bury(batch: &mut Batch, originator: EntityId, number: u64, (owed, reason, now): (&OwedCall, &str, Timestamp)) {
-    let letter = DeadLetter { delivery: Some(encode(owed)), reason: reason.to_owned(), given_up_ts: now.0 };
-    batch.put(Family::State, &key::dead_letter(originator, number), &letter.encode_to_vec());
+    let letter = DeadLetter { delivery: Some(encode(owed)), reason: reason.to_owned(), given_up_ts: now.0, number };
+    let place = u8::try_from(number % limits::DEAD_LETTERS_PER_ENTITY_MAX).unwrap_or(0);
+    batch.put(Family::State, &key::dead_letter(originator, place), &letter.encode_to_vec());
 }
 
 /// A call that is owed.

@@ -276,20 +276,25 @@ impl Outbox {
         }
     }
 
-    /// The first call of a queue is made again: as soon as its target is heard, or after a pause. How often it was made.
-    pub(super) fn again(&mut self, originator: EntityId, node: Uuid, rest: bool, now: Instant) -> u32 {
-        let Some(queue) = self.queue(originator, node) else { return 0 };
-        if !rest {
+    /// The first call of a queue is made again as soon as its target may be called.
+    pub(super) fn again(&mut self, originator: EntityId, node: Uuid) {
+        if let Some(queue) = self.queue(originator, node) {
             queue.stage = Stage::Waits;
-            let attempts = queue.attempts;
             self.targets.entry(node).or_default().waiting.push_front(originator);
-            return attempts;
         }
-        queue.attempts = queue.attempts.saturating_add(1);
-        queue.stage = Stage::Rests;
+    }
+
+    /// The first call of a queue is made again after a pause. False: it was made as often as a call may be.
+    pub(super) fn rest(&mut self, originator: EntityId, node: Uuid, now: Instant) -> bool {
+        let Some(queue) = self.queue(originator, node) else { return true };
+        queue.attempts += 1;
         let attempts = queue.attempts;
+        if attempts >= limits::CALL_ATTEMPTS_MAX {
+            return false;
+        }
+        queue.stage = Stage::Rests;
         self.rests.push(Reverse((now.after_ms(pause(limits::CALL_PAUSE_MS, attempts)), originator, node)));
-        attempts
+        true
     }
 
     /// A call is not owed any more; the next of its queue waits. False: it was not owed.
@@ -407,7 +412,7 @@ mod tests {
             let flight = outbox.fly(next, owed()).unwrap();
             outbox.land(flight);
             outbox.heard(NODE, false, now);
-            outbox.again(entity(id), NODE, false, now);
+            outbox.again(entity(id), NODE);
         }
         assert_eq!(numbers(&mut outbox, now.after_ms(100)), [0; 0]);
         let later = now.after_ms(limits::TARGET_PAUSE_MS.0);
@@ -424,11 +429,13 @@ mod tests {
         let (mut outbox, mut now) = (begun(), Instant::default());
         outbox.add(found(1, 1));
         let mut waited = Vec::new();
-        for attempt in 1..=8 {
-            assert_eq!(numbers(&mut outbox, now), [1]);
+        let mut fails = |outbox: &mut Outbox, now| {
+            assert_eq!(numbers(outbox, now), [1]);
             let flight = outbox.fly(next(1), owed()).unwrap();
             outbox.land(flight);
-            assert_eq!(outbox.again(entity(1), NODE, true, now), attempt);
+            outbox.rest(entity(1), NODE, now)
+        };
+        while fails(&mut outbox, now) {
             let begin = now;
             outbox.take_woken();
             while outbox.take_woken().is_empty() {
@@ -437,9 +444,9 @@ mod tests {
             }
             waited.push(now.ms_since(begin) / 1_000);
         }
-        assert_eq!(waited, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(waited, [1, 2, 4, 8, 16, 32, 60], "the eighth attempt is the last");
         outbox.add(found(2, 2));
-        assert_eq!(numbers(&mut outbox, now), [1, 2]);
+        assert_eq!(numbers(&mut outbox, now), [2]);
     }
 
     #[test]

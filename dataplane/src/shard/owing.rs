@@ -57,7 +57,7 @@ impl Shard {
             // The lane is busy; the next tick asks again.
             for next in wanted {
                 if self.outbox.unread(next) {
-                    self.outbox.again(next.originator, next.node, false, now);
+                    self.outbox.again(next.originator, next.node);
                 }
             }
         }
@@ -111,14 +111,14 @@ impl Shard {
             Answered::Done(answer) => (None, answer, false),
             Answered::Refused(reason, answer) => (Some(reason), answer, false),
             Answered::Failed(reason, answer) => {
-                if patient && self.outbox.again(originator, node, true, now.instant) < limits::CALL_ATTEMPTS_MAX {
+                if patient && self.outbox.rest(originator, node, now.instant) {
                     return self.counters.increment(Counter::CallsRetried);
                 }
                 (Some(reason), answer, true)
             }
             Answered::Unreachable(reason) => {
                 if patient {
-                    self.outbox.again(originator, node, false, now.instant);
+                    self.outbox.again(originator, node);
                     return self.counters.increment(Counter::CallsRetried);
                 }
                 (Some(reason), Answer::default(), true)
@@ -142,9 +142,10 @@ impl Shard {
         }
     }
 
-    /// A message cannot go on now.
+    /// A message cannot go on now, so its call is made once more, after a pause. Of a device whose state cannot be read the calls stay
+    /// where they are in the end, until a start.
     pub(super) fn not_returned(&mut self, originator: EntityId, returned: &Returned) {
-        self.outbox.again(originator, returned.node, true, self.now.instant);
+        self.outbox.rest(originator, returned.node, self.now.instant);
     }
 
     /// The message goes on behind its node; that the call is not owed any more is in the same batch.

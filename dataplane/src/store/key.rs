@@ -37,7 +37,7 @@ pub enum Kind {
     Forward = 9,
     /// originator 16 | node 16 | number 8: calls that rule nodes owe to the outside
     Owed = 10,
-    /// originator 16 | number 8: calls that were given up
+    /// originator 16 | place 1: the last calls that were given up
     DeadLetter = 11,
     /// entity 16 | alarm id 16: alarms whose last change the control plane has not confirmed
     AlarmFeed = 12,
@@ -231,10 +231,10 @@ pub fn parse_owed(key: &[u8]) -> Option<(EntityId, Uuid, u64)> {
 
 /// The key of a call that was given up.
 #[must_use]
-pub fn dead_letter(originator: EntityId, number: u64) -> [u8; ENTITY_PREFIX_BYTES + 8] {
-    let mut key = [0; ENTITY_PREFIX_BYTES + 8];
+pub fn dead_letter(originator: EntityId, place: u8) -> [u8; ENTITY_PREFIX_BYTES + 1] {
+    let mut key = [0; ENTITY_PREFIX_BYTES + 1];
     key[..ENTITY_PREFIX_BYTES].copy_from_slice(&entity(Kind::DeadLetter, originator));
-    key[ENTITY_PREFIX_BYTES..].copy_from_slice(&number.to_be_bytes());
+    key[ENTITY_PREFIX_BYTES] = place;
     key
 }
 
@@ -349,6 +349,9 @@ mod tests {
         check(&kept(ID, Part::Will, &[]), &format!("{PARTITION}07{id}06"));
         check(&kept(ID, Part::Mark, ID.0.as_bytes()), &format!("{PARTITION}07{id}07{id}"));
         check(&kept(ID, Part::Alarm, ID.0.as_bytes()), &format!("{PARTITION}07{id}09{id}"));
+        check(&alarm_feed(ID, ID.0), &format!("{PARTITION}0c{id}{id}"));
+        check(&owed(ID, ID.0, 3), &format!("{PARTITION}0a{id}{id}0000000000000003"));
+        check(&dead_letter(ID, 3), &format!("{PARTITION}0b{id}03"));
         check(&alarm_feed(ID, ID.0), &format!("{PARTITION}0c{id}{id}"));
         check(&call(ID, ID.0), &format!("{PARTITION}08{id}{id}"));
         check(&forward(ID, 3), &format!("{PARTITION}09{id}0000000000000003"));

@@ -235,6 +235,9 @@ pub struct DeadLetter {
     pub reason: ::prost::alloc::string::String,
     #[prost(int64, tag = "3")]
     pub given_up_ts: i64,
+    /// The call's, by which its target knows it.
+    #[prost(uint64, tag = "4")]
+    pub number: u64,
 }
 /// An alarm of an entity until it is cleared and the control plane has confirmed that (DESIGN 8.6, 23). What the planes tell each
 /// other of an alarm is this record too.

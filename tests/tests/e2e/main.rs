@@ -26,6 +26,7 @@ mod limits;
 mod live;
 mod load;
 mod mqtt_websocket;
+mod outbox;
 mod profiles;
 mod proxy;
 mod publish;
