@@ -108,6 +108,8 @@ pub const SCRIPT_STACK_BYTES_MAX: usize = 256 << 10;
 pub const SCRIPT_ARGUMENTS_BYTES_MAX: usize = 100 << 10;
 /// A script's answer, in bytes of JSON; as in ThingsBoard.
 pub const SCRIPT_RESULT_BYTES_MAX: usize = 300 << 10;
+/// What a node that repeats parts of a message may make of its data, in bytes of JSON.
+pub const DATA_BYTES_MAX: usize = SCRIPT_RESULT_BYTES_MAX;
 /// Scripts of one tenant that stay compiled.
 pub const SCRIPTS_COMPILED_MAX: usize = 256;
 /// Tenants of one shard whose scripts stay compiled; a multiple of 16.

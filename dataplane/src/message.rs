@@ -114,7 +114,7 @@ impl Body<'_> {
             Self::Deleted { keys } => keys.iter().map(|key| size_of::<Cow<'_, str>>() + key.len()).sum(),
             Self::Rpc { request, .. } => request.len(),
             Self::Lifecycle => 0,
-            Self::Alarm(alarm) => size_of::<Alarm>() + alarm.kind.len() + alarm.details.to_string().len(),
+            Self::Alarm(alarm) => size_of::<Alarm>() + alarm.text_bytes(),
         }
     }
 }

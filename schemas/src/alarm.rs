@@ -165,9 +165,9 @@ impl Alarm {
         self.kind.len() + self.originator_type.len() + self.details.len() + relations
     }
 
-    /// As ThingsBoard writes it. `customer`: its originator's, where that is known.
+    /// As ThingsBoard writes it. Whose its originator is, it does not know.
     #[must_use]
-    pub fn to_json(&self, customer: Option<Uuid>) -> Value {
+    pub fn to_json(&self) -> Value {
         let id = |kind: &str, id: Uuid| json!({ "entityType": kind, "id": id });
         // Text that was JSON when it came in; a broken record must not take the reader down.
         let details: Value = serde_json::from_str(&self.details).unwrap_or(Value::Null);
@@ -175,7 +175,7 @@ impl Alarm {
             "id": id("ALARM", self.id),
             "createdTime": self.created_ts,
             "tenantId": id("TENANT", self.tenant.0),
-            "customerId": customer.map(|customer| id("CUSTOMER", customer)),
+            "customerId": null,
             "type": self.kind,
             "originator": id(&self.originator_type, self.originator.0),
             "severity": self.severity.name(),
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn its_json_is_thingsboards() {
-        let shown = alarm().to_json(None);
+        let shown = alarm().to_json();
         let id = |kind: &str, id: u128| json!({ "entityType": kind, "id": Uuid::from_u128(id) });
         let expected = json!({
             "id": id("ALARM", 1), "createdTime": 10, "tenantId": id("TENANT", 2), "customerId": null, "type": "Too hot",

@@ -57,6 +57,7 @@ impl App {
         match self.authorize_entity(caller, &alarm.originator_type, alarm.originator.0, wanted).await {
             Ok(originator) => Ok((alarm, originator)),
             Err(Error::NotFound { .. } | Error::Invalid(_)) => Err(missing()),
+            Err(Error::Forbidden) if wanted == Use::Read => Err(missing()),
             Err(error) => Err(error),
         }
     }
@@ -266,6 +267,10 @@ impl App {
             return Err(Invalid::new("comment", &format!("{} bytes", comment_text.len()), rule).into());
         }
         let mut write = self.begin(caller).await?;
+        // It may have gone since it was looked at.
+        if alarm::find(write.db(), originator.tenant, id).await?.is_none() {
+            return Err(Error::Missing(format!("Alarm with id [{id}] is not found")));
+        }
         let row = match known {
             None => {
                 let row = comment::Model {
@@ -281,11 +286,9 @@ impl App {
             }
             Some(comment_id) => {
                 let mut row = own_comment(&mut write, caller, (alarm.id, comment_id)).await?;
-                let edited = json!({ "edited": "true", "editedOn": write.now_ms() });
                 let mut text = text;
-                if let (Some(text), Some(edited)) = (text.as_object_mut(), edited.as_object()) {
-                    text.extend(edited.clone());
-                }
+                text["edited"] = json!("true");
+                text["editedOn"] = json!(write.now_ms());
                 row.comment = text.to_string();
                 comment::update(&mut write, row.id, &row.kind, &row.comment).await?;
                 row

@@ -119,6 +119,9 @@ impl AlarmDraft {
             let rule = format!("must have 1 to {TYPE_BYTES_MAX} bytes, has {}", self.kind.len());
             return Err(Invalid::new("type", &self.kind, rule));
         }
+        if self.kind.contains(char::is_control) {
+            return Err(Invalid::new("type", &format!("{:?}", self.kind), "must have no control characters"));
+        }
         let severity = severity(&self.severity)?;
         let relations = &self.propagation.relation_types;
         if relations.len() > RELATION_TYPES_MAX || relations.iter().any(|kind| kind.len() > TYPE_BYTES_MAX) {

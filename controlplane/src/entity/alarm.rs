@@ -5,17 +5,20 @@ use std::collections::{HashMap, HashSet};
 
 use schemas::alarm::{Alarm, Severity};
 use sea_orm::{
-    ActiveModelBehavior, ActiveValue::Set, ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey, DeriveRelation,
-    EntityTrait, EnumIter, PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, sea_query::OnConflict,
+    ActiveModelBehavior,
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey, DeriveRelation, EntityTrait, EnumIter, Order,
+    PaginatorTrait, PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
+    sea_query::{Expr, ExprTrait, Func, OnConflict},
 };
 use uuid::Uuid;
 
 use crate::{
-    domain::{AlarmFilter, EntityKind, Page, PageLink},
+    domain::{AlarmFilter, EntityKind, Page, PageLink, SortOrder},
     entity::{
-        StoreError, Write, comment, device,
+        StoreError, Write, comment, customer, device,
         page::{self, Listing},
-        tenant,
+        tenant, user,
     },
 };
 
@@ -136,27 +139,28 @@ async fn versions(db: &impl ConnectionTrait, ids: &[Uuid]) -> Result<Vec<(Uuid, 
     Ok(known.into_tuple().all(db).await?)
 }
 
-/// Tenant and id of those originators that exist. Of others than devices the tenant has to.
+/// Tenant and id of those originators that exist.
 async fn originators<'a>(
     db: &impl ConnectionTrait,
     alarms: impl Iterator<Item = &'a Alarm>,
 ) -> Result<HashSet<(Uuid, Uuid)>, StoreError> {
-    let (mut devices, mut others): (Vec<Uuid>, Vec<(Uuid, Uuid)>) = (Vec::new(), Vec::new());
+    let mut of: HashMap<&str, Vec<Uuid>> = HashMap::new();
     for alarm in alarms {
-        if alarm.originator_type == EntityKind::Device.name() {
-            devices.push(alarm.originator.0);
-        } else {
-            others.push((alarm.tenant.0, alarm.originator.0));
-        }
+        of.entry(alarm.originator_type.as_str()).or_default().push(alarm.originator.0);
     }
+    let mut ids = |kind: EntityKind| of.remove(kind.name()).unwrap_or_default();
+    let (devices, customers, users) = (ids(EntityKind::Device), ids(EntityKind::Customer), ids(EntityKind::User));
+    let tenants = ids(EntityKind::Tenant);
     let found = device::Entity::find().select_only().columns([device::Column::TenantId, device::Column::Id]);
-    let mut there: HashSet<(Uuid, Uuid)> =
-        found.filter(device::Column::Id.is_in(devices)).into_tuple::<(Uuid, Uuid)>().all(db).await?.into_iter().collect();
-    let tenants: Vec<Uuid> = others.iter().map(|(tenant, _)| *tenant).collect();
+    let mut there: Vec<(Uuid, Uuid)> = found.filter(device::Column::Id.is_in(devices)).into_tuple().all(db).await?;
+    let found = customer::Entity::find().select_only().columns([customer::Column::TenantId, customer::Column::Id]);
+    there.extend(found.filter(customer::Column::Id.is_in(customers)).into_tuple::<(Uuid, Uuid)>().all(db).await?);
+    let found = user::Entity::find().select_only().columns([user::Column::TenantId, user::Column::Id]);
+    let found = found.filter(user::Column::Id.is_in(users)).into_tuple::<(Option<Uuid>, Uuid)>().all(db).await?;
+    there.extend(found.into_iter().filter_map(|(tenant, user)| Some((tenant?, user))));
     let found = tenant::Entity::find().select_only().column(tenant::Column::Id).filter(tenant::Column::Id.is_in(tenants));
-    let tenants: HashSet<Uuid> = found.into_tuple::<Uuid>().all(db).await?.into_iter().collect();
-    there.extend(others.into_iter().filter(|(tenant, _)| tenants.contains(tenant)));
-    Ok(there)
+    there.extend(found.into_tuple::<Uuid>().all(db).await?.into_iter().map(|tenant| (tenant, tenant)));
+    Ok(there.into_iter().collect())
 }
 
 /// # Errors
@@ -225,7 +229,8 @@ pub async fn page(
         ("assignTs", Column::AssignMs),
         ("type", Column::Kind),
         ("severity", Column::Severity),
-        ("status", Column::Search),
+        // What is not cleared first.
+        ("status", Column::ClearMs),
     ];
     let listing = Listing { id: Column::Id, search: Column::Search, sort: &sort };
     let page = page::page(db, selected(tenant, customer, filter), listing, link).await?;
@@ -256,13 +261,17 @@ pub async fn kinds(
     (tenant, customer): (Uuid, Option<Uuid>),
     link: &PageLink,
 ) -> Result<Page<String>, StoreError> {
-    let select = selected(tenant, customer, &AlarmFilter::default()).select_only().column(Column::Kind).distinct();
-    let all: Vec<String> = select.order_by_asc(Column::Kind).into_tuple().all(db).await?;
-    let wanted = |kind: &String| link.text_search.as_ref().is_none_or(|text| kind.to_lowercase().contains(text.as_str()));
-    let all: Vec<String> = all.into_iter().filter(wanted).collect();
-    let total = all.len() as u64;
-    let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    Ok(Page::new(all.into_iter().skip(place(link.offset())).take(place(link.page_size)).collect(), total, link))
+    let mut select = selected(tenant, customer, &AlarmFilter::default()).select_only().column(Column::Kind).distinct();
+    if let Some(text) = &link.text_search {
+        select = select.filter(Expr::expr(Func::lower(Expr::col(Column::Kind))).like(page::contains(text)));
+    }
+    let order = match link.sort_order {
+        SortOrder::Ascending => Order::Asc,
+        SortOrder::Descending => Order::Desc,
+    };
+    let total = select.clone().count(db).await?;
+    let kinds = select.order_by(Column::Kind, order).offset(link.offset()).limit(link.page_size).into_tuple().all(db).await?;
+    Ok(Page::new(kinds, total, link))
 }
 
 /// Forgets the alarms of what is gone.

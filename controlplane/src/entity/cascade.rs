@@ -70,7 +70,10 @@ pub async fn delete_customer(write: &mut Write, tenant: Uuid, id: Uuid) -> Resul
         .exec(write.db())
         .await?;
     alarm::delete_of_originator(write, id).await?;
-    user::Entity::delete_many().filter(user::Column::CustomerId.eq(id)).exec(write.db()).await?;
+    let users = user::Entity::find().select_only().column(user::Column::Id).filter(user::Column::CustomerId.eq(id));
+    for user in users.into_tuple::<Uuid>().all(write.db()).await? {
+        user::delete(write, user).await?;
+    }
     write.changed(EntityKind::Customer, id, true).await?;
     customer::Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     domain::{Authority, EntityKind, Page, PageLink, User},
     entity::{
-        StoreError, Write, json,
+        StoreError, Write, alarm, json,
         page::{self, Listing},
         unique,
     },
@@ -227,6 +227,7 @@ pub async fn set_enabled(write: &mut Write, id: Uuid, enabled: bool) -> Result<(
 /// # Errors
 /// [`StoreError`].
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
+    alarm::delete_of_originator(write, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
 }

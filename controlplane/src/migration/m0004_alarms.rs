@@ -26,7 +26,7 @@ impl MigrationTrait for Step {
         }
         let indexes = [
             index("alarm", &["tenant_id", "created_ms"]),
-            index("alarm", &["originator_id", "kind", "created_ms"]),
+            index("alarm", &["originator_id", "created_ms"]),
             index("alarm", &["tenant_id", "kind"]),
             index("alarm_comment", &["alarm_id", "created_ms"]),
         ];

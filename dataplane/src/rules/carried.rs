@@ -159,7 +159,7 @@ fn said(message: &Message<'_>) -> Value {
             json!({ of: keys })
         }
         Body::Rpc { request, .. } => serde_json::from_str(request).unwrap_or(Value::Null),
-        Body::Alarm(alarm) => alarm.to_json(None),
+        Body::Alarm(alarm) => alarm.to_json(),
         Body::Lifecycle => Value::Object(Map::new()),
     }
 }

@@ -30,6 +30,16 @@ pub enum Absent {
 pub type Found = Result<Vec<Series>, String>;
 
 impl Fact {
+    /// About what its keys take in memory, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let keys = match self {
+            Self::Attributes { keys, .. } | Self::Latest { keys, .. } => keys,
+            Self::History(history) => &history.keys,
+        };
+        keys.iter().map(|key| size_of::<String>() + key.len()).sum()
+    }
+
     /// The other entity that it is about.
     #[must_use]
     pub fn entity(&self) -> Option<EntityId> {

@@ -192,7 +192,7 @@ impl Node {
             Self::RpcReply(key) => rpc::reply(key, carried, scene.into),
             Self::RpcRequest => rpc::request(carried),
             Self::ToEmail(email) => external::to_email(email, carried),
-            Self::External(external) => external::run(external, step.id, carried, scene),
+            Self::External(external) => external::run(external, carried, scene),
             Self::Nested(target) => Next::Enter(*target),
             Self::Output => Next::Leave,
             Self::Pass => Next::By(SUCCESS),

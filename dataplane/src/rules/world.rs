@@ -76,11 +76,11 @@ pub trait World {
         None
     }
 
-    /// Makes room for a call that a node will owe for this message.
+    /// Whether another call to the outside may be owed.
     ///
     /// # Errors
-    /// Why nothing more may be owed.
-    fn owe(&mut self, _node: Uuid) -> Result<(), String> {
+    /// Why not.
+    fn may_owe(&self) -> Result<(), String> {
         Err("there is nobody who could call".to_owned())
     }
 

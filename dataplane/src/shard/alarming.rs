@@ -208,8 +208,9 @@ impl Shard {
         self.alarm_feed.reading = false;
         match found {
             Ok((alarms, next)) => {
-                let from_the_beginning = std::mem::take(&mut self.alarm_feed.again).then(Cursor::default);
-                self.alarm_feed.behind = next.or(from_the_beginning);
+                // What was passed over meanwhile is read once more, when the end is reached.
+                let feed = &mut self.alarm_feed;
+                feed.behind = next.or_else(|| std::mem::take(&mut feed.again).then(Cursor::default));
                 self.ledger.owe_at(ticket, Owed::Alarms(alarms));
             }
             Err(error) => {

@@ -402,8 +402,8 @@ impl Shard {
     pub(super) fn part_said(&mut self, device: DeviceId, (to, of): (Address, Mark), said: Outcome, wrote: bool) {
         let now = self.now;
         let outcome = if said == Outcome::Stored { of.refused.unwrap_or(said) } else { said };
-        // A refusal that wrote something is not tried again either.
-        if (outcome == Outcome::Stored || wrote)
+        // A refusal that wrote something is not tried again either; what found no room was not even looked at.
+        if (outcome == Outcome::Stored || (wrote && said != Outcome::Unavailable))
             && let Some(state) = self.residents.get_mut(device.into(), now.instant)
         {
             state.keep_mark(&mut writing(&mut self.ledger, now), of.gateway, of.number, of.floor);

@@ -311,8 +311,8 @@ impl Shard {
         loop {
             spoken.counted = lacking.counted;
             let fact = *lacking.fact;
-            let known: usize = spoken.facts.iter().map(|(_, found)| known_bytes(found)).sum();
-            let bytes = MESSAGE_BYTES + spoken.body.bytes() + known;
+            let known: usize = spoken.facts.iter().map(|(fact, found)| fact.bytes() + known_bytes(found)).sum();
+            let bytes = MESSAGE_BYTES + spoken.body.bytes() + known + fact.bytes();
             let found = if spoken.facts.len() >= limits::FACTS_PER_MESSAGE_MAX {
                 Err(format!("more than {} facts for one message", limits::FACTS_PER_MESSAGE_MAX))
             } else if let Some(found) = self.at_hand(&fact) {
@@ -449,7 +449,8 @@ impl Shard {
             let Some(originator) = self.needs.ready.pop_front() else { return };
             self.resume_first(originator);
         }
-        if !self.needs.ready.is_empty() {
+        // A store that refuses says itself when it goes on.
+        if self.ledger.is_open() && !self.needs.ready.is_empty() {
             self.bell.ring();
         }
     }
@@ -492,7 +493,8 @@ impl Shard {
             Waiter::Part { of, .. } => {
                 self.residents.get_mut(originator, now).is_some_and(|state| state.is_marked(of.gateway, of.number))
             }
-            Waiter::Connection(_, Some(Promise { exactly_once: Some(id), .. })) => {
+            Waiter::Connection(_, Some(Promise { exactly_once: Some(id), .. }))
+            | Waiter::Call { promise: Some((_, Promise { exactly_once: Some(id), .. })), .. } => {
                 self.residents.get_mut(originator, now).is_some_and(|state| state.has_received(id))
             }
             _ => false,

@@ -292,9 +292,20 @@ impl Outbox {
         if attempts >= limits::CALL_ATTEMPTS_MAX {
             return false;
         }
-        queue.stage = Stage::Rests;
-        self.rests.push(Reverse((now.after_ms(pause(limits::CALL_PAUSE_MS, attempts)), originator, node)));
+        self.rest_for(originator, node, now.after_ms(pause(limits::CALL_PAUSE_MS, attempts)));
         true
+    }
+
+    /// The first call of a queue is made again after the longest pause, however often it was made.
+    pub(super) fn pause(&mut self, originator: EntityId, node: Uuid, now: Instant) {
+        self.rest_for(originator, node, now.after_ms(limits::CALL_PAUSE_MS.1));
+    }
+
+    fn rest_for(&mut self, originator: EntityId, node: Uuid, until: Instant) {
+        if let Some(queue) = self.queue(originator, node) {
+            queue.stage = Stage::Rests;
+            self.rests.push(Reverse((until, originator, node)));
+        }
     }
 
     /// A call is not owed any more; the next of its queue waits. False: it was not owed.
@@ -429,7 +440,7 @@ mod tests {
         let (mut outbox, mut now) = (begun(), Instant::default());
         outbox.add(found(1, 1));
         let mut waited = Vec::new();
-        let mut fails = |outbox: &mut Outbox, now| {
+        let fails = |outbox: &mut Outbox, now| {
             assert_eq!(numbers(outbox, now), [1]);
             let flight = outbox.fly(next(1), owed()).unwrap();
             outbox.land(flight);

@@ -37,6 +37,9 @@ impl Shard {
     pub(super) fn make_calls(&mut self) {
         let now = self.now.instant;
         let nodes = self.outbox.take_woken();
+        if nodes.is_empty() {
+            return;
+        }
         let (true, Some(readers), Some(progress)) = (self.ledger.is_open(), self.ledger.readers(), self.ledger.progress()) else {
             return;
         };
@@ -104,6 +107,10 @@ impl Shard {
     /// What came of a call: the message goes on, or it is made again.
     pub(super) fn came_of(&mut self, flight: u64, answered: Answered) {
         let Some(Flight { originator, node, number, owed, .. }) = self.outbox.land(flight) else { return };
+        if !self.ledger.is_open() {
+            // Nothing is evaluated now (DESIGN 8.2, 5): the call is made once more, with the same key.
+            return self.outbox.again(originator, node);
+        }
         let now = self.now;
         let patient = now.timestamp.0.saturating_sub(owed.taken.0) < limits::CALL_PATIENCE_MS;
         self.outbox.heard(node, !matches!(answered, Answered::Unreachable(_)), now.instant);
@@ -142,14 +149,16 @@ impl Shard {
         }
     }
 
-    /// A message cannot go on now, so its call is made once more, after a pause. Of a device whose state cannot be read the calls stay
-    /// where they are in the end, until a start.
+    /// A message cannot go on now, so its call is made once more, after a pause.
     pub(super) fn not_returned(&mut self, originator: EntityId, returned: &Returned) {
-        self.outbox.rest(originator, returned.node, self.now.instant);
+        self.outbox.pause(originator, returned.node, self.now.instant);
     }
 
     /// The message goes on behind its node; that the call is not owed any more is in the same batch.
     pub(super) fn returned(&mut self, originator: EntityId, returned: Returned) {
+        if !self.ledger.is_open() {
+            return self.not_returned(originator, &returned);
+        }
         let Returned { node, number, owed, answer, failure, given_up } = returned;
         if !self.outbox.finish(originator, node, number) {
             return;

@@ -1,5 +1,5 @@
-//! Evaluate: from what a device said to staged writes, promises and live updates. Cannot fail and cannot wait; what a
-//! message gets wrong becomes the outcome of its receipt.
+//! Evaluate: from what a device said to staged writes, promises and live updates. Cannot fail and does not
+//! wait: what a message gets wrong becomes the outcome of its receipt, and what it lacks is said to whoever has it wait.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -68,8 +68,13 @@ impl Shard {
         }
         let Some(device) = self.device_of(key) else { return Flow::Stop };
         let from = Address { shard: self.index, connection: key, receipt: None, of: Of::Nothing };
-        self.call_from_device((from, id, promise.map(|promise| (key, promise))), device, bytes);
-        Flow::More
+        let promised = promise.map(|promise| (key, promise));
+        let waiter = Waiter::Call { to: from, id, promise: promised };
+        if self.needs.have_been() && self.is_stored(device.into(), waiter) {
+            return self.settle_later(key, promise.map(|promise| promise.receipt), Outcome::Stored);
+        }
+        self.call_from_device((from, id, promised), device, bytes);
+        self.read_no_further(key, device)
     }
 
     /// A message of a connected device: evaluated, its receipt promised.
@@ -151,7 +156,7 @@ impl Shard {
         let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
         self.answers.clear();
         let by = By { table: &self.table, running, scripts: &mut self.scripts, answers: &mut self.answers };
-        let known = Known { facts: &spoken.facts, counted: spoken.counted, is_all: false };
+        let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
         let evaluated = stage.evaluate(by, &message, known);
         match (&evaluated, message.body) {
             (Ok(_), Body::Telemetry(readings)) => self.readings = readings.recycle(),
@@ -180,8 +185,8 @@ impl Shard {
         let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
         let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
-        // Who was away from its chain once does not wait again: a fact that is not at hand is a Failure.
-        let known = Known { facts: &[], counted: 0, is_all: true };
+        let otherwise = Some("a message that comes back from the outside does not wait for facts");
+        let known = Known { facts: &[], counted: 0, otherwise };
         let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
         let evaluation = rules::resume(departed, failure, &message, &mut facts, &mut effects);
         if let Some(evaluation) = &evaluation {
@@ -255,7 +260,7 @@ impl Stage<'_> {
                 self.try_one(&mut by, &part(entry), known)?;
             }
         }
-        let known = Known { is_all: true, ..known };
+        let known = Known { otherwise: Some("it depends on what the message itself has changed"), ..known };
         let mut outcome = Outcome::Stored;
         for entry in &readings.entries {
             let one = self.evaluate_one(&mut by, &part(entry), known)?;
@@ -492,8 +497,8 @@ pub(super) struct Lacking {
 struct Known<'k> {
     facts: &'k [(Fact, Found)],
     counted: u32,
-    /// No other is asked for any more: something of the message is written.
-    is_all: bool,
+    /// Why nothing else is asked for, if it is not.
+    otherwise: Option<&'static str>,
 }
 
 /// What nodes may ask: the originator's state, the table, and facts that were found.
@@ -556,8 +561,7 @@ impl World for Facts<'_> {
         match self.known.facts.iter().find(|(known, _)| known == fact) {
             Some((_, Ok(series))) => Ok(series),
             Some((_, Err(reason))) => Err(Absent::Never(reason.clone())),
-            None if self.known.is_all => Err(Absent::Never("it depends on what the message itself has changed".to_owned())),
-            None => Err(Absent::NotYet),
+            None => Err(self.known.otherwise.map_or(Absent::NotYet, |reason| Absent::Never(reason.to_owned()))),
         }
     }
 
@@ -572,7 +576,7 @@ impl World for Facts<'_> {
         found.map(Rc::clone)
     }
 
-    fn owe(&mut self, _node: Uuid) -> Result<(), String> {
+    fn may_owe(&self) -> Result<(), String> {
         self.outbox.has_room(self.message.tenant)
     }
 

@@ -69,6 +69,10 @@ fn begin_or_go_on(
     if wanted.kind.is_empty() || wanted.kind.len() > limits::NAME_BYTES_MAX {
         return Err(format!("alarm type: {} bytes, expected 1 to {}", wanted.kind.len(), limits::NAME_BYTES_MAX));
     }
+    // Not every database takes them, and what one alarm says must not keep others from being told.
+    if wanted.kind.contains(char::is_control) {
+        return Err(format!("alarm type {:?}: control characters are not allowed", wanted.kind));
+    }
     let now = scene.message.received.0;
     let Wanted { kind, severity, propagation, details } = wanted;
     let before = scene.active_alarm(&kind);
@@ -148,7 +152,7 @@ pub(super) fn status(statuses: &[Status], carried: &Carried<'_>, scene: &mut Sce
 fn told(scene: &mut Scene<'_, '_>, alarm: Alarm, flags: &[&str], carried: &Carried<'_>) -> Changed {
     let mut changed = carried.change();
     changed.kind = Kind::Standard(MessageType::Alarm);
-    changed.data = alarm.to_json(None);
+    changed.data = alarm.to_json();
     for flag in flags {
         changed.metadata.insert((*flag).to_owned(), "true".to_owned());
     }

@@ -2,21 +2,21 @@
 
 use schemas::chain::MessageType;
 use schemas::chain::external::{External, Html, MqttPublish, RestCall, ToEmail};
-use serde_json::{Value, json};
-use uuid::Uuid;
+use serde_json::{Map, Value};
 
+use crate::limits::DATA_BYTES_MAX;
 use crate::owed::{Call, Email, HttpCall, MqttCall};
 use crate::rules::carried::{Carried, Changed, Kind};
 use crate::rules::node::{Next, Scene};
 use crate::rules::template::{fill, text};
 
 /// The message leaves, unless too much is owed already (DESIGN 8.6, 22).
-pub(super) fn run(external: &External, node: Uuid, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {
+pub(super) fn run(external: &External, carried: &Carried<'_>, scene: &Scene<'_, '_>) -> Next {
     // What can be known now is not found out later.
     if let Err(reason) = call(external, carried) {
         return Next::Fail(reason);
     }
-    match scene.world.owe(node) {
+    match scene.world.may_owe() {
         Ok(()) => Next::Depart,
         Err(reason) => Next::Fail(reason),
     }
@@ -87,9 +87,21 @@ pub(super) fn to_email(email: &ToEmail, carried: &Carried<'_>) -> Next {
         Html::Is(html) => *html,
         Html::Said(template) => filled(template).trim().eq_ignore_ascii_case("true"),
     };
-    let data = json!({
-        "from": filled(&email.from), "to": filled(&email.to), "cc": filled(&email.cc), "bcc": filled(&email.bcc),
-        "subject": filled(&email.subject), "body": filled(&email.body), "html": html,
-    });
+    let parts = [
+        ("from", &email.from),
+        ("to", &email.to),
+        ("cc", &email.cc),
+        ("bcc", &email.bcc),
+        ("subject", &email.subject),
+        ("body", &email.body),
+    ];
+    let parts = parts.map(|(name, template)| (name.to_owned(), filled(template)));
+    // A template may name the message's own body several times, and the next node may do so again.
+    if parts.iter().map(|(_, text)| text.len()).sum::<usize>() > DATA_BYTES_MAX {
+        return Next::Fail(format!("the e-mail is longer than {DATA_BYTES_MAX} bytes"));
+    }
+    let mut data: Map<String, Value> = parts.into_iter().map(|(name, text)| (name, Value::String(text))).collect();
+    data.insert("html".to_owned(), Value::Bool(html));
+    let data = Value::Object(data);
     Next::With(Changed { kind: Kind::Standard(MessageType::SendEmail), data, ..carried.change() })
 }

@@ -7,6 +7,7 @@ use schemas::config::Details;
 use schemas::id::EntityId;
 use serde_json::Value;
 
+use crate::limits::NAME_BYTES_MAX;
 use crate::message::Scope;
 use crate::rules::carried::Carried;
 use crate::rules::node::keys::put;
@@ -19,6 +20,9 @@ pub(super) fn values(of: &OwnerValues, carried: &Carried<'_>, scene: &mut Scene<
     let mut names: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(of.mapping.len());
     for (key, name) in &of.mapping {
         names.push((template::fill(key, carried), template::fill(name, carried)));
+    }
+    if let Some((key, _)) = names.iter().find(|(key, _)| key.len() > NAME_BYTES_MAX) {
+        return Next::Fail(format!("a key of {} bytes, at most {NAME_BYTES_MAX}", key.len()));
     }
     let keys = names.iter().map(|(key, _)| key.clone().into_owned()).collect();
     let fact = if of.latest { Fact::Latest { entity, keys } } else { Fact::Attributes { entity, scope: Scope::Server, keys } };

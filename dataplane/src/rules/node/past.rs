@@ -4,6 +4,7 @@ use schemas::chain::{Aggregate, Fetch, Interval, OriginatorTelemetry};
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
+use crate::limits::NAME_BYTES_MAX;
 use crate::query::{Aggregation, History, Series};
 use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::{Next, Scene};
@@ -16,7 +17,10 @@ pub(super) fn run(of: &OriginatorTelemetry, carried: &Carried<'_>, scene: &mut S
         Ok(interval) => interval,
         Err(reason) => return Next::Fail(reason),
     };
-    let keys = of.keys.iter().map(|key| template::fill(key, carried).into_owned()).collect();
+    let keys: Vec<String> = of.keys.iter().map(|key| template::fill(key, carried).into_owned()).collect();
+    if let Some(key) = keys.iter().find(|key| key.len() > NAME_BYTES_MAX) {
+        return Next::Fail(format!("a key of {} bytes, at most {NAME_BYTES_MAX}", key.len()));
+    }
     let (limit, ascending, aggregation) = match of.fetch {
         Fetch::First => (1, true, Aggregation::None),
         Fetch::Last => (1, false, Aggregation::None),

@@ -130,7 +130,7 @@ fn alarms_are_cleared() {
 #[test]
 fn statuses_are_those_of_now() {
     let statuses = |statuses: &[&str]| json!({ "alarmStatusList": statuses });
-    let said = Box::leak(hot().to_json(None).to_string().into_boxed_str());
+    let said = Box::leak(hot().to_json().to_string().into_boxed_str());
     let alarm = message(MessageType::ToServerRpcRequest, Body::Rpc { request: (&*said).into(), id: None });
     let acked = Alarm { ack_ts: Some(1), ..hot() };
     check(STATUS, &statuses(&["ACTIVE_ACK"]), (&alarm, vec![acked.clone()]), &["True"]);

@@ -68,7 +68,7 @@ impl World for Chains {
         }
     }
 
-    fn owe(&mut self, _node: Uuid) -> Result<(), String> {
+    fn may_owe(&self) -> Result<(), String> {
         if self.room.get() == 0 { Err("the outbox is full".to_owned()) } else { Ok(()) }
     }
 }
@@ -151,6 +151,22 @@ fn publications_and_e_mails_are_filled_in() {
     assert_eq!((email.subject.as_str(), email.body.as_str(), email.mailer.port), ("hot: 9", "<b>9</b>", 2_525));
     let mut chains = Chains::new(&[(1, &[send], &[])]);
     assert!(chains.departed(&telemetry(r#"{"t":9}"#)).1[0].contains("SEND_EMAIL"), "what is no e-mail is not sent");
+}
+
+#[test]
+fn nodes_that_repeat_data_end() {
+    let descend = || ("transform.TbJsonPathNode", json!({ "jsonPath": "$..*" }));
+    let twice = || ("mail.TbMsgToEmailNode", json!({ "toTemplate": "a@x", "bodyTemplate": "$[body]$[body]" }));
+    let long = format!("\"{}\"", "x".repeat(1_000));
+    let (path, body) = (format!("{}{long}{}", "[".repeat(90), "]".repeat(90)), format!("{{\"body\":{long}}}"));
+    for (node, said, reason) in [(descend(), path, "what the path finds is longer"), (twice(), body, "the e-mail is longer")] {
+        let nodes: Vec<_> = std::iter::repeat_n(node, 20).collect();
+        let edges: Vec<_> = (0..19).map(|n| (n, "Success", n + 1)).collect();
+        let mut chains = Chains::new(&[(1, &nodes, &edges)]);
+        let said = Body::Rpc { request: said.into(), id: None };
+        let shown = chains.departed(&message(MessageType::ToServerRpcRequest, said)).1;
+        assert!(shown.len() == 1 && shown[0].starts_with(reason), "{shown:?}");
+    }
 }
 
 #[test]
