@@ -4,12 +4,13 @@ Arguments: the HTTP port (0: any), and "smtp" for the sink, which needs aiosmtpd
 The first two calls of a path with "busy" are answered 503, those of a path with "refuse" 404; others 200 with ten times the body's "n".
 """
 
+import asyncio
 import json
 import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock
 
-lock = Lock()
+lock = threading.Lock()
 busy = {}
 
 
@@ -55,10 +56,12 @@ class Sink:
 server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
 ports = {"http": server.server_address[1]}
 if "smtp" in sys.argv[2:]:
-    from aiosmtpd.controller import Controller
+    from aiosmtpd.controller import UnthreadedController
 
-    controller = Controller(Sink(), hostname="127.0.0.1", port=0)
-    controller.start()
+    # Its threaded sibling connects to the port it was given, which fails where the system chooses one.
+    controller = UnthreadedController(Sink(), hostname="127.0.0.1", port=0, loop=asyncio.new_event_loop())
+    controller.begin()
     ports["smtp"] = controller.server.sockets[0].getsockname()[1]
+    threading.Thread(target=controller.loop.run_forever, daemon=True).start()
 say("listening", **ports)
 server.serve_forever()
