@@ -25,10 +25,20 @@ pub enum Form {
     Switch,
     /// (msg, metadata, msgType) → `{msg, metadata, msgType}`, or an array of such
     Transform,
+    /// (prevMsg, prevMetadata, prevMsgType) → `{msg, metadata, msgType}`
+    Generate,
     /// (msg, metadata, msgType) → text
     Text,
     /// (msg, metadata, msgType) → any JSON: details of an alarm
     Details,
+}
+
+impl Form {
+    /// The names of its arguments.
+    #[must_use]
+    pub fn arguments(self) -> &'static str {
+        if self == Self::Generate { "prevMsg, prevMetadata, prevMsgType" } else { "msg, metadata, msgType" }
+    }
 }
 
 /// A script that parses.
@@ -70,7 +80,7 @@ impl Script {
             Language::Js => body.to_owned(),
             Language::Tbel => tbel::translate(body)?,
         };
-        check::check(&js)?;
+        check::check(form, &js)?;
         Ok(Self { form, language, body: body.to_owned(), js })
     }
 }

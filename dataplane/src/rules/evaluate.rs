@@ -7,15 +7,18 @@ use std::sync::Arc;
 
 use schemas::chain::Target;
 use schemas::chain::external::External;
+use schemas::chain::timed::Generate;
 use schemas::id::ChainId;
 use uuid::Uuid;
 
+use crate::clock::Timestamp;
 use crate::effect::Effect;
 use crate::limits::STEPS_PER_MESSAGE_MAX;
 use crate::message::Message;
-use crate::owed::{Call, Departed};
+use crate::owed::{Call, Departed, Waiting};
 use crate::rules::Fact;
 use crate::rules::carried::{Carried, Changed, Kind};
+use crate::rules::node::timed::{self, Pack, Pending};
 use crate::rules::node::{self, Next, Node, SUCCESS, Scene};
 use crate::rules::plan::Step;
 use crate::rules::running::Running;
@@ -110,6 +113,22 @@ pub fn call(running: &Running, departed: &Departed) -> Option<Result<(Arc<Extern
     let Node::External(external) = &running.plan().find(departed.node().1)?.1.node else { return None };
     let carried = Carried::Changed(Rc::new(arrive(departed)));
     Some(node::external::call(external, &carried).map(|call| (Arc::clone(external), call)))
+}
+
+/// What goes on in place of an originator's messages at a node that deduplicates. `None` if the node is gone.
+#[must_use]
+pub fn together(running: &Running, node: Uuid, pending: Vec<Pending>, now: Timestamp) -> Option<Vec<Pack>> {
+    let Node::Deduplicate(with) = &running.plan().find(node)?.1.node else { return None };
+    Some(timed::packs(with, pending, now))
+}
+
+/// What a node that makes messages is told. `None` if there is no such node.
+#[must_use]
+pub fn generator(running: &Running, node: Uuid) -> Option<&Arc<Generate>> {
+    match &running.plan().find(node)?.1.node {
+        Node::Generate(generate) => Some(generate),
+        _ => None,
+    }
 }
 
 fn depart(carried: &Carried<'_>, path: Vec<(ChainId, Uuid)>) -> Departed {
@@ -241,7 +260,7 @@ impl<'w, 'm> Walk<'w, 'm> {
                 None => self.failed(way, (running, index, step), "there is no such rule chain".to_owned()),
             },
             Next::Leave => self.leave(way, &step.name),
-            Next::Depart if step.id.is_nil() => {
+            Next::Depart | Next::Wait(..) if step.id.is_nil() => {
                 self.failed(way, (running, index, step), "the node has no id by which the message could come back".to_owned())
             }
             Next::Depart => {
@@ -249,9 +268,14 @@ impl<'w, 'm> Walk<'w, 'm> {
                 self.scene.into.push(Effect::Owe(Box::new(departed)));
                 way
             }
+            Next::Wait(how, due) => {
+                let departed = depart(&way.carried, self.path(frame, (running.chain(), step.id)));
+                self.scene.into.push(Effect::Wait(Box::new(Waiting { how, due, departed })));
+                way
+            }
             Next::Fail(reason) => self.failed(way, (running, index, step), reason),
-            // `run` has ended with it.
-            Next::Need(_) => way,
+            // Of a fact that is lacking `run` has ended with it.
+            Next::End | Next::Need(_) => way,
         }
     }
 

@@ -18,11 +18,13 @@ mod save_attributes;
 mod save_timeseries;
 mod script;
 mod split_array;
+pub(super) mod timed;
 
 use std::sync::Arc;
 
 use schemas::alarm::Status;
 use schemas::chain::external::{External, ToEmail};
+use schemas::chain::timed::{Count, Deduplicate, Delay, Generate};
 use schemas::chain::{self, EntityType, NodeKind, Target};
 use schemas::script::Script;
 use uuid::Uuid;
@@ -30,6 +32,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::effect::Effect;
 use crate::message::{Message, Scope, Value};
+use crate::owed::Waits;
 use crate::rules::Fact;
 use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::filter::MessageTypeFilter;
@@ -60,6 +63,10 @@ pub(super) enum Next {
     Leave,
     /// The message leaves for the world outside, and goes on from here when that has answered.
     Depart,
+    /// The message waits here until then.
+    Wait(Waits, Timestamp),
+    /// The way ends here.
+    End,
     Fail(String),
     /// Nothing: the node lacks a fact.
     Need(Box<Fact>),
@@ -104,9 +111,14 @@ pub(super) enum Node {
     AlarmStatus(Vec<Status>),
     Log,
     RpcReply(String),
-    RpcRequest,
+    RpcRequest(u64),
     ToEmail(ToEmail),
     External(Arc<External>),
+    GeofenceEvents(chain::geofence::GeofenceEvents),
+    Delay(Delay),
+    Deduplicate(Deduplicate),
+    Count(Arc<Count>),
+    Generate(Arc<Generate>),
     Nested(Target),
     Output,
     Pass,
@@ -145,9 +157,14 @@ impl Node {
             NodeKind::AlarmStatus { statuses } => Self::AlarmStatus(statuses),
             NodeKind::Log => Self::Log,
             NodeKind::RpcReply { request_key } => Self::RpcReply(request_key),
-            NodeKind::RpcRequest => Self::RpcRequest,
+            NodeKind::RpcRequest { timeout_ms } => Self::RpcRequest(timeout_ms),
             NodeKind::ToEmail(email) => Self::ToEmail(email),
             NodeKind::External(external) => Self::External(external),
+            NodeKind::GeofenceEvents(events) => Self::GeofenceEvents(events),
+            NodeKind::Delay(delay) => Self::Delay(delay),
+            NodeKind::Deduplicate(deduplicate) => Self::Deduplicate(deduplicate),
+            NodeKind::Count(count) => Self::Count(Arc::new(count)),
+            NodeKind::Generate(generate) => Self::Generate(generate),
             NodeKind::Nested { chain } => Self::Nested(chain),
             NodeKind::Output => Self::Output,
             NodeKind::Pass(_) | NodeKind::DeviceProfile => Self::Pass,
@@ -190,9 +207,14 @@ impl Node {
                 Next::By(SUCCESS)
             }
             Self::RpcReply(key) => rpc::reply(key, carried, scene.into),
-            Self::RpcRequest => rpc::request(carried),
+            Self::RpcRequest(timeout_ms) => rpc::request(*timeout_ms, step.id, carried, scene),
             Self::ToEmail(email) => external::to_email(email, carried),
             Self::External(external) => external::run(external, carried, scene),
+            Self::GeofenceEvents(events) => geofence::events(events, step.id, carried, scene),
+            Self::Delay(delay) => timed::delay(delay, step.id, carried, scene),
+            Self::Deduplicate(with) => timed::deduplicate(with, step.id, carried, scene),
+            // What comes in is counted anyway, and what a generator is sent is nothing to it.
+            Self::Count(_) | Self::Generate(_) => Next::End,
             Self::Nested(target) => Next::Enter(*target),
             Self::Output => Next::Leave,
             Self::Pass => Next::By(SUCCESS),

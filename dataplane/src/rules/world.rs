@@ -84,6 +84,14 @@ pub trait World {
         Err("there is nobody who could call".to_owned())
     }
 
+    /// How many messages wait at a node for a time: of anybody on this shard, and of the originator.
+    ///
+    /// # Errors
+    /// Why no other may.
+    fn waiting(&self, _node: Uuid) -> Result<(usize, usize), String> {
+        Err("there is nobody who could wait".to_owned())
+    }
+
     /// What a script of the tenant answers.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use super::alarming::fresh_id;
 use super::connection::{Connection, Standing};
 use super::decoding;
 use super::delivering::keep;
+use super::dues::{Asked, Dues};
 use super::ledger::{Ledger, Owed};
 use super::letter::{Address, Of};
 use super::limiting::cost;
@@ -28,12 +29,13 @@ use super::turn::Shard;
 use super::watching::Watches;
 use crate::clock::{Now, Timestamp};
 use crate::device::outbox::{self, OwedCall, Pending};
+use crate::device::waiting::{self, Due};
 use crate::device::{DeviceState, Dictionary, RefusedReadings, Writing};
 use crate::effect::Effect;
 use crate::limits;
 use crate::message::{Body, Entry, Message, Readings, Scope, Value, emptied};
 use crate::metric::{Counter, ShardCounters};
-use crate::owed::Departed;
+use crate::owed::{Departed, Waiting, Waits};
 use crate::payload;
 use crate::query::{Attribute, Point, Series};
 use crate::rules::{self, Absent, Evaluation, Fact, Found, Running, World};
@@ -144,7 +146,7 @@ impl Shard {
                 let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
                 (facts.tenant, EntityType::Device, facts.name, facts.kind, topics)
             }
-            Whose::Entity(entity, tenant) => (tenant, type_of(entity, tenant), "", "", None),
+            Whose::Entity(entity, tenant) => (tenant, self.type_of(entity, tenant), "", "", None),
         };
         let originator = spoken.whose.entity();
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return Ok(Outcome::Unspecified) };
@@ -152,8 +154,9 @@ impl Shard {
         let (kind, received) = (spoken.kind, spoken.received);
         let body = std::mem::replace(&mut spoken.body, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
-        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
+        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
+        let (outbox, dues) = (&mut self.outbox, &mut self.dues);
+        let mut stage = Stage { ledger, outbox, dues, state, watches, counters: &self.counters, now, topics };
         self.answers.clear();
         let by = By { table: &self.table, running, scripts: &mut self.scripts, answers: &mut self.answers };
         let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
@@ -176,14 +179,15 @@ impl Shard {
     ) -> (Option<Evaluation>, Vec<(u32, String)>) {
         let facts = self.table.device(DeviceId(originator.0));
         let (device_name, device_type) = facts.map_or(("", ""), |facts| (facts.name, facts.kind));
-        let originator_type = if facts.is_some() { EntityType::Device } else { type_of(originator, tenant) };
+        let originator_type = if facts.is_some() { EntityType::Device } else { self.type_of(originator, tenant) };
         let topics = facts.and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let kind = MessageType::parse(&departed.kind).unwrap_or(MessageType::PostTelemetryRequest);
         let (received, body) = (self.now.timestamp, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return (None, Vec::new()) };
-        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
+        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
+        let (outbox, dues) = (&mut self.outbox, &mut self.dues);
+        let mut stage = Stage { ledger, outbox, dues, state, watches, counters: &self.counters, now, topics };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let otherwise = Some("a message that comes back from the outside does not wait for facts");
         let known = Known { facts: &[], counted: 0, otherwise };
@@ -199,8 +203,20 @@ impl Shard {
     pub(super) fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
         let topics = self.table.device(DeviceId(entity.0)).and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let state = self.residents.get_mut(entity, self.now.instant)?;
-        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        Some(Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics })
+        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
+        let (outbox, dues) = (&mut self.outbox, &mut self.dues);
+        Some(Stage { ledger, outbox, dues, state, watches, counters: &self.counters, now, topics })
+    }
+
+    /// What an entity is that is no device of the table's. Queries do not say it of others than tenants.
+    fn type_of(&self, entity: EntityId, tenant: TenantId) -> EntityType {
+        if entity.0 == tenant.0 {
+            EntityType::Tenant
+        } else if self.dues.makes(entity) {
+            EntityType::RuleNode
+        } else {
+            EntityType::Customer
+        }
     }
 
     fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
@@ -234,6 +250,7 @@ impl Shard {
 pub(super) struct Stage<'s> {
     pub ledger: &'s mut Ledger,
     pub outbox: &'s mut Outbox,
+    pub dues: &'s mut Dues,
     pub state: &'s mut DeviceState,
     pub watches: &'s Watches,
     pub counters: &'s ShardCounters,
@@ -297,8 +314,8 @@ impl Stage<'_> {
         message: &'f Message<'f>,
         known: Known<'f>,
     ) -> Facts<'f> {
-        let (state, dictionary, outbox) = (&*self.state, &self.ledger.dictionary, &*self.outbox);
-        Facts { table, message, state, dictionary, scripts, outbox, known }
+        let (state, dictionary, outbox, dues) = (&*self.state, &self.ledger.dictionary, &*self.outbox, &*self.dues);
+        Facts { table, message, state, dictionary, scripts, outbox, dues, known }
     }
 
     /// Does what an evaluation says must happen.
@@ -352,6 +369,7 @@ impl Stage<'_> {
                 let bytes = outbox::put(&mut self.ledger.batch, originator, number, &owed);
                 self.outbox.add(Pending { originator, node: owed.departed.node().1, number, tenant: owed.tenant, bytes });
             }
+            Effect::Wait(waiting) => self.wait(message, waiting),
             Effect::Alarm(alarm) => {
                 if let Err(full) = self.keep_alarm(alarm) {
                     self.counters.increment(Counter::NodesFailed);
@@ -365,6 +383,20 @@ impl Stage<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A message waits from this batch on.
+    fn wait(&mut self, message: &Message<'_>, waiting: &Waiting) {
+        let Waiting { how, due: at, departed } = waiting;
+        let (tenant, originator, node) = (message.tenant, message.originator, departed.node().1);
+        let owed = OwedCall { tenant, taken: self.now.timestamp, departed: departed.clone() };
+        let mut due = Due::new(originator, node, self.ledger.sequence.next(), (tenant, *how, *at));
+        if *how == Waits::Answer {
+            due.at = Timestamp(at.0.saturating_add(limits::ANSWER_GRACE_MS));
+            self.dues.ask(Asked { due, expires: *at, departed: departed.clone() });
+        }
+        due.bytes = waiting::put(&mut self.ledger.batch, due, &owed);
+        self.dues.add(due, self.now);
     }
 
     /// Saves all entries of a message; nothing of it when one is refused.
@@ -509,6 +541,7 @@ struct Facts<'s> {
     dictionary: &'s Dictionary,
     scripts: &'s mut Engines,
     outbox: &'s Outbox,
+    dues: &'s Dues,
     known: Known<'s>,
 }
 
@@ -580,14 +613,13 @@ impl World for Facts<'_> {
         self.outbox.has_room(self.message.tenant)
     }
 
+    fn waiting(&self, node: Uuid) -> Result<(usize, usize), String> {
+        self.dues.waiting(self.message.tenant, self.message.originator, node)
+    }
+
     fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure> {
         self.scripts.run(self.message.tenant, script, subject)
     }
-}
-
-/// What an entity is that is no device of the table's. Queries do not say it of others than tenants.
-fn type_of(entity: EntityId, tenant: TenantId) -> EntityType {
-    if entity.0 == tenant.0 { EntityType::Tenant } else { EntityType::Customer }
 }
 
 /// Attributes as the payload encoders take them.

@@ -43,6 +43,12 @@ pub enum ShardChange {
 }
 
 impl ShardChange {
+    /// Whether nodes that act by themselves may be others behind it.
+    #[must_use]
+    pub fn is_of_chains(&self) -> bool {
+        matches!(self, Self::Chain { .. } | Self::ChainDeleted(_) | Self::TenantDeleted(_) | Self::Sweep | Self::Whole)
+    }
+
     /// The partition whose owner alone needs this change; `None`: every shard does.
     #[must_use]
     pub fn partition(&self) -> Option<Partition> {

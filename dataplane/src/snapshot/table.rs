@@ -186,6 +186,11 @@ impl Table {
         self.chains.get(&id).filter(|row| row.value.tenant == tenant).map(|row| &row.value.running)
     }
 
+    /// Every chain, whose it is, and its plan.
+    pub fn chains(&self) -> impl Iterator<Item = (ChainId, TenantId, &Rc<Running>)> {
+        self.chains.iter().map(|(id, row)| (*id, row.value.tenant, &row.value.running))
+    }
+
     #[must_use]
     pub fn devices(&self) -> usize {
         self.devices.len()

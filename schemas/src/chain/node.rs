@@ -3,7 +3,13 @@
 
 use std::sync::Arc;
 
-use super::{EntityType, External, MessageType, ToEmail, formula::Formula, geofence::Geofence, json_path::JsonPath};
+use super::{
+    EntityType, External, MessageType, ToEmail,
+    formula::Formula,
+    geofence::{Geofence, GeofenceEvents},
+    json_path::JsonPath,
+    timed::{Count, Deduplicate, Delay, Generate},
+};
 use crate::{
     alarm::{Propagation, Severity, Status},
     id::ChainId,
@@ -67,9 +73,17 @@ pub enum NodeKind {
     RpcReply {
         request_key: String,
     },
-    RpcRequest,
+    /// Calls its originator, and waits for the answer so long at most.
+    RpcRequest {
+        timeout_ms: u64,
+    },
     ToEmail(ToEmail),
     External(Arc<External>),
+    GeofenceEvents(GeofenceEvents),
+    Delay(Delay),
+    Deduplicate(Deduplicate),
+    Count(Count),
+    Generate(Arc<Generate>),
     Nested {
         chain: Target,
     },
@@ -445,6 +459,11 @@ classes! {
     SEND_EMAIL = "mail.TbSendEmailNode";
     REST_CALL = "rest.TbRestApiCallNode";
     MQTT = "mqtt.TbMqttNode";
+    GEOFENCE_EVENTS = "geo.TbGpsGeofencingActionNode";
+    DELAY = "delay.TbMsgDelayNode";
+    DEDUPLICATE = "deduplication.TbMsgDeduplicationNode";
+    COUNT = "action.TbMsgCountNode";
+    GENERATE = "debug.TbMsgGeneratorNode";
     NESTED = "flow.TbRuleChainInputNode";
     OUTPUT = "flow.TbRuleChainOutputNode";
     ACKNOWLEDGE = "flow.TbAckNode";
@@ -472,6 +491,7 @@ const PROFILE: Labels =
     Labels::Of(&[label::SUCCESS, label::FAILURE, "Alarm Created", "Alarm Updated", "Alarm Severity Updated", "Alarm Cleared"]);
 const CREATED: Labels = Labels::Of(&["Created", "Updated", label::FALSE, label::FAILURE]);
 const CLEARED: Labels = Labels::Of(&["Cleared", label::FALSE, label::FAILURE]);
+const PRESENCE: Labels = Labels::Of(&[label::SUCCESS, "Entered", "Left", "Inside", "Outside", label::FAILURE]);
 const DECISION: Labels = Labels::Of(&[label::TRUE, label::FALSE, label::FAILURE]);
 
 impl NodeKind {
@@ -511,13 +531,18 @@ impl NodeKind {
             Self::Math(_) => (MATH, ACTION),
             Self::DeviceProfile => (DEVICE_PROFILE, PROFILE),
             Self::RpcReply { .. } => (RPC_REPLY, ACTION),
-            Self::RpcRequest => (RPC_REQUEST, ACTION),
+            Self::RpcRequest { .. } => (RPC_REQUEST, ACTION),
             Self::ToEmail(_) => (TO_EMAIL, ACTION),
             Self::External(external) => match **external {
                 External::Rest(_) => (REST_CALL, ACTION),
                 External::Mqtt(_) => (MQTT, ACTION),
                 External::Email(_) => (SEND_EMAIL, ACTION),
             },
+            Self::GeofenceEvents(_) => (GEOFENCE_EVENTS, PRESENCE),
+            Self::Delay(_) => (DELAY, ACTION),
+            Self::Deduplicate(_) => (DEDUPLICATE, ACTION),
+            Self::Count(_) => (COUNT, ACTION),
+            Self::Generate(_) => (GENERATE, ACTION),
             Self::Nested { .. } => (NESTED, Labels::Any),
             Self::Output => (OUTPUT, Labels::None),
             Self::Pass(Passing::Acknowledge) => (ACKNOWLEDGE, ACTION),
@@ -564,7 +589,9 @@ impl NodeKind {
                 | Self::Log
                 | Self::DeviceProfile
                 | Self::RpcReply { .. }
-                | Self::RpcRequest
+                | Self::RpcRequest { .. }
+                | Self::Count(_)
+                | Self::Generate(_)
                 | Self::Output
                 | Self::Pass(_)
         )

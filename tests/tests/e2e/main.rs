@@ -38,3 +38,4 @@ mod sessions;
 mod settings;
 mod shards;
 mod slow_peers;
+mod timing;

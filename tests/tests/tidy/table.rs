@@ -20,7 +20,7 @@ pub(crate) const DATAPLANE: &[Row] = &[
     ("metric", &["limits"]),
     ("settings", &["limits"]),
     ("message", &["limits", "clock"]),
-    ("owed", &[]),
+    ("owed", &["clock"]),
     ("effect", &["message", "owed", "limits"]),
     ("codec", &["limits"]),
     ("query", &["clock"]),

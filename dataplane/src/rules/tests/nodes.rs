@@ -571,19 +571,6 @@ fn chains_are_entered_and_left() {
     assert!(shown[0].contains("more than"), "{shown:?}");
 }
 
-#[test]
-fn every_class_is_here() {
-    let files =
-        [include_str!("nodes.rs"), include_str!("nodes/facts.rs"), include_str!("alarms.rs"), include_str!("external.rs")];
-    let tested = files.concat();
-    for class in NodeKind::CLASSES {
-        let class = class.strip_prefix(PREFIX).expect("all of ThingsBoard's");
-        assert!(tested.contains(class), "{class} has no row here");
-    }
-    let id = EntityId(uuid("id", &[7; 16]).expect("16 bytes"));
-    assert_eq!(telemetry(r#"{"t":1}"#).originator, id);
-}
-
 /// Names that configurations have, so that random ones mean something now and then.
 const FIELDS: [&str; 40] = [
     "alarmType",

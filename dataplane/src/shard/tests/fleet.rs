@@ -133,6 +133,7 @@ impl Fleet {
                 rpc_submit: Submit::Burst,
                 forwarders: Forwarders::new("the token of both planes"),
                 questions: questions.clone(),
+                instance: "here".into(),
                 calls_out: calls_out.clone(),
             };
             furnish(parts, Rc::new(Bell::default())).unwrap()
