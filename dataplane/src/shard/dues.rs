@@ -372,3 +372,107 @@ impl Dues {
         *self = Self { generation: self.generation.wrapping_add(1), begun: self.begun, ..Self::default() };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TENANT: TenantId = TenantId(Uuid::from_u128(9));
+    const NODE: Uuid = Uuid::from_u128(5);
+
+    fn entity(id: u128) -> EntityId {
+        EntityId(Uuid::from_u128(id))
+    }
+
+    fn due(originator: u128, number: u64, at: i64) -> Due {
+        Due { bytes: 10, ..Due::new(entity(originator), NODE, number, (TENANT, Waits::Alone, Timestamp(at))) }
+    }
+
+    /// So many milliseconds later, on both clocks.
+    fn after(ms: u64) -> Now {
+        let timestamp = Timestamp(1_000 + i64::try_from(ms).unwrap());
+        Now { instant: Instant::default().after_ms(ms), timestamp }
+    }
+
+    fn begun(dues: impl IntoIterator<Item = Due>) -> Dues {
+        let mut all = Dues::default();
+        all.begin();
+        dues.into_iter().for_each(|due| all.add(due, after(0)));
+        all
+    }
+
+    /// The numbers that are read next; nobody has them in memory any more.
+    fn read(dues: &mut Dues) -> Vec<u64> {
+        let Some((generation, wanted)) = dues.next() else { return Vec::new() };
+        assert!(dues.read(generation));
+        wanted.iter().for_each(|due| dues.let_go(*due));
+        wanted.iter().map(|due| due.number).collect()
+    }
+
+    #[test]
+    fn what_is_due_is_read_in_order_and_what_could_not_go_on_is_not_passed() {
+        let mut dues = begun([due(1, 3, 1_500), due(1, 2, 2_000), due(2, 4, 1_400), due(1, 1, 2_000)]);
+        dues.ripen(after(300));
+        assert!(dues.is_idle());
+        dues.ripen(after(600));
+        assert_eq!(read(&mut dues), [4, 3]);
+        assert_eq!(dues.finish(entity(2), NODE, 4), Some(due(2, 4, 1_400)));
+        dues.again(due(1, 3, 1_500), after(600));
+        dues.ripen(after(1_100));
+        assert_eq!(read(&mut dues), [0; 0], "those behind it are due, and wait for it");
+        dues.ripen(after(1_700));
+        assert_eq!(read(&mut dues), [3, 1, 2]);
+    }
+
+    #[test]
+    fn nothing_is_read_before_there_is_a_configuration_nor_beyond_the_bytes() {
+        let mut dues = Dues::default();
+        let large = |number| Due { bytes: limits::DUE_BYTES_AT_ONCE_MAX / 2, ..due(1, number, 1_000) };
+        (1..=3).for_each(|number| dues.add(large(number), after(0)));
+        dues.ripen(after(200));
+        assert!(dues.next().is_none());
+        dues.begin();
+        let (generation, wanted) = dues.next().expect("two of them");
+        assert_eq!((wanted.len(), dues.next().is_none()), (2, true), "one read at a time");
+        assert!(dues.read(generation) && dues.next().is_none(), "until those have gone on");
+        dues.let_go(large(1));
+        assert_eq!(read(&mut dues), [3]);
+        dues.clear();
+        assert!(!dues.read(generation), "of an earlier store");
+        assert_eq!((dues.len(), dues.is_idle()), (0, true));
+    }
+
+    #[test]
+    fn an_originator_and_a_tenant_have_their_share_and_what_is_gone_is_not_held() {
+        let mut dues = begun([]);
+        let here = |dues: &Dues, tenant, originator| dues.waiting(tenant, entity(originator), NODE).ok();
+        let entity_max = limits::WAITING_PER_ENTITY_MAX as u64;
+        (0..entity_max).for_each(|number| dues.add(due(1, number, 9_000), after(0)));
+        assert_eq!(here(&dues, TENANT, 1), None);
+        assert_eq!(here(&dues, TENANT, 2), Some((limits::WAITING_PER_ENTITY_MAX, 0)));
+        for number in entity_max..limits::WAITING_PER_TENANT_MAX as u64 {
+            dues.add(due(u128::from(number), number, 9_000), after(0));
+        }
+        assert_eq!((here(&dues, TENANT, 2), here(&dues, TenantId(Uuid::nil()), 2).is_some()), (None, true));
+        assert_eq!(dues.forget(entity(1)).len(), limits::WAITING_PER_ENTITY_MAX);
+        assert_eq!(here(&dues, TENANT, 1), Some((limits::WAITING_PER_TENANT_MAX - limits::WAITING_PER_ENTITY_MAX, 0)));
+        for number in entity_max..limits::WAITING_PER_TENANT_MAX as u64 {
+            assert!(dues.finish(entity(u128::from(number)), NODE, number).is_some());
+        }
+        assert_eq!((dues.len(), dues.queues.len(), dues.tenants.len(), dues.nodes.len(), dues.wheel.len()), (0, 0, 0, 0, 0));
+    }
+
+    #[test]
+    fn an_answer_is_due_at_once_and_only_once() {
+        let call = Due { how: Waits::Answer, ..due(1, 7, 60_000) };
+        let mut dues = begun([call]);
+        let outcome = |data: &str| Outcome { data: data.to_owned(), failure: None };
+        dues.answered(call, outcome("1"));
+        dues.answered(call, outcome("2"));
+        assert_eq!((read(&mut dues), dues.outcome(7)), (vec![7], Some(&outcome("1"))));
+        dues.ripen(after(70_000));
+        assert!(dues.is_idle());
+        dues.finish(entity(1), NODE, 7);
+        assert_eq!(dues.outcome(7), None);
+    }
+}
