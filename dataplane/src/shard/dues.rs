@@ -69,12 +69,19 @@ impl Held {
     }
 }
 
+/// What waits of one originator.
+#[derive(Debug, Default)]
+struct Own {
+    held: Held,
+    queues: Vec<Queue>,
+}
+
 type Place = (EntityId, Uuid, u64);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Dues {
-    queues: HashMap<EntityId, Vec<Queue>, RandomState>,
+    originators: HashMap<EntityId, Own, RandomState>,
     nodes: HashMap<Uuid, usize, RandomState>,
     tenants: HashMap<TenantId, Held, RandomState>,
     wheel: Wheel<Place>,
@@ -100,7 +107,7 @@ pub(super) struct Dues {
 impl Default for Dues {
     fn default() -> Self {
         Self {
-            queues: HashMap::default(),
+            originators: HashMap::default(),
             nodes: HashMap::default(),
             tenants: HashMap::default(),
             // What a start finds has its place, however much it is; what comes has been asked whether there is room.
@@ -180,11 +187,7 @@ impl Dues {
         if held.count >= limits::WAITING_PER_TENANT_MAX || held.bytes >= limits::WAITING_BYTES_PER_TENANT_MAX {
             return Err(format!("{} messages of {} bytes of the tenant wait for time already", held.count, held.bytes));
         }
-        let Some(queues) = self.queues.get(&originator) else { return Ok((self.at(node), 0)) };
-        let mut own = Held::default();
-        for entry in queues.iter().flat_map(|queue| queue.entries.values()) {
-            own.add(entry.bytes);
-        }
+        let Some(Own { held: own, queues }) = self.originators.get(&originator) else { return Ok((self.at(node), 0)) };
         if own.count >= limits::WAITING_PER_ENTITY_MAX || own.bytes >= limits::WAITING_BYTES_PER_ENTITY_MAX {
             return Err(format!("{} messages of {} bytes of the originator wait for time already", own.count, own.bytes));
         }
@@ -206,7 +209,8 @@ impl Dues {
         self.tenants.entry(tenant).or_default().add(bytes);
         *self.nodes.entry(node).or_default() += 1;
         let token = self.arm((originator, node, number), at, now);
-        let queues = self.queues.entry(originator).or_default();
+        let Own { held, queues } = self.originators.entry(originator).or_default();
+        held.add(bytes);
         let entry = Entry { at, tenant, how, bytes, configuration, token };
         match queues.iter_mut().find(|queue| queue.node == node) {
             Some(queue) => drop(queue.entries.insert(number, entry)),
@@ -220,7 +224,7 @@ impl Dues {
     }
 
     fn queue(&mut self, originator: EntityId, node: Uuid) -> Option<&mut Queue> {
-        self.queues.get_mut(&originator)?.iter_mut().find(|queue| queue.node == node)
+        self.originators.get_mut(&originator)?.queues.iter_mut().find(|queue| queue.node == node)
     }
 
     /// A whole configuration is there.
@@ -273,7 +277,7 @@ impl Dues {
     }
 
     fn find(&self, originator: EntityId, node: Uuid, number: u64) -> Option<Due> {
-        let queue = self.queues.get(&originator)?.iter().find(|queue| queue.node == node)?;
+        let queue = self.originators.get(&originator)?.queues.iter().find(|queue| queue.node == node)?;
         let Entry { at, tenant, how, bytes, configuration, .. } = *queue.entries.get(&number)?;
         Some(Due { originator, node, number, at, tenant, how, bytes, configuration })
     }
@@ -320,14 +324,15 @@ impl Dues {
     /// It does not wait any more. `None`: it did not.
     pub(super) fn finish(&mut self, originator: EntityId, node: Uuid, number: u64) -> Option<Due> {
         let due = self.find(originator, node, number)?;
-        let queues = self.queues.get_mut(&originator)?;
+        let Own { held, queues } = self.originators.get_mut(&originator)?;
         let place = queues.iter().position(|queue| queue.node == node)?;
         let entry = queues.get_mut(place)?.entries.remove(&number)?;
+        held.remove(entry.bytes);
         if queues.get(place)?.entries.is_empty() {
             queues.swap_remove(place);
         }
         if queues.is_empty() {
-            self.queues.remove(&originator);
+            self.originators.remove(&originator);
         }
         self.release(node, number, entry);
         Some(due)
@@ -357,7 +362,7 @@ impl Dues {
     /// An entity is gone; gives out what waited of it.
     pub(super) fn forget(&mut self, originator: EntityId) -> Vec<Due> {
         let mut gone = Vec::new();
-        for queue in self.queues.remove(&originator).unwrap_or_default() {
+        for queue in self.originators.remove(&originator).unwrap_or_default().queues {
             for (number, entry) in queue.entries {
                 let Entry { at, tenant, how, bytes, configuration, .. } = entry;
                 gone.push(Due { originator, node: queue.node, number, at, tenant, how, bytes, configuration });
@@ -459,7 +464,7 @@ mod tests {
         for number in entity_max..limits::WAITING_PER_TENANT_MAX as u64 {
             assert!(dues.finish(entity(u128::from(number)), NODE, number).is_some());
         }
-        assert_eq!((dues.len(), dues.queues.len(), dues.tenants.len(), dues.nodes.len(), dues.wheel.len()), (0, 0, 0, 0, 0));
+        assert_eq!((dues.len(), dues.originators.len(), dues.tenants.len(), dues.nodes.len(), dues.wheel.len()), (0, 0, 0, 0, 0));
     }
 
     #[test]

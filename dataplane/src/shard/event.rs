@@ -96,12 +96,15 @@ pub struct CallsRead {
     pub(super) ticket: Ticket,
 }
 
+/// By their numbers.
+pub(super) type Messages = Vec<(u64, OwedCall)>;
+
 /// See [`Event::DueRead`].
 #[derive(Debug)]
 pub struct DueRead {
     /// Of the store that was read.
     pub(super) generation: u32,
-    pub(super) found: Vec<(Due, Result<Vec<(u64, OwedCall)>, StoreError>)>,
+    pub(super) found: Vec<(Due, Result<Messages, StoreError>)>,
 }
 
 /// Counts the shards that have not yet applied a set of changes; the last one to drop it calls back.

@@ -155,6 +155,7 @@ impl Shard {
         let numbers: Vec<u64> = pending.iter().map(|one| one.number).collect();
         let running = self.table.plan(tenant, chain).map(std::rc::Rc::clone);
         let Some(packs) = running.and_then(|running| rules::together(&running, node, pending, self.now.timestamp)) else {
+            // Those that came after it have their own time.
             for number in numbers.into_iter().filter(|number| *number <= due.number) {
                 if self.over(due, number) {
                     self.counters.increment(Counter::WaitsLost);

@@ -43,7 +43,7 @@ pub enum ShardChange {
 }
 
 impl ShardChange {
-    /// Whether nodes that act by themselves may be others behind it.
+    /// Whether behind it other nodes than before may act by themselves.
     #[must_use]
     pub fn is_of_chains(&self) -> bool {
         matches!(self, Self::Chain { .. } | Self::ChainDeleted(_) | Self::TenantDeleted(_) | Self::Sweep | Self::Whole)

@@ -152,7 +152,7 @@ fn a_generator_goes_on_after_kill_9_and_stops() {
 
 #[test]
 fn messages_are_counted() {
-    let fixture = Fixture::with(|setup| setup.shards(3).with("instance_id", "plant"));
+    let fixture = Fixture::with(|setup| setup.shards(3).with("TIDEGATE_INSTANCE_ID", "plant"));
     let nodes = [
         (TYPES, json!({})),
         ("action.TbMsgCountNode", json!({ "telemetryPrefix": "seen", "interval": 1 })),
@@ -179,20 +179,33 @@ fn messages_are_counted() {
 #[test]
 fn a_chain_calls_a_device() {
     let fixture = Fixture::with(|setup| setup.shards(2));
-    let nodes =
-        [(TYPES, json!({})), ("rpc.TbSendRPCRequestNode", json!({ "timeoutInSeconds": 50 })), (SAVE, json!({ "defaultTTL": 0 }))];
-    draw(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2), (1, "Failure", 2)]);
+    let script = |body: &str| ("transform.TbTransformMsgNode", json!({ "scriptLang": "JS", "jsScript": body, "tbelScript": "" }));
+    let how = "metadata.oneway = String(!!msg.oneway); metadata.persistent = String(!!msg.persistent); return {msg, metadata, msgType};";
+    let done = "return {msg: Object.keys(msg).length ? msg : {done: 1}, metadata, msgType};";
+    let call = ("rpc.TbSendRPCRequestNode", json!({ "timeoutInSeconds": 50 }));
+    let nodes = [(TYPES, json!({})), script(how), call, script(done), (SAVE, json!({ "defaultTTL": 0 }))];
+    let edges = [(0, "Post telemetry", 1), (1, "Success", 2), (2, "Success", 3), (2, "Failure", 4), (3, "Success", 4)];
+    draw(&fixture.tenant, &nodes, &edges);
     let lamp = device(&fixture.tenant, "lamp");
     let mut paho = Client::paho(&fixture.home, fixture.instance.mqtt(), &lamp.token, 5);
     assert_eq!(paho.event("connected")["code"], 0);
     let requests = json!({ "do": "subscribe", "topic": "v1/devices/me/rpc/request/+" });
     assert_eq!(paho.ask(&requests, "subscribed")["codes"], json!([1]));
-    publish_by(&mut paho, "v1/devices/me/telemetry", &json!({ "method": "shine", "params": 7 }));
-    let request = paho.event("message");
-    assert_eq!(request["payload"]["method"], "shine");
-    let topic = request["topic"].as_str().expect("a topic").replace("/request/", "/response/");
-    publish_by(&mut paho, &topic, &json!({ "shines": true }));
+    let mut called = |method: &str, more: Value| {
+        let mut said = json!({ "method": method, "params": 7 });
+        said.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        publish_by(&mut paho, "v1/devices/me/telemetry", &said);
+        let request = paho.event("message");
+        assert_eq!(request["payload"], json!({ "method": method, "params": 7 }));
+        let topic = request["topic"].as_str().expect("a topic").replace("/request/", "/response/");
+        publish_by(&mut paho, &topic, &json!({ "shines": true }));
+    };
+    called("shine", json!({}));
     assert_eq!(comes(&fixture, &lamp, "shines"), "true");
+    called("beep", json!({ "oneway": true }));
+    assert_eq!(comes(&fixture, &lamp, "done"), "1");
+    called("later", json!({ "persistent": true }));
+    assert_eq!(comes(&fixture, &lamp, "rpcId").len(), 36);
     fixture.instance.stop();
 }
 

@@ -42,7 +42,7 @@ fn period_ms(delay: &Delay, carried: &Carried<'_>) -> Result<u64, String> {
     Ok(u64::from(count) * unit_ms)
 }
 
-/// A message waits at least until what it says is an interval ago, so that it is never alone with those that come after it.
+/// A message is due when its interval is over whatever came before it: no later than then it is part of a pack.
 pub(super) fn deduplicate(with: &Deduplicate, node: Uuid, carried: &Carried<'_>, scene: &Scene<'_, '_>) -> Next {
     let taken = scene.message.received;
     let said = carried.metadata(name::TS).and_then(|ts| ts.parse().ok()).map_or(taken, Timestamp);

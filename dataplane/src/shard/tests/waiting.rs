@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use schemas::chain::Chain;
-use schemas::id::{ChainId, Partition};
+use schemas::id::{ChainId, EntityId, Partition};
 use schemas::telemetry::{Scope, Value};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
@@ -171,6 +171,13 @@ fn of_several_one_goes_on_after_a_crash_too() {
     }
 }
 
+/// A client attribute of whatever entity.
+fn attribute(fleet: &Fleet, entity: EntityId, name: &str) -> Option<Value<'static>> {
+    let key = key::attribute(entity, Scope::Client, name);
+    let record = fleet.engines.iter().find_map(|engine| engine.get(Family::State, &key).unwrap())?;
+    record::read_attribute(&key, &record).ok().map(|attribute| attribute.value)
+}
+
 const GENERATE: &str = "debug.TbMsgGeneratorNode";
 
 /// Makes 1, 2, 3 and so on, as client attribute "n" of "A".
@@ -207,6 +214,19 @@ fn a_generator_goes_on_after_a_crash_until_it_has_made_all() {
 }
 
 #[test]
+fn one_shard_makes_what_a_node_or_the_tenant_says() {
+    let script = "return {msg: {n: 1}, metadata: {}, msgType: 'POST_ATTRIBUTES_REQUEST'};";
+    for (maker, entity) in [("RULE_NODE", EntityId(Uuid::from_u128(11))), ("TENANT", TENANT.into())] {
+        let configuration = json!({ "msgCount": 1, "periodInSeconds": 1, "originatorType": maker, "originatorId": Uuid::nil(),
+            "scriptLang": "JS", "jsScript": script });
+        let mut fleet = start(engines(2), 1, &chain(GENERATE, &configuration, "Success"));
+        fleet.turn_until("it has spoken", |fleet| attribute(fleet, entity, "n") == Some(Value::Long(1)));
+        let makers: usize = fleet.shards.iter().map(|shard| shard.dues.makers().count()).sum();
+        assert_eq!(makers, 1, "{maker}");
+    }
+}
+
+#[test]
 fn a_generator_whose_script_fails_says_so_each_time() {
     let configuration = json!({ "msgCount": 2, "periodInSeconds": 1, "originatorType": "DEVICE", "originatorId": device("A").0,
         "scriptLang": "JS", "jsScript": "throw 'no';" });
@@ -226,12 +246,7 @@ fn messages_of_all_shards_are_counted_together() {
         }
     }
     // With the interval's end, and not before the other shard has told what it has.
-    let told = |fleet: &Fleet| {
-        let key = key::attribute(TENANT.into(), Scope::Client, "seen_here");
-        let read = |engine: &Arc<MemoryEngine>| engine.get(Family::State, &key).unwrap();
-        let record = fleet.engines.iter().find_map(read)?;
-        record::read_attribute(&key, &record).ok().map(|attribute| attribute.value)
-    };
+    let told = |fleet: &Fleet| attribute(fleet, TENANT.into(), "seen_here");
     fleet.turn_until("all are counted", |fleet| told(fleet) == Some(Value::Long(7)));
     fleet.turn_until("none has come since", |fleet| told(fleet) == Some(Value::Long(0)));
 }
