@@ -13,6 +13,7 @@ mod contact;
 pub mod credential;
 pub mod customer;
 pub mod device;
+pub mod installation;
 pub mod meta;
 mod open;
 pub mod package;

@@ -27,6 +27,7 @@ fn the_table_of_permissions_is_this() {
         (Authority::SysAdmin, Resource::DeviceProfile, "-----------"),
         (Authority::SysAdmin, Resource::RuleChain, "-----------"),
         (Authority::SysAdmin, Resource::Instance, "R----------"),
+        (Authority::SysAdmin, Resource::AdminSettings, "R-W--------"),
         (Authority::SysAdmin, Resource::OtaPackage, "-----------"),
         (Authority::SysAdmin, Resource::AuditLog, "-----------"),
         (Authority::TenantAdmin, Resource::Tenant, "R------vs--"),
@@ -37,6 +38,7 @@ fn the_table_of_permissions_is_this() {
         (Authority::TenantAdmin, Resource::DeviceProfile, "RCWD-------"),
         (Authority::TenantAdmin, Resource::RuleChain, "RCWD-------"),
         (Authority::TenantAdmin, Resource::Instance, "-----------"),
+        (Authority::TenantAdmin, Resource::AdminSettings, "-----------"),
         (Authority::TenantAdmin, Resource::OtaPackage, "RCWD-------"),
         (Authority::TenantAdmin, Resource::AuditLog, "R----------"),
         (Authority::CustomerUser, Resource::Tenant, "-----------"),
@@ -47,6 +49,7 @@ fn the_table_of_permissions_is_this() {
         (Authority::CustomerUser, Resource::DeviceProfile, "R----------"),
         (Authority::CustomerUser, Resource::RuleChain, "-----------"),
         (Authority::CustomerUser, Resource::Instance, "-----------"),
+        (Authority::CustomerUser, Resource::AdminSettings, "-----------"),
         (Authority::CustomerUser, Resource::OtaPackage, "-----------"),
         (Authority::CustomerUser, Resource::AuditLog, "-----------"),
     ];

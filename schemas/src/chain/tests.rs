@@ -130,7 +130,7 @@ fn configurations() {
         json!({ "topicPattern": "t", "host": "h", "ssl": true }),
         &["nodes[0].configuration.ssl: true: TLS is"],
     );
-    one("mail.TbSendEmailNode", json!({}), &["nodes[0].configuration.useSystemSmtpSettings: expected false"]);
+    one("mail.TbSendEmailNode", json!({ "useSystemSmtpSettings": false }), &["nodes[0].configuration.smtpHost: missing"]);
     one(
         "kafka.TbKafkaNode",
         json!({}),
