@@ -15,9 +15,9 @@ mod tests;
 pub use check::{EDGES_MAX, EXECUTIONS_MAX, NODES_MAX};
 pub use message_type::{EntityType, MessageType};
 pub use node::{
-    CalculateDelta, CheckFields, DeleteAttributes, Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes,
-    NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Passing, Renames, SaveAttributes, SaveTimeseries, Side,
-    Target, label,
+    CalculateDelta, CheckFields, CheckRelation, DeleteAttributes, Keys, Labels, Math, MathArgument, MathOperand, MathResult,
+    MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Passing, Renames, SaveAttributes,
+    SaveTimeseries, Side, Target, label,
 };
 pub use root::default_root_chain;
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use schemas::chain::Target;
+use schemas::id::EntityId;
 use schemas::script::Script;
 use uuid::Uuid;
 
@@ -26,6 +27,17 @@ pub trait World {
 
     /// What a node remembers of the originator, as it was before this message.
     fn state(&mut self, _node: Uuid) -> Option<Box<[u8]>> {
+        None
+    }
+
+    /// Whether the originator has a relation of this type that ends (`inward`) or begins at it; with `other` only one that has
+    /// this at its other end.
+    fn related(&mut self, _inward: bool, _kind: &str, _other: Option<EntityId>) -> bool {
+        false
+    }
+
+    /// The originator's name and its profile's, if it is an asset.
+    fn asset(&mut self) -> Option<(String, String)> {
         None
     }
 

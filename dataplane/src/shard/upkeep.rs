@@ -54,11 +54,13 @@ impl Shard {
             self.forwards.begin(self.now.instant);
             self.tend_forwards();
         }
-        for device in self.table.apply(change) {
+        for entity in self.table.apply(change) {
+            // An asset has neither session nor forwards: there is nothing to close then.
+            let device = DeviceId(entity.0);
             self.revoke(device, None);
             self.forwards.forget(device);
-            self.residents.forget(device.into());
-            device::delete_entity(device.into(), &mut self.ledger.batch);
+            self.residents.forget(entity);
+            device::delete_entity(entity, &mut self.ledger.batch);
         }
     }
 

@@ -122,11 +122,12 @@ impl Shard {
         outcome
     }
 
-    /// Evaluates a message of an entity that is no device, by its tenant's root chain.
+    /// Evaluates a message of an entity that is no device, by its asset profile's chain or its tenant's root chain.
     pub(super) fn evaluate_entity(&mut self, entity: EntityId, tenant: TenantId, kind: MessageType, body: Body<'_>) {
-        let Some(running) = self.table.plan_of_tenant(tenant).map(Rc::clone) else { return };
+        let Some(running) = self.table.plan_of_entity(entity, tenant).map(Rc::clone) else { return };
+        let is_asset = self.table.asset(entity).is_some();
         let (device_name, device_type) = ("", "");
-        let (originator, originator_type, received) = (entity, type_of(entity, tenant), self.now.timestamp);
+        let (originator, originator_type, received) = (entity, type_of(entity, tenant, is_asset), self.now.timestamp);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let Some(state) = self.residents.get_mut(entity, self.now.instant) else { return };
         let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &self.counters, self.now);
@@ -389,12 +390,20 @@ impl World for Facts<'_> {
         self.state.node_state(node).map(Into::into)
     }
 
+    fn related(&mut self, inward: bool, kind: &str, other: Option<EntityId>) -> bool {
+        self.table.relations().has(self.message.originator, inward, kind, other)
+    }
+
+    fn asset(&mut self) -> Option<(String, String)> {
+        self.table.asset(self.message.originator).map(|asset| (asset.name.clone(), asset.kind.clone()))
+    }
+
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {
         let found = match target {
             Target::Chain(id) => self.table.plan(self.message.tenant, id),
             Target::OfOriginator => {
                 let own = self.table.plan_of_device(DeviceId(self.message.originator.0));
-                own.or_else(|| self.table.plan_of_tenant(self.message.tenant))
+                own.or_else(|| self.table.plan_of_entity(self.message.originator, self.message.tenant))
             }
         };
         found.map(Rc::clone)
@@ -405,9 +414,13 @@ impl World for Facts<'_> {
     }
 }
 
-/// What an entity is that is no device of the table's. Queries do not say it of others than tenants.
-fn type_of(entity: EntityId, tenant: TenantId) -> EntityType {
-    if entity.0 == tenant.0 { EntityType::Tenant } else { EntityType::Customer }
+/// What an entity is that is no device of the table's. Queries do not say it of others than tenants and assets.
+fn type_of(entity: EntityId, tenant: TenantId, is_asset: bool) -> EntityType {
+    match is_asset {
+        true => EntityType::Asset,
+        false if entity.0 == tenant.0 => EntityType::Tenant,
+        false => EntityType::Customer,
+    }
 }
 
 /// Attributes as the payload encoders take them.

@@ -1,16 +1,17 @@
-//! One shard's copy of tenants, profiles, chains and its own devices. Its owner is its only writer, so a change is
-//! applied in place between two turns, without a lock. Never asks anybody.
+//! One shard's copy of tenants, profiles, chains, and its own devices and assets with their relations. Its owner is its only
+//! writer, so a change is applied in place between two turns, without a lock. Never asks anybody.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use aws_lc_rs::hmac;
 use foldhash::fast::RandomState;
 use schemas::{
-    config::{Device, MqttTransport},
-    id::{ChainId, DeviceId, ProfileId, TenantId},
+    config::{Asset, Device, MqttTransport},
+    id::{AssetId, ChainId, DeviceId, EntityId, ProfileId, TenantId},
 };
 
 use super::change::ShardChange;
+use super::related::Relations;
 use crate::quota::Share;
 use crate::rules::Running;
 
@@ -52,6 +53,8 @@ pub struct Table {
     tenants: HashMap<TenantId, Row<Share>, RandomState>,
     profiles: HashMap<ProfileId, Row<ProfileRow>>,
     devices: HashMap<DeviceId, Row<Device>, RandomState>,
+    assets: HashMap<AssetId, Row<Asset>, RandomState>,
+    relations: Relations,
     chains: HashMap<ChainId, Row<ChainRow>>,
     roots: HashMap<TenantId, ChainId>,
     credential_key: Option<hmac::Key>,
@@ -78,8 +81,8 @@ impl Table {
         self.tenants.values_mut().map(|row| &mut row.value)
     }
 
-    /// Applies one change. Returns devices that are gone: their sessions are closed and their data deleted.
-    pub fn apply(&mut self, change: &ShardChange) -> Vec<DeviceId> {
+    /// Applies one change. Returns devices and assets that are gone: their sessions are closed and their data deleted.
+    pub fn apply(&mut self, change: &ShardChange) -> Vec<EntityId> {
         let marked = self.mark;
         match change {
             ShardChange::Tenant(id, quota) => match self.tenants.get_mut(id) {
@@ -107,7 +110,13 @@ impl Table {
             ShardChange::Installation(installation) => {
                 self.credential_key = Some(hmac::Key::new(hmac::HMAC_SHA256, &installation.credential_key));
             }
-            ShardChange::DeviceDeleted(id) => return self.devices.remove(id).map(|_| *id).into_iter().collect(),
+            ShardChange::DeviceDeleted(id) => return self.devices.remove(id).map(|_| (*id).into()).into_iter().collect(),
+            ShardChange::Asset(asset) => {
+                self.assets.insert(asset.id, Row { value: asset.clone(), marked });
+            }
+            ShardChange::AssetDeleted(id) => return self.assets.remove(id).map(|_| (*id).into()).into_iter().collect(),
+            ShardChange::Relation(relation) => self.relations.insert(relation, marked),
+            ShardChange::RelationDeleted(id) => self.relations.remove(*id),
             ShardChange::Chain { id, tenant, root, plan } => {
                 let running = Rc::new(Running::new(Arc::clone(plan)));
                 let value = ChainRow { tenant: *tenant, root: *root, running };
@@ -133,6 +142,18 @@ impl Table {
         Some(DeviceFacts { tenant: device.tenant, name: &device.name, kind: &device.kind, gateway: device.gateway, mqtt })
     }
 
+    /// An asset of this shard.
+    #[must_use]
+    pub fn asset(&self, id: EntityId) -> Option<&Asset> {
+        self.assets.get(&AssetId(id.0)).map(|row| &row.value)
+    }
+
+    /// The relations that this shard's entities have.
+    #[must_use]
+    pub fn relations(&self) -> &Relations {
+        &self.relations
+    }
+
     /// Under which key device passwords are hashed; `None` until the control plane has said.
     #[must_use]
     pub fn credential_key(&self) -> Option<&hmac::Key> {
@@ -150,7 +171,17 @@ impl Table {
         }
     }
 
-    /// The tenant's root chain, for entities that are no devices.
+    /// The plan that evaluates messages of what is no device: of an asset its profile's chain, else the tenant's root chain.
+    #[must_use]
+    pub fn plan_of_entity(&self, id: EntityId, tenant: TenantId) -> Option<&Rc<Running>> {
+        let own = self.asset(id).and_then(|asset| asset.chain);
+        match own.and_then(|chain| self.chains.get(&chain)) {
+            Some(row) => Some(&row.value.running),
+            None => self.plan_of_tenant(tenant),
+        }
+    }
+
+    /// The tenant's root chain.
     #[must_use]
     pub fn plan_of_tenant(&self, tenant: TenantId) -> Option<&Rc<Running>> {
         self.chains.get(self.roots.get(&tenant)?).map(|row| &row.value.running)
@@ -171,7 +202,7 @@ impl Table {
         self.roots = self.chains.iter().filter(|(_, row)| row.value.root).map(|(id, row)| (row.value.tenant, *id)).collect();
     }
 
-    fn sweep(&mut self) -> Vec<DeviceId> {
+    fn sweep(&mut self) -> Vec<EntityId> {
         let mark = self.mark;
         self.tenants.retain(|_, row| row.marked == mark);
         self.profiles.retain(|_, row| row.marked == mark);
@@ -181,6 +212,8 @@ impl Table {
         for id in &gone {
             self.devices.remove(id);
         }
-        gone
+        self.relations.sweep(mark);
+        let assets = self.assets.extract_if(|_, row| row.marked != mark).map(|(id, _)| id.into());
+        gone.into_iter().map(EntityId::from).chain(assets).collect()
     }
 }

@@ -28,11 +28,13 @@ struct Known {
     engine: Engine,
     /// What its nodes remember.
     states: HashMap<Uuid, Box<[u8]>>,
+    /// It is an asset of this name and profile.
+    asset: Option<(String, String)>,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { chains: HashMap::new(), engine: Engine::new(Clock::start()), states: HashMap::new() }
+        Self { chains: HashMap::new(), engine: Engine::new(Clock::start()), states: HashMap::new(), asset: None }
     }
 }
 
@@ -54,6 +56,20 @@ impl World for Known {
 
     fn state(&mut self, node: Uuid) -> Option<Box<[u8]>> {
         self.states.get(&node).cloned()
+    }
+
+    /// It is contained in 1 and in nothing else, and manages 2 and 3.
+    fn related(&mut self, inward: bool, kind: &str, other: Option<EntityId>) -> bool {
+        let others: &[u128] = match (inward, kind) {
+            (true, "Contains") => &[1],
+            (false, "Manages") => &[2, 3],
+            _ => &[],
+        };
+        others.iter().any(|known| other.is_none_or(|other| other.0.as_u128() == *known))
+    }
+
+    fn asset(&mut self) -> Option<(String, String)> {
+        self.asset.clone()
     }
 
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {
@@ -169,6 +185,33 @@ fn filters_decide() {
     check("filter.TbDeviceTypeSwitchNode", json!({}), &post, &["default"]);
     let tenant = Message { device_type: "", ..post.clone() };
     check("filter.TbDeviceTypeSwitchNode", json!({}), &tenant, &["Failure"]);
+
+    let class = "filter.TbAssetTypeSwitchNode";
+    check(class, json!({}), &post, &["Failure"]);
+    let mut hall = Known { asset: Some(("Hall".to_owned(), "thermometer".to_owned())), ..Known::default() };
+    assert_eq!(out(class, &json!({}), &post, &mut hall), ["thermometer"]);
+    let asked = json!({ "dataMapping": { "name": "who", "type": "what" }, "fetchTo": "METADATA" });
+    let nodes = [
+        ("metadata.TbGetOriginatorFieldsNode", asked),
+        ("telemetry.TbMsgDeleteAttributesNode", json!({ "keys": ["${who} ${what}"] })),
+    ];
+    let shown = show(&chain(&nodes, &[(0, "Success", 1)]), &post, &mut hall);
+    assert!(shown.iter().any(|one| one.contains("Hall thermometer")), "{shown:?}");
+
+    let class = "filter.TbCheckRelationNode";
+    let any =
+        |direction: &str, kind: &str| json!({ "checkForSingleEntity": false, "direction": direction, "relationType": kind });
+    check(class, any("FROM", "Contains"), &post, &["True"]);
+    check(class, any("TO", "Contains"), &post, &["False"]);
+    check(class, any("TO", "Manages"), &post, &["True"]);
+    check(class, any("TO", "manages"), &post, &["False"]);
+    let one = |direction: &str, kind: &str, id: u128| {
+        let id = Uuid::from_u128(id);
+        json!({ "direction": direction, "relationType": kind, "entityType": "ASSET", "entityId": id })
+    };
+    check(class, one("FROM", "Contains", 1), &post, &["True"]);
+    check(class, one("FROM", "Contains", 2), &post, &["False"]);
+    check(class, one("TO", "Manages", 3), &post, &["True"]);
 
     let fields = |data: &[&str], metadata: &[&str], all: bool| json!({ "messageNames": data, "metadataNames": metadata, "checkAllKeys": all });
     let class = "filter.TbCheckMessageNode";
