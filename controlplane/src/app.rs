@@ -2,6 +2,8 @@
 //! write is one transaction (entity, change log, audit), then wakes the feed and waits for the data planes (DESIGN 26).
 //! Never speaks HTTP or gRPC shapes.
 
+mod asset;
+mod asset_profile;
 mod audit;
 mod call;
 mod chain;
@@ -19,6 +21,7 @@ mod profile;
 mod provision;
 mod query;
 mod quota;
+mod relation;
 mod rollout;
 mod seed;
 mod tenant;
@@ -34,6 +37,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub use crate::access::{Caller, TokenPair};
+pub use crate::app::asset::ShownTo;
 pub use crate::app::chain::{ChainExport, ChainImported};
 pub use crate::app::claim::Claimed;
 pub use crate::app::import::Imported;

@@ -1,6 +1,8 @@
 //! What the control plane speaks of: checked values of tenants, people, devices and rule chains, and how lists of them are
 //! asked for. Never does IO, asks the time or knows JSON shapes of the API.
 
+mod asset;
+mod asset_profile;
 mod audit;
 mod call;
 mod certificate;
@@ -17,11 +19,14 @@ mod page;
 mod profile;
 mod provision;
 mod query;
+mod relation;
 mod tenant;
 mod tenant_profile;
 mod transport;
 mod user;
 
+pub use asset::{Asset, AssetDraft, AssetFilter, AssetInfo};
+pub use asset_profile::{AssetProfile, AssetProfileDraft};
 pub use audit::{AuditFilter, AuditLine, AuditSubject};
 pub use call::{Call, CallDraft, CallOutcome, CallStatus, StoredCall};
 #[cfg(test)]
@@ -42,9 +47,10 @@ pub(crate) use profile::mqtt_of;
 pub use profile::{DeviceProfile, ProfileDraft};
 pub use provision::{ProvisionRequest, ProvisionType, Unprovisioned, name_in, provisioned, same_secret};
 pub use query::{
-    BoolOperation, DeviceListing, DeviceQuery, DeviceRow, Dynamic, DynamicSource, Key, KeyFilter, KeyKind, NumberOperation,
-    Operand, Predicate, Sample, Selector, TextOperation,
+    BoolOperation, Dynamic, DynamicSource, EntityListing, EntityQuery, EntityRow, Key, KeyFilter, KeyKind, ListedEntity,
+    NumberOperation, Operand, Predicate, Sample, Selector, TextOperation,
 };
+pub use relation::{Arrow, End, NamedRelation, Relation, RelationFilter, RelationGroup, RelationQuery, Side};
 pub use tenant::{Contact, Tenant, TenantDraft};
 pub use tenant_profile::{DEFAULT_TENANT_PROFILE, TenantProfile, TenantProfileDraft, TransportLimits};
 pub use transport::{DEFAULT_TRANSPORT, MqttTransport, PayloadType};
@@ -78,10 +84,14 @@ pub enum EntityKind {
     OtaPackage,
     /// A persistent call of the server to a device.
     Rpc,
+    Asset,
+    AssetProfile,
+    /// Not an entity of ThingsBoard's: an arrow between two of them.
+    Relation,
 }
 
 impl EntityKind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Tenant,
         Self::Customer,
         Self::User,
@@ -93,6 +103,9 @@ impl EntityKind {
         Self::TenantProfile,
         Self::OtaPackage,
         Self::Rpc,
+        Self::Asset,
+        Self::AssetProfile,
+        Self::Relation,
     ];
 
     /// ThingsBoard's `entityType`.
@@ -110,6 +123,9 @@ impl EntityKind {
             Self::TenantProfile => "TENANT_PROFILE",
             Self::OtaPackage => "OTA_PACKAGE",
             Self::Rpc => "RPC",
+            Self::Asset => "ASSET",
+            Self::AssetProfile => "ASSET_PROFILE",
+            Self::Relation => "RELATION",
         }
     }
 
@@ -134,6 +150,9 @@ impl EntityKind {
             Self::TenantProfile => "Tenant profile",
             Self::OtaPackage => "OTA package",
             Self::Rpc => "RPC",
+            Self::Asset => "Asset",
+            Self::AssetProfile => "Asset profile",
+            Self::Relation => "Relation",
         }
     }
 }

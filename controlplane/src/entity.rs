@@ -1,6 +1,8 @@
 //! What is stored: rows in SQLite or PostgreSQL through SeaORM. Every write also appends to the change log (what data planes
 //! need) and to the audit log, in the same transaction. Never decides who may do it.
 
+pub mod asset;
+pub mod asset_profile;
 pub mod audit;
 pub mod call;
 pub mod cascade;
@@ -12,11 +14,13 @@ pub mod credential;
 pub mod customer;
 pub mod device;
 pub mod meta;
+pub mod named;
 mod open;
 pub mod package;
 mod page;
 pub mod profile;
 pub mod pushed;
+pub mod relation;
 pub mod rollout;
 pub mod search;
 pub mod tenant;

@@ -4,6 +4,7 @@
 mod m0001_entities;
 mod m0002_identity;
 mod m0003_calls;
+mod m0005_assets;
 mod shape;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -14,6 +15,11 @@ pub struct Migrations;
 
 impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_entities::Step), Box::new(m0002_identity::Step), Box::new(m0003_calls::Step)]
+        vec![
+            Box::new(m0001_entities::Step),
+            Box::new(m0002_identity::Step),
+            Box::new(m0003_calls::Step),
+            Box::new(m0005_assets::Step),
+        ]
     }
 }

@@ -2,6 +2,8 @@
 //! there is no route. ThingsBoard's paths and shapes (DESIGN 4). Never decides who may: handlers ask the application.
 
 mod answer;
+mod asset;
+mod asset_profile;
 mod audit;
 mod auth;
 mod call;
@@ -19,6 +21,7 @@ mod package;
 mod profile;
 mod query;
 mod record;
+mod relation;
 mod shape;
 mod telemetry;
 mod tenant;
@@ -151,6 +154,9 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(fleet::routes())
         .merge(import::routes())
         .merge(profile::routes())
+        .merge(asset::routes())
+        .merge(asset_profile::routes())
+        .merge(relation::routes())
         .merge(chain::routes())
         .merge(telemetry::routes())
         .merge(record::routes())

@@ -72,6 +72,9 @@ pub enum Action {
     TimeseriesUpdated,
     TimeseriesDeleted,
     RpcCall,
+    RelationSaved,
+    RelationDeleted,
+    RelationsDeleted,
 }
 
 impl Action {
@@ -91,12 +94,16 @@ impl Action {
             Self::TimeseriesUpdated => "TIMESERIES_UPDATED",
             Self::TimeseriesDeleted => "TIMESERIES_DELETED",
             Self::RpcCall => "RPC_CALL",
+            Self::RelationSaved => "RELATION_ADD_OR_UPDATE",
+            Self::RelationDeleted => "RELATION_DELETED",
+            Self::RelationsDeleted => "RELATIONS_DELETED",
         }
     }
 
     /// What changes rows, and so what the row says is worth keeping.
     fn is_of_rows(self) -> bool {
-        !self.is_elsewhere() && self != Self::Login
+        let other = matches!(self, Self::Login | Self::RelationSaved | Self::RelationDeleted | Self::RelationsDeleted);
+        !self.is_elsewhere() && !other
     }
 
     /// What is not done by the entity store itself.

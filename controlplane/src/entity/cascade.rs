@@ -6,7 +6,10 @@ use uuid::Uuid;
 
 use crate::{
     domain::EntityKind,
-    entity::{StoreError, Write, call, chain, claim, credential, customer, device, package, profile, rollout, tenant, user},
+    entity::{
+        StoreError, Write, asset, asset_profile, call, chain, claim, credential, customer, device, package, profile, relation,
+        rollout, tenant, user,
+    },
 };
 
 /// Removes the rows of one table that belong to the tenant, with their changes.
@@ -24,6 +27,19 @@ macro_rules! delete_rows {
     }};
 }
 
+/// Takes the rows of one table back from a customer.
+macro_rules! unassign {
+    ($write:expr, $table:ident, $tenant:expr, $customer:expr) => {
+        $table::Entity::update_many()
+            .col_expr($table::Column::CustomerId, Expr::value(Option::<Uuid>::None))
+            .col_expr($table::Column::Version, Expr::col($table::Column::Version).add(1_i64))
+            .filter($table::Column::TenantId.eq($tenant))
+            .filter($table::Column::CustomerId.eq($customer))
+            .exec($write.db())
+            .await?
+    };
+}
+
 /// The tenant must exist.
 ///
 /// # Errors
@@ -34,6 +50,9 @@ pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError
     rollout::Entity::delete_many().filter(rollout::Column::TenantId.eq(id)).exec(write.db()).await?;
     rollout::profiles::Entity::delete_many().filter(rollout::profiles::Column::TenantId.eq(id)).exec(write.db()).await?;
     package::Entity::delete_many().filter(package::Column::TenantId.eq(id)).exec(write.db()).await?;
+    relation::delete_of_tenant(write, id).await?;
+    delete_rows!(write, EntityKind::Asset, asset, id);
+    asset_profile::Entity::delete_many().filter(asset_profile::Column::TenantId.eq(id)).exec(write.db()).await?;
     delete_rows!(write, EntityKind::Credential, credential, id);
     delete_rows!(write, EntityKind::Device, device, id);
     delete_rows!(write, EntityKind::DeviceProfile, profile, id);
@@ -50,13 +69,14 @@ pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError
 /// # Errors
 /// [`StoreError`].
 pub async fn delete_customer(write: &mut Write, tenant: Uuid, id: Uuid) -> Result<(), StoreError> {
-    device::Entity::update_many()
-        .col_expr(device::Column::CustomerId, Expr::value(Option::<Uuid>::None))
-        .col_expr(device::Column::Version, Expr::col(device::Column::Version).add(1_i64))
-        .filter(device::Column::TenantId.eq(tenant))
-        .filter(device::Column::CustomerId.eq(id))
-        .exec(write.db())
-        .await?;
+    unassign!(write, device, tenant, id);
+    unassign!(write, asset, tenant, id);
+    let users = user::Entity::find().select_only().column(user::Column::Id).filter(user::Column::CustomerId.eq(id));
+    let users: Vec<Uuid> = users.into_tuple().all(write.db()).await?;
+    for user in users {
+        relation::delete_of(write, EntityKind::User, user).await?;
+    }
+    relation::delete_of(write, EntityKind::Customer, id).await?;
     user::Entity::delete_many().filter(user::Column::CustomerId.eq(id)).exec(write.db()).await?;
     customer::Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
