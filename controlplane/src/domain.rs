@@ -1,6 +1,7 @@
 //! What the control plane speaks of: checked values of tenants, people, devices and rule chains, and how lists of them are
 //! asked for. Never does IO, asks the time or knows JSON shapes of the API.
 
+mod alarm;
 mod asset;
 mod asset_profile;
 mod audit;
@@ -25,6 +26,7 @@ mod tenant_profile;
 mod transport;
 mod user;
 
+pub use alarm::{AlarmChange, AlarmDraft, AlarmFilter, AlarmInfo, ChangedAlarm, severity};
 pub use asset::{Asset, AssetDraft, AssetFilter, AssetInfo};
 pub use asset_profile::{AssetProfile, AssetProfileDraft};
 pub use audit::{AuditFilter, AuditLine, AuditSubject};

@@ -36,6 +36,10 @@ id!(
     DeviceId
 );
 id!(
+    /// A customer of a tenant.
+    CustomerId
+);
+id!(
     /// A device profile.
     ProfileId
 );
@@ -68,6 +72,18 @@ impl From<DeviceId> for EntityId {
 
 impl From<AssetId> for EntityId {
     fn from(id: AssetId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<CustomerId> for EntityId {
+    fn from(id: CustomerId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<TenantId> for EntityId {
+    fn from(id: TenantId) -> Self {
         Self(id.0)
     }
 }

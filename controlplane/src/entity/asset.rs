@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     domain::{Asset, AssetFilter, AssetInfo, Customer, EntityKind, Page, PageLink},
     entity::{
-        StoreError, Write, asset_profile, customer, json,
+        StoreError, Write, alarm, asset_profile, customer, json,
         page::{self, Listing},
         relation, unique,
     },
@@ -151,6 +151,7 @@ pub async fn update(write: &mut Write, asset: &Asset) -> Result<(), StoreError> 
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     write.changed(EntityKind::Asset, id, true).await?;
     relation::delete_of(write, EntityKind::Asset, id).await?;
+    alarm::delete_of_originator(write, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
 }

@@ -75,6 +75,15 @@ pub enum Action {
     RelationSaved,
     RelationDeleted,
     RelationsDeleted,
+    AlarmSaved,
+    AlarmAcknowledged,
+    AlarmCleared,
+    AlarmAssigned,
+    AlarmUnassigned,
+    AlarmDeleted,
+    CommentAdded,
+    CommentUpdated,
+    CommentDeleted,
 }
 
 impl Action {
@@ -97,6 +106,16 @@ impl Action {
             Self::RelationSaved => "RELATION_ADD_OR_UPDATE",
             Self::RelationDeleted => "RELATION_DELETED",
             Self::RelationsDeleted => "RELATIONS_DELETED",
+            // ThingsBoard does not say that it is an alarm that was.
+            Self::AlarmSaved => "UPDATED",
+            Self::AlarmAcknowledged => "ALARM_ACK",
+            Self::AlarmCleared => "ALARM_CLEAR",
+            Self::AlarmAssigned => "ALARM_ASSIGNED",
+            Self::AlarmUnassigned => "ALARM_UNASSIGNED",
+            Self::AlarmDeleted => "ALARM_DELETE",
+            Self::CommentAdded => "ADDED_COMMENT",
+            Self::CommentUpdated => "UPDATED_COMMENT",
+            Self::CommentDeleted => "DELETED_COMMENT",
         }
     }
 
@@ -110,7 +129,17 @@ impl Action {
     fn is_elsewhere(self) -> bool {
         matches!(
             self,
-            Self::AttributesUpdated | Self::AttributesDeleted | Self::TimeseriesUpdated | Self::TimeseriesDeleted | Self::RpcCall
+            Self::AttributesUpdated
+                | Self::AttributesDeleted
+                | Self::TimeseriesUpdated
+                | Self::TimeseriesDeleted
+                | Self::RpcCall
+                | Self::AlarmSaved
+                | Self::AlarmAcknowledged
+                | Self::AlarmCleared
+                | Self::AlarmAssigned
+                | Self::AlarmUnassigned
+                | Self::AlarmDeleted
         )
     }
 }

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::{
     domain::EntityKind,
     entity::{
-        StoreError, Write, asset, asset_profile, call, chain, claim, credential, customer, device, package, profile, relation,
-        rollout, tenant, user,
+        StoreError, Write, alarm, asset, asset_profile, call, chain, claim, credential, customer, device, package, profile,
+        relation, rollout, tenant, user,
     },
 };
 
@@ -27,17 +27,26 @@ macro_rules! delete_rows {
     }};
 }
 
-/// Takes the rows of one table back from a customer.
+/// Takes the rows of one table back from a customer, with their changes.
 macro_rules! unassign {
-    ($write:expr, $table:ident, $tenant:expr, $customer:expr) => {
+    ($write:expr, $kind:expr, $table:ident, $tenant:expr, $customer:expr) => {{
+        let assigned = $table::Column::TenantId.eq($tenant).and($table::Column::CustomerId.eq($customer));
+        let ids: Vec<Uuid> = $table::Entity::find()
+            .select_only()
+            .column($table::Column::Id)
+            .filter(assigned.clone())
+            .into_tuple()
+            .all($write.db())
+            .await?;
+        let revision = $write.changed_all($kind, &ids, false).await?;
         $table::Entity::update_many()
             .col_expr($table::Column::CustomerId, Expr::value(Option::<Uuid>::None))
             .col_expr($table::Column::Version, Expr::col($table::Column::Version).add(1_i64))
-            .filter($table::Column::TenantId.eq($tenant))
-            .filter($table::Column::CustomerId.eq($customer))
+            .col_expr($table::Column::Revision, Expr::value(revision))
+            .filter(assigned)
             .exec($write.db())
-            .await?
-    };
+            .await?;
+    }};
 }
 
 /// The tenant must exist.
@@ -47,6 +56,7 @@ macro_rules! unassign {
 pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     claim::Entity::delete_many().filter(claim::Column::TenantId.eq(id)).exec(write.db()).await?;
     call::Entity::delete_many().filter(call::Column::TenantId.eq(id)).exec(write.db()).await?;
+    alarm::delete_of_tenant(write, id).await?;
     rollout::Entity::delete_many().filter(rollout::Column::TenantId.eq(id)).exec(write.db()).await?;
     rollout::profiles::Entity::delete_many().filter(rollout::profiles::Column::TenantId.eq(id)).exec(write.db()).await?;
     package::Entity::delete_many().filter(package::Column::TenantId.eq(id)).exec(write.db()).await?;
@@ -58,26 +68,26 @@ pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError
     delete_rows!(write, EntityKind::DeviceProfile, profile, id);
     delete_rows!(write, EntityKind::RuleChain, chain, id);
     user::Entity::delete_many().filter(user::Column::TenantId.eq(id)).exec(write.db()).await?;
-    customer::Entity::delete_many().filter(customer::Column::TenantId.eq(id)).exec(write.db()).await?;
+    delete_rows!(write, EntityKind::Customer, customer, id);
     write.changed(EntityKind::Tenant, id, true).await?;
     tenant::Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
 }
 
-/// The customer must exist in this tenant. Data planes do not know customers, so nothing is pushed.
+/// The customer must exist in this tenant.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn delete_customer(write: &mut Write, tenant: Uuid, id: Uuid) -> Result<(), StoreError> {
-    unassign!(write, device, tenant, id);
-    unassign!(write, asset, tenant, id);
-    let users = user::Entity::find().select_only().column(user::Column::Id).filter(user::Column::CustomerId.eq(id));
-    let users: Vec<Uuid> = users.into_tuple().all(write.db()).await?;
-    for user in users {
-        relation::delete_of(write, EntityKind::User, user).await?;
-    }
+    unassign!(write, EntityKind::Device, device, tenant, id);
+    unassign!(write, EntityKind::Asset, asset, tenant, id);
+    alarm::delete_of_originator(write, id).await?;
     relation::delete_of(write, EntityKind::Customer, id).await?;
-    user::Entity::delete_many().filter(user::Column::CustomerId.eq(id)).exec(write.db()).await?;
+    let users = user::Entity::find().select_only().column(user::Column::Id).filter(user::Column::CustomerId.eq(id));
+    for user in users.into_tuple::<Uuid>().all(write.db()).await? {
+        user::delete(write, user).await?;
+    }
+    write.changed(EntityKind::Customer, id, true).await?;
     customer::Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     domain::{Customer, Device, DeviceFilter, DeviceInfo, EntityKind, Page, PageLink},
     entity::{
-        StoreError, Write, call, customer, json,
+        StoreError, Write, alarm, call, customer, json,
         page::{self, Listing},
         profile, relation, rollout, unique,
     },
@@ -197,6 +197,7 @@ pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     write.changed(EntityKind::Device, id, true).await?;
     relation::delete_of(write, EntityKind::Device, id).await?;
     call::delete_of_device(write, id).await?;
+    alarm::delete_of_originator(write, id).await?;
     rollout::delete_of_device(write, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())

@@ -3,19 +3,24 @@
 use std::collections::HashMap;
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    domain::{ACCESS_TOKEN, Arrow, EntityKind, MqttTransport, RelationGroup, TransportLimits, is_gateway, mqtt_of, unhex},
+    domain::{
+        ACCESS_TOKEN, Arrow, Contact, EntityKind, MqttTransport, RelationGroup, TransportLimits, is_gateway, mqtt_of, unhex,
+    },
     entity::{
-        StoreError, asset, asset_profile, chain, credential, device, json, meta, profile, relation, tenant, tenant_profile,
+        StoreError, asset, asset_profile, chain, contact, credential, customer, device, json, meta, profile, relation, tenant,
+        tenant_profile,
     },
 };
 
 /// The kinds data planes know, what others refer to first.
-pub const KINDS: [EntityKind; 8] = [
+pub const KINDS: [EntityKind; 9] = [
     EntityKind::Installation,
     EntityKind::Tenant,
+    EntityKind::Customer,
     EntityKind::RuleChain,
     EntityKind::DeviceProfile,
     EntityKind::Device,
@@ -35,13 +40,30 @@ pub struct Pushed {
 #[derive(Clone, PartialEq)]
 pub enum Body {
     Installation { credential_key: Vec<u8> },
-    Tenant { title: String, limits: TransportLimits },
+    Tenant { details: Box<Details>, limits: TransportLimits },
+    Customer { tenant: Uuid, details: Box<Details> },
     Chain { tenant: Uuid, name: String, root: bool, metadata: String },
     Profile { tenant: Uuid, name: String, chain: Option<Uuid>, mqtt: Option<MqttTransport> },
-    Device { tenant: Uuid, profile: Uuid, name: String, kind: String, gateway: bool },
+    Device { tenant: Uuid, profile: Uuid, customer: Option<Uuid>, name: String, kind: String, gateway: bool },
     Credential { device: Uuid, shown: Known },
-    Asset { tenant: Uuid, name: String, kind: String, chain: Option<Uuid> },
+    Asset { tenant: Uuid, customer: Option<Uuid>, name: String, kind: String, chain: Option<Uuid> },
     Relation(Arrow),
+}
+
+/// What rules may be told of a tenant or a customer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Details {
+    pub title: String,
+    pub contact: Contact,
+    /// `additionalInfo.description`, if it is text.
+    pub description: Option<String>,
+}
+
+impl Details {
+    fn of(title: String, contact: &str, additional_info: &str) -> Self {
+        let description = json(additional_info).get("description").and_then(Value::as_str).map(str::to_owned);
+        Self { title, contact: contact::from_text(contact), description }
+    }
 }
 
 /// How data planes know what a device shows.
@@ -66,6 +88,7 @@ impl Body {
         match self {
             Self::Installation { .. } => EntityKind::Installation,
             Self::Tenant { .. } => EntityKind::Tenant,
+            Self::Customer { .. } => EntityKind::Customer,
             Self::Chain { .. } => EntityKind::RuleChain,
             Self::Profile { .. } => EntityKind::DeviceProfile,
             Self::Device { .. } => EntityKind::Device,
@@ -99,8 +122,15 @@ impl From<device::Model> for Pushed {
     fn from(row: device::Model) -> Self {
         // Most say nothing of it, and a full state has all devices.
         let gateway = row.additional_info.contains("gateway") && is_gateway(&json(&row.additional_info));
-        let device::Model { tenant_id: tenant, profile_id: profile, name, kind, .. } = row;
-        pushed(row.revision, row.id, Body::Device { tenant, profile, name, kind, gateway })
+        let device::Model { tenant_id: tenant, profile_id: profile, customer_id: customer, name, kind, .. } = row;
+        pushed(row.revision, row.id, Body::Device { tenant, profile, customer, name, kind, gateway })
+    }
+}
+
+impl From<customer::Model> for Pushed {
+    fn from(row: customer::Model) -> Self {
+        let details = Box::new(Details::of(row.title, &row.contact, &row.additional_info));
+        pushed(row.revision, row.id, Body::Customer { tenant: row.tenant_id, details })
     }
 }
 
@@ -125,7 +155,8 @@ async fn tenants(db: &impl ConnectionTrait, rows: Vec<tenant::Model>) -> Result<
         profiles.into_iter().map(|profile| (profile.id, TransportLimits::of(&profile.profile_data))).collect();
     let body = |row: tenant::Model| {
         let limits = limits.get(&row.profile_id).cloned().unwrap_or_default();
-        pushed(row.revision, row.id, Body::Tenant { title: row.title, limits })
+        let details = Box::new(Details::of(row.title, &row.contact, &row.additional_info));
+        pushed(row.revision, row.id, Body::Tenant { details, limits })
     };
     Ok(rows.into_iter().map(body).collect())
 }
@@ -139,7 +170,8 @@ async fn assets(db: &impl ConnectionTrait, rows: Vec<asset::Model>) -> Result<Ve
     let chains: HashMap<Uuid, Option<Uuid>> = profiles.into_iter().map(|profile| (profile.id, profile.chain_id)).collect();
     let body = |row: asset::Model| {
         let chain = chains.get(&row.profile_id).copied().flatten();
-        pushed(row.revision, row.id, Body::Asset { tenant: row.tenant_id, name: row.name, kind: row.kind, chain })
+        let asset::Model { tenant_id: tenant, customer_id: customer, name, kind, .. } = row;
+        pushed(row.revision, row.id, Body::Asset { tenant, customer, name, kind, chain })
     };
     Ok(rows.into_iter().map(body).collect())
 }
@@ -202,12 +234,10 @@ pub async fn by_ids(db: &impl ConnectionTrait, kind: EntityKind, ids: Vec<Uuid>)
         EntityKind::Relation => {
             relations(relation::Entity::find().filter(relation::Column::Id.is_in(ids)).filter(common()).all(db).await?)?
         }
-        EntityKind::Customer
-        | EntityKind::User
-        | EntityKind::TenantProfile
-        | EntityKind::OtaPackage
-        | EntityKind::Rpc
-        | EntityKind::AssetProfile => Vec::new(),
+        EntityKind::Customer => by_ids!(db, customer, ids),
+        EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc | EntityKind::AssetProfile => {
+            Vec::new()
+        }
     })
 }
 
@@ -244,12 +274,10 @@ pub async fn after(db: &impl ConnectionTrait, kind: EntityKind, id: Option<Uuid>
             }
             relations(select.order_by_asc(relation::Column::Id).limit(limit).all(db).await?)?
         }
-        EntityKind::Customer
-        | EntityKind::User
-        | EntityKind::TenantProfile
-        | EntityKind::OtaPackage
-        | EntityKind::Rpc
-        | EntityKind::AssetProfile => Vec::new(),
+        EntityKind::Customer => after!(db, customer, id, limit),
+        EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc | EntityKind::AssetProfile => {
+            Vec::new()
+        }
     })
 }
 
@@ -259,6 +287,7 @@ pub async fn after(db: &impl ConnectionTrait, kind: EntityKind, id: Option<Uuid>
 /// [`StoreError`].
 pub async fn count(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
     Ok(1 + tenant::Entity::find().count(db).await?
+        + customer::Entity::find().count(db).await?
         + chain::Entity::find().count(db).await?
         + profile::Entity::find().count(db).await?
         + device::Entity::find().count(db).await?

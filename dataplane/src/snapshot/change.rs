@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use schemas::{
-    config::{Asset, Change, ChangeBody, Device, Installation, Profile, Relation},
-    id::{AssetId, ChainId, DeviceId, Partition, ProfileId, RelationId, TenantId},
+    config::{Asset, Change, ChangeBody, Customer, Details, Device, Installation, Profile, Relation},
+    id::{AssetId, ChainId, CustomerId, DeviceId, Partition, ProfileId, RelationId, TenantId},
 };
 
 use crate::quota;
@@ -15,8 +15,10 @@ use crate::rules::Plan;
 pub enum ShardChange {
     Installation(Installation),
     /// With the buckets that its shards share.
-    Tenant(TenantId, Arc<quota::Tenant>),
+    Tenant(TenantId, Arc<quota::Tenant>, Arc<Details>),
     TenantDeleted(TenantId),
+    Customer(Customer),
+    CustomerDeleted(CustomerId),
     Profile(Profile),
     ProfileDeleted(ProfileId),
     Device(Device),
@@ -64,7 +66,11 @@ impl ShardChange {
 pub fn compile(change: &Change) -> Option<ShardChange> {
     Some(match &change.body {
         ChangeBody::Installation(installation) => ShardChange::Installation(installation.clone()),
-        ChangeBody::Tenant(tenant) => ShardChange::Tenant(tenant.id, quota::Tenant::new(&tenant.limits)),
+        ChangeBody::Tenant(tenant) => {
+            ShardChange::Tenant(tenant.id, quota::Tenant::new(&tenant.limits), Arc::clone(&tenant.details))
+        }
+        ChangeBody::Customer(customer) => ShardChange::Customer(customer.clone()),
+        ChangeBody::CustomerDeleted(id) => ShardChange::CustomerDeleted(*id),
         ChangeBody::TenantDeleted(id) => ShardChange::TenantDeleted(*id),
         ChangeBody::Profile(profile) => ShardChange::Profile(profile.clone()),
         ChangeBody::ProfileDeleted(id) => ShardChange::ProfileDeleted(*id),

@@ -6,8 +6,8 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 use aws_lc_rs::hmac;
 use foldhash::fast::RandomState;
 use schemas::{
-    config::{Asset, Device, MqttTransport},
-    id::{AssetId, ChainId, DeviceId, EntityId, ProfileId, TenantId},
+    config::{Asset, Details, Device, MqttTransport},
+    id::{AssetId, ChainId, CustomerId, DeviceId, EntityId, ProfileId, TenantId},
 };
 
 use super::change::ShardChange;
@@ -57,6 +57,8 @@ pub struct Table {
     relations: Relations,
     chains: HashMap<ChainId, Row<ChainRow>>,
     roots: HashMap<TenantId, ChainId>,
+    /// Of tenants and customers, for rules that are told of them.
+    details: HashMap<EntityId, Row<Arc<Details>>, RandomState>,
     credential_key: Option<hmac::Key>,
     /// Among so many shards a tenant's limits are shared.
     shards: u16,
@@ -85,17 +87,27 @@ impl Table {
     pub fn apply(&mut self, change: &ShardChange) -> Vec<EntityId> {
         let marked = self.mark;
         match change {
-            ShardChange::Tenant(id, quota) => match self.tenants.get_mut(id) {
-                Some(row) => {
-                    row.value.follow(quota);
-                    row.marked = marked;
+            ShardChange::Tenant(id, quota, details) => {
+                match self.tenants.get_mut(id) {
+                    Some(row) => {
+                        row.value.follow(quota);
+                        row.marked = marked;
+                    }
+                    None => {
+                        self.tenants.insert(*id, Row { value: Share::new(quota, self.shards), marked });
+                    }
                 }
-                None => {
-                    self.tenants.insert(*id, Row { value: Share::new(quota, self.shards), marked });
-                }
-            },
+                self.details.insert((*id).into(), Row { value: Arc::clone(details), marked });
+            }
             ShardChange::TenantDeleted(id) => {
                 self.tenants.remove(id);
+                self.details.remove(&(*id).into());
+            }
+            ShardChange::Customer(customer) => {
+                self.details.insert(customer.id.into(), Row { value: Arc::clone(&customer.details), marked });
+            }
+            ShardChange::CustomerDeleted(id) => {
+                self.details.remove(&(*id).into());
             }
             ShardChange::Profile(profile) => {
                 let value = ProfileRow { chain: profile.chain, mqtt: profile.mqtt.clone().map(Arc::new) };
@@ -118,7 +130,7 @@ impl Table {
             ShardChange::Relation(relation) => self.relations.insert(relation, marked),
             ShardChange::RelationDeleted(id) => self.relations.remove(*id),
             ShardChange::Chain { id, tenant, root, plan } => {
-                let running = Rc::new(Running::new(Arc::clone(plan)));
+                let running = Rc::new(Running::new(Arc::clone(plan)).of(*id));
                 let value = ChainRow { tenant: *tenant, root: *root, running };
                 self.chains.insert(*id, Row { value, marked });
                 self.find_roots();
@@ -152,6 +164,21 @@ impl Table {
     #[must_use]
     pub fn relations(&self) -> &Relations {
         &self.relations
+    }
+
+    /// The customer that a device or an asset is assigned to.
+    #[must_use]
+    pub fn customer_of(&self, id: EntityId) -> Option<CustomerId> {
+        match self.devices.get(&DeviceId(id.0)) {
+            Some(row) => row.value.customer,
+            None => self.asset(id)?.customer,
+        }
+    }
+
+    /// What people have written of a tenant or a customer.
+    #[must_use]
+    pub fn details(&self, of: EntityId) -> Option<&Details> {
+        self.details.get(&of).map(|row| &*row.value)
     }
 
     /// Under which key device passwords are hashed; `None` until the control plane has said.
@@ -205,6 +232,7 @@ impl Table {
     fn sweep(&mut self) -> Vec<EntityId> {
         let mark = self.mark;
         self.tenants.retain(|_, row| row.marked == mark);
+        self.details.retain(|_, row| row.marked == mark);
         self.profiles.retain(|_, row| row.marked == mark);
         self.chains.retain(|_, row| row.marked == mark);
         self.find_roots();

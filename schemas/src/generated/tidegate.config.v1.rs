@@ -102,7 +102,7 @@ pub struct Change {
     /// The entity's UUID, 16 bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(oneof = "change::Body", tags = "3, 4, 5, 6, 7, 8, 9, 12, 13")]
+    #[prost(oneof = "change::Body", tags = "3, 4, 5, 6, 7, 8, 9, 12, 13, 16")]
     pub body: ::core::option::Option<change::Body>,
 }
 /// Nested message and enum types in `Change`.
@@ -127,6 +127,8 @@ pub mod change {
         Asset(super::Asset),
         #[prost(message, tag = "13")]
         Relation(super::Relation),
+        #[prost(message, tag = "16")]
+        Customer(super::Customer),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -148,6 +150,41 @@ pub struct Tenant {
     /// Of its tenant profile, resolved: a changed profile is a change of each of its tenants.
     #[prost(message, optional, tag = "2")]
     pub limits: ::core::option::Option<Limits>,
+    #[prost(message, optional, tag = "3")]
+    pub details: ::core::option::Option<Details>,
+}
+/// What rules may be told of a customer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Customer {
+    #[prost(bytes = "vec", tag = "1")]
+    pub tenant_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    pub details: ::core::option::Option<Details>,
+}
+/// Of a tenant or a customer; what nobody has written is empty.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Details {
+    #[prost(string, tag = "1")]
+    pub title: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub country: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub city: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub zip: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub address2: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub phone: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub email: ::prost::alloc::string::String,
+    /// additionalInfo.description.
+    #[prost(string, tag = "10")]
+    pub description: ::prost::alloc::string::String,
 }
 /// ThingsBoard's `capacity:seconds\[,capacity:seconds…\]`; "" = no limit (reference 1.8).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -164,6 +201,9 @@ pub struct Limits {
     /// Connections of the tenant's devices to one instance; 0 = no limit.
     #[prost(uint32, tag = "5")]
     pub connections_max: u32,
+    /// Rule nodes may call what is not on the public internet.
+    #[prost(bool, tag = "6")]
+    pub private_targets: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RateLimits {
@@ -231,6 +271,9 @@ pub struct Device {
     /// additionalInfo.gateway: it may speak for children.
     #[prost(bool, tag = "5")]
     pub gateway: bool,
+    /// Empty: it is assigned to none.
+    #[prost(bytes = "vec", tag = "6")]
+    pub customer_id: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Asset {
@@ -244,6 +287,9 @@ pub struct Asset {
     /// Of its profile, resolved: a changed profile is a change of each of its assets. Empty: the tenant's root chain.
     #[prost(bytes = "vec", tag = "4")]
     pub rule_chain_id: ::prost::alloc::vec::Vec<u8>,
+    /// Whom it is assigned to; empty: nobody.
+    #[prost(bytes = "vec", tag = "5")]
+    pub customer_id: ::prost::alloc::vec::Vec<u8>,
 }
 /// One of the common group. The id of the change is the relation row's own id; its ends never change.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -296,6 +342,7 @@ pub enum EntityKind {
     Installation = 6,
     Asset = 8,
     Relation = 9,
+    Customer = 16,
 }
 impl EntityKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -313,6 +360,7 @@ impl EntityKind {
             Self::Installation => "ENTITY_KIND_INSTALLATION",
             Self::Asset => "ENTITY_KIND_ASSET",
             Self::Relation => "ENTITY_KIND_RELATION",
+            Self::Customer => "ENTITY_KIND_CUSTOMER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -327,6 +375,7 @@ impl EntityKind {
             "ENTITY_KIND_INSTALLATION" => Some(Self::Installation),
             "ENTITY_KIND_ASSET" => Some(Self::Asset),
             "ENTITY_KIND_RELATION" => Some(Self::Relation),
+            "ENTITY_KIND_CUSTOMER" => Some(Self::Customer),
             _ => None,
         }
     }
