@@ -4,6 +4,8 @@
 mod admin_settings;
 mod alarm;
 mod answer;
+mod asset;
+mod asset_profile;
 mod audit;
 mod auth;
 mod call;
@@ -21,6 +23,7 @@ mod package;
 mod profile;
 mod query;
 mod record;
+mod relation;
 mod shape;
 mod telemetry;
 mod tenant;
@@ -154,6 +157,9 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(fleet::routes())
         .merge(import::routes())
         .merge(profile::routes())
+        .merge(asset::routes())
+        .merge(asset_profile::routes())
+        .merge(relation::routes())
         .merge(chain::routes())
         .merge(telemetry::routes())
         .merge(record::routes())

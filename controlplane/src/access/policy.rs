@@ -19,10 +19,14 @@ pub enum Resource {
     AdminSettings,
     OtaPackage,
     AuditLog,
+    Asset,
+    AssetProfile,
+    /// Between entities that the caller can see.
+    Relation,
 }
 
 impl Resource {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Tenant,
         Self::TenantProfile,
         Self::Customer,
@@ -34,6 +38,9 @@ impl Resource {
         Self::AdminSettings,
         Self::OtaPackage,
         Self::AuditLog,
+        Self::Asset,
+        Self::AssetProfile,
+        Self::Relation,
     ];
 }
 
@@ -75,7 +82,7 @@ impl Operation {
 /// May this authority do this at all?
 #[must_use]
 pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -> bool {
-    use Operation::{Call, Claim, Create, Delete, Read, ReadCredentials, ReadValues, Write, WriteValues};
+    use Operation::{Assign, Call, Claim, Create, Delete, Read, ReadCredentials, ReadValues, Write, WriteValues};
     let operations: &[Operation] = match (authority, resource) {
         (Authority::SysAdmin, Resource::Tenant) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
         (Authority::SysAdmin, Resource::User) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
@@ -86,6 +93,7 @@ pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -
         // What is inside a tenant is the tenant's alone.
         (Authority::SysAdmin, Resource::Customer | Resource::Device | Resource::DeviceProfile | Resource::RuleChain) => &[],
         (Authority::SysAdmin, Resource::OtaPackage | Resource::AuditLog) => &[],
+        (Authority::SysAdmin, Resource::Asset | Resource::AssetProfile | Resource::Relation) => &[],
         (Authority::TenantAdmin, Resource::Tenant) => &[Read, ReadValues, WriteValues],
         (Authority::TenantAdmin, Resource::TenantProfile) => &[Read],
         (Authority::TenantAdmin, Resource::Customer | Resource::User) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
@@ -94,11 +102,15 @@ pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -
             &[Read, Create, Write, Delete]
         }
         (Authority::TenantAdmin, Resource::AuditLog) => &[Read],
+        (Authority::TenantAdmin, Resource::Asset) => &[Read, Create, Write, Delete, Assign, ReadValues, WriteValues],
+        (Authority::TenantAdmin, Resource::AssetProfile) => &[Read, Create, Write, Delete],
+        (Authority::TenantAdmin, Resource::Relation) => &[Read, Write, Delete],
         (Authority::TenantAdmin, Resource::Instance) => &[],
         (Authority::CustomerUser, Resource::Customer) => &[Read, ReadValues],
         (Authority::CustomerUser, Resource::User) => &[Read, ReadValues, WriteValues],
         (Authority::CustomerUser, Resource::Device) => &[Read, ReadCredentials, ReadValues, WriteValues, Claim, Call],
-        (Authority::CustomerUser, Resource::DeviceProfile) => &[Read],
+        (Authority::CustomerUser, Resource::Asset) => &[Read, ReadValues, WriteValues],
+        (Authority::CustomerUser, Resource::DeviceProfile | Resource::AssetProfile | Resource::Relation) => &[Read],
         (Authority::CustomerUser, Resource::Tenant | Resource::TenantProfile | Resource::RuleChain | Resource::Instance) => &[],
         (Authority::CustomerUser, Resource::OtaPackage | Resource::AuditLog) => &[],
     };

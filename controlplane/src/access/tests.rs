@@ -30,6 +30,9 @@ fn the_table_of_permissions_is_this() {
         (Authority::SysAdmin, Resource::AdminSettings, "R-W--------"),
         (Authority::SysAdmin, Resource::OtaPackage, "-----------"),
         (Authority::SysAdmin, Resource::AuditLog, "-----------"),
+        (Authority::SysAdmin, Resource::Asset, "-----------"),
+        (Authority::SysAdmin, Resource::AssetProfile, "-----------"),
+        (Authority::SysAdmin, Resource::Relation, "-----------"),
         (Authority::TenantAdmin, Resource::Tenant, "R------vs--"),
         (Authority::TenantAdmin, Resource::TenantProfile, "R----------"),
         (Authority::TenantAdmin, Resource::Customer, "RCWD---vs--"),
@@ -41,6 +44,9 @@ fn the_table_of_permissions_is_this() {
         (Authority::TenantAdmin, Resource::AdminSettings, "-----------"),
         (Authority::TenantAdmin, Resource::OtaPackage, "RCWD-------"),
         (Authority::TenantAdmin, Resource::AuditLog, "R----------"),
+        (Authority::TenantAdmin, Resource::Asset, "RCWDA--vs--"),
+        (Authority::TenantAdmin, Resource::AssetProfile, "RCWD-------"),
+        (Authority::TenantAdmin, Resource::Relation, "R-WD-------"),
         (Authority::CustomerUser, Resource::Tenant, "-----------"),
         (Authority::CustomerUser, Resource::TenantProfile, "-----------"),
         (Authority::CustomerUser, Resource::Customer, "R------v---"),
@@ -52,6 +58,9 @@ fn the_table_of_permissions_is_this() {
         (Authority::CustomerUser, Resource::AdminSettings, "-----------"),
         (Authority::CustomerUser, Resource::OtaPackage, "-----------"),
         (Authority::CustomerUser, Resource::AuditLog, "-----------"),
+        (Authority::CustomerUser, Resource::Asset, "R------vs--"),
+        (Authority::CustomerUser, Resource::AssetProfile, "R----------"),
+        (Authority::CustomerUser, Resource::Relation, "R----------"),
     ];
     assert_eq!(table.len(), Authority::ALL.len() * Resource::ALL.len());
     for (authority, resource, expected) in table {

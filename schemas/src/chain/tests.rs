@@ -113,6 +113,19 @@ fn configurations() {
     one(filter, json!({ "messageTypes": ["alarm"] }), &[]);
     one(filter, json!({ "messageTypes": [7] }), &["nodes[0].configuration.messageTypes: expected at most"]);
     one(filter, json!({}), &["nodes[0].configuration.messageTypes: expected an array"]);
+    let related = "filter.TbCheckRelationNode";
+    let any = json!({ "checkForSingleEntity": "false", "direction": "TO", "relationType": "Contains" });
+    one(related, any, &[]);
+    one(
+        related,
+        json!({ "direction": "UP", "entityType": "TEAPOT", "entityId": "x" }),
+        &[
+            "nodes[0].configuration.direction: \"UP\": expected FROM or TO",
+            "nodes[0].configuration.relationType: missing: expected a relation type",
+            "nodes[0].configuration.entityType: \"TEAPOT\": expected one of DEVICE",
+            "nodes[0].configuration.entityId: \"x\": expected a UUID",
+        ],
+    );
     let rest = "rest.TbRestApiCallNode";
     one(rest, json!({ "restEndpointUrlPattern": "http://x", "headers": { "A": "${b}" } }), &[]);
     one(

@@ -8,6 +8,7 @@
 )]
 
 mod alarms;
+mod assets;
 mod attributes;
 mod bad_requests;
 mod badinput;
