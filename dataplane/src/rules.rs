@@ -5,9 +5,11 @@
 
 mod carried;
 mod evaluate;
+pub mod harness;
 mod node;
 mod plan;
 mod running;
+mod simple;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Plans against examples, and against a naive interpreter of the chain.
 
 mod nodes;
+mod simple;
 
 use std::borrow::Cow;
 use std::sync::Arc;
