@@ -2,6 +2,7 @@
 //! disks hold of what they did not promise.
 
 mod calls;
+mod fairness;
 mod fleet;
 
 use std::collections::BTreeMap;
