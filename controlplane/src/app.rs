@@ -2,6 +2,7 @@
 //! write is one transaction (entity, change log, audit), then wakes the feed and waits for the data planes (DESIGN 26).
 //! Never speaks HTTP or gRPC shapes.
 
+mod alarm;
 mod audit;
 mod call;
 mod chain;
@@ -34,6 +35,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub use crate::access::{Caller, TokenPair};
+pub use crate::app::alarm::AlarmComment;
 pub use crate::app::chain::{ChainExport, ChainImported};
 pub use crate::app::claim::Claimed;
 pub use crate::app::import::Imported;

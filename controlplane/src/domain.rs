@@ -1,6 +1,7 @@
 //! What the control plane speaks of: checked values of tenants, people, devices and rule chains, and how lists of them are
 //! asked for. Never does IO, asks the time or knows JSON shapes of the API.
 
+mod alarm;
 mod audit;
 mod call;
 mod certificate;
@@ -22,6 +23,7 @@ mod tenant_profile;
 mod transport;
 mod user;
 
+pub use alarm::{AlarmChange, AlarmDraft, AlarmFilter, AlarmInfo, ChangedAlarm, severity};
 pub use audit::{AuditFilter, AuditLine, AuditSubject};
 pub use call::{Call, CallDraft, CallOutcome, CallStatus, StoredCall};
 #[cfg(test)]

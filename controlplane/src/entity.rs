@@ -1,12 +1,14 @@
 //! What is stored: rows in SQLite or PostgreSQL through SeaORM. Every write also appends to the change log (what data planes
 //! need) and to the audit log, in the same transaction. Never decides who may do it.
 
+pub mod alarm;
 pub mod audit;
 pub mod call;
 pub mod cascade;
 pub mod chain;
 pub mod change_log;
 pub mod claim;
+pub mod comment;
 mod contact;
 pub mod credential;
 pub mod customer;

@@ -4,6 +4,8 @@
 mod m0001_entities;
 mod m0002_identity;
 mod m0003_calls;
+mod m0004_alarms;
+mod m0006_customers;
 mod shape;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -14,6 +16,12 @@ pub struct Migrations;
 
 impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_entities::Step), Box::new(m0002_identity::Step), Box::new(m0003_calls::Step)]
+        vec![
+            Box::new(m0001_entities::Step),
+            Box::new(m0002_identity::Step),
+            Box::new(m0003_calls::Step),
+            Box::new(m0004_alarms::Step),
+            Box::new(m0006_customers::Step),
+        ]
     }
 }

@@ -1,6 +1,7 @@
 //! The HTTP face of the control plane: the full list of routes, the OpenAPI document made from them, and what answers where
 //! there is no route. ThingsBoard's paths and shapes (DESIGN 4). Never decides who may: handlers ask the application.
 
+mod alarm;
 mod answer;
 mod audit;
 mod auth;
@@ -154,6 +155,7 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(chain::routes())
         .merge(telemetry::routes())
         .merge(record::routes())
+        .merge(alarm::routes())
         .merge(call::routes())
         .merge(package::routes())
         .merge(audit::routes())

@@ -4,6 +4,7 @@
 //! Values go in and come out as domain values; the wire messages stay inside. Never opens a data plane's files, never
 //! decides who may ask (that is `access`), never retries a write.
 
+mod alarm;
 mod call;
 mod client;
 mod many;

@@ -2,6 +2,7 @@
 //! (DESIGN 8.5, 15 to 21). Every change puts what makes it durable into the caller's batch; nothing here writes, waits or
 //! asks the time.
 
+pub mod alarms;
 mod attributes;
 mod connectivity;
 mod dictionary;
@@ -9,6 +10,7 @@ pub mod forward;
 pub mod kept;
 mod load;
 mod marks;
+pub mod outbox;
 mod sequence;
 mod timeseries;
 
@@ -208,7 +210,9 @@ impl DeviceState {
 
 /// Deletes everything an entity has, by ranges (DESIGN 18). Its deadline key, if any, is found stale at the next start.
 pub fn delete_entity(entity: EntityId, batch: &mut Batch) {
-    for kind in [Kind::Row, Kind::Attribute, Kind::Kept, Kind::Call, Kind::Forward] {
+    let ranges =
+        [Kind::Row, Kind::Attribute, Kind::Kept, Kind::Call, Kind::Forward, Kind::Owed, Kind::DeadLetter, Kind::AlarmFeed];
+    for kind in ranges {
         batch.delete_range(kind.family(), &key::entity(kind, entity), &key::entity_end(kind, entity));
     }
     for kind in [Kind::State, Kind::Connected] {

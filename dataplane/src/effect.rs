@@ -2,9 +2,11 @@
 
 use std::{ops::Deref, rc::Rc, sync::Arc};
 
+use schemas::alarm::Alarm;
 use uuid::Uuid;
 
 use crate::message::{Readings, Scope};
+use crate::owed::Departed;
 
 /// One thing that must happen. Borrows from the message it came from, unless a node made it.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +21,10 @@ pub enum Effect<'m> {
     Answer { request: u32, json: String },
     /// What a node remembers of the originator from now on.
     KeepState { node: Uuid, state: Box<[u8]> },
+    /// Call outside for a message that goes on when that is answered (DESIGN 8.6, 22).
+    Owe(Box<Departed>),
+    /// An alarm of the originator is like this from now on.
+    Alarm(Box<Alarm>),
     /// Write the message to the log (sampled), under the node's name.
     Log { node: Arc<str> },
 }

@@ -10,6 +10,7 @@
 //! A shard works in turns of seven verbs: gather, advance, admit, evaluate, persist, settle, flush (`shard/turn.rs`).
 //! This file owns no items, so that the import table can be checked line by line (`tests/tests/tidy.rs`).
 
+pub mod action;
 pub mod admin;
 pub mod auth;
 pub mod clock;
@@ -20,6 +21,7 @@ pub mod limits;
 pub mod link;
 pub mod message;
 pub mod metric;
+pub mod owed;
 pub mod payload;
 pub mod query;
 pub mod quota;

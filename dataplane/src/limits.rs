@@ -68,8 +68,34 @@ pub const ENTRIES_PER_MESSAGE_MAX: usize = 1_024;
 pub const JSON_DEPTH_MAX: u32 = 64;
 /// Steps of a plan executed for one message; the check of a chain promises fewer.
 pub const STEPS_PER_MESSAGE_MAX: u32 = 1_000;
+/// How long a message waits for the facts that its nodes need, in milliseconds (DESIGN 8.1, 1).
+pub const FACT_MS: u64 = 2_000;
+/// Facts of one message.
+pub const FACTS_PER_MESSAGE_MAX: usize = 64;
+/// One fact, in bytes.
+pub const FACT_BYTES_MAX: usize = 1 << 20;
+/// Rows that are visited for one fact of the past.
+pub const FACT_ROWS_MAX: usize = 100_000;
+/// Messages of one shard that wait for facts, or behind one that does.
+pub const MESSAGES_PARKED_MAX: usize = 16_384;
+/// The same, with the facts they have, in bytes.
+pub const PARKED_BYTES_PER_SHARD_MAX: usize = 16 << 20;
+/// Parked messages of one device beyond which its connection is not read.
+pub const PARKED_PER_DEVICE_READ_MAX: usize = RECEIPTS_PER_CONNECTION_MAX;
 /// Rule nodes that remember something of one device.
 pub const NODE_STATES_PER_DEVICE_MAX: usize = 256;
+/// Alarms of one entity that are not cleared, or whose end the control plane has not confirmed.
+pub const ALARMS_PER_ENTITY_MAX: usize = 64;
+/// The details of one alarm, in bytes of JSON.
+pub const ALARM_DETAILS_BYTES_MAX: usize = 8 << 10;
+/// Alarms in one message to the control plane; and their records, in bytes.
+pub const ALARMS_AT_ONCE_MAX: usize = 256;
+pub const ALARMS_AT_ONCE_BYTES_MAX: usize = 512 << 10;
+/// Changed alarms of one shard that wait in memory, in bytes; further ones wait on the disk alone.
+pub const ALARMS_WAITING_BYTES_MAX: usize = 1 << 20;
+/// Between two attempts to tell the control plane of alarms, in milliseconds: the first pause, and the longest.
+pub const ALARMS_PAUSE_MS: u64 = 1_000;
+pub const ALARMS_PAUSE_MS_MAX: u64 = 30_000;
 /// What one call of a script may take, in microseconds.
 pub const SCRIPT_US_MAX: u64 = 5_000;
 /// What all scripts of one tenant may take of a second of their shard, in microseconds.
@@ -96,6 +122,8 @@ pub const SCRIPT_ARGUMENTS_BYTES_MAX: usize = 100 << 10;
 pub const SCRIPT_RESULT_BYTES_MAX: usize = 300 << 10;
 /// Longest text that a script makes without the engine, in bytes.
 pub const SIMPLE_TEXT_BYTES_MAX: usize = 16 << 10;
+/// What a node that repeats parts of a message may make of its data, in bytes of JSON.
+pub const DATA_BYTES_MAX: usize = SCRIPT_RESULT_BYTES_MAX;
 /// Scripts of one tenant that stay compiled.
 pub const SCRIPTS_COMPILED_MAX: usize = 256;
 /// Tenants of one shard whose scripts stay compiled; a multiple of 16.
@@ -252,6 +280,41 @@ pub const FORWARDS_READ_AT_ONCE_MAX: usize = 64;
 pub const FORWARD_ANSWER_MS: u64 = 10_000;
 /// From an owner's "not now" to sending the parts again, in milliseconds.
 pub const FORWARD_PAUSE_MS: u64 = 1_000;
+/// Calls that rule nodes of one shard owe to the outside; a node that would owe more fails (DESIGN 8.6, 22).
+pub const OWED_CALLS_PER_SHARD_MAX: usize = 65_536;
+/// The same of one tenant, so that its dead target leaves room for others.
+pub const OWED_CALLS_PER_TENANT_MAX: usize = OWED_CALLS_PER_SHARD_MAX / 2;
+/// On disk, of one tenant and shard, in bytes.
+pub const OWED_BYTES_PER_TENANT_MAX: usize = 256 << 20;
+/// Calls of one node and shard that are under way at once.
+pub const CALLS_PER_NODE_AT_ONCE_MAX: u32 = 64;
+/// Calls of one shard that are under way at once.
+pub const CALLS_AT_ONCE_MAX: usize = 256;
+/// Of their messages, in bytes; one more may exceed it.
+pub const CALLS_AT_ONCE_BYTES_MAX: usize = 8 << 20;
+/// What comes back of one call, in bytes.
+pub const CALL_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// How often a call is made that its target hears and does not take.
+pub const CALL_ATTEMPTS_MAX: u32 = 8;
+/// From such an attempt to the next, in milliseconds: the first pause, doubled each time, and the longest.
+pub const CALL_PAUSE_MS: (u64, u64) = (1_000, 60_000);
+/// The same of a node whose target nobody hears.
+pub const TARGET_PAUSE_MS: (u64, u64) = (250, 10_000);
+/// For how long a call is tried before it is given up, in milliseconds.
+pub const CALL_PATIENCE_MS: i64 = 3_600_000;
+/// Until somebody answers who is called, in milliseconds.
+pub const CALL_CONNECT_MS: u64 = 10_000;
+/// How long a broker outside may leave publications unanswered, in milliseconds.
+pub const BROKER_ANSWER_MS: u64 = 30_000;
+/// Calls of an originator that were given up and are kept.
+pub const DEAD_LETTERS_PER_ENTITY_MAX: u64 = 16;
+/// How long a connection to a broker outside is kept that nobody uses, in milliseconds.
+pub const BROKER_IDLE_MS: u64 = 300_000;
+/// Brokers outside that a process is connected to.
+pub const BROKERS_MAX: usize = 256;
+/// Publications waiting for one such broker.
+pub const BROKER_CALLS_MAX: usize = 256;
+
 /// How long a pack with refused parts waits for its gateway to send it again, in milliseconds.
 pub const FORWARD_HELD_MS: u64 = 3_600_000;
 /// Gateways of which a child remembers the parts it took; the one it heard of longest ago is forgotten.
@@ -438,7 +501,14 @@ impl Pools {
             term("device states", self.state_bytes),
             term("scripts", self.script_engines * SCRIPT_MEMORY_BYTES_MAX),
             term("batch", BATCH_BYTES_MAX * 2),
+            term("parked messages", PARKED_BYTES_PER_SHARD_MAX),
+            // Those on their way to the control plane and those on their way from the disk come on top.
+            term("changed alarms", ALARMS_WAITING_BYTES_MAX + ALARMS_AT_ONCE_BYTES_MAX * 3),
             term("packs", FORWARDS_PER_SHARD_MAX * FORWARD_BYTES + FORWARD_BYTES_PER_SHARD_MAX),
+            term(
+                "outbox",
+                OWED_CALLS_PER_SHARD_MAX * OWED_CALL_BYTES + CALLS_AT_ONCE_BYTES_MAX + CALLS_AT_ONCE_MAX * CALL_ANSWER_BYTES_MAX,
+            ),
             // Two memtables per column family can exist while one is flushed.
             term("write buffers", self.write_buffer_bytes * 2),
             term("block cache share", self.block_cache_bytes / shards.max(1)),
@@ -478,6 +548,8 @@ const ADDRESS_BYTES: usize = 40;
 const KEY_NAME_BYTES: usize = 128;
 /// What is remembered of a QoS 2 pack, its place in a map that doubles included.
 const FORWARD_BYTES: usize = 256;
+/// What is remembered of a call that is owed, at worst one of its own queue.
+const OWED_CALL_BYTES: usize = 256;
 const EVENT_BYTES: usize = 128;
 const MESH_SLOT_BYTES: usize = 16;
 

@@ -4,6 +4,7 @@ use std::{borrow::Cow, ops::Range};
 
 pub use schemas::telemetry::{Scope, Value};
 use schemas::{
+    alarm::Alarm,
     chain::{EntityType, MessageType},
     id::{EntityId, TenantId},
 };
@@ -77,9 +78,45 @@ pub enum Body<'a> {
     /// ATTRIBUTES_DELETED, TIMESERIES_DELETED
     Deleted { keys: Vec<Cow<'a, str>> },
     /// TO_SERVER_RPC_REQUEST: the whole payload, JSON; and the number under which a device waits for the answer.
-    Rpc { request: &'a str, id: Option<u32> },
+    Rpc { request: Cow<'a, str>, id: Option<u32> },
     /// CONNECT_EVENT, DISCONNECT_EVENT, ACTIVITY_EVENT, INACTIVITY_EVENT
     Lifecycle,
+    /// ALARM_ACK, ALARM_CLEAR and what else people do with alarms.
+    Alarm(Box<Alarm>),
+}
+
+impl Body<'_> {
+    /// The same, owning its text.
+    #[must_use]
+    pub fn into_owned(self) -> Body<'static> {
+        match self {
+            Self::Telemetry(readings) => Body::Telemetry(readings.into_owned()),
+            Self::Attributes { scope, readings } => Body::Attributes { scope, readings: readings.into_owned() },
+            Self::Deleted { keys } => Body::Deleted { keys: keys.into_iter().map(|key| Cow::Owned(key.into_owned())).collect() },
+            Self::Rpc { request, id } => Body::Rpc { request: Cow::Owned(request.into_owned()), id },
+            Self::Lifecycle => Body::Lifecycle,
+            Self::Alarm(alarm) => Body::Alarm(alarm),
+        }
+    }
+
+    /// About what it takes in memory, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let text = |value: &Value<'_>| match value {
+            Value::Text(text) | Value::Json(text) => text.len(),
+            _ => 0,
+        };
+        match self {
+            Self::Telemetry(readings) | Self::Attributes { readings, .. } => {
+                let each = |reading: &Reading<'_>| size_of::<Reading<'_>>() + reading.key.len() + text(&reading.value);
+                readings.entries.len() * size_of::<Entry>() + readings.readings.iter().map(each).sum::<usize>()
+            }
+            Self::Deleted { keys } => keys.iter().map(|key| size_of::<Cow<'_, str>>() + key.len()).sum(),
+            Self::Rpc { request, .. } => request.len(),
+            Self::Lifecycle => 0,
+            Self::Alarm(alarm) => size_of::<Alarm>() + alarm.text_bytes(),
+        }
+    }
 }
 
 /// A message as rules see it.

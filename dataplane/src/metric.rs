@@ -54,6 +54,11 @@ counters! {
     ProtocolErrors => "tidegate_protocol_errors_total", "connections closed for bytes that are not the protocol";
     MessagesReceived => "tidegate_messages_received_total", "messages of devices that reached evaluation";
     PartsRepeated => "tidegate_pack_parts_repeated_total", "parts of gateways' QoS 2 packs that came again and were stored already";
+    CallsOwed => "tidegate_calls_owed", "calls that rule nodes owe to the outside";
+    CallsAnswered => "tidegate_calls_answered_total", "calls to the outside that were taken";
+    CallsRetried => "tidegate_calls_retried_total", "attempts of calls to the outside that have to be made again";
+    CallsFailed => "tidegate_calls_failed_total", "calls to the outside that were refused or given up";
+    CallsLost => "tidegate_calls_lost_total", "calls to the outside whose node is gone";
     MessagesDiscarded => "tidegate_messages_discarded_total", "messages refused for their payload";
     TopicsUnknown => "tidegate_topics_unknown_total", "PUBLISHes to a topic that is not the device's";
     TimestampsRefused => "tidegate_timestamps_refused_total", "messages with a ts outside the accepted range";
@@ -70,6 +75,8 @@ counters! {
     ChangesApplied => "tidegate_changes_applied_total", "configuration changes applied";
     WatchesCut => "tidegate_watches_cut_total", "live watches cut because their reader was too slow";
     NodesFailed => "tidegate_nodes_failed_total", "messages that failed at a node without a way on from there";
+    MessagesParked => "tidegate_messages_parked_total", "messages that waited for a fact of another entity or of the past";
+    FactsMissed => "tidegate_facts_missed_total", "facts that did not come in time or could not be had";
     NodesLogged => "tidegate_nodes_logged_total", "messages seen by log nodes";
     StatesEvicted => "tidegate_states_evicted_total", "idle device states evicted";
     StatesResident => "tidegate_states_resident", "device states in memory";

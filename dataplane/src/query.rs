@@ -2,6 +2,7 @@
 //! Values only. Whoever asks gets its answer through the reply it put in; nobody here waits.
 
 use schemas::{
+    alarm::Alarm,
     generated::kept,
     id::{EntityId, TenantId},
     telemetry::{Scope, Value},
@@ -105,6 +106,28 @@ pub enum Called {
     Queued,
 }
 
+/// What somebody does with an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlarmChange {
+    /// The alarm of its originator and type that is not cleared becomes like this, or begins.
+    Save,
+    Acknowledge,
+    Clear,
+    /// To nobody, too.
+    Assign(Option<Uuid>),
+    Delete,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedAlarm {
+    pub alarm: Alarm,
+    /// False: it was like this already.
+    pub changed: bool,
+    /// It has just begun.
+    pub created: bool,
+}
+
 /// How a device stands, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -171,6 +194,12 @@ pub enum Query {
     DeleteCall {
         id: Uuid,
         reply: Reply<()>,
+    },
+    /// `alarm` is as whoever asks knows it; what the shard knows wins.
+    ChangeAlarm {
+        alarm: Box<Alarm>,
+        change: AlarmChange,
+        reply: Reply<ChangedAlarm>,
     },
     Standing {
         reply: Reply<Standing>,

@@ -37,6 +37,11 @@ pub enum Ask {
         secret_key: String,
         duration_ms: i64,
     },
+    /// These alarms have changed: no question, but the control plane says that it knows.
+    Alarms {
+        /// kept.proto's `Alarm` each.
+        alarms: Vec<Vec<u8>>,
+    },
     /// Bytes [chunk x size, +size) of the device's package; `size` 0: all of it.
     Piece {
         device: DeviceId,
@@ -64,6 +69,8 @@ pub enum Told {
     /// JSON for the device.
     Provisioned(Vec<u8>),
     Claimed,
+    /// The alarms are known there.
+    Taken,
     Piece(Vec<u8>),
     /// No more than `limits::STRETCH_BYTES` of `length` bytes; none when `from` lies behind them.
     Stretch {

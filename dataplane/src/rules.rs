@@ -1,10 +1,11 @@
 //! Rules: a chain compiled to a plan, and a message evaluated by it to effects.
 //!
-//! Evaluation is a function of the message, the plan and what the world answers: no IO, no clock, no failure, no waiting. Knows no
-//! protocol and no store.
+//! Evaluation is a function of the message, the plan and what the world answers: no IO, no clock, no failure, no waiting. A fact that
+//! the world has to find first ends it without effects; it begins anew when the fact is there. Knows no protocol and no store.
 
 mod carried;
 mod evaluate;
+mod fact;
 pub mod harness;
 mod node;
 mod plan;
@@ -15,7 +16,8 @@ mod template;
 mod tests;
 mod world;
 
-pub use evaluate::{Evaluation, Failed, evaluate};
+pub use evaluate::{Evaluation, Failed, call, evaluate, evaluate_again, resume};
+pub use fact::{Absent, Fact, Found};
 pub use plan::Plan;
 pub use running::{NodeCount, Running};
 pub use world::{Alone, World};

@@ -40,6 +40,7 @@ pub enum Answer {
     Labels(Vec<String>),
     Messages(Vec<Said>),
     Text(String),
+    Details(Value),
 }
 
 /// Why a script has no answer.

@@ -8,6 +8,7 @@ pub mod placement;
 pub mod run;
 
 mod admitting;
+mod alarming;
 mod asking;
 mod calling;
 mod channel;
@@ -22,7 +23,10 @@ mod inquiring;
 mod ledger;
 mod letter;
 mod limiting;
+mod needing;
 mod operating;
+mod outbox;
+mod owing;
 mod residents;
 mod serve;
 mod slab;

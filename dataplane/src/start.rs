@@ -12,6 +12,7 @@ use std::{
 
 use tokio::sync::watch;
 
+use crate::action;
 use crate::admin;
 use crate::auth::Forwarders;
 use crate::clock::Clock;
@@ -107,8 +108,9 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let clock = Clock::start();
     let shared = Directory::new();
     let (questions, asked) = tokio::sync::mpsc::channel(limits::QUESTIONS_PER_SHARD_MAX);
+    let (calls_out, calls) = tokio::sync::mpsc::channel(limits::CALLS_AT_ONCE_MAX * usize::from(settings.shards));
     let listeners = listeners(&sockets, certificates.as_ref(), settings).map_err(StartError::Thread)?;
-    let built = build(settings, driver, placement, clock, (listeners, placed, Arc::clone(&shared)), &questions)?;
+    let built = build(settings, driver, placement, clock, (listeners, placed, Arc::clone(&shared)), (&questions, &calls_out))?;
     let Built { parts, reports, mailboxes } = built;
     let threads = spawn(parts)?;
     let (stop, stopped) = watch::channel(false);
@@ -128,6 +130,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             }
         });
         tokio::spawn(answers);
+        tokio::spawn(action::make(calls, mailboxes.clone(), stopped.clone()));
         if let Some(certificates) = certificates {
             tokio::spawn(watch_certificates(certificates, stopped.clone()));
         }
@@ -259,7 +262,7 @@ fn build(
     placement: Placement,
     clock: Clock,
     (listeners, placed, directory): (Vec<Vec<Listening>>, Placed, Arc<Directory>),
-    questions: &tokio::sync::mpsc::Sender<crate::registry::Question>,
+    (questions, calls_out): (&tokio::sync::mpsc::Sender<crate::registry::Question>, &tokio::sync::mpsc::Sender<crate::owed::Due>),
 ) -> Result<Built, StartError> {
     let mut doorbells = Vec::new();
     let mut ears = Vec::new();
@@ -309,6 +312,7 @@ fn build(
             rpc_submit,
             forwarders: forwarders.clone(),
             questions: questions.clone(),
+            calls_out: calls_out.clone(),
         });
     }
     Ok(Built { parts, reports, mailboxes: Shards::new(placement, mailboxes) })

@@ -3,8 +3,10 @@
 
 mod check;
 mod configuration;
+pub mod external;
 pub mod formula;
 pub mod geofence;
+pub mod json_path;
 mod message_type;
 mod node;
 mod parse;
@@ -13,11 +15,13 @@ mod root;
 mod tests;
 
 pub use check::{EDGES_MAX, EXECUTIONS_MAX, NODES_MAX};
+pub use external::{External, ToEmail};
 pub use message_type::{EntityType, MessageType};
 pub use node::{
-    CalculateDelta, CheckFields, DeleteAttributes, Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes,
-    NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Passing, Renames, SaveAttributes, SaveTimeseries, Side,
-    Target, label,
+    Aggregate, AlarmSeverity, CalculateDelta, CheckFields, ClearAlarm, CreateAlarm, DeleteAttributes, Detail, Fetch, Interval,
+    Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes, NewAlarm, NodeKind, OriginatorAttributes,
+    OriginatorField, OriginatorFields, OriginatorTelemetry, Owner, OwnerDetails, OwnerValues, Passing, Renames, SaveAttributes,
+    SaveTimeseries, Side, Target, label,
 };
 pub use root::default_root_chain;
 

@@ -5,16 +5,20 @@
 
 use std::sync::Arc;
 
+use ::uuid::Uuid;
+
 use crate::{
     chain::{Chain, InvalidChain},
     generated::config as wire,
-    id::{ChainId, CredentialId, DeviceId, InvalidId, ProfileId, Revision, TenantId, uuid},
+    id::{ChainId, CredentialId, CustomerId, DeviceId, InvalidId, ProfileId, Revision, TenantId, uuid},
     protobuf::{InvalidPayloads, Payloads, Texts},
     rate::{InvalidRateLimit, RateLimit},
 };
 
 /// The longest device or profile name a data plane accepts, in bytes (ThingsBoard's own bound).
 pub const NAME_BYTES_MAX: usize = 255;
+/// The longest description of a tenant or a customer that rules are told of, in bytes; what is beyond it is cut off.
+pub const DESCRIPTION_BYTES_MAX: usize = 1_024;
 /// The longest protobuf schema of a profile, in bytes.
 pub const SCHEMA_BYTES_MAX: usize = 65_536;
 
@@ -34,7 +38,9 @@ pub enum ChangeBody {
     Credential(Credential),
     Chain(PushedChain),
     Installation(Installation),
+    Customer(Customer),
     TenantDeleted(TenantId),
+    CustomerDeleted(CustomerId),
     ProfileDeleted(ProfileId),
     DeviceDeleted(DeviceId),
     CredentialDeleted(CredentialId),
@@ -59,6 +65,30 @@ pub struct Tenant {
     pub id: TenantId,
     pub name: String,
     pub limits: Limits,
+    /// Shared: every shard has them.
+    pub details: Arc<Details>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Customer {
+    pub id: CustomerId,
+    pub tenant: TenantId,
+    pub details: Arc<Details>,
+}
+
+/// What rules may be told of a tenant or a customer; empty is what nobody has written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    pub title: String,
+    pub country: String,
+    pub state: String,
+    pub city: String,
+    pub zip: String,
+    pub address: String,
+    pub address2: String,
+    pub phone: String,
+    pub email: String,
+    pub description: String,
 }
 
 /// What a tenant's devices may do, by ThingsBoard's four kinds.
@@ -72,6 +102,8 @@ pub struct Limits {
     pub gateway_device: RateLimits,
     /// Connections to one instance; 0 = no limit.
     pub connections_max: u32,
+    /// Rule nodes may call what is not on the public internet.
+    pub private_targets: bool,
 }
 
 /// What telemetry and attribute posts consume is `telemetry_*`; everything else consumes `messages` (reference 1.8).
@@ -124,6 +156,8 @@ pub struct Device {
     pub kind: String,
     /// It may speak for children.
     pub gateway: bool,
+    /// Whom it is assigned to.
+    pub customer: Option<CustomerId>,
 }
 
 /// What a device shows, known only by its hash (`credential`).
@@ -181,12 +215,18 @@ impl TryFrom<wire::Change> for Change {
                 id: TenantId(id),
                 name: name("tenant.name", tenant.name)?,
                 limits: limits(tenant.limits.unwrap_or_default())?,
+                details: details(tenant.details)?,
+            }),
+            wire::change::Body::Customer(customer) => ChangeBody::Customer(Customer {
+                id: CustomerId(id),
+                tenant: TenantId(uuid("customer.tenant_id", &customer.tenant_id)?),
+                details: details(customer.details)?,
             }),
             wire::change::Body::Profile(profile) => ChangeBody::Profile(Profile {
                 id: ProfileId(id),
                 tenant: TenantId(uuid("profile.tenant_id", &profile.tenant_id)?),
                 name: name("profile.name", profile.name)?,
-                chain: optional("profile.rule_chain_id", &profile.rule_chain_id)?,
+                chain: optional("profile.rule_chain_id", &profile.rule_chain_id)?.map(ChainId),
                 mqtt: profile.mqtt.map(mqtt).transpose()?,
             }),
             wire::change::Body::Device(device) => ChangeBody::Device(Device {
@@ -196,6 +236,7 @@ impl TryFrom<wire::Change> for Change {
                 name: name("device.name", device.name)?,
                 kind: name("device.type", device.r#type)?,
                 gateway: device.gateway,
+                customer: optional("device.customer_id", &device.customer_id)?.map(CustomerId),
             }),
             wire::change::Body::Credential(credential) => ChangeBody::Credential(Credential {
                 id: CredentialId(id),
@@ -222,6 +263,7 @@ impl TryFrom<wire::Change> for Change {
             }),
             wire::change::Body::Deleted(deleted) => match deleted.kind() {
                 wire::EntityKind::Tenant => ChangeBody::TenantDeleted(TenantId(id)),
+                wire::EntityKind::Customer => ChangeBody::CustomerDeleted(CustomerId(id)),
                 wire::EntityKind::DeviceProfile => ChangeBody::ProfileDeleted(ProfileId(id)),
                 wire::EntityKind::Device => ChangeBody::DeviceDeleted(DeviceId(id)),
                 wire::EntityKind::Credential => ChangeBody::CredentialDeleted(CredentialId(id)),
@@ -248,6 +290,7 @@ fn limits(limits: wire::Limits) -> Result<Limits, InvalidRateLimit> {
         gateway: rates(limits.gateway)?,
         gateway_device: rates(limits.gateway_device)?,
         connections_max: limits.connections_max,
+        private_targets: limits.private_targets,
     })
 }
 
@@ -288,6 +331,24 @@ fn name(field: &'static str, value: String) -> Result<String, InvalidChange> {
     Ok(value)
 }
 
-fn optional(field: &'static str, bytes: &[u8]) -> Result<Option<ChainId>, InvalidId> {
-    if bytes.is_empty() { Ok(None) } else { uuid(field, bytes).map(|id| Some(ChainId(id))) }
+fn optional(field: &'static str, bytes: &[u8]) -> Result<Option<Uuid>, InvalidId> {
+    if bytes.is_empty() { Ok(None) } else { uuid(field, bytes).map(Some) }
+}
+
+fn details(details: Option<wire::Details>) -> Result<Arc<Details>, InvalidChange> {
+    let wire::Details { title, country, state, city, zip, address, address2, phone, email, mut description } =
+        details.unwrap_or_default();
+    description.truncate(description.floor_char_boundary(DESCRIPTION_BYTES_MAX));
+    Ok(Arc::new(Details {
+        title: name("details.title", title)?,
+        country: name("details.country", country)?,
+        state: name("details.state", state)?,
+        city: name("details.city", city)?,
+        zip: name("details.zip", zip)?,
+        address: name("details.address", address)?,
+        address2: name("details.address2", address2)?,
+        phone: name("details.phone", phone)?,
+        email: name("details.email", email)?,
+        description,
+    }))
 }

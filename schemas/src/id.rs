@@ -36,6 +36,10 @@ id!(
     DeviceId
 );
 id!(
+    /// A customer of a tenant.
+    CustomerId
+);
+id!(
     /// A device profile.
     ProfileId
 );
@@ -54,6 +58,18 @@ id!(
 
 impl From<DeviceId> for EntityId {
     fn from(id: DeviceId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<CustomerId> for EntityId {
+    fn from(id: CustomerId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<TenantId> for EntityId {
+    fn from(id: TenantId) -> Self {
         Self(id.0)
     }
 }

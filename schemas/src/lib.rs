@@ -3,6 +3,7 @@
 //! Wire messages (`generated`) are not domain values: `config` and `telemetry` convert them once, at the border,
 //! and name what was wrong. Nothing here does IO, asks the time or knows a store.
 
+pub mod alarm;
 pub mod chain;
 pub mod config;
 pub mod credential;

@@ -31,6 +31,8 @@ pub enum Form {
     Transform,
     /// (msg, metadata, msgType) → text
     Text,
+    /// (msg, metadata, msgType) → any JSON: details of an alarm
+    Details,
 }
 
 /// A script that parses.

@@ -49,6 +49,7 @@ pub enum ScriptForm {
     Switch,
     Update,
     Text,
+    Details,
 }
 
 impl ScriptForm {
@@ -60,7 +61,8 @@ impl ScriptForm {
             "switch" => Ok(Self::Switch),
             "update" => Ok(Self::Update),
             "string" => Ok(Self::Text),
-            other => Err(Invalid::new("scriptType", other, "must be filter, switch, update or string")),
+            "json" => Ok(Self::Details),
+            other => Err(Invalid::new("scriptType", other, "must be filter, switch, update, string or json")),
         }
     }
 }

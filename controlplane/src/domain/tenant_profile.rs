@@ -18,6 +18,8 @@ const SPEAKERS: [&str; 4] = ["Tenant", "Device", "Gateway", "GatewayDevice"];
 const SPOKEN: [&str; 3] = ["Msg", "TelemetryMsg", "TelemetryDataPoints"];
 /// Not ThingsBoard's: connections of the tenant's devices to one data plane.
 const CONNECTIONS_MAX: &str = "maxTransportConnections";
+/// Not ThingsBoard's: whether the tenant's rule nodes may call loopback, private and link-local addresses.
+const PRIVATE_TARGETS: &str = "privateTargetsAllowed";
 /// Rate limits that are checked and shown, and that nothing obeys yet.
 const OTHER_RATES: [&str; 16] = [
     "tenantEntityExportRateLimit",
@@ -60,6 +62,8 @@ pub struct TransportLimits {
     pub rates: [[String; 3]; 4],
     /// 0 = no limit.
     pub connections_max: u32,
+    /// Rule nodes may call what is not on the public internet.
+    pub private_targets: bool,
 }
 
 impl TransportLimits {
@@ -70,7 +74,8 @@ impl TransportLimits {
         let text = |name: &str| configuration[name].as_str().unwrap_or_default().trim().to_owned();
         let rates = SPEAKERS.map(|speaker| SPOKEN.map(|spoken| text(&rate_name(speaker, spoken))));
         let connections_max = configuration[CONNECTIONS_MAX].as_u64().unwrap_or(0);
-        Self { rates, connections_max: u32::try_from(connections_max).unwrap_or(u32::MAX) }
+        let private_targets = configuration[PRIVATE_TARGETS].as_bool().unwrap_or(false);
+        Self { rates, connections_max: u32::try_from(connections_max).unwrap_or(u32::MAX), private_targets }
     }
 }
 
@@ -175,7 +180,7 @@ fn check(field: &str, value: &Value) -> Result<(), Invalid> {
     if field == "warnThreshold" && !value.as_f64().is_some_and(|part| (0.0..=1.0).contains(&part)) {
         return wrong("must be a number from 0 to 1".to_owned());
     }
-    if field == "smsEnabled" && !value.is_boolean() {
+    if (field == "smsEnabled" || field == PRIVATE_TARGETS) && !value.is_boolean() {
         return wrong("must be true or false".to_owned());
     }
     Ok(())
@@ -230,12 +235,13 @@ mod tests {
         let data = json!({"configuration": {
             "transportTenantMsgRateLimit": "1:1", "transportDeviceTelemetryMsgRateLimit": " 2:2 ",
             "transportGatewayTelemetryDataPointsRateLimit": "3:3", "transportGatewayDeviceMsgRateLimit": "4:4",
-            "maxTransportConnections": 5,
+            "maxTransportConnections": 5, "privateTargetsAllowed": true,
         }});
         let limits = TransportLimits::of(&data);
         let said: Vec<_> = limits.rates.iter().flatten().map(String::as_str).collect();
         assert_eq!(said, ["1:1", "", "", "", "2:2", "", "", "", "3:3", "4:4", "", ""]);
-        assert_eq!(limits.connections_max, 5);
+        assert_eq!((limits.connections_max, limits.private_targets), (5, true));
+        assert!(!TransportLimits::of(&json!({})).private_targets);
         assert_eq!(TransportLimits::of(&json!(null)), TransportLimits::default());
     }
 }

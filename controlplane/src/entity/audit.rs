@@ -72,6 +72,15 @@ pub enum Action {
     TimeseriesUpdated,
     TimeseriesDeleted,
     RpcCall,
+    AlarmSaved,
+    AlarmAcknowledged,
+    AlarmCleared,
+    AlarmAssigned,
+    AlarmUnassigned,
+    AlarmDeleted,
+    CommentAdded,
+    CommentUpdated,
+    CommentDeleted,
 }
 
 impl Action {
@@ -91,6 +100,16 @@ impl Action {
             Self::TimeseriesUpdated => "TIMESERIES_UPDATED",
             Self::TimeseriesDeleted => "TIMESERIES_DELETED",
             Self::RpcCall => "RPC_CALL",
+            // ThingsBoard does not say that it is an alarm that was.
+            Self::AlarmSaved => "UPDATED",
+            Self::AlarmAcknowledged => "ALARM_ACK",
+            Self::AlarmCleared => "ALARM_CLEAR",
+            Self::AlarmAssigned => "ALARM_ASSIGNED",
+            Self::AlarmUnassigned => "ALARM_UNASSIGNED",
+            Self::AlarmDeleted => "ALARM_DELETE",
+            Self::CommentAdded => "ADDED_COMMENT",
+            Self::CommentUpdated => "UPDATED_COMMENT",
+            Self::CommentDeleted => "DELETED_COMMENT",
         }
     }
 
@@ -103,7 +122,17 @@ impl Action {
     fn is_elsewhere(self) -> bool {
         matches!(
             self,
-            Self::AttributesUpdated | Self::AttributesDeleted | Self::TimeseriesUpdated | Self::TimeseriesDeleted | Self::RpcCall
+            Self::AttributesUpdated
+                | Self::AttributesDeleted
+                | Self::TimeseriesUpdated
+                | Self::TimeseriesDeleted
+                | Self::RpcCall
+                | Self::AlarmSaved
+                | Self::AlarmAcknowledged
+                | Self::AlarmCleared
+                | Self::AlarmAssigned
+                | Self::AlarmUnassigned
+                | Self::AlarmDeleted
         )
     }
 }

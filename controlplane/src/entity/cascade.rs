@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use crate::{
     domain::EntityKind,
-    entity::{StoreError, Write, call, chain, claim, credential, customer, device, package, profile, rollout, tenant, user},
+    entity::{
+        StoreError, Write, alarm, call, chain, claim, credential, customer, device, package, profile, rollout, tenant, user,
+    },
 };
 
 /// Removes the rows of one table that belong to the tenant, with their changes.
@@ -31,6 +33,7 @@ macro_rules! delete_rows {
 pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     claim::Entity::delete_many().filter(claim::Column::TenantId.eq(id)).exec(write.db()).await?;
     call::Entity::delete_many().filter(call::Column::TenantId.eq(id)).exec(write.db()).await?;
+    alarm::delete_of_tenant(write, id).await?;
     rollout::Entity::delete_many().filter(rollout::Column::TenantId.eq(id)).exec(write.db()).await?;
     rollout::profiles::Entity::delete_many().filter(rollout::profiles::Column::TenantId.eq(id)).exec(write.db()).await?;
     package::Entity::delete_many().filter(package::Column::TenantId.eq(id)).exec(write.db()).await?;
@@ -39,25 +42,39 @@ pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError
     delete_rows!(write, EntityKind::DeviceProfile, profile, id);
     delete_rows!(write, EntityKind::RuleChain, chain, id);
     user::Entity::delete_many().filter(user::Column::TenantId.eq(id)).exec(write.db()).await?;
-    customer::Entity::delete_many().filter(customer::Column::TenantId.eq(id)).exec(write.db()).await?;
+    delete_rows!(write, EntityKind::Customer, customer, id);
     write.changed(EntityKind::Tenant, id, true).await?;
     tenant::Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
 }
 
-/// The customer must exist in this tenant. Data planes do not know customers, so nothing is pushed.
+/// The customer must exist in this tenant.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn delete_customer(write: &mut Write, tenant: Uuid, id: Uuid) -> Result<(), StoreError> {
+    let assigned = device::Column::TenantId.eq(tenant).and(device::Column::CustomerId.eq(id));
+    let ids: Vec<Uuid> = device::Entity::find()
+        .select_only()
+        .column(device::Column::Id)
+        .filter(assigned.clone())
+        .into_tuple()
+        .all(write.db())
+        .await?;
+    let revision = write.changed_all(EntityKind::Device, &ids, false).await?;
     device::Entity::update_many()
         .col_expr(device::Column::CustomerId, Expr::value(Option::<Uuid>::None))
         .col_expr(device::Column::Version, Expr::col(device::Column::Version).add(1_i64))
-        .filter(device::Column::TenantId.eq(tenant))
-        .filter(device::Column::CustomerId.eq(id))
+        .col_expr(device::Column::Revision, Expr::value(revision))
+        .filter(assigned)
         .exec(write.db())
         .await?;
-    user::Entity::delete_many().filter(user::Column::CustomerId.eq(id)).exec(write.db()).await?;
+    alarm::delete_of_originator(write, id).await?;
+    let users = user::Entity::find().select_only().column(user::Column::Id).filter(user::Column::CustomerId.eq(id));
+    for user in users.into_tuple::<Uuid>().all(write.db()).await? {
+        user::delete(write, user).await?;
+    }
+    write.changed(EntityKind::Customer, id, true).await?;
     customer::Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Rows of customers. Data planes know nothing of customers, so they have no changes.
+//! Rows of customers. Titles are unique in their tenant, whatever their case.
 
 use sea_orm::{
     ActiveModelBehavior, ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey,
@@ -22,6 +22,7 @@ pub struct Model {
     pub id: Uuid,
     pub created_ms: i64,
     pub version: i64,
+    pub revision: i64,
     pub tenant_id: Uuid,
     pub title: String,
     pub search: String,
@@ -42,11 +43,12 @@ impl From<Model> for Customer {
     }
 }
 
-fn row(customer: &Customer) -> ActiveModel {
+fn row(customer: &Customer, revision: i64) -> ActiveModel {
     ActiveModel {
         id: Set(customer.id),
         created_ms: Set(customer.created_ms),
         version: Set(customer.version),
+        revision: Set(revision),
         tenant_id: Set(customer.tenant),
         title: Set(customer.title.clone()),
         search: Set(customer.title.to_lowercase()),
@@ -90,14 +92,16 @@ pub async fn count(db: &impl ConnectionTrait, tenant: Uuid) -> Result<u64, Store
 /// # Errors
 /// [`StoreError::Duplicate`] for the title.
 pub async fn insert(write: &mut Write, customer: &Customer) -> Result<(), StoreError> {
-    let done = Entity::insert(row(customer)).exec_without_returning(write.db()).await;
+    let revision = write.changed(EntityKind::Customer, customer.id, false).await?;
+    let done = Entity::insert(row(customer, revision)).exec_without_returning(write.db()).await;
     done.map(|_| ()).map_err(unique(EntityKind::Customer, &[("search", "title")]))
 }
 
 /// # Errors
 /// [`StoreError::Duplicate`] for the title.
 pub async fn update(write: &mut Write, customer: &Customer) -> Result<(), StoreError> {
-    let done = row(customer).update(write.db()).await;
+    let revision = write.changed(EntityKind::Customer, customer.id, false).await?;
+    let done = row(customer, revision).update(write.db()).await;
     done.map(|_| ()).map_err(unique(EntityKind::Customer, &[("search", "title")]))
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     domain::{Customer, Device, DeviceFilter, DeviceInfo, EntityKind, Page, PageLink},
     entity::{
-        StoreError, Write, call, customer, json,
+        StoreError, Write, alarm, call, customer, json,
         page::{self, Listing},
         profile, rollout, unique,
     },
@@ -196,6 +196,7 @@ pub async fn update(write: &mut Write, device: &Device) -> Result<(), StoreError
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     write.changed(EntityKind::Device, id, true).await?;
     call::delete_of_device(write, id).await?;
+    alarm::delete_of_originator(write, id).await?;
     rollout::delete_of_device(write, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())

@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    domain::{ACCESS_TOKEN, EntityKind, MqttTransport, TransportLimits, is_gateway, mqtt_of, unhex},
-    entity::{StoreError, chain, credential, device, json, meta, profile, tenant, tenant_profile},
+    domain::{ACCESS_TOKEN, Contact, EntityKind, MqttTransport, TransportLimits, is_gateway, mqtt_of, unhex},
+    entity::{StoreError, chain, contact, credential, customer, device, json, meta, profile, tenant, tenant_profile},
 };
 
 /// The kinds data planes know, what others refer to first.
-pub const KINDS: [EntityKind; 6] = [
+pub const KINDS: [EntityKind; 7] = [
     EntityKind::Installation,
     EntityKind::Tenant,
+    EntityKind::Customer,
     EntityKind::RuleChain,
     EntityKind::DeviceProfile,
     EntityKind::Device,
@@ -31,11 +33,28 @@ pub struct Pushed {
 #[derive(Clone, PartialEq)]
 pub enum Body {
     Installation { credential_key: Vec<u8> },
-    Tenant { title: String, limits: TransportLimits },
+    Tenant { details: Box<Details>, limits: TransportLimits },
+    Customer { tenant: Uuid, details: Box<Details> },
     Chain { tenant: Uuid, name: String, root: bool, metadata: String },
     Profile { tenant: Uuid, name: String, chain: Option<Uuid>, mqtt: Option<MqttTransport> },
-    Device { tenant: Uuid, profile: Uuid, name: String, kind: String, gateway: bool },
+    Device { tenant: Uuid, profile: Uuid, customer: Option<Uuid>, name: String, kind: String, gateway: bool },
     Credential { device: Uuid, shown: Known },
+}
+
+/// What rules may be told of a tenant or a customer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Details {
+    pub title: String,
+    pub contact: Contact,
+    /// `additionalInfo.description`, if it is text.
+    pub description: Option<String>,
+}
+
+impl Details {
+    fn of(title: String, contact: &str, additional_info: &str) -> Self {
+        let description = json(additional_info).get("description").and_then(Value::as_str).map(str::to_owned);
+        Self { title, contact: contact::from_text(contact), description }
+    }
 }
 
 /// How data planes know what a device shows.
@@ -60,6 +79,7 @@ impl Body {
         match self {
             Self::Installation { .. } => EntityKind::Installation,
             Self::Tenant { .. } => EntityKind::Tenant,
+            Self::Customer { .. } => EntityKind::Customer,
             Self::Chain { .. } => EntityKind::RuleChain,
             Self::Profile { .. } => EntityKind::DeviceProfile,
             Self::Device { .. } => EntityKind::Device,
@@ -91,8 +111,15 @@ impl From<device::Model> for Pushed {
     fn from(row: device::Model) -> Self {
         // Most say nothing of it, and a full state has all devices.
         let gateway = row.additional_info.contains("gateway") && is_gateway(&json(&row.additional_info));
-        let device::Model { tenant_id: tenant, profile_id: profile, name, kind, .. } = row;
-        pushed(row.revision, row.id, Body::Device { tenant, profile, name, kind, gateway })
+        let device::Model { tenant_id: tenant, profile_id: profile, customer_id: customer, name, kind, .. } = row;
+        pushed(row.revision, row.id, Body::Device { tenant, profile, customer, name, kind, gateway })
+    }
+}
+
+impl From<customer::Model> for Pushed {
+    fn from(row: customer::Model) -> Self {
+        let details = Box::new(Details::of(row.title, &row.contact, &row.additional_info));
+        pushed(row.revision, row.id, Body::Customer { tenant: row.tenant_id, details })
     }
 }
 
@@ -117,7 +144,8 @@ async fn tenants(db: &impl ConnectionTrait, rows: Vec<tenant::Model>) -> Result<
         profiles.into_iter().map(|profile| (profile.id, TransportLimits::of(&profile.profile_data))).collect();
     let body = |row: tenant::Model| {
         let limits = limits.get(&row.profile_id).cloned().unwrap_or_default();
-        pushed(row.revision, row.id, Body::Tenant { title: row.title, limits })
+        let details = Box::new(Details::of(row.title, &row.contact, &row.additional_info));
+        pushed(row.revision, row.id, Body::Tenant { details, limits })
     };
     Ok(rows.into_iter().map(body).collect())
 }
@@ -164,9 +192,8 @@ pub async fn by_ids(db: &impl ConnectionTrait, kind: EntityKind, ids: Vec<Uuid>)
         EntityKind::DeviceProfile => by_ids!(db, profile, ids),
         EntityKind::Device => by_ids!(db, device, ids),
         EntityKind::Credential => by_ids!(db, credential, ids),
-        EntityKind::Customer | EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => {
-            Vec::new()
-        }
+        EntityKind::Customer => by_ids!(db, customer, ids),
+        EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => Vec::new(),
     })
 }
 
@@ -189,9 +216,8 @@ pub async fn after(db: &impl ConnectionTrait, kind: EntityKind, id: Option<Uuid>
         EntityKind::DeviceProfile => after!(db, profile, id, limit),
         EntityKind::Device => after!(db, device, id, limit),
         EntityKind::Credential => after!(db, credential, id, limit),
-        EntityKind::Customer | EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => {
-            Vec::new()
-        }
+        EntityKind::Customer => after!(db, customer, id, limit),
+        EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => Vec::new(),
     })
 }
 
@@ -201,6 +227,7 @@ pub async fn after(db: &impl ConnectionTrait, kind: EntityKind, id: Option<Uuid>
 /// [`StoreError`].
 pub async fn count(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
     Ok(1 + tenant::Entity::find().count(db).await?
+        + customer::Entity::find().count(db).await?
         + chain::Entity::find().count(db).await?
         + profile::Entity::find().count(db).await?
         + device::Entity::find().count(db).await?

@@ -1,6 +1,8 @@
 //! The store on SQLite, and the same on PostgreSQL when `TIDEGATE_TEST_POSTGRES` names a server (a URL whose user may create
 //! databases); otherwise that half is skipped and says so.
 
+mod alarms;
+mod customers;
 mod identity;
 mod two_way;
 

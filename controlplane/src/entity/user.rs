@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     domain::{Authority, EntityKind, Page, PageLink, User},
     entity::{
-        StoreError, Write, json,
+        StoreError, Write, alarm, json,
         page::{self, Listing},
         unique,
     },
@@ -120,6 +120,15 @@ pub async fn find(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<User>, S
     Ok(with_secret(db, id).await?.map(|stored| stored.user))
 }
 
+/// Those of `ids` that exist, of whatever tenant.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_ids(db: &impl ConnectionTrait, ids: Vec<Uuid>) -> Result<Vec<User>, StoreError> {
+    let found = Entity::find().filter(Column::Id.is_in(ids)).all(db).await?;
+    found.into_iter().map(|row| with_secrets(row).map(|stored| stored.user)).collect()
+}
+
 /// # Errors
 /// [`StoreError`].
 pub async fn with_secret(db: &impl ConnectionTrait, id: Uuid) -> Result<Option<WithSecret>, StoreError> {
@@ -218,6 +227,7 @@ pub async fn set_enabled(write: &mut Write, id: Uuid, enabled: bool) -> Result<(
 /// # Errors
 /// [`StoreError`].
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
+    alarm::delete_of_originator(write, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
 }

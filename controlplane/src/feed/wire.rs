@@ -6,14 +6,18 @@ use uuid::Uuid;
 
 use crate::{
     domain::{EntityKind, MqttTransport, PayloadType, TransportLimits},
-    entity::pushed::{Body, Known, Pushed},
+    entity::pushed::{Body, Details, Known, Pushed},
 };
 
 pub(super) fn change(row: Pushed) -> wire::Change {
     let body = match row.body {
         Body::Installation { credential_key } => wire::change::Body::Installation(wire::Installation { credential_key }),
-        Body::Tenant { title, limits: said } => {
-            wire::change::Body::Tenant(wire::Tenant { name: title, limits: Some(limits(said)) })
+        Body::Tenant { details: said, limits: rates } => {
+            let (name, limits, details) = (said.title.clone(), Some(limits(rates)), Some(details(said)));
+            wire::change::Body::Tenant(wire::Tenant { name, limits, details })
+        }
+        Body::Customer { tenant, details: said } => {
+            wire::change::Body::Customer(wire::Customer { tenant_id: bytes(tenant), details: Some(details(said)) })
         }
         Body::Chain { tenant, name, root, metadata } => {
             wire::change::Body::Chain(wire::RuleChain { tenant_id: bytes(tenant), name, root, metadata })
@@ -24,9 +28,10 @@ pub(super) fn change(row: Pushed) -> wire::Change {
             rule_chain_id: chain.map(bytes).unwrap_or_default(),
             mqtt: said.map(mqtt),
         }),
-        Body::Device { tenant, profile, name, kind, gateway } => {
+        Body::Device { tenant, profile, customer, name, kind, gateway } => {
             let (tenant_id, profile_id) = (bytes(tenant), bytes(profile));
-            wire::change::Body::Device(wire::Device { tenant_id, profile_id, name, r#type: kind, gateway })
+            let customer_id = customer.map(bytes).unwrap_or_default();
+            wire::change::Body::Device(wire::Device { tenant_id, profile_id, name, r#type: kind, gateway, customer_id })
         }
         Body::Credential { device, shown } => {
             let token_sha256 = match shown {
@@ -43,12 +48,13 @@ pub(super) fn change(row: Pushed) -> wire::Change {
 pub(super) fn deleted(revision: u64, kind: EntityKind, id: Uuid) -> Option<wire::Change> {
     let kind = match kind {
         EntityKind::Tenant => wire::EntityKind::Tenant,
+        EntityKind::Customer => wire::EntityKind::Customer,
         EntityKind::RuleChain => wire::EntityKind::RuleChain,
         EntityKind::DeviceProfile => wire::EntityKind::DeviceProfile,
         EntityKind::Device => wire::EntityKind::Device,
         EntityKind::Credential => wire::EntityKind::Credential,
         EntityKind::Installation => wire::EntityKind::Installation,
-        EntityKind::Customer | EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => {
+        EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => {
             return None;
         }
     };
@@ -56,12 +62,28 @@ pub(super) fn deleted(revision: u64, kind: EntityKind, id: Uuid) -> Option<wire:
     Some(wire::Change { revision, id: bytes(id), body: Some(body) })
 }
 
+fn details(details: Box<Details>) -> wire::Details {
+    let Details { title, contact, description } = *details;
+    wire::Details {
+        title,
+        country: contact.country.unwrap_or_default(),
+        state: contact.state.unwrap_or_default(),
+        city: contact.city.unwrap_or_default(),
+        zip: contact.zip.unwrap_or_default(),
+        address: contact.address.unwrap_or_default(),
+        address2: contact.address2.unwrap_or_default(),
+        phone: contact.phone.unwrap_or_default(),
+        email: contact.email.unwrap_or_default(),
+        description: description.unwrap_or_default(),
+    }
+}
+
 fn limits(limits: TransportLimits) -> wire::Limits {
-    let TransportLimits { rates, connections_max } = limits;
+    let TransportLimits { rates, connections_max, private_targets } = limits;
     let [tenant, device, gateway, gateway_device] = rates.map(|[messages, telemetry_messages, telemetry_data_points]| {
         Some(wire::RateLimits { messages, telemetry_messages, telemetry_data_points })
     });
-    wire::Limits { tenant, device, gateway, gateway_device, connections_max }
+    wire::Limits { tenant, device, gateway, gateway_device, connections_max, private_targets }
 }
 
 fn mqtt(mqtt: MqttTransport) -> wire::MqttTransport {

@@ -22,6 +22,10 @@ pub(super) fn text(name: &'static str) -> ColumnDef {
     ColumnDef::new(name).text().not_null().take()
 }
 
+pub(super) fn bytes(name: &'static str) -> ColumnDef {
+    ColumnDef::new(name).binary().not_null().take()
+}
+
 pub(super) fn optional_text(name: &'static str) -> ColumnDef {
     ColumnDef::new(name).text().null().take()
 }

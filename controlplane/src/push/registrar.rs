@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream::BoxStream};
+use schemas::alarm::Alarm;
 use schemas::generated::registry::{
-    CertificateReply, CertificateRequest, ChildReply, ChildRequest, ClaimReply, ClaimRequest, PackagePiece, PackageRequest,
-    ProvisionReply, ProvisionRequest, child_reply::Outcome, registry_server::Registry,
+    AlarmsReply, AlarmsRequest, CertificateReply, CertificateRequest, ChildReply, ChildRequest, ClaimReply, ClaimRequest,
+    PackagePiece, PackageRequest, ProvisionReply, ProvisionRequest, child_reply::Outcome, registry_server::Registry,
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -95,6 +96,19 @@ impl Registry for Registrar {
             Err(error) => refusal(error)?,
         };
         Ok(Response::new(ClaimReply { refused }))
+    }
+
+    async fn alarms(&self, request: Request<AlarmsRequest>) -> Result<Response<AlarmsReply>, Status> {
+        let AlarmsRequest { alarms } = self.asked(request)?;
+        // What cannot be read now never can: it must not keep the others away.
+        let read =
+            |record: Vec<u8>| Alarm::decode(&record).map_err(|invalid| tracing::error!(%invalid, "an alarm was told")).ok();
+        let alarms = alarms.into_iter().filter_map(read).collect();
+        self.app.take_alarms(alarms).await.map_err(|error| match refusal(error) {
+            Ok(said) => Status::unavailable(said),
+            Err(status) => status,
+        })?;
+        Ok(Response::new(AlarmsReply {}))
     }
 
     async fn package(&self, request: Request<PackageRequest>) -> Result<Response<Self::PackageStream>, Status> {

@@ -1,5 +1,6 @@
 //! Drives the router as a client would, over a real entity store and a fake data plane.
 
+mod alarms;
 mod audit;
 mod calls;
 mod chains;

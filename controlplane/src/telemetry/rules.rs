@@ -49,6 +49,7 @@ impl Client {
             ScriptForm::Switch => wire::ScriptForm::Switch,
             ScriptForm::Update => wire::ScriptForm::Transform,
             ScriptForm::Text => wire::ScriptForm::Text,
+            ScriptForm::Details => wire::ScriptForm::Details,
         };
         let request = wire::TryScriptRequest {
             form: form.into(),

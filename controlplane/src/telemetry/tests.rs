@@ -7,6 +7,7 @@ use std::{
 };
 
 use schemas::{
+    alarm::Alarm,
     generated::query::{
         self as wire,
         query_server::{Query, QueryServer},
@@ -49,6 +50,7 @@ pub(crate) struct Fake {
     pub(crate) calls: Arc<Mutex<Vec<wire::StoredCall>>>,
     /// What an entity has instead, for lists.
     pub(crate) latest: Arc<Mutex<HashMap<Uuid, wire::LatestOf>>>,
+    pub(crate) alarms: Arc<Mutex<HashMap<Uuid, Alarm>>>,
     server: JoinHandle<()>,
 }
 
@@ -65,13 +67,19 @@ impl Fake {
         let written = Arc::new(Mutex::new(Vec::new()));
         let (live, _) = broadcast::channel(16);
         let (calls, latest) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(HashMap::new())));
-        let plane =
-            Plane { written: Arc::clone(&written), live: live.clone(), calls: Arc::clone(&calls), latest: Arc::clone(&latest) };
+        let alarms = Arc::new(Mutex::new(HashMap::new()));
+        let plane = Plane {
+            written: Arc::clone(&written),
+            live: live.clone(),
+            calls: Arc::clone(&calls),
+            latest: Arc::clone(&latest),
+            alarms: Arc::clone(&alarms),
+        };
         let server = tokio::spawn(async move {
             let incoming = TcpListenerStream::new(listener);
             tonic::transport::Server::builder().add_service(QueryServer::new(plane)).serve_with_incoming(incoming).await.unwrap();
         });
-        Self { endpoint, device_endpoint: String::new(), written, live, calls, latest, server }
+        Self { endpoint, device_endpoint: String::new(), written, live, calls, latest, alarms, server }
     }
 }
 
@@ -80,6 +88,7 @@ struct Plane {
     live: broadcast::Sender<wire::WatchUpdate>,
     calls: Arc<Mutex<Vec<wire::StoredCall>>>,
     latest: Arc<Mutex<HashMap<Uuid, wire::LatestOf>>>,
+    alarms: Arc<Mutex<HashMap<Uuid, Alarm>>>,
 }
 
 impl Plane {
@@ -227,6 +236,35 @@ impl Query for Plane {
         admit(&request, &[])?;
         self.calls.lock().await.retain(|call| call.id != request.get_ref().id);
         Ok(Response::new(wire::WriteReply {}))
+    }
+
+    /// As a shard does it, except that nothing is told.
+    async fn change_alarm(&self, request: Request<wire::ChangeAlarmRequest>) -> Answer<wire::ChangeAlarmReply> {
+        use wire::AlarmChange::{Acknowledge, Assign, Clear, Delete, Save};
+        admit(&request, &[])?;
+        let (change, asked) = (request.get_ref().change(), request.into_inner());
+        let known = Alarm::decode(&asked.alarm).map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
+        let mut alarms = self.alarms.lock().await;
+        let same = |alarm: &&Alarm| alarm.kind == known.kind && alarm.originator == known.originator && !alarm.is_cleared();
+        let active = alarms.values().find(same).cloned();
+        let created = change == Save && active.is_none();
+        let mut alarm = match (change, active) {
+            (Save, Some(active)) => Alarm { severity: known.severity, details: known.details, ..active },
+            (Save, None) => Alarm { id: Uuid::now_v7(), created_ts: clock::now_ms(), start_ts: 7, ..known },
+            _ => alarms.get(&known.id).cloned().unwrap_or(known),
+        };
+        let before = alarm.clone();
+        match change {
+            Acknowledge => alarm.ack_ts = alarm.ack_ts.or(Some(8)),
+            Clear => alarm.clear_ts = alarm.clear_ts.or(Some(9)),
+            Assign => alarm.assignee = Uuid::from_slice(&asked.assignee_id).ok(),
+            Delete => alarm.deleted = true,
+            _ => {}
+        }
+        let changed = change == Save || alarm != before;
+        alarm.version += u64::from(changed);
+        alarms.insert(alarm.id, alarm.clone());
+        Ok(Response::new(wire::ChangeAlarmReply { alarm: alarm.encode(), changed, created }))
     }
 
     async fn standing(&self, request: Request<wire::StandingRequest>) -> Answer<wire::StandingReply> {

@@ -1,5 +1,5 @@
 //! What is kept of a device besides its values: its session, downlinks it has not acknowledged, the server's open calls to it,
-//! a gateway's children, its will (DESIGN 8.3, 10 and 8.4, 12, 13). Loaded with the state by one look; every change puts a row
+//! a gateway's children, its will, its alarms (DESIGN 8.3, 10 and 8.4, 12, 13). Loaded with the state by one look; every change puts a row
 //! into the caller's batch. Never knows a connection or a topic.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use foldhash::fast::RandomState;
 use prost::Message;
 use schemas::{
+    alarm::Alarm,
     generated::kept::{Call, Downlink, Session, Will},
     id::{DeviceId, EntityId},
 };
@@ -43,6 +44,7 @@ pub struct Kept {
     will: Option<Will>,
     /// What rule nodes remember.
     nodes: BTreeMap<Uuid, Box<[u8]>>,
+    pub(super) alarms: BTreeMap<Uuid, Alarm>,
     pub(super) marks: Marks,
     last_packet_id: u16,
     /// Downlinks up to this number were sent on the present connection.
@@ -60,6 +62,7 @@ impl Kept {
             && self.children.is_empty()
             && self.will.is_none()
             && self.nodes.is_empty()
+            && self.alarms.is_empty()
             && self.marks.is_empty()
     }
 
@@ -69,7 +72,8 @@ impl Kept {
         let downlinks: usize = self.downlinks.values().map(|downlink| downlink.json.len() + 160).sum();
         let calls: usize = self.calls.values().map(|call| call.params.len() + call.additional_info.len() + 256).sum();
         let nodes: usize = self.nodes.values().map(|state| state.len() + 64).sum();
-        let small = nodes + self.received.len() * 8 + self.children.len() * 96 + self.marks.bytes();
+        let alarms: usize = self.alarms.values().map(|alarm| alarm.text_bytes() + size_of::<Alarm>() + 32).sum();
+        let small = nodes + alarms + self.received.len() * 8 + self.children.len() * 96 + self.marks.bytes();
         size_of::<Self>() + session + small + downlinks + calls
     }
 
@@ -101,6 +105,10 @@ impl Kept {
             }
             part if part == Part::Will as u8 => self.will = Some(read(row_key, record)?),
             part if part == Part::Node as u8 => drop(self.nodes.insert(id(what)?, record.into())),
+            part if part == Part::Alarm as u8 => {
+                let alarm = Alarm::decode(record).map_err(|invalid| bad(&invalid.to_string()))?;
+                self.alarms.insert(id(what)?, alarm);
+            }
             part if part == Part::Mark as u8 => {
                 self.marks.take(DeviceId(id(what)?), record).ok_or_else(|| bad("expected numbers of 8 bytes"))?;
             }
@@ -136,7 +144,7 @@ impl DeviceState {
     }
 
     /// Gives the memory of nothing back.
-    fn shed_kept(&mut self) {
+    pub(super) fn shed_kept(&mut self) {
         if self.kept.as_ref().is_some_and(|kept| kept.is_empty()) {
             self.kept = None;
         }

@@ -90,7 +90,9 @@ impl Shard {
         };
         let names = self.dictionary.ids_of(self.state.partition(), &asked.keys);
         let now = Timestamp(self.now);
-        let series = history(self.engine.as_ref(), ENTITY, &names, self.state.tombstones(), now, &asked).unwrap();
+        let series =
+            history(self.engine.as_ref(), ENTITY, &names, self.state.tombstones(), now, (&asked, history::Budget::QUERY))
+                .unwrap();
         series.into_iter().flat_map(|one| one.points).map(|point| (point.ts.0, point.value.to_string())).collect()
     }
 }

@@ -79,7 +79,7 @@ impl Applier {
             None => quota::Tenant::new(&tenant.limits),
         };
         self.quotas.insert(tenant.id, Arc::clone(&quota));
-        Some(ShardChange::Tenant(tenant.id, quota))
+        Some(ShardChange::Tenant(tenant.id, quota, Arc::clone(&tenant.details)))
     }
 
     /// A full state begins: from here on everything sent is remembered as sent.

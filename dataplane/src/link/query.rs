@@ -245,6 +245,12 @@ impl query_server::Query for Queries {
         Ok(Response::new(wire::WriteReply {}))
     }
 
+    async fn change_alarm(&self, request: Request<wire::ChangeAlarmRequest>) -> Result<Response<wire::ChangeAlarmReply>, Status> {
+        let (target, alarm, change) = calling::alarm_change(request.into_inner())?;
+        let changed = self.ask(target, |reply| Query::ChangeAlarm { alarm: Box::new(alarm), change, reply }).await?;
+        Ok(Response::new(calling::changed_alarm(&changed)))
+    }
+
     async fn standing(&self, request: Request<wire::StandingRequest>) -> Result<Response<wire::StandingReply>, Status> {
         let target = convert::target(request.into_inner().entity)?;
         let standing = self.ask(target, |reply| Query::Standing { reply }).await?;

@@ -138,6 +138,10 @@ impl Line {
                 let refused = client.claim(self.request(request)).await?.into_inner().refused;
                 if refused.is_empty() { Told::Claimed } else { Told::Nobody(refused) }
             }
+            Ask::Alarms { alarms } => {
+                client.alarms(self.request(wire::AlarmsRequest { alarms })).await?;
+                Told::Taken
+            }
             // `packages` asks for these.
             Ask::Piece { .. } | Ask::Stretch { .. } => Told::NoPackage,
         })

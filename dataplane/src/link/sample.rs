@@ -24,7 +24,12 @@ fn change(revision: u64, id: u128, body: Body) -> wire::Change {
 }
 
 pub(super) fn tenant(revision: u64) -> wire::Change {
-    change(revision, TENANT, Body::Tenant(wire::Tenant { name: String::from("one"), limits: None }))
+    change(revision, TENANT, Body::Tenant(wire::Tenant { name: String::from("one"), limits: None, details: None }))
+}
+
+pub(super) fn customer(revision: u64, id: u128, title: &str) -> wire::Change {
+    let details = wire::Details { title: title.into(), description: "ä".repeat(1_000), ..wire::Details::default() };
+    change(revision, id, Body::Customer(wire::Customer { tenant_id: bytes(TENANT), details: Some(details) }))
 }
 
 pub(super) fn device(revision: u64, id: u128, name: &str) -> wire::Change {
@@ -34,6 +39,7 @@ pub(super) fn device(revision: u64, id: u128, name: &str) -> wire::Change {
         name: name.into(),
         r#type: "default".into(),
         gateway: false,
+        customer_id: Vec::new(),
     };
     change(revision, id, Body::Device(device))
 }

@@ -20,6 +20,11 @@ pub(super) mod name {
     pub(crate) const SCOPE: &str = "scope";
     pub(crate) const REQUEST_ID: &str = "requestId";
     pub(crate) const TTL: &str = "TTL";
+    pub(crate) const IS_NEW_ALARM: &str = "isNewAlarm";
+    pub(crate) const IS_EXISTING_ALARM: &str = "isExistingAlarm";
+    pub(crate) const IS_SEVERITY_UPDATED: &str = "isSeverityUpdated";
+    pub(crate) const IS_CLEARED_ALARM: &str = "isClearedAlarm";
+    pub(crate) const PREVIOUS_DETAILS: &str = "prevAlarmDetails";
 }
 
 pub(super) type Metadata = BTreeMap<String, String>;
@@ -231,6 +236,7 @@ fn said(message: &Message<'_>) -> Value {
             json!({ of: keys })
         }
         Body::Rpc { request, .. } => serde_json::from_str(request).unwrap_or(Value::Null),
+        Body::Alarm(alarm) => alarm.to_json(),
         Body::Lifecycle => Value::Object(Map::new()),
     }
 }

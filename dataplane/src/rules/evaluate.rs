@@ -1,14 +1,22 @@
 //! Evaluates a message by a plan: effects in the order in which the chain's edges lead to them, depth first.
-//! Total: no IO, no clock, no failure.
+//! Total: no IO, no clock, no failure. A node that lacks a fact ends it, and nothing of it remains.
 
 use std::ops::{Deref, Range};
 use std::rc::Rc;
+use std::sync::Arc;
+
+use schemas::chain::Target;
+use schemas::chain::external::External;
+use schemas::id::ChainId;
+use uuid::Uuid;
 
 use crate::effect::Effect;
 use crate::limits::STEPS_PER_MESSAGE_MAX;
 use crate::message::Message;
-use crate::rules::carried::Carried;
-use crate::rules::node::{Next, SUCCESS, Scene};
+use crate::owed::{Call, Departed};
+use crate::rules::Fact;
+use crate::rules::carried::{Carried, Changed, Kind};
+use crate::rules::node::{self, Next, Node, SUCCESS, Scene};
 use crate::rules::plan::Step;
 use crate::rules::running::Running;
 use crate::rules::world::World;
@@ -20,6 +28,8 @@ pub struct Evaluation {
     pub executed: u32,
     /// The first failure that no edge led on from.
     pub failed: Option<Failed>,
+    /// The fact that a node lacked. There are no effects then; the message is to be evaluated again when the fact is there.
+    pub needs: Option<Box<Fact>>,
 }
 
 /// A node that failed, and why.
@@ -36,11 +46,84 @@ pub fn evaluate<'m>(
     world: &mut dyn World,
     into: &mut Vec<Effect<'m>>,
 ) -> Evaluation {
+    evaluate_again(running, message, world, into, 0)
+}
+
+/// The same for a message whose evaluation ended for want of a fact after `counted` steps: they are not counted once more.
+pub fn evaluate_again<'m>(
+    running: &Running,
+    message: &'m Message<'m>,
+    world: &mut dyn World,
+    into: &mut Vec<Effect<'m>>,
+    counted: u32,
+) -> Evaluation {
     let root = Way { frame: 0, targets: running.plan().entry(), carried: Carried::AsCame(message) };
-    let scene = Scene { message, world, into };
-    let mut walk = Walk { root: running, scene, frames: Vec::new(), waiting: Vec::new(), evaluation: Evaluation::default() };
+    let before = into.len();
+    let scene = Scene { message, world, into: &mut *into };
+    let evaluation = Evaluation::default();
+    let mut walk = Walk { root: running, scene, frames: Vec::new(), waiting: Vec::new(), evaluation, counted };
     walk.run(root);
-    walk.evaluation
+    let evaluation = walk.evaluation;
+    if evaluation.needs.is_some() {
+        into.truncate(before);
+    }
+    evaluation
+}
+
+/// A message whose waiting is over goes on behind its node, by Success or for the reason why not. `None` if the node is gone.
+pub fn resume<'m>(
+    departed: &Departed,
+    failure: Option<String>,
+    message: &'m Message<'m>,
+    world: &mut dyn World,
+    into: &mut Vec<Effect<'m>>,
+) -> Option<Evaluation> {
+    let mut path = departed.path.iter();
+    let (chain, mut node) = *path.next()?;
+    let root = world.running(Target::Chain(chain))?;
+    let (mut frames, mut last) = (Vec::new(), Rc::clone(&root));
+    for (chain, inner) in path {
+        let running = world.running(Target::Chain(*chain))?;
+        let step = last.plan().find(node)?.0;
+        frames.push(Frame { running: Rc::clone(&running), back: (frames.len(), step) });
+        (last, node) = (running, *inner);
+    }
+    let (index, step) = last.plan().find(node)?;
+    let frame = frames.len();
+    let scene = Scene { message, world, into };
+    let mut walk = Walk { root: &root, scene, frames, waiting: Vec::new(), evaluation: Evaluation::default(), counted: 0 };
+    let way = Way { frame, targets: 0..0, carried: Carried::Changed(Rc::new(arrive(departed))) };
+    let way = match failure {
+        None => walk.take(way, &last, frame, step.route(SUCCESS)),
+        Some(reason) => walk.failed(way, (&last, index, step), reason),
+    };
+    walk.run(way);
+    Some(walk.evaluation)
+}
+
+/// The call that the node makes for a message that waits there. `None` if the node is gone.
+///
+/// # Errors
+/// Why there is nothing to say.
+#[must_use]
+pub fn call(running: &Running, departed: &Departed) -> Option<Result<(Arc<External>, Call), String>> {
+    let Node::External(external) = &running.plan().find(departed.node().1)?.1.node else { return None };
+    let carried = Carried::Changed(Rc::new(arrive(departed)));
+    Some(node::external::call(external, &carried).map(|call| (Arc::clone(external), call)))
+}
+
+fn depart(carried: &Carried<'_>, path: Vec<(ChainId, Uuid)>) -> Departed {
+    let Changed { kind, metadata, data, own_ts } = carried.change();
+    Departed { path, kind: kind.name().to_owned(), metadata, data: data.to_string(), own_ts }
+}
+
+fn arrive(departed: &Departed) -> Changed {
+    Changed {
+        kind: Kind::parse(&departed.kind),
+        metadata: departed.metadata.clone(),
+        data: serde_json::from_str(&departed.data).unwrap_or_default(),
+        own_ts: departed.own_ts,
+    }
 }
 
 /// A route that is being followed: targets of one plan's that the message has still to go to.
@@ -66,6 +149,8 @@ struct Walk<'w, 'm> {
     /// evaluations allocate nothing.
     waiting: Vec<Way<'m>>,
     evaluation: Evaluation,
+    /// Steps that an earlier evaluation counted; the last of them is the one that lacked a fact, and did not go on.
+    counted: u32,
 }
 
 /// The plan of a frame: borrowed where the message began, else kept alive, whatever the table does meanwhile.
@@ -104,8 +189,14 @@ impl<'w, 'm> Walk<'w, 'm> {
                 return self.fail(&step.name, format!("more than {STEPS_PER_MESSAGE_MAX} nodes for one message"));
             }
             self.evaluation.executed += 1;
-            running.count_executed(index);
+            if self.evaluation.executed > self.counted {
+                running.count_executed(index);
+            }
             let next = step.node.run(step, &way.carried, &mut self.scene);
+            if let Next::Need(fact) = next {
+                self.evaluation.needs = Some(fact);
+                return;
+            }
             way = self.follow(way, (&running, index, step), next);
         }
     }
@@ -122,11 +213,8 @@ impl<'w, 'm> Walk<'w, 'm> {
         let frame = way.frame;
         match next {
             Next::By(outcome) => self.take(way, running, frame, step.route(outcome)),
-            Next::With(changed) => {
-                let mut way = self.put_aside(way);
-                way.carried = Carried::Changed(Rc::new(changed));
-                self.take(way, running, frame, step.route(SUCCESS))
-            }
+            Next::With(changed) => self.change(way, (running, frame, step.route(SUCCESS)), changed),
+            Next::As(outcome, changed) => self.change(way, (running, frame, step.route(outcome)), changed),
             Next::Each(each) => {
                 let way = self.put_aside(way);
                 let route = step.route(SUCCESS);
@@ -153,15 +241,51 @@ impl<'w, 'm> Walk<'w, 'm> {
                 None => self.failed(way, (running, index, step), "there is no such rule chain".to_owned()),
             },
             Next::Leave => self.leave(way, &step.name),
+            Next::Depart if step.id.is_nil() => {
+                self.failed(way, (running, index, step), "the node has no id by which the message could come back".to_owned())
+            }
+            Next::Depart => {
+                let departed = depart(&way.carried, self.path(frame, (running.chain(), step.id)));
+                self.scene.into.push(Effect::Owe(Box::new(departed)));
+                way
+            }
             Next::Fail(reason) => self.failed(way, (running, index, step), reason),
+            // `run` has ended with it.
+            Next::Need(_) => way,
         }
+    }
+
+    /// The nodes by which a message came to a node of a frame, which is the last of them.
+    fn path(&self, mut frame: usize, last: (ChainId, Uuid)) -> Vec<(ChainId, Uuid)> {
+        let mut path = vec![last];
+        while let Some(inner) = frame.checked_sub(1).and_then(|place| self.frames.get(place)) {
+            let (outer, step) = inner.back;
+            let running = self.of(outer);
+            path.push((running.chain(), running.plan().id(step)));
+            frame = outer;
+        }
+        path.reverse();
+        path
+    }
+
+    /// Goes on by a route with another message.
+    fn change(&mut self, way: Way<'m>, (running, frame, route): (&Running, usize, usize), changed: Changed) -> Way<'m> {
+        let mut way = self.put_aside(way);
+        way.carried = Carried::Changed(Rc::new(changed));
+        self.take(way, running, frame, route)
     }
 
     /// Goes on by a route of a frame's plan.
     fn take(&mut self, way: Way<'m>, running: &Running, frame: usize, route: usize) -> Way<'m> {
-        running.count_taken(route);
+        self.count_taken(running, route);
         let targets = running.plan().route(route);
         if targets.is_empty() { way } else { self.turn(way, frame, targets) }
+    }
+
+    fn count_taken(&self, running: &Running, route: usize) {
+        if self.evaluation.executed >= self.counted {
+            running.count_taken(route);
+        }
     }
 
     /// Follows other targets with the same message.
@@ -174,7 +298,7 @@ impl<'w, 'm> Walk<'w, 'm> {
     /// script and no array makes more of it.
     fn branch(&mut self, running: &Running, frame: usize, branches: Vec<(usize, Carried<'m>)>) {
         for (route, carried) in branches.into_iter().rev() {
-            running.count_taken(route);
+            self.count_taken(running, route);
             let targets = running.plan().route(route);
             if !targets.is_empty() {
                 self.waiting.push(Way { frame, targets, carried });
@@ -207,7 +331,9 @@ impl<'w, 'm> Walk<'w, 'm> {
     }
 
     fn failed(&mut self, way: Way<'m>, (running, index, step): (&Running, usize, &Step), reason: String) -> Way<'m> {
-        running.count_failed(index);
+        if self.evaluation.executed >= self.counted {
+            running.count_failed(index);
+        }
         if running.plan().route(step.failure()).is_empty() {
             self.fail(&step.name, reason);
         }

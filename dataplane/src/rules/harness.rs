@@ -54,7 +54,9 @@ fn compare(script: &Arc<Script>, carried: &Carried<'_>) -> Compared {
         Next::Said(labels) => Ok(Answer::Labels(labels)),
         Next::With(changed) => Ok(Answer::Message(changed)),
         Next::Fail(reason) => Err(reason),
-        Next::Each(_) | Next::Enter(_) | Next::Leave => Err("something else".to_owned()),
+        Next::As(..) | Next::Each(_) | Next::Enter(_) | Next::Leave | Next::Depart | Next::Need(_) => {
+            Err("something else".to_owned())
+        }
     };
     // On a busy machine the engine's time passes without it.
     if matches!(&by_engine, Err(reason) if *reason == ScriptFailure::TooLong.to_string()) {

@@ -1,13 +1,18 @@
 //! A node of a plan, compiled from its kind: what it does with a message, and which of its outcomes follows.
 //! An outcome is a number; only compiling knows its label.
 
+mod alarm;
 mod check_fields;
 mod delta;
+pub(super) mod external;
 mod filter;
 mod geofence;
+mod json_path;
 mod keys;
 mod math;
 mod originator;
+mod owner;
+mod past;
 mod rpc;
 mod save_attributes;
 mod save_timeseries;
@@ -18,6 +23,8 @@ pub(super) use script::by_engine;
 
 use std::sync::Arc;
 
+use schemas::alarm::Status;
+use schemas::chain::external::{External, ToEmail};
 use schemas::chain::{self, EntityType, NodeKind, Target};
 use schemas::script::Script;
 use uuid::Uuid;
@@ -25,6 +32,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::effect::Effect;
 use crate::message::{Message, Scope, Value};
+use crate::rules::Fact;
 use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::filter::MessageTypeFilter;
 use crate::rules::node::keys::Patterns;
@@ -43,6 +51,8 @@ pub(super) enum Next {
     By(usize),
     /// Another message goes on by Success.
     With(Changed),
+    /// Another message goes on by an outcome.
+    As(usize, Changed),
     /// Several do, one after the other.
     Each(Vec<Changed>),
     /// The message goes on by each of the labels that were said.
@@ -50,7 +60,11 @@ pub(super) enum Next {
     Enter(Target),
     /// The message goes on behind the node that led into this chain, by this node's name.
     Leave,
+    /// The message leaves for the world outside, and goes on from here when that has answered.
+    Depart,
     Fail(String),
+    /// Nothing: the node lacks a fact.
+    Need(Box<Fact>),
 }
 
 /// What a node has to work with.
@@ -74,18 +88,27 @@ pub(super) enum Node {
     OriginatorAttributes(chain::OriginatorAttributes),
     OriginatorFields(chain::OriginatorFields),
     CalculateDelta(chain::CalculateDelta),
+    OwnerValues(chain::OwnerValues),
+    OwnerDetails(chain::OwnerDetails),
+    OriginatorTelemetry(chain::OriginatorTelemetry),
     Math(chain::Math),
     CopyKeys(Patterns),
     DeleteKeys(Patterns),
     RenameKeys(chain::Renames),
     SplitArray,
+    JsonPath(chain::json_path::JsonPath),
     ScriptTransform(Arc<Script>),
     SaveTimeseries(chain::SaveTimeseries),
     SaveAttributes(chain::SaveAttributes),
     DeleteAttributes(chain::DeleteAttributes),
+    CreateAlarm(chain::CreateAlarm),
+    ClearAlarm(chain::ClearAlarm),
+    AlarmStatus(Vec<Status>),
     Log,
     RpcReply(String),
     RpcRequest,
+    ToEmail(ToEmail),
+    External(Arc<External>),
     Nested(Target),
     Output,
     Pass,
@@ -106,18 +129,27 @@ impl Node {
             NodeKind::OriginatorAttributes(attributes) => Self::OriginatorAttributes(attributes),
             NodeKind::OriginatorFields(fields) => Self::OriginatorFields(fields),
             NodeKind::CalculateDelta(delta) => Self::CalculateDelta(delta),
+            NodeKind::OwnerValues(values) => Self::OwnerValues(values),
+            NodeKind::OwnerDetails(details) => Self::OwnerDetails(details),
+            NodeKind::OriginatorTelemetry(telemetry) => Self::OriginatorTelemetry(telemetry),
             NodeKind::Math(math) => Self::Math(math),
             NodeKind::CopyKeys(keys) => Self::CopyKeys(Patterns::compile(&keys)),
             NodeKind::DeleteKeys(keys) => Self::DeleteKeys(Patterns::compile(&keys)),
             NodeKind::RenameKeys(renames) => Self::RenameKeys(renames),
             NodeKind::SplitArray => Self::SplitArray,
+            NodeKind::JsonPath(path) => Self::JsonPath(path),
             NodeKind::ScriptTransform(script) => Self::ScriptTransform(script),
             NodeKind::SaveTimeseries(save) => Self::SaveTimeseries(save),
             NodeKind::SaveAttributes(save) => Self::SaveAttributes(save),
             NodeKind::DeleteAttributes(delete) => Self::DeleteAttributes(delete),
+            NodeKind::CreateAlarm(create) => Self::CreateAlarm(create),
+            NodeKind::ClearAlarm(clear) => Self::ClearAlarm(clear),
+            NodeKind::AlarmStatus { statuses } => Self::AlarmStatus(statuses),
             NodeKind::Log => Self::Log,
             NodeKind::RpcReply { request_key } => Self::RpcReply(request_key),
             NodeKind::RpcRequest => Self::RpcRequest,
+            NodeKind::ToEmail(email) => Self::ToEmail(email),
+            NodeKind::External(external) => Self::External(external),
             NodeKind::Nested { chain } => Self::Nested(chain),
             NodeKind::Output => Self::Output,
             NodeKind::Pass(_) | NodeKind::DeviceProfile => Self::Pass,
@@ -137,23 +169,32 @@ impl Node {
             Self::OriginatorAttributes(attributes) => originator::attributes(attributes, carried, scene),
             Self::OriginatorFields(fields) => originator::fields(fields, carried, scene.message),
             Self::CalculateDelta(delta) => delta::run(delta, step.id, carried, scene),
+            Self::OwnerValues(values) => owner::values(values, carried, scene),
+            Self::OwnerDetails(details) => owner::details(details, carried, scene),
+            Self::OriginatorTelemetry(telemetry) => past::run(telemetry, carried, scene),
             Self::Math(math) => math::run(math, carried, scene),
             Self::CopyKeys(patterns) => patterns.copy(carried),
             Self::DeleteKeys(patterns) => patterns.delete(carried),
             Self::RenameKeys(renames) => keys::rename(renames, carried),
             Self::SplitArray => split_array::run(carried),
+            Self::JsonPath(path) => json_path::run(path, carried),
             Self::ScriptFilter(script) | Self::ScriptSwitch(script) | Self::ScriptTransform(script) => {
                 script::run(script, carried, scene)
             }
             Self::SaveTimeseries(save) => save_timeseries::run(*save, carried, scene.into),
             Self::SaveAttributes(save) => save_attributes::run(*save, carried, scene.into),
             Self::DeleteAttributes(delete) => save_attributes::delete(delete, carried, scene.into),
+            Self::CreateAlarm(create) => alarm::create(create, carried, scene),
+            Self::ClearAlarm(clear) => alarm::clear(clear, carried, scene),
+            Self::AlarmStatus(statuses) => alarm::status(statuses, carried, scene),
             Self::Log => {
                 scene.into.push(Effect::Log { node: Arc::clone(&step.name) });
                 Next::By(SUCCESS)
             }
             Self::RpcReply(key) => rpc::reply(key, carried, scene.into),
             Self::RpcRequest => rpc::request(carried),
+            Self::ToEmail(email) => external::to_email(email, carried),
+            Self::External(external) => external::run(external, carried, scene),
             Self::Nested(target) => Next::Enter(*target),
             Self::Output => Next::Leave,
             Self::Pass => Next::By(SUCCESS),

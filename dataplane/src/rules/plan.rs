@@ -26,6 +26,8 @@ pub struct Plan {
     targets: Vec<u32>,
     /// Whether some node looks at what messages say.
     reads: bool,
+    /// Whether some node may lack a fact.
+    asks: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -47,7 +49,9 @@ impl Plan {
     #[must_use]
     pub fn compile(chain: &Chain) -> Self {
         let steps = chain.nodes.len();
-        let mut plan = Self { reads: chain.nodes.iter().any(|node| node.kind.reads()), ..Self::default() };
+        let reads = chain.nodes.iter().any(|node| node.kind.reads());
+        let asks = chain.nodes.iter().any(|node| node.kind.asks());
+        let mut plan = Self { reads, asks, ..Self::default() };
         plan.targets.extend(chain.first.and_then(|first| target(first, steps)));
         plan.entry = 0..position(plan.targets.len());
         let mut outgoing = vec![Vec::new(); steps];
@@ -99,10 +103,26 @@ impl Plan {
         self.reads
     }
 
+    /// Whether some node may lack a fact, of this chain or of one that it leads to.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.asks
+    }
+
     /// The name of the node that a step came from.
     #[must_use]
     pub fn name(&self, step: usize) -> Option<&str> {
         self.steps.get(step).map(|step| &*step.name)
+    }
+
+    /// The step of the node with this id.
+    pub(super) fn find(&self, id: Uuid) -> Option<(usize, &Step)> {
+        self.steps.iter().enumerate().find(|(_, step)| step.id == id)
+    }
+
+    /// The id of a step; nil if it has none.
+    pub(super) fn id(&self, step: usize) -> Uuid {
+        self.steps.get(step).map_or(Uuid::nil(), |step| step.id)
     }
 
     pub(super) fn routes(&self) -> usize {

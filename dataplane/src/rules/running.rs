@@ -4,11 +4,16 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use schemas::id::ChainId;
+use uuid::Uuid;
+
 use crate::rules::Plan;
 
 /// A plan and its counts; a new version of the chain begins with new ones.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Running {
+    /// Nil for a plan of no chain.
+    chain: ChainId,
     plan: Arc<Plan>,
     /// Per step.
     executed: Box<[Cell<u64>]>,
@@ -32,7 +37,19 @@ impl Running {
     #[must_use]
     pub fn new(plan: Arc<Plan>) -> Self {
         let zeros = |count| (0..count).map(|_| Cell::new(0)).collect();
-        Self { executed: zeros(plan.len()), failed: zeros(plan.len()), taken: zeros(plan.routes()), plan }
+        let chain = ChainId(Uuid::nil());
+        Self { chain, executed: zeros(plan.len()), failed: zeros(plan.len()), taken: zeros(plan.routes()), plan }
+    }
+
+    /// The same as the plan of this chain.
+    #[must_use]
+    pub fn of(self, chain: ChainId) -> Self {
+        Self { chain, ..self }
+    }
+
+    #[must_use]
+    pub fn chain(&self) -> ChainId {
+        self.chain
     }
 
     #[must_use]
@@ -75,5 +92,11 @@ impl Running {
 fn add(counts: &[Cell<u64>], index: usize) {
     if let Some(count) = counts.get(index) {
         count.set(count.get() + 1);
+    }
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self::new(Arc::default())
     }
 }

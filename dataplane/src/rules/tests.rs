@@ -1,5 +1,7 @@
 //! Plans against examples, and against a naive interpreter of the chain.
 
+mod alarms;
+mod external;
 mod nodes;
 mod simple;
 
@@ -7,6 +9,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use schemas::alarm::Alarm;
 use schemas::chain::{
     Chain, Edge, EntityType, MessageType, MessageTypes, Node, NodeKind, SaveAttributes, SaveTimeseries, default_root_chain, label,
 };
@@ -79,6 +82,12 @@ fn describe(effect: &Effect<'_>) -> String {
         Effect::DeleteAttributes { scope, keys, .. } => format!("delete {} of {}", keys.join(" "), scope.name()),
         Effect::KeepState { node, state } => format!("state of {node}: {} bytes", state.len()),
         Effect::Answer { request, json } => format!("answer {request} {json}"),
+        Effect::Owe(departed) => format!("owe at {}", departed.node().1),
+        Effect::Alarm(alarm) => {
+            let Alarm { kind, version, severity, details, start_ts, end_ts, .. } = &**alarm;
+            let (severity, status) = (severity.name(), alarm.status().name());
+            format!("alarm {kind} {version} {severity} {status} from {start_ts} to {end_ts} {details}")
+        }
         Effect::Log { node } => format!("log {node}"),
     }
 }
@@ -106,7 +115,7 @@ fn default_root_chain_stores_what_devices_say() {
     check(&root, &telemetry(PostTelemetryRequest), &["series 1 ttl 0 server ts false"], 2);
     let client = ["attributes 1 CLIENT_SCOPE changed true notify false"];
     check(&root, &attributes(PostAttributesRequest, Scope::Client), &client, 2);
-    let rpc = message(ToServerRpcRequest, Body::Rpc { request: "{}", id: None });
+    let rpc = message(ToServerRpcRequest, Body::Rpc { request: "{}".into(), id: None });
     check(&root, &rpc, &["log Log RPC from Device"], 2);
     check(&root, &message(AlarmDelete, Body::Lifecycle), &["log Log Other"], 2);
     // What the server did itself is not stored twice.
@@ -250,7 +259,7 @@ fn any_message() -> impl Strategy<Value = Message<'static>> {
         Just(Body::Telemetry(readings(&["t", "u"]))),
         Just(Body::Telemetry(readings(&[]))),
         prop::sample::select(&Scope::ALL[..]).prop_map(|scope| Body::Attributes { scope, readings: readings(&["a"]) }),
-        Just(Body::Rpc { request: "{}", id: None }),
+        Just(Body::Rpc { request: "{}".into(), id: None }),
         Just(Body::Lifecycle),
     ];
     let kind = prop_oneof![any_kind(), Just(MessageType::PostTelemetryRequest), Just(MessageType::PostAttributesRequest)];

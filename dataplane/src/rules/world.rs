@@ -4,13 +4,17 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use schemas::chain::Target;
+use schemas::alarm::Alarm;
+use schemas::chain::{Owner, Target};
+use schemas::config::Details;
+use schemas::id::EntityId;
 use schemas::script::Script;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::message::{Scope, Value};
-use crate::rules::Running;
+use crate::query::Series;
+use crate::rules::{Absent, Fact, Running};
 use crate::script::{Answer, ScriptFailure, Subject};
 
 pub trait World {
@@ -29,9 +33,55 @@ pub trait World {
         None
     }
 
+    /// The originator's alarm of a type that is not cleared, as it was before this message.
+    fn active_alarm(&mut self, _kind: &str) -> Option<Alarm> {
+        None
+    }
+
+    /// An alarm of the originator, as far as it is remembered: no longer than until the control plane knows that it is cleared.
+    fn alarm(&mut self, _id: Uuid) -> Option<Alarm> {
+        None
+    }
+
+    /// How many more alarms the originator may have.
+    fn alarm_room(&mut self) -> usize {
+        0
+    }
+
+    /// An id that nothing else has.
+    fn new_id(&mut self) -> Uuid {
+        Uuid::nil()
+    }
+
+    /// Whose the originator is.
+    fn owner(&self, _of: Owner) -> Option<EntityId> {
+        None
+    }
+
+    /// What people have written of a customer or a tenant.
+    fn details(&self, _owner: EntityId) -> Option<&Details> {
+        None
+    }
+
+    /// A fact of another entity or of the past.
+    ///
+    /// # Errors
+    /// [`Absent`].
+    fn fact(&self, _fact: &Fact) -> Result<&[Series], Absent> {
+        Err(Absent::Never("nobody knows".to_owned()))
+    }
+
     /// Another chain of the tenant.
     fn running(&mut self, _target: Target) -> Option<Rc<Running>> {
         None
+    }
+
+    /// Whether another call to the outside may be owed.
+    ///
+    /// # Errors
+    /// Why not.
+    fn may_owe(&self) -> Result<(), String> {
+        Err("there is nobody who could call".to_owned())
     }
 
     /// What a script of the tenant answers.

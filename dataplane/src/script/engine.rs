@@ -188,6 +188,7 @@ pub(super) fn expected(form: Form) -> &'static str {
         Form::Switch => "a text or an array of texts",
         Form::Transform => "{msg, metadata, msgType} or an array of such",
         Form::Text => "a text",
+        Form::Details => "JSON",
     }
 }
 
@@ -206,6 +207,7 @@ fn answer(form: Form, value: Value, subject: Subject<'_>) -> Result<Answer, Scri
             messages.into_iter().map(message).collect::<Option<_>>().map(Answer::Messages).ok_or_else(wrong)
         }
         (Form::Text, Value::String(text)) => Ok(Answer::Text(text)),
+        (Form::Details, details) => Ok(Answer::Details(details)),
         _ => Err(wrong()),
     }
 }

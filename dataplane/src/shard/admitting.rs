@@ -152,7 +152,8 @@ impl Shard {
         let unread = connection.unread.len();
         self.ready.keep(connection.tenant(), unread, 0);
         self.ready.keep(tenant, 0, unread);
-        let admitted = Admitted { identity: wanted.identity, tenant, _seat: seat, plan, payload, generation, gateway: None };
+        let admitted =
+            Admitted { identity: wanted.identity, tenant, _seat: seat, plan, payload, generation, behind: false, gateway: None };
         connection.standing = Standing::Admitted(Box::new(admitted));
         let present = kept.is_some();
         let admission = Admission { kept, expiry_s: wanted.expiry_s, topics, gateway, provisioning: false };
@@ -190,6 +191,7 @@ impl Shard {
         state.keep_will(&mut writing, wanted.will.clone());
         if !present {
             self.forwards.give_up(device, writing.batch);
+            self.needs.give_up(device);
         }
         if let Some(will) = overdue.filter(|_| !present) {
             self.say_will(device, &will);

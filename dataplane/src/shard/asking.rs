@@ -9,6 +9,7 @@ use schemas::id::{DeviceId, EntityId, Partition};
 
 use super::event::Event;
 use super::ledger::{Owed, Standstill};
+use super::needing::Waiter;
 use super::residents::{Parked, Parking};
 use super::turn::Shard;
 use crate::clock::Timestamp;
@@ -16,8 +17,7 @@ use crate::device::{DeviceState, Loaded};
 use crate::message::{Body, Readings, Scope};
 use crate::payload::{self, Casting};
 use crate::query::{History, Query, QueryError, Reply, Standing, Target, Update, Watch, Watched};
-use crate::session::Outcome;
-use crate::store;
+use crate::store::{self, history::Budget};
 
 impl Shard {
     /// Answers a query, or parks it until the entity's state is loaded.
@@ -88,6 +88,7 @@ impl Shard {
             Query::Call { call, reply } => self.call(DeviceId(entity.0), call, reply),
             Query::Calls { id, reply } => self.stored_calls(entity, id, reply),
             Query::DeleteCall { id, reply } => self.delete_call(DeviceId(entity.0), id, reply),
+            Query::ChangeAlarm { alarm, change, reply } => self.change_alarm(target, *alarm, change, reply),
             Query::Standing { reply } => {
                 let standing = self.standing(DeviceId(entity.0));
                 self.reply(reply, Ok(standing));
@@ -158,7 +159,7 @@ impl Shard {
         let mailbox = self.mailbox.clone();
         let now = self.now.timestamp;
         let job = move |engine: &dyn store::Engine| {
-            let answer = store::history::history(engine, entity, &names, &tombstones, now, &history);
+            let answer = store::history(engine, entity, &names, &tombstones, now, (&history, Budget::QUERY));
             // The scan may have seen writes newer than what is durable: the answer waits for them.
             let ticket = progress.written();
             let release = Box::new(move || drop(reply.send(answer)));
@@ -250,11 +251,11 @@ impl Shard {
     }
 
     /// What an operator's write means to the rules; it was stored already (DESIGN 28).
-    fn raise(&mut self, target: Target, kind: MessageType, body: Body<'_>) {
+    pub(super) fn raise(&mut self, target: Target, kind: MessageType, body: Body<'_>) {
         let device = DeviceId(target.entity.0);
         if self.table.device(device).is_some() {
             let plan = self.plan_of(device);
-            let _outcome: Outcome = self.evaluate_device(device, &plan, kind, body);
+            let _outcome = self.evaluate_device((device, &plan), kind, body, Waiter::Nobody);
         } else {
             self.evaluate_entity(target.entity, target.tenant, kind, body);
         }
@@ -299,6 +300,7 @@ pub(super) fn refuse(query: Query, error: &QueryError) {
         | Query::DeleteCall { reply, .. } => drop(reply.send(Err(error))),
         Query::Call { reply, .. } => drop(reply.send(Err(error))),
         Query::Calls { reply, .. } => drop(reply.send(Err(error))),
+        Query::ChangeAlarm { reply, .. } => drop(reply.send(Err(error))),
         Query::Standing { reply } => drop(reply.send(Err(error))),
         Query::Watch(watch) => {
             let update = Update {

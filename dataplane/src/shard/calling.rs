@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::delivering::keep;
 use super::ledger::Owed;
+use super::needing::Waiter;
 use super::turn::Shard;
 use super::work::writing;
 use crate::clock::Timestamp;
@@ -438,7 +439,8 @@ impl Shard {
         let mut json = Vec::new();
         payload::rpc_request(None, method, params, &mut json);
         let plan = self.plan_of(device);
-        let request = String::from_utf8(json).unwrap_or_default();
-        let _outcome = self.evaluate_device(device, &plan, kind, Body::Rpc { request: &request, id: None });
+        let request = String::from_utf8(json).unwrap_or_default().into();
+        let body = Body::Rpc { request, id: None };
+        let _outcome = self.evaluate_device((device, &plan), kind, body, Waiter::Nobody);
     }
 }

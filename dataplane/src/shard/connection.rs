@@ -92,6 +92,8 @@ pub(super) struct Admitted {
     /// So are the payloads of its profile.
     pub payload: Payload,
     pub generation: u64,
+    /// So many of its messages wait for facts that it is not read.
+    pub behind: bool,
     /// What a gateway's connection knows of its children; made when it speaks of the first.
     pub gateway: Option<Box<Gateway>>,
 }
@@ -178,7 +180,9 @@ impl Connection {
     pub(super) fn waits(&self) -> bool {
         match &self.standing {
             Standing::Loading(_) | Standing::Inquiring(_) => true,
-            Standing::Admitted(admitted) => admitted.gateway.as_ref().is_some_and(|gateway| gateway.parked.is_some()),
+            Standing::Admitted(admitted) => {
+                admitted.behind || admitted.gateway.as_ref().is_some_and(|gateway| gateway.parked.is_some())
+            }
             Standing::New | Standing::Provisioning => false,
         }
     }

@@ -14,11 +14,15 @@ use schemas::generated::kept::Forward;
 use schemas::id::{ChainId, DeviceId, TenantId};
 use tokio::sync::oneshot;
 
+use super::alarming::Unconfirmed;
+use super::outbox::Next;
 use crate::{
+    device::outbox::OwedCall,
     limits,
+    owed::Answered,
     query::{Query, Target},
     registry::Told,
-    rules::NodeCount,
+    rules::{Found, NodeCount},
     snapshot::ShardChange,
     store::{StoreError, Ticket},
 };
@@ -35,6 +39,14 @@ pub enum Event {
     Loaded(Box<crate::device::Loaded>),
     /// A lane read a gateway's pack whose parts are to be sent.
     Forward(Box<Unsent>),
+    /// A lane read calls that are to be made.
+    CallsRead(Box<CallsRead>),
+    /// What came of a call to the outside.
+    CameOf { flight: u64, answered: Box<Answered> },
+    /// A lane has read changed alarms that the control plane may not know.
+    Unconfirmed(Box<Unconfirmed>),
+    /// A lane read what a parked message needs to know of the past.
+    Fact { number: u64, found: Found },
     /// The control plane's answer to a question of this shard.
     Told { number: u64, told: Told },
     /// What happened at the nodes of a tenant's chain.
@@ -51,6 +63,10 @@ impl fmt::Debug for Event {
             Self::Release { .. } => "Release",
             Self::Loaded(_) => "Loaded",
             Self::Forward(_) => "Forward",
+            Self::CallsRead(_) => "CallsRead",
+            Self::CameOf { .. } => "CameOf",
+            Self::Unconfirmed(_) => "Unconfirmed",
+            Self::Fact { .. } => "Fact",
             Self::Told { .. } => "Told",
             Self::Count { .. } => "Count",
             Self::Drain => "Drain",
@@ -67,6 +83,14 @@ pub struct Unsent {
     pub pack: Result<Option<Forward>, StoreError>,
     /// What was read is durable with this ticket.
     pub ticket: Ticket,
+}
+
+/// See [`Event::CallsRead`].
+#[derive(Debug)]
+pub struct CallsRead {
+    pub(super) calls: Vec<(Next, Result<Option<OwedCall>, StoreError>)>,
+    /// What was read is durable with this ticket.
+    pub(super) ticket: Ticket,
 }
 
 /// Counts the shards that have not yet applied a set of changes; the last one to drop it calls back.

@@ -10,15 +10,17 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use prost::Message;
+use schemas::chain::MessageType;
 use schemas::generated::kept::{Forward, forward::Refused};
 use schemas::id::DeviceId;
 use uuid::Uuid;
 
 use super::asking::post;
-use super::decoding::JSON;
+use super::decoding::{self, JSON};
 use super::event::{Event, Unsent};
 use super::ledger::Owed;
 use super::letter::{Address, Answer, Deed, Errand, Forwarded, Of};
+use super::needing::{Mark, Waiter};
 use super::serve::Flow;
 use super::slab::Key;
 use super::turn::Shard;
@@ -26,6 +28,7 @@ use super::work::writing;
 use crate::clock::{Instant, Timestamp};
 use crate::device::forward;
 use crate::limits;
+use crate::message::{Body, Entry, Readings, Scope};
 use crate::metric::Counter;
 use crate::session::{Outcome, Receipt};
 use crate::store::{Batch, Engine};
@@ -365,30 +368,47 @@ impl Shard {
     }
 
     /// A part for a device of this shard: taken once, with the time at which its pack was taken, so that its rows are the same
-    /// whenever that is.
-    pub(super) fn say_forwarded(&mut self, device: DeviceId, forwarded: &Forwarded) -> Outcome {
+    /// whenever that is. What it says several times over is one message, so that all of it and its mark are one batch.
+    pub(super) fn say_forwarded(&mut self, to: Address, device: DeviceId, forwarded: &Forwarded) {
         let Forwarded { gateway, number, floor, taken, attributes, texts } = forwarded;
-        let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return Outcome::Unavailable };
+        let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else {
+            return self.answer_later(to, Outcome::Unavailable.into());
+        };
         if state.is_marked(*gateway, *number) {
             self.counters.increment(Counter::PartsRepeated);
-            return Outcome::Stored;
+            return self.answer_later(to, Outcome::Stored.into());
         }
+        let (read, refused) = read_texts(texts, *attributes);
+        let refused = refused.map(|outcome| self.discard(outcome));
+        let of = Mark { gateway: *gateway, number: *number, floor: *floor, refused };
+        if read.is_empty() && refused.is_some() {
+            return self.answer_later(to, refused.unwrap_or(Outcome::Stored).into());
+        }
+        let (kind, body) = match attributes {
+            true => (MessageType::PostAttributesRequest, Body::Attributes { scope: Scope::Client, readings: read }),
+            false => (MessageType::PostTelemetryRequest, Body::Telemetry(read)),
+        };
         let now = std::mem::replace(&mut self.now.timestamp, *taken);
         let written = self.ledger.batch.len();
-        let mut outcome = Outcome::Stored;
-        for text in texts {
-            let said = if *attributes { self.say_attributes(device, JSON, text) } else { self.say_telemetry(device, JSON, text) };
-            outcome = if outcome == Outcome::Stored { said } else { outcome };
-        }
+        let said = self.say_for(device, kind, body, Waiter::Part { to, of });
         self.now.timestamp = now;
-        // A refusal that wrote something is not tried again either.
+        if let Some(outcome) = said {
+            let wrote = self.ledger.batch.len() > written;
+            self.part_said(device, (to, of), outcome, wrote);
+        }
+    }
+
+    /// The message of a part was evaluated.
+    pub(super) fn part_said(&mut self, device: DeviceId, (to, of): (Address, Mark), said: Outcome, wrote: bool) {
         let now = self.now;
-        if (outcome == Outcome::Stored || self.ledger.batch.len() > written)
+        let outcome = if said == Outcome::Stored { of.refused.unwrap_or(said) } else { said };
+        // A refusal that wrote something is not tried again either; what found no room was not even looked at.
+        if (outcome == Outcome::Stored || (wrote && said != Outcome::Unavailable))
             && let Some(state) = self.residents.get_mut(device.into(), now.instant)
         {
-            state.keep_mark(&mut writing(&mut self.ledger, now), *gateway, *number, *floor);
+            state.keep_mark(&mut writing(&mut self.ledger, now), of.gateway, of.number, of.floor);
         }
-        outcome
+        self.answer_later(to, outcome.into());
     }
 
     /// An owner has answered: the part is durable, or refused, or not now.
@@ -523,4 +543,31 @@ impl Shard {
             self.forwards.begin(now);
         }
     }
+}
+
+/// What the texts of a part say, as one, and what was wrong with those that say nothing.
+fn read_texts(texts: &[Vec<u8>], attributes: bool) -> (Readings<'_>, Option<Outcome>) {
+    let (mut all, mut refused) = (Readings::default(), None);
+    for text in texts {
+        let (profile, format) = JSON;
+        let mut one = Readings::default();
+        let read = match attributes {
+            true => decoding::attributes(profile, format, text, &mut one),
+            false => decoding::telemetry(profile, format, text, &mut one),
+        };
+        match read {
+            Ok(()) if attributes => all.readings.append(&mut one.readings),
+            Ok(()) => {
+                let before = all.readings.len();
+                let moved = |entry: Entry| Entry { range: entry.range.start + before..entry.range.end + before, ..entry };
+                all.entries.extend(one.entries.into_iter().map(moved));
+                all.readings.append(&mut one.readings);
+            }
+            Err(outcome) => refused = refused.or(Some(outcome)),
+        }
+    }
+    if attributes {
+        all.entries = vec![Entry { ts: None, range: 0..all.readings.len() }];
+    }
+    (all, refused)
 }

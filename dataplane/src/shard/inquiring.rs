@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use tokio::sync::mpsc;
 
+use super::alarming::ToldOf;
 use super::downloading::Download;
 use super::ledger::OwnedDownlink;
 use super::letter::{Address, Answer, Piece};
@@ -27,6 +28,8 @@ pub(super) enum Asker {
     Answer(Address),
     /// A piece of a package, to be answered in MQTT's words.
     Piece { to: Address, package: Package, request: u32, chunk: u32 },
+    /// The feed of changed alarms, which told these.
+    Alarms(Vec<ToldOf>),
     /// A download that has room for more.
     Stretch(Box<Download>),
 }
@@ -80,6 +83,7 @@ impl Shard {
         match self.questions.open.remove(&number) {
             Some(Asker::Gateway { connection, name }) => self.child_known(connection, &name, told),
             Some(Asker::Certificate(key)) => self.certificate_known(key, &told),
+            Some(Asker::Alarms(of)) => self.alarms_told(of, &told),
             Some(Asker::Answer(to)) => self.answer_later(to, answer(told)),
             Some(Asker::Piece { to, package, request, chunk }) => {
                 self.answer_later(to, piece(told, package, request, chunk));

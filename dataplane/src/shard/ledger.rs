@@ -3,8 +3,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use schemas::alarm::Alarm;
 use schemas::generated::kept::Forward;
 use schemas::id::{DeviceId, EntityId, Partition};
+use uuid::Uuid;
 
 use super::event::Doorbell;
 use super::letter::{Address, Answer, Piece};
@@ -14,7 +16,7 @@ use crate::device::{Dictionary, Sequence};
 use crate::effect::Effect;
 use crate::limits;
 use crate::metric::{Counter, ShardCounters};
-use crate::query::{Update, WatcherId};
+use crate::query::{Series, Update, WatcherId};
 use crate::session::{Downlink, Outcome, Package, Receipt};
 use crate::store::key::{self, Kind};
 use crate::store::{Batch, Committer, Durability, Encoder, Engine, Family, Job, ReaderLane, StoreError, Ticket, WriteError};
@@ -35,16 +37,32 @@ pub(super) enum Owed {
         number: u64,
         pack: Box<Forward>,
     },
+    /// The control plane may be told of this version of an alarm.
+    Alarm {
+        entity: EntityId,
+        alarm: Uuid,
+        version: u64,
+    },
+    /// And of these, which were read from the disk.
+    Alarms(Vec<Alarm>),
     /// An answer to whoever asked something of a device.
     Answer {
         to: Address,
         answer: Answer,
+    },
+    /// What a message of another shard needs to know of an entity.
+    Fact {
+        to: u16,
+        number: u64,
+        found: Vec<Series>,
     },
     /// Shared attributes of a device have changed: JSON.
     AttributesChanged {
         device: DeviceId,
         json: Vec<u8>,
     },
+    /// A call to the outside may be made.
+    CallOut(u64),
     /// Downlinks that a device's session keeps may be sent.
     Kept(DeviceId),
     /// A call of the server may be sent.
@@ -415,7 +433,7 @@ impl Ledger {
 
 fn probe(engine: &dyn Engine) -> Result<(), StoreError> {
     let mut batch = Batch::new();
-    batch.delete(Family::State, &key::kind_range(Partition::of(EntityId(uuid::Uuid::nil())), Kind::Connected).0);
+    batch.delete(Family::State, &key::kind_range(Partition::of(EntityId(Uuid::nil())), Kind::Connected).0);
     engine.write(&batch).map_err(|error| StoreError::Failed(error.to_string()))?;
     engine.flush(true)
 }

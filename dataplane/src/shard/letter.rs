@@ -1,5 +1,5 @@
 //! What goes between shards, or from a shard to itself: connections that move, errands for a device's owner and their answers,
-//! downlinks for a gateway's connection. Values only. The path is the same whoever owns the device (DESIGN 8.3, 8).
+//! downlinks for a gateway's connection, facts that messages need. Values only. The path is the same whoever owns the device (DESIGN 8.3, 8).
 
 use std::sync::Arc;
 
@@ -7,8 +7,10 @@ use schemas::id::DeviceId;
 
 use super::channel::MovedChannel;
 use super::ledger::OwnedDownlink;
+use super::needing::Question;
 use super::slab::Key;
 use crate::clock::{Instant, Timestamp};
+use crate::rules::Found;
 use crate::session::{Outcome, Package, Receipt};
 
 /// A connection on its way to the shard that owns its device. Everything read so far moves along: nothing past CONNECT
@@ -152,4 +154,8 @@ pub(super) enum Letter {
     Answer(Box<(Address, Answer)>),
     /// For a gateway's connection, in its words.
     Down(Box<(Key, OwnedDownlink)>),
+    /// A fact is needed of an entity of the receiving shard.
+    Ask(Box<Question>),
+    /// The answer, under the question's number.
+    Fact(Box<(u64, Found)>),
 }

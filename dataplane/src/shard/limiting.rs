@@ -111,6 +111,6 @@ pub(super) fn cost(body: &Body<'_>) -> Cost {
         Body::Telemetry(readings) | Body::Attributes { readings, .. } => {
             Cost::Telemetry { points: readings.readings.len() as u64 }
         }
-        Body::Deleted { .. } | Body::Rpc { .. } | Body::Lifecycle => Cost::Message,
+        Body::Deleted { .. } | Body::Rpc { .. } | Body::Lifecycle | Body::Alarm(_) => Cost::Message,
     }
 }

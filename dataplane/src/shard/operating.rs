@@ -15,6 +15,7 @@ use super::inquiring::Asker;
 use super::ledger::{Owed, OwnedDownlink};
 use super::letter::{Address, Answer, Awaited, Deed, Errand, Letter, Of};
 use super::limiting::cost;
+use super::needing::Waiter;
 use super::residents::{Parked, Parking};
 use super::serve::Flow;
 use super::slab::Key;
@@ -29,6 +30,9 @@ use crate::payload;
 use crate::quota::Cost;
 use crate::registry::Ask;
 use crate::session::{Format, Operation, Outcome, Package, Promise, Receipt};
+
+/// Who calls the server, under which number, and what of the call is acknowledged.
+pub(super) type Caller = (Address, u32, Option<(Key, Promise)>);
 
 /// What an operation turns into.
 enum Task {
@@ -182,23 +186,22 @@ impl Shard {
         }
         match deed {
             Deed::Telemetry { payload } => {
-                let outcome = self.say_telemetry(device, JSON, &payload);
-                self.answer_later(from, outcome.into());
+                if let Some(outcome) = self.say_telemetry(device, JSON, &payload, Waiter::Errand(from)) {
+                    self.answer_later(from, outcome.into());
+                }
             }
             Deed::Attributes { payload } => {
-                let outcome = self.say_attributes(device, JSON, &payload);
-                self.answer_later(from, outcome.into());
+                if let Some(outcome) = self.say_attributes(device, JSON, &payload, Waiter::Errand(from)) {
+                    self.answer_later(from, outcome.into());
+                }
             }
-            Deed::Forwarded(forwarded) => {
-                let outcome = self.say_forwarded(device, &forwarded);
-                self.answer_later(from, outcome.into());
-            }
+            Deed::Forwarded(forwarded) => self.say_forwarded(from, device, &forwarded),
             Deed::AttributesOf { id, client, shared } => self.attributes_of(from, device, id, client, shared),
             Deed::ChildAttributes { id, client, keys, single } => {
                 let name = child.unwrap_or_default();
                 self.child_attributes(from, (device, &name), (id, client, single), &keys);
             }
-            Deed::RpcRequest { id, payload } => self.call_from_device(from, device, id, &payload),
+            Deed::RpcRequest { id, payload } => self.call_from_device((from, id, None), device, &payload),
             Deed::RpcResponse { id, payload } => {
                 let outcome = self.take_response(device, id, &payload);
                 self.answer_later(from, outcome.into());
@@ -209,39 +212,51 @@ impl Shard {
         }
     }
 
-    /// Telemetry of a device of this shard, in `format` of its profile's.
-    pub(super) fn say_telemetry(&mut self, device: DeviceId, (profile, format): (&Payload, Format), bytes: &[u8]) -> Outcome {
+    /// Telemetry of a device of this shard, in `format` of its profile's. `None`: its waiter is told later.
+    fn say_telemetry(
+        &mut self,
+        device: DeviceId,
+        (profile, format): (&Payload, Format),
+        bytes: &[u8],
+        waiter: Waiter,
+    ) -> Option<Outcome> {
         let mut readings = std::mem::take(&mut self.readings);
         match decoding::telemetry(profile, format, bytes, &mut readings) {
-            Ok(()) => self.say_for(device, MessageType::PostTelemetryRequest, Body::Telemetry(readings)),
-            Err(outcome) => self.discard(outcome),
+            Ok(()) => self.say_for(device, MessageType::PostTelemetryRequest, Body::Telemetry(readings), waiter),
+            Err(outcome) => Some(self.discard(outcome)),
         }
     }
 
     /// The same of its attributes.
-    pub(super) fn say_attributes(&mut self, device: DeviceId, (profile, format): (&Payload, Format), bytes: &[u8]) -> Outcome {
+    fn say_attributes(
+        &mut self,
+        device: DeviceId,
+        (profile, format): (&Payload, Format),
+        bytes: &[u8],
+        waiter: Waiter,
+    ) -> Option<Outcome> {
         let mut readings = Readings::default();
         match decoding::attributes(profile, format, bytes, &mut readings) {
             Ok(()) => {
                 let body = Body::Attributes { scope: Scope::Client, readings };
-                self.say_for(device, MessageType::PostAttributesRequest, body)
+                self.say_for(device, MessageType::PostAttributesRequest, body, waiter)
             }
-            Err(outcome) => self.discard(outcome),
+            Err(outcome) => Some(self.discard(outcome)),
         }
     }
 
-    /// A message of a device of this shard: evaluated by its plan.
-    pub(super) fn say_for(&mut self, device: DeviceId, kind: MessageType, body: Body<'_>) -> Outcome {
+    /// A message of a device of this shard: evaluated by its plan. `None`: it waits for a fact, and its waiter is told later.
+    pub(super) fn say_for(&mut self, device: DeviceId, kind: MessageType, body: Body<'_>, waiter: Waiter) -> Option<Outcome> {
         self.counters.increment(Counter::MessagesReceived);
         if let Err(refused) = self.spend(device, cost(&body)) {
-            return self.discard(refused);
+            return Some(self.discard(refused));
         }
         let plan = self.plan_of(device);
-        let outcome = self.evaluate_device(device, &plan, kind, body);
-        if outcome == Outcome::Stored { outcome } else { self.discard(outcome) }
+        let outcome = self.evaluate_device((device, &plan), kind, body, waiter)?;
+        Some(if outcome == Outcome::Stored { outcome } else { self.discard(outcome) })
     }
 
-    fn discard(&mut self, outcome: Outcome) -> Outcome {
+    pub(super) fn discard(&mut self, outcome: Outcome) -> Outcome {
         self.counters.increment(Counter::MessagesDiscarded);
         outcome
     }
@@ -251,8 +266,8 @@ impl Shard {
         let profile = self.payload_of(device);
         // Nobody waits for the outcome.
         let _said = match operation {
-            Operation::Telemetry { payload, format } => self.say_telemetry(device, (&profile, format), payload),
-            Operation::Attributes { payload, format } => self.say_attributes(device, (&profile, format), payload),
+            Operation::Telemetry { payload, format } => self.say_telemetry(device, (&profile, format), payload, Waiter::Nobody),
+            Operation::Attributes { payload, format } => self.say_attributes(device, (&profile, format), payload, Waiter::Nobody),
             // No will is anything else.
             _ => return,
         };
@@ -300,7 +315,8 @@ impl Shard {
     }
 
     /// A device calls the server. A node of its chain answers; if none does, the answer is that none came in time.
-    pub(super) fn call_from_device(&mut self, from: Address, device: DeviceId, id: u32, bytes: &[u8]) {
+    pub(super) fn call_from_device(&mut self, by: Caller, device: DeviceId, bytes: &[u8]) {
+        let (from, id, promise) = by;
         let (Ok(request), Ok(text)) = (payload::rpc(bytes), std::str::from_utf8(bytes)) else {
             let outcome = self.discard(Outcome::PayloadInvalid);
             return self.answer_later(from, outcome.into());
@@ -308,9 +324,25 @@ impl Shard {
         if request.method == "getSessionLimits" {
             let json = self.session_limits(device);
             let downlink = Some(OwnedDownlink::RpcResponse(id, json));
-            return self.answer_later(from, Answer { downlink, ..Outcome::Stored.into() });
+            self.answer_later(from, Answer { downlink, ..Outcome::Stored.into() });
+            return self.call_stored(device, promise);
         }
-        let said = self.say_for(device, MessageType::ToServerRpcRequest, Body::Rpc { request: text, id: Some(id) });
+        let (body, waiter) = (Body::Rpc { request: text.into(), id: Some(id) }, Waiter::Call { to: from, id, promise });
+        if let Some(said) = self.say_for(device, MessageType::ToServerRpcRequest, body, waiter) {
+            self.call_said(device, by, said);
+        }
+    }
+
+    /// A call is acknowledged when what its message wrote is stored, whatever the answer is.
+    fn call_stored(&mut self, device: DeviceId, promise: Option<(Key, Promise)>) {
+        if let Some((key, promise)) = promise {
+            self.keep_identifier(device, Some(promise));
+            self.settle_later(key, Some(promise.receipt), Outcome::Stored);
+        }
+    }
+
+    /// The message of a call was evaluated: who waits for the answer gets it, or waits on.
+    pub(super) fn call_said(&mut self, device: DeviceId, (from, id, promise): Caller, said: Outcome) {
         let answered = self.answers.drain(..).find(|(request, _)| *request == id);
         match said {
             Outcome::Stored if answered.is_some() => {
@@ -320,11 +352,12 @@ impl Shard {
             }
             Outcome::Stored if self.client_calls.len() < limits::CALLS_PER_SHARD_MAX => {
                 let deadline = self.now.instant.after_ms(limits::CLIENT_CALL_MS);
-                self.client_calls.push_back((deadline, from, id));
+                self.client_calls.push_back((deadline, device, from, id));
             }
             Outcome::Stored => self.answer_later(from, Outcome::Unavailable.into()),
             refused => self.answer_later(from, refused.into()),
         }
+        self.call_stored(device, promise);
     }
 
     fn session_limits(&mut self, device: DeviceId) -> Vec<u8> {
@@ -344,7 +377,7 @@ impl Shard {
 
     /// Calls of devices that nobody answered.
     pub(super) fn expire_client_calls(&mut self) {
-        while let Some((_, to, id)) = self.client_calls.pop_front_if(|(deadline, ..)| *deadline <= self.now.instant) {
+        while let Some((.., to, id)) = self.client_calls.pop_front_if(|(deadline, ..)| *deadline <= self.now.instant) {
             let json = br#"{"error":"timeout"}"#.to_vec();
             self.answer_later(to, Answer { downlink: Some(OwnedDownlink::RpcResponse(id, json)), ..Outcome::TimedOut.into() });
         }

@@ -5,8 +5,11 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 use schemas::id::EntityId;
+use uuid::Uuid;
 
 use super::letter::Errand;
+use super::needing::Question;
+use super::owing::Returned;
 use super::slab::Key;
 use crate::clock::{Instant, Timestamp};
 use crate::device::DeviceState;
@@ -24,6 +27,10 @@ pub(super) enum Parked {
     Query(Target, Query),
     /// Something a device asked for by another way than its own connection.
     Errand(Box<Errand>),
+    /// A message whose call to the outside was answered.
+    Returned(Box<Returned>),
+    /// A message that needs a fact of the entity.
+    Fact(Box<Question>),
     /// Calls of the server whose time has come.
     Calls,
     /// A will that waited for its device's return.
@@ -32,6 +39,8 @@ pub(super) enum Parked {
     Interrupted,
     /// A device whose inactivity deadline has passed.
     Overdue,
+    /// The control plane has this alarm in this version.
+    Confirmed(Uuid, u64),
 }
 
 #[derive(Debug)]

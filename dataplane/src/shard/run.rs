@@ -71,6 +71,8 @@ pub struct Parts {
     pub connections_per_address: Option<u32>,
     pub rpc_submit: Submit,
     pub forwarders: Forwarders,
+    /// To whoever makes calls to the outside.
+    pub calls_out: tokio::sync::mpsc::Sender<crate::owed::Due>,
     /// Questions for the control plane.
     pub questions: tokio::sync::mpsc::Sender<crate::registry::Question>,
 }
@@ -226,6 +228,10 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         wills: Default::default(),
         questions: Questions::new(parts.questions),
         forwards: Default::default(),
+        outbox: Default::default(),
+        calls_out: parts.calls_out,
+        alarm_feed: Default::default(),
+        needs: Default::default(),
         rates: Default::default(),
         throttle: Default::default(),
         forwarders: parts.forwarders,
@@ -282,6 +288,8 @@ impl Shard {
 
     /// Is everything written and everyone told? A store at a standstill has nothing more to give.
     pub(super) fn drained(&mut self) -> bool {
-        self.draining && self.connections.len() == 0 && !(self.ledger.is_open() && self.ledger.has_work())
+        self.draining
+            && self.connections.len() == 0
+            && !(self.ledger.is_open() && (self.ledger.has_work() || !self.needs.is_empty()))
     }
 }

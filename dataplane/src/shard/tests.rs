@@ -1,9 +1,12 @@
-//! Gateways' QoS 2 packs on whole shards (DESIGN 8.3, 8 and 10): every part is stored once, wherever a crash falls and whatever the
+//! Whole shards. Here: gateways' QoS 2 packs (DESIGN 8.3, 8 and 10): every part is stored once, wherever a crash falls and whatever the
 //! disks hold of what they did not promise.
 
+mod alarms;
 mod calls;
+mod facts;
 mod fairness;
 mod fleet;
+mod owing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -10,7 +10,9 @@ use std::{
 
 use foldhash::fast::RandomState;
 use schemas::id::{DeviceId, EntityId};
+use tokio::sync::mpsc;
 
+use super::alarming::AlarmFeed;
 use super::bell::{Bell, Listener};
 use super::calling::Calls;
 use super::channel::{Channel, Written};
@@ -24,6 +26,8 @@ use super::ledger::{Ledger, Owed, Persisted, Standstill};
 use super::letter::{Address, Letter, Moved};
 use super::listening::{Listening, Protocol};
 use super::mesh::Mesh;
+use super::needing::Needs;
+use super::outbox::Outbox;
 use super::placement::Placement;
 use super::residents::Residents;
 use super::slab::{Key, Slab};
@@ -33,6 +37,7 @@ use crate::clock::{Clock, Instant, Now};
 use crate::limits::{self, Pools};
 use crate::message::Readings;
 use crate::metric::{Counter, ShardCounters, ShardHealth};
+use crate::owed::Due;
 use crate::quota::{self, Admission, Decision, Place, Throttle};
 use crate::script::Engines;
 use crate::session::http::Decoded;
@@ -71,8 +76,8 @@ pub(super) struct Shard {
     pub through: HashMap<DeviceId, Through, RandomState>,
     pub polls: Polls,
     pub calls: Calls,
-    /// Calls of devices that nobody has answered: until when, who, under which number.
-    pub client_calls: VecDeque<(Instant, Address, u32)>,
+    /// Calls of devices that nobody has answered: until when, whose, who waits, under which number.
+    pub client_calls: VecDeque<(Instant, DeviceId, Address, u32)>,
     /// What runs the scripts of nodes.
     pub scripts: Engines,
     /// What nodes answered to the device that spoke last.
@@ -81,6 +86,12 @@ pub(super) struct Shard {
     pub wills: HashMap<DeviceId, Instant, RandomState>,
     pub questions: Questions,
     pub forwards: Forwards,
+    pub outbox: Outbox,
+    /// To whoever makes calls to the outside.
+    pub calls_out: mpsc::Sender<Due>,
+    pub alarm_feed: AlarmFeed,
+    /// Messages that wait for facts.
+    pub needs: Needs,
     /// Buckets of devices that have limits and are not full.
     pub rates: HashMap<DeviceId, quota::Device, RandomState>,
     pub throttle: Throttle,
@@ -145,6 +156,7 @@ impl Shard {
         self.serve_ready();
         self.persist();
         self.ledger.submit_reads();
+        self.make_calls();
         self.submit_loads();
         self.settle();
         self.flush();
@@ -170,6 +182,10 @@ impl Shard {
             self.take_letter(letter);
         }
         self.mesh.push();
+        if !self.needs.is_empty() {
+            self.ask_again();
+            self.resume_messages();
+        }
         self.accept();
         if !self.mailbox.is_empty() || self.set.may_have_more() {
             self.bell.ring();
@@ -195,6 +211,8 @@ impl Shard {
                 let (to, answer) = *answer;
                 self.take_answer(to, answer);
             }
+            Letter::Ask(question) => self.answer_fact(question.from, question.number, question.fact),
+            Letter::Fact(fact) => self.fact_found(fact.0, fact.1),
             Letter::Down(down) => self.take_down(down.0, &down.1),
         }
     }
@@ -404,7 +422,11 @@ impl Shard {
             match owed {
                 Owed::Receipt { connection, receipt, outcome } => self.settle_receipt(connection, receipt, outcome),
                 Owed::Forward { gateway, number, pack } => self.send_forward(gateway, number, *pack),
+                Owed::CallOut(flight) => self.call_out(flight),
+                Owed::Alarm { entity, alarm, version } => self.alarm_changed(entity, alarm, version),
+                Owed::Alarms(alarms) => self.alarms_read(alarms),
                 Owed::Answer { to, answer } => self.send_answer(to, answer),
+                Owed::Fact { to, number, found } => self.send_fact(to, number, Ok(found)),
                 Owed::AttributesChanged { device, json } => self.attributes_changed(device, &json),
                 Owed::Kept(device) => self.send_kept(device),
                 Owed::Call { device, id } => self.send_offered_call(device, id),

@@ -8,6 +8,7 @@ use super::connection::Standing;
 use super::event::Event;
 use super::ledger::{Owed, Standstill};
 use super::letter::Deed;
+use super::needing::Waiter;
 use super::residents::{Parked, Parking};
 use super::slab::Key;
 use super::turn::Shard;
@@ -34,6 +35,10 @@ impl Shard {
             Event::Release { ticket, release } => self.ledger.owe_at(ticket, Owed::Release(release)),
             Event::Loaded(loaded) => self.state_loaded(*loaded),
             Event::Forward(unsent) => self.forward_read(*unsent),
+            Event::CallsRead(read) => self.calls_read(*read),
+            Event::CameOf { flight, answered } => self.came_of(flight, *answered),
+            Event::Unconfirmed(unconfirmed) => self.unconfirmed_read(*unconfirmed),
+            Event::Fact { number, found } => self.fact_found(number, found),
             Event::Told { number, told } => self.told(number, told),
             Event::Count { tenant, chain, reply } => {
                 let counts = self.table.plan(tenant, chain).map(|running| running.counts()).unwrap_or_default();
@@ -53,10 +58,13 @@ impl Shard {
         if matches!(change, ShardChange::Whole) {
             self.forwards.begin(self.now.instant);
             self.tend_forwards();
+            self.outbox.begin();
         }
         for device in self.table.apply(change) {
             self.revoke(device, None);
             self.forwards.forget(device);
+            self.outbox.forget(device.into());
+            self.forget_messages(device.into());
             self.residents.forget(device.into());
             device::delete_entity(device.into(), &mut self.ledger.batch);
         }
@@ -102,13 +110,19 @@ impl Shard {
             match (parked, &error) {
                 (Parked::Errand(errand), None) => self.run_errand(*errand),
                 (Parked::Errand(errand), Some(_)) => self.answer_later(errand.from, unreadable(&errand.deed).into()),
+                (Parked::Fact(question), None) => self.answer_fact(question.from, question.number, question.fact),
+                (Parked::Fact(question), Some(error)) => self.send_fact(question.from, question.number, Err(error.clone())),
                 (Parked::Will, None) => self.say_kept_will(DeviceId(entity.0)),
+                (Parked::Returned(returned), None) => self.returned(entity, *returned),
+                (Parked::Returned(returned), Some(_)) => self.not_returned(entity, &returned),
                 (Parked::Calls, _) | (Parked::Will, Some(_)) => {}
                 (Parked::Connection(key), None) => self.unpark(key),
                 (Parked::Connection(key), Some(_)) => drop_flow(self.refuse(key, Refusal::Unavailable)),
                 (Parked::Query(target, query), None) => self.answer(target, query),
                 (Parked::Query(_, query), Some(error)) => asking::refuse(query, &QueryError::Unavailable(error.clone())),
                 (Parked::Interrupted, None) => self.interrupted(entity),
+                (Parked::Confirmed(alarm, version), None) => self.alarm_confirmed(entity, alarm, version),
+                (Parked::Confirmed(..), Some(_)) => self.alarm_unconfirmed(),
                 (Parked::Overdue, None) => self.overdue(entity),
                 (Parked::Interrupted | Parked::Overdue, Some(error)) => {
                     tracing::warn!(%entity, error, "the state of a device could not be loaded");
@@ -142,6 +156,7 @@ impl Shard {
         self.expire_polls();
         self.expire_client_calls();
         self.expire_limits();
+        self.expire_facts();
         for key in std::mem::take(&mut self.crowded) {
             self.make_ready(key);
         }
@@ -151,6 +166,8 @@ impl Shard {
             self.expire_calls();
             self.expire_wills();
             self.tend_forwards();
+            self.outbox.tend(now.instant);
+            self.tell_of_alarms();
             for entity in self.residents.overdue(now.timestamp) {
                 self.with_state(entity, Parked::Overdue);
             }
@@ -169,6 +186,7 @@ impl Shard {
             self.release_held();
         }
         self.counters.set(Counter::ConnectionsOpen, self.connections.len() as u64);
+        self.counters.set(Counter::CallsOwed, self.outbox.len() as u64);
         self.counters.set(Counter::StatesResident, self.residents.len() as u64);
         self.say_standstill();
     }
@@ -190,18 +208,24 @@ impl Shard {
         }
     }
 
-    /// Runs now if the state is resident, else when it is loaded.
-    pub(super) fn with_state(&mut self, entity: EntityId, what: Parked) {
+    /// Runs now if the state is resident, else when it is loaded; false if too many wait for that already.
+    pub(super) fn with_state(&mut self, entity: EntityId, what: Parked) -> bool {
         if self.residents.contains(entity) {
             match what {
                 Parked::Overdue => self.overdue(entity),
+                Parked::Confirmed(alarm, version) => self.alarm_confirmed(entity, alarm, version),
                 Parked::Interrupted => self.interrupted(entity),
                 Parked::Will => self.say_kept_will(DeviceId(entity.0)),
-                Parked::Connection(_) | Parked::Query(..) | Parked::Errand(_) | Parked::Calls => {}
+                Parked::Connection(_) | Parked::Query(..) | Parked::Errand(_) | Parked::Fact(_) => {}
+                Parked::Calls | Parked::Returned(_) => {}
             }
-        } else if matches!(self.residents.park(entity, what), Parking::Load) {
+            return true;
+        }
+        let parking = self.residents.park(entity, what);
+        if matches!(parking, Parking::Load) {
             self.loads.push_back(entity);
         }
+        !matches!(parking, Parking::Full(_))
     }
 
     /// Looks whether a device is inactive; arms the deadline again if it was active since.
@@ -285,7 +309,7 @@ impl Shard {
 
     fn lifecycle(&mut self, device: DeviceId, kind: MessageType) {
         let plan = self.plan_of(device);
-        let _outcome = self.evaluate_device(device, &plan, kind, Body::Lifecycle);
+        let _outcome = self.evaluate_device((device, &plan), kind, Body::Lifecycle, Waiter::Nobody);
     }
 
     /// After a start or a new generation: devices that were connected get their DISCONNECT, deadlines are armed again.
@@ -300,6 +324,8 @@ impl Shard {
             (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "connectivity could not be recovered"),
         }
         self.recover_forwards(engine);
+        self.recover_calls(engine);
+        self.alarm_feed.begin();
     }
 
     /// The store accepts again: whoever was held back goes on.
@@ -341,13 +367,19 @@ impl Shard {
         self.wills.clear();
         self.calls.clear();
         self.forwards.clear();
+        self.outbox.clear();
+        self.alarm_feed.clear();
         self.watches.clear();
+        self.drop_messages();
         for parked in self.residents.clear() {
             match parked {
                 Parked::Query(_, query) => {
                     asking::refuse(query, &QueryError::Unavailable("the store was closed".to_owned()));
                 }
                 Parked::Errand(errand) => self.send_answer(errand.from, Outcome::Unavailable.into()),
+                Parked::Fact(question) => {
+                    self.send_fact(question.from, question.number, Err("the store was closed".to_owned()));
+                }
                 _ => {}
             }
         }

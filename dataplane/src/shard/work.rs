@@ -1,36 +1,42 @@
-//! Evaluate: from what a device said to staged writes, promises and live updates. Cannot fail and cannot wait; what a
-//! message gets wrong becomes the outcome of its receipt.
+//! Evaluate: from what a device said to staged writes, promises and live updates. Cannot fail and does not
+//! wait: what a message gets wrong becomes the outcome of its receipt, and what it lacks is said to whoever has it wait.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use schemas::chain::{EntityType, MessageType, Target};
-use schemas::config::Payload;
+use schemas::alarm::Alarm;
+use schemas::chain::{EntityType, MessageType, Owner, Target};
+use schemas::config::{Details, Payload};
 use schemas::generated::kept;
 use schemas::id::{DeviceId, EntityId, TenantId};
 use schemas::script::Script;
 use uuid::Uuid;
 
 use super::admitting::topics;
-use super::connection::Standing;
+use super::alarming::fresh_id;
+use super::connection::{Connection, Standing};
 use super::decoding;
 use super::delivering::keep;
 use super::ledger::{Ledger, Owed};
 use super::letter::{Address, Of};
 use super::limiting::cost;
+use super::needing::{Spoken, Waiter, Whose};
+use super::outbox::Outbox;
 use super::serve::Flow;
 use super::slab::Key;
 use super::turn::Shard;
 use super::watching::Watches;
 use crate::clock::{Now, Timestamp};
+use crate::device::outbox::{self, OwedCall, Pending};
 use crate::device::{DeviceState, Dictionary, RefusedReadings, Writing};
 use crate::effect::Effect;
 use crate::limits;
 use crate::message::{Body, Entry, Message, Readings, Scope, Value, emptied};
 use crate::metric::{Counter, ShardCounters};
+use crate::owed::Departed;
 use crate::payload;
 use crate::query::{Attribute, Point, Series};
-use crate::rules::{self, Running, World};
+use crate::rules::{self, Absent, Evaluation, Fact, Found, Running, World};
 use crate::script::{Answer, Engines, ScriptFailure, Subject};
 use crate::session::{Format, Outcome, Promise, Topics};
 use crate::snapshot::Table;
@@ -61,10 +67,14 @@ impl Shard {
             return self.refuse_payload(key, promise);
         }
         let Some(device) = self.device_of(key) else { return Flow::Stop };
-        self.keep_identifier(device, promise);
         let from = Address { shard: self.index, connection: key, receipt: None, of: Of::Nothing };
-        self.call_from_device(from, device, id, bytes);
-        self.settle_later(key, promise.map(|promise| promise.receipt), Outcome::Stored)
+        let promised = promise.map(|promise| (key, promise));
+        let waiter = Waiter::Call { to: from, id, promise: promised };
+        if self.needs.have_been() && self.is_stored(device.into(), waiter) {
+            return self.settle_later(key, promise.map(|promise| promise.receipt), Outcome::Stored);
+        }
+        self.call_from_device((from, id, promised), device, bytes);
+        self.read_no_further(key, device)
     }
 
     /// A message of a connected device: evaluated, its receipt promised.
@@ -76,8 +86,13 @@ impl Shard {
         promise: Option<Promise>,
     ) -> Flow {
         self.counters.increment(Counter::MessagesReceived);
+        let waiter = Waiter::Connection(key, promise);
         let outcome = match self.spend(device, cost(&body)) {
-            Ok(()) => self.evaluate_device(device, plan, kind, body),
+            Ok(()) if self.needs.have_been() && self.is_stored(device.into(), waiter) => Outcome::Stored,
+            Ok(()) => match self.evaluate_device((device, plan), kind, body, waiter) {
+                Some(outcome) => outcome,
+                None => return self.read_no_further(key, device),
+            },
             Err(refused) => refused,
         };
         if outcome == Outcome::Stored {
@@ -88,58 +103,104 @@ impl Shard {
         self.settle_later(key, promise.map(|promise| promise.receipt), outcome)
     }
 
-    /// Evaluates a message whose originator is a device of this shard with its state resident.
-    pub(super) fn evaluate_device(&mut self, device: DeviceId, running: &Running, kind: MessageType, body: Body<'_>) -> Outcome {
-        let Some(facts) = self.table.device(device) else { return Outcome::Unspecified };
-        let message = Message {
-            kind,
-            originator: device.into(),
-            originator_type: EntityType::Device,
-            tenant: facts.tenant,
-            device_name: facts.name,
-            device_type: facts.kind,
-            received: self.now.timestamp,
-            body,
-        };
-        let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
-        let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return Outcome::Unspecified };
-        let said = matches!(
-            kind,
-            MessageType::PostTelemetryRequest | MessageType::PostAttributesRequest | MessageType::ToServerRpcRequest
-        );
-        let awoke = said && state.touched(self.now.timestamp);
-        let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &self.counters, self.now);
-        let mut stage = Stage { ledger, state, watches, counters, now, topics };
-        let mut answers = Vec::new();
-        let outcome = stage.evaluate((&self.table, running, &mut self.scripts), &message, &mut answers);
-        if let Body::Telemetry(readings) = message.body {
-            self.readings = readings.recycle();
+    /// Its message waits. When many do, its connection is not read until they are fewer.
+    fn read_no_further(&mut self, key: Key, device: DeviceId) -> Flow {
+        if self.needs.waiting(device.into()) < limits::PARKED_PER_DEVICE_READ_MAX {
+            return Flow::More;
         }
-        if awoke {
-            self.awoke(device);
+        if let Some(admitted) = self.connections.get_mut(key).and_then(Connection::admitted) {
+            admitted.behind = true;
         }
-        self.answers = answers;
-        outcome
+        Flow::Stop
+    }
+
+    /// Evaluates a message whose originator is a device of this shard with its state resident. `None`: it waits for a fact, and its
+    /// waiter is told later.
+    pub(super) fn evaluate_device(
+        &mut self,
+        (device, running): (DeviceId, &Running),
+        kind: MessageType,
+        body: Body<'_>,
+        waiter: Waiter,
+    ) -> Option<Outcome> {
+        self.hear_out(Spoken::new(Whose::Device(device), kind, body, waiter, self.now.timestamp), running)
     }
 
     /// Evaluates a message of an entity that is no device, by its tenant's root chain.
     pub(super) fn evaluate_entity(&mut self, entity: EntityId, tenant: TenantId, kind: MessageType, body: Body<'_>) {
         let Some(running) = self.table.plan_of_tenant(tenant).map(Rc::clone) else { return };
-        let (device_name, device_type) = ("", "");
-        let (originator, originator_type, received) = (entity, type_of(entity, tenant), self.now.timestamp);
+        let whose = Whose::Entity(entity, tenant);
+        let _outcome = self.hear_out(Spoken::new(whose, kind, body, Waiter::Nobody, self.now.timestamp), &running);
+    }
+
+    /// One evaluation of a message.
+    ///
+    /// # Errors
+    /// [`Lacking`]: nothing was done.
+    pub(super) fn evaluate(&mut self, spoken: &mut Spoken<'_>, running: &Running) -> Result<Outcome, Lacking> {
+        let (tenant, originator_type, device_name, device_type, topics) = match spoken.whose {
+            Whose::Device(device) => {
+                let Some(facts) = self.table.device(device) else { return Ok(Outcome::Unspecified) };
+                let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
+                (facts.tenant, EntityType::Device, facts.name, facts.kind, topics)
+            }
+            Whose::Entity(entity, tenant) => (tenant, type_of(entity, tenant), "", "", None),
+        };
+        let originator = spoken.whose.entity();
+        let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return Ok(Outcome::Unspecified) };
+        spoken.heard_by(state);
+        let (kind, received) = (spoken.kind, spoken.received);
+        let body = std::mem::replace(&mut spoken.body, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
-        let Some(state) = self.residents.get_mut(entity, self.now.instant) else { return };
-        let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &self.counters, self.now);
-        let mut stage = Stage { ledger, state, watches, counters, now, topics: None };
-        let _outcome = stage.evaluate((&self.table, &running, &mut self.scripts), &message, &mut Vec::new());
+        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
+        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
+        self.answers.clear();
+        let by = By { table: &self.table, running, scripts: &mut self.scripts, answers: &mut self.answers };
+        let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
+        let evaluated = stage.evaluate(by, &message, known);
+        match (&evaluated, message.body) {
+            (Ok(_), Body::Telemetry(readings)) => self.readings = readings.recycle(),
+            (Ok(_), _) => {}
+            (Err(_), body) => spoken.body = body.into_owned(),
+        }
+        evaluated
+    }
+
+    /// A message that waited for the outside goes on. What it answered to its device's calls is given back, too.
+    pub(super) fn resume(
+        &mut self,
+        originator: EntityId,
+        tenant: TenantId,
+        departed: &Departed,
+        failure: Option<String>,
+    ) -> (Option<Evaluation>, Vec<(u32, String)>) {
+        let facts = self.table.device(DeviceId(originator.0));
+        let (device_name, device_type) = facts.map_or(("", ""), |facts| (facts.name, facts.kind));
+        let originator_type = if facts.is_some() { EntityType::Device } else { type_of(originator, tenant) };
+        let topics = facts.and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
+        let kind = MessageType::parse(&departed.kind).unwrap_or(MessageType::PostTelemetryRequest);
+        let (received, body) = (self.now.timestamp, Body::Lifecycle);
+        let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
+        let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return (None, Vec::new()) };
+        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
+        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
+        let (mut effects, mut answers) = (Vec::new(), Vec::new());
+        let otherwise = Some("a message that comes back from the outside does not wait for facts");
+        let known = Known { facts: &[], counted: 0, otherwise };
+        let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
+        let evaluation = rules::resume(departed, failure, &message, &mut facts, &mut effects);
+        if let Some(evaluation) = &evaluation {
+            stage.act(&message, effects, evaluation, &mut answers);
+        }
+        (evaluation, answers)
     }
 
     /// The stage on which an entity's writes are prepared; `None` when its state is not resident.
     pub(super) fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
         let topics = self.table.device(DeviceId(entity.0)).and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let state = self.residents.get_mut(entity, self.now.instant)?;
-        let (ledger, watches, counters, now) = (&mut self.ledger, &self.watches, &*self.counters, self.now);
-        Some(Stage { ledger, state, watches, counters, now, topics })
+        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
+        Some(Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics })
     }
 
     fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
@@ -172,6 +233,7 @@ impl Shard {
 /// Where one entity's writes are staged: the turn's batch, the entity's state and its watchers.
 pub(super) struct Stage<'s> {
     pub ledger: &'s mut Ledger,
+    pub outbox: &'s mut Outbox,
     pub state: &'s mut DeviceState,
     pub watches: &'s Watches,
     pub counters: &'s ShardCounters,
@@ -181,35 +243,72 @@ pub(super) struct Stage<'s> {
 }
 
 impl Stage<'_> {
-    /// Where some node looks at what messages say, each ts of telemetry is a message of its own, as it is in ThingsBoard.
-    fn evaluate(&mut self, by: By<'_>, message: &Message<'_>, answers: &mut Vec<(u32, String)>) -> Outcome {
-        let (table, running, scripts) = by;
+    /// Where some node looks at what messages say, each ts of telemetry is a message of its own, as it is in ThingsBoard. Where one
+    /// may lack a fact, nothing is written before all of them have theirs: a message and its packet id are one batch.
+    fn evaluate(&mut self, mut by: By<'_>, message: &Message<'_>, known: Known<'_>) -> Result<Outcome, Lacking> {
         let readings = match &message.body {
-            Body::Telemetry(readings) if running.plan().reads() && readings.entries.len() > 1 => readings,
-            _ => return self.evaluate_one((table, running, scripts), message, answers),
+            Body::Telemetry(readings) if by.running.plan().reads() && readings.entries.len() > 1 => readings,
+            _ => return self.evaluate_one(&mut by, message, known),
         };
-        let mut outcome = Outcome::Stored;
-        for entry in &readings.entries {
+        let part = |entry: &Entry| {
             let those = readings.of(entry).to_vec();
             let entries = vec![Entry { ts: entry.ts, range: 0..those.len() }];
-            let part = Message { body: Body::Telemetry(Readings { entries, readings: those }), ..*message };
-            let one = self.evaluate_one((table, running, &mut *scripts), &part, answers);
+            Message { body: Body::Telemetry(Readings { entries, readings: those }), ..*message }
+        };
+        if by.running.plan().asks() {
+            for entry in &readings.entries {
+                self.try_one(&mut by, &part(entry), known)?;
+            }
+        }
+        let known = Known { otherwise: Some("it depends on what the message itself has changed"), ..known };
+        let mut outcome = Outcome::Stored;
+        for entry in &readings.entries {
+            let one = self.evaluate_one(&mut by, &part(entry), known)?;
             if one != Outcome::Stored {
                 outcome = one;
             }
         }
-        outcome
+        Ok(outcome)
     }
 
-    fn evaluate_one(
+    /// Whether a message has its facts: an evaluation of which nothing remains.
+    fn try_one(&mut self, by: &mut By<'_>, message: &Message<'_>, known: Known<'_>) -> Result<(), Lacking> {
+        let mut effects = Vec::new();
+        let mut facts = self.facts((by.table, by.scripts), message, known);
+        let evaluation = rules::evaluate_again(by.running, message, &mut facts, &mut effects, u32::MAX);
+        evaluation.needs.map_or(Ok(()), |fact| Err(Lacking { fact, counted: 0 }))
+    }
+
+    fn evaluate_one(&mut self, by: &mut By<'_>, message: &Message<'_>, known: Known<'_>) -> Result<Outcome, Lacking> {
+        let mut effects = std::mem::take(&mut self.ledger.effects);
+        let mut facts = self.facts((by.table, by.scripts), message, known);
+        let evaluation = rules::evaluate_again(by.running, message, &mut facts, &mut effects, known.counted);
+        if let Some(fact) = evaluation.needs {
+            self.ledger.effects = emptied(effects);
+            return Err(Lacking { fact, counted: evaluation.executed });
+        }
+        Ok(self.act(message, effects, &evaluation, by.answers))
+    }
+
+    /// What nodes may ask while this message is evaluated.
+    fn facts<'f>(
+        &'f self,
+        (table, scripts): (&'f Table, &'f mut Engines),
+        message: &'f Message<'f>,
+        known: Known<'f>,
+    ) -> Facts<'f> {
+        let (state, dictionary, outbox) = (&*self.state, &self.ledger.dictionary, &*self.outbox);
+        Facts { table, message, state, dictionary, scripts, outbox, known }
+    }
+
+    /// Does what an evaluation says must happen.
+    fn act(
         &mut self,
-        (table, running, scripts): By<'_>,
         message: &Message<'_>,
+        effects: Vec<Effect<'_>>,
+        evaluation: &Evaluation,
         answers: &mut Vec<(u32, String)>,
     ) -> Outcome {
-        let mut effects = std::mem::take(&mut self.ledger.effects);
-        let mut facts = Facts { table, message, state: self.state, dictionary: &self.ledger.dictionary, scripts };
-        let evaluation = rules::evaluate(running, message, &mut facts, &mut effects);
         if let Some(failed) = &evaluation.failed {
             self.counters.increment(Counter::NodesFailed);
             tracing::debug!(node = failed.node, reason = failed.reason, originator = %message.originator, "a node failed");
@@ -245,6 +344,18 @@ impl Stage<'_> {
                 if let Err(full) = kept {
                     self.counters.increment(Counter::NodesFailed);
                     tracing::debug!(%full, originator = %message.originator, "a node cannot remember");
+                }
+            }
+            Effect::Owe(departed) => {
+                let owed = OwedCall { tenant: message.tenant, taken: self.now.timestamp, departed: (**departed).clone() };
+                let (originator, number) = (message.originator, self.ledger.sequence.next());
+                let bytes = outbox::put(&mut self.ledger.batch, originator, number, &owed);
+                self.outbox.add(Pending { originator, node: owed.departed.node().1, number, tenant: owed.tenant, bytes });
+            }
+            Effect::Alarm(alarm) => {
+                if let Err(full) = self.keep_alarm(alarm) {
+                    self.counters.increment(Counter::NodesFailed);
+                    tracing::debug!(%full, originator = %message.originator, "an alarm cannot begin");
                 }
             }
             Effect::Answer { request, json } => answers.push((*request, json.clone())),
@@ -363,16 +474,42 @@ impl Stage<'_> {
     }
 }
 
-/// What a message is evaluated by: the table with the tenant's other chains, the chain it enters, what runs scripts.
-type By<'b> = (&'b Table, &'b Running, &'b mut Engines);
+/// What a message is evaluated by.
+struct By<'b> {
+    /// With the tenant's other chains.
+    table: &'b Table,
+    /// The chain it enters.
+    running: &'b Running,
+    scripts: &'b mut Engines,
+    /// To calls of the originator.
+    answers: &'b mut Vec<(u32, String)>,
+}
 
-/// What nodes may ask: the originator's state, and the table.
+/// The fact that a message lacks, and how many of its steps were counted before.
+#[derive(Debug)]
+pub(super) struct Lacking {
+    pub fact: Box<Fact>,
+    pub counted: u32,
+}
+
+/// The facts that were found for a message.
+#[derive(Clone, Copy)]
+struct Known<'k> {
+    facts: &'k [(Fact, Found)],
+    counted: u32,
+    /// Why nothing else is asked for, if it is not.
+    otherwise: Option<&'static str>,
+}
+
+/// What nodes may ask: the originator's state, the table, and facts that were found.
 struct Facts<'s> {
     table: &'s Table,
     message: &'s Message<'s>,
     state: &'s DeviceState,
     dictionary: &'s Dictionary,
     scripts: &'s mut Engines,
+    outbox: &'s Outbox,
+    known: Known<'s>,
 }
 
 impl World for Facts<'_> {
@@ -389,6 +526,45 @@ impl World for Facts<'_> {
         self.state.node_state(node).map(Into::into)
     }
 
+    fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {
+        self.state.active_alarm(kind).cloned()
+    }
+
+    fn alarm(&mut self, id: Uuid) -> Option<Alarm> {
+        self.state.alarm(id).filter(|alarm| !alarm.deleted).cloned()
+    }
+
+    fn alarm_room(&mut self) -> usize {
+        self.state.alarm_room()
+    }
+
+    fn new_id(&mut self) -> Uuid {
+        fresh_id(self.message.received)
+    }
+
+    fn owner(&self, of: Owner) -> Option<EntityId> {
+        match (of, self.message.originator_type) {
+            (Owner::Tenant, _) => Some(self.message.tenant.into()),
+            (Owner::Customer, EntityType::Device) => {
+                self.table.customer_of(DeviceId(self.message.originator.0)).map(EntityId::from)
+            }
+            (Owner::Customer, EntityType::Customer) => Some(self.message.originator),
+            (Owner::Customer, _) => None,
+        }
+    }
+
+    fn details(&self, owner: EntityId) -> Option<&Details> {
+        self.table.details(owner)
+    }
+
+    fn fact(&self, fact: &Fact) -> Result<&[Series], Absent> {
+        match self.known.facts.iter().find(|(known, _)| known == fact) {
+            Some((_, Ok(series))) => Ok(series),
+            Some((_, Err(reason))) => Err(Absent::Never(reason.clone())),
+            None => Err(self.known.otherwise.map_or(Absent::NotYet, |reason| Absent::Never(reason.to_owned()))),
+        }
+    }
+
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {
         let found = match target {
             Target::Chain(id) => self.table.plan(self.message.tenant, id),
@@ -398,6 +574,10 @@ impl World for Facts<'_> {
             }
         };
         found.map(Rc::clone)
+    }
+
+    fn may_owe(&self) -> Result<(), String> {
+        self.outbox.has_room(self.message.tenant)
     }
 
     fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure> {

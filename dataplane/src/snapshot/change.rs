@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use schemas::{
-    config::{Change, ChangeBody, Device, Installation, Profile},
-    id::{ChainId, DeviceId, Partition, ProfileId, TenantId},
+    config::{Change, ChangeBody, Customer, Details, Device, Installation, Profile},
+    id::{ChainId, CustomerId, DeviceId, Partition, ProfileId, TenantId},
 };
 
 use crate::quota;
@@ -15,8 +15,10 @@ use crate::rules::Plan;
 pub enum ShardChange {
     Installation(Installation),
     /// With the buckets that its shards share.
-    Tenant(TenantId, Arc<quota::Tenant>),
+    Tenant(TenantId, Arc<quota::Tenant>, Arc<Details>),
     TenantDeleted(TenantId),
+    Customer(Customer),
+    CustomerDeleted(CustomerId),
     Profile(Profile),
     ProfileDeleted(ProfileId),
     Device(Device),
@@ -57,7 +59,11 @@ impl ShardChange {
 pub fn compile(change: &Change) -> Option<ShardChange> {
     Some(match &change.body {
         ChangeBody::Installation(installation) => ShardChange::Installation(installation.clone()),
-        ChangeBody::Tenant(tenant) => ShardChange::Tenant(tenant.id, quota::Tenant::new(&tenant.limits)),
+        ChangeBody::Tenant(tenant) => {
+            ShardChange::Tenant(tenant.id, quota::Tenant::new(&tenant.limits), Arc::clone(&tenant.details))
+        }
+        ChangeBody::Customer(customer) => ShardChange::Customer(customer.clone()),
+        ChangeBody::CustomerDeleted(id) => ShardChange::CustomerDeleted(*id),
         ChangeBody::TenantDeleted(id) => ShardChange::TenantDeleted(*id),
         ChangeBody::Profile(profile) => ShardChange::Profile(profile.clone()),
         ChangeBody::ProfileDeleted(id) => ShardChange::ProfileDeleted(*id),

@@ -6,8 +6,8 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 use aws_lc_rs::hmac;
 use foldhash::fast::RandomState;
 use schemas::{
-    config::{Device, MqttTransport},
-    id::{ChainId, DeviceId, ProfileId, TenantId},
+    config::{Details, Device, MqttTransport},
+    id::{ChainId, CustomerId, DeviceId, EntityId, ProfileId, TenantId},
 };
 
 use super::change::ShardChange;
@@ -54,6 +54,8 @@ pub struct Table {
     devices: HashMap<DeviceId, Row<Device>, RandomState>,
     chains: HashMap<ChainId, Row<ChainRow>>,
     roots: HashMap<TenantId, ChainId>,
+    /// Of tenants and customers, for rules that are told of them.
+    details: HashMap<EntityId, Row<Arc<Details>>, RandomState>,
     credential_key: Option<hmac::Key>,
     /// Among so many shards a tenant's limits are shared.
     shards: u16,
@@ -82,17 +84,27 @@ impl Table {
     pub fn apply(&mut self, change: &ShardChange) -> Vec<DeviceId> {
         let marked = self.mark;
         match change {
-            ShardChange::Tenant(id, quota) => match self.tenants.get_mut(id) {
-                Some(row) => {
-                    row.value.follow(quota);
-                    row.marked = marked;
+            ShardChange::Tenant(id, quota, details) => {
+                match self.tenants.get_mut(id) {
+                    Some(row) => {
+                        row.value.follow(quota);
+                        row.marked = marked;
+                    }
+                    None => {
+                        self.tenants.insert(*id, Row { value: Share::new(quota, self.shards), marked });
+                    }
                 }
-                None => {
-                    self.tenants.insert(*id, Row { value: Share::new(quota, self.shards), marked });
-                }
-            },
+                self.details.insert((*id).into(), Row { value: Arc::clone(details), marked });
+            }
             ShardChange::TenantDeleted(id) => {
                 self.tenants.remove(id);
+                self.details.remove(&(*id).into());
+            }
+            ShardChange::Customer(customer) => {
+                self.details.insert(customer.id.into(), Row { value: Arc::clone(&customer.details), marked });
+            }
+            ShardChange::CustomerDeleted(id) => {
+                self.details.remove(&(*id).into());
             }
             ShardChange::Profile(profile) => {
                 let value = ProfileRow { chain: profile.chain, mqtt: profile.mqtt.clone().map(Arc::new) };
@@ -109,7 +121,7 @@ impl Table {
             }
             ShardChange::DeviceDeleted(id) => return self.devices.remove(id).map(|_| *id).into_iter().collect(),
             ShardChange::Chain { id, tenant, root, plan } => {
-                let running = Rc::new(Running::new(Arc::clone(plan)));
+                let running = Rc::new(Running::new(Arc::clone(plan)).of(*id));
                 let value = ChainRow { tenant: *tenant, root: *root, running };
                 self.chains.insert(*id, Row { value, marked });
                 self.find_roots();
@@ -131,6 +143,18 @@ impl Table {
         let device = &self.devices.get(&id)?.value;
         let mqtt = self.profiles.get(&device.profile).and_then(|row| row.value.mqtt.as_ref());
         Some(DeviceFacts { tenant: device.tenant, name: &device.name, kind: &device.kind, gateway: device.gateway, mqtt })
+    }
+
+    /// The customer that a device is assigned to.
+    #[must_use]
+    pub fn customer_of(&self, id: DeviceId) -> Option<CustomerId> {
+        self.devices.get(&id)?.value.customer
+    }
+
+    /// What people have written of a tenant or a customer.
+    #[must_use]
+    pub fn details(&self, of: EntityId) -> Option<&Details> {
+        self.details.get(&of).map(|row| &*row.value)
     }
 
     /// Under which key device passwords are hashed; `None` until the control plane has said.
@@ -174,6 +198,7 @@ impl Table {
     fn sweep(&mut self) -> Vec<DeviceId> {
         let mark = self.mark;
         self.tenants.retain(|_, row| row.marked == mark);
+        self.details.retain(|_, row| row.marked == mark);
         self.profiles.retain(|_, row| row.marked == mark);
         self.chains.retain(|_, row| row.marked == mark);
         self.find_roots();

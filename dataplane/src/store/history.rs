@@ -18,19 +18,33 @@ use crate::{
     },
 };
 
+/// What one range read may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    pub rows: usize,
+    pub bytes: usize,
+}
+
+impl Budget {
+    /// Of people's questions.
+    pub const QUERY: Self = Self { rows: limits::QUERY_ROWS_MAX, bytes: limits::QUERY_BYTES_MAX };
+    /// Of a rule node, for whose fact a message waits.
+    pub const FACT: Self = Self { rows: limits::FACT_ROWS_MAX, bytes: limits::FACT_BYTES_MAX };
+}
+
 /// Reads what `asked` asks of one entity. `names` are the keys asked for that the entity's partition knows, with their ids.
 /// Series come in the order of `names`, empty ones are left out. Points are ordered as asked, aggregates ascending (as
 /// ThingsBoard's are, whatever the order asked for).
 ///
 /// # Errors
-/// [`QueryError::Invalid`] for a range or interval that cannot be, [`QueryError::TooLarge`] beyond the budgets.
+/// [`QueryError::Invalid`] for a range or interval that cannot be, [`QueryError::TooLarge`] beyond the budget.
 pub fn history(
     engine: &dyn Engine,
     entity: EntityId,
     names: &[(String, u32)],
     tombstones: &[Tombstone],
     now: Timestamp,
-    asked: &History,
+    (asked, budget): (&History, Budget),
 ) -> Result<Vec<Series>, QueryError> {
     check(asked)?;
     if asked.start == asked.end || names.is_empty() {
@@ -40,7 +54,7 @@ pub fn history(
         Aggregation::None => Sink::Points { limit: asked.limit, ascending: asked.ascending },
         aggregation => Sink::Intervals { aggregation, start: asked.start, end: asked.end, width_ms: width(asked) },
     };
-    let mut reader = Reader::new(names, tombstones, now, sink);
+    let mut reader = Reader::new(names, tombstones, now, sink, budget);
     let from = key::rows_from(entity, asked.start);
     let to = key::rows_from(entity, asked.end);
     let range = Range::new(key::Kind::Row.family(), &from, &to);
@@ -122,11 +136,12 @@ struct Reader<'a> {
     open: usize,
     rows: usize,
     bytes: usize,
+    budget: Budget,
     refusal: Option<QueryError>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(names: &'a [(String, u32)], tombstones: &'a [Tombstone], now: Timestamp, sink: Sink) -> Self {
+    fn new(names: &'a [(String, u32)], tombstones: &'a [Tombstone], now: Timestamp, sink: Sink, budget: Budget) -> Self {
         let mut places: Vec<(u32, usize)> = names.iter().enumerate().map(|(place, name)| (name.1, place)).collect();
         places.sort_unstable();
         let full = matches!(sink, Sink::Points { limit: 0, .. });
@@ -139,13 +154,13 @@ impl<'a> Reader<'a> {
         });
         let found: Vec<Found> = found.collect();
         let open = if full { 0 } else { found.len() };
-        Self { names, tombstones, places, found, sink, now, ts: None, open, rows: 0, bytes: 0, refusal: None }
+        Self { names, tombstones, places, found, sink, now, ts: None, open, rows: 0, bytes: 0, budget, refusal: None }
     }
 
     fn row(&mut self, row_key: &[u8], record: &[u8]) -> Result<(), QueryError> {
         self.rows += 1;
-        if self.rows > limits::QUERY_ROWS_MAX {
-            let most = limits::QUERY_ROWS_MAX;
+        if self.rows > self.budget.rows {
+            let most = self.budget.rows;
             return Err(QueryError::TooLarge(format!("more than {most} rows lie in the range; ask for a shorter one")));
         }
         let unavailable = |error: StoreError| QueryError::Unavailable(error.to_string());
@@ -199,8 +214,8 @@ impl<'a> Reader<'a> {
                 self.open -= 1;
             }
         }
-        if self.bytes > limits::QUERY_BYTES_MAX {
-            let most = limits::QUERY_BYTES_MAX;
+        if self.bytes > self.budget.bytes {
+            let most = self.budget.bytes;
             return Err(QueryError::TooLarge(format!("more than {most} bytes; ask for a shorter range or a lower limit")));
         }
         Ok(())

@@ -35,6 +35,12 @@ pub enum Kind {
     Call = 8,
     /// gateway 16 | number 8: packs whose parts are not all answered
     Forward = 9,
+    /// originator 16 | node 16 | number 8: calls that rule nodes owe to the outside
+    Owed = 10,
+    /// originator 16 | place 1: the last calls that were given up
+    DeadLetter = 11,
+    /// entity 16 | alarm id 16: alarms whose last change the control plane has not confirmed
+    AlarmFeed = 12,
 }
 
 /// Parts of [`Kind::Kept`]. The numbers are on disk.
@@ -55,6 +61,8 @@ pub enum Part {
     Mark = 7,
     /// node id 16: what a rule node remembers
     Node = 8,
+    /// alarm id 16
+    Alarm = 9,
 }
 
 impl Kind {
@@ -70,7 +78,10 @@ impl Kind {
             | Self::Connected
             | Self::Kept
             | Self::Call
-            | Self::Forward => Family::State,
+            | Self::Forward
+            | Self::Owed
+            | Self::DeadLetter
+            | Self::AlarmFeed => Family::State,
         }
     }
 }
@@ -200,6 +211,49 @@ pub fn parse_forward(key: &[u8]) -> Option<(EntityId, u64)> {
     Some((parse_entity(gateway)?, u64::from_be_bytes(number.try_into().ok()?)))
 }
 
+/// The key of a call that a node owes for an originator.
+#[must_use]
+pub fn owed(originator: EntityId, node: Uuid, number: u64) -> [u8; ENTITY_PREFIX_BYTES + 24] {
+    let mut key = [0; ENTITY_PREFIX_BYTES + 24];
+    key[..ENTITY_PREFIX_BYTES].copy_from_slice(&entity(Kind::Owed, originator));
+    key[ENTITY_PREFIX_BYTES..ENTITY_PREFIX_BYTES + 16].copy_from_slice(node.as_bytes());
+    key[ENTITY_PREFIX_BYTES + 16..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The originator, node and number of such a key.
+#[must_use]
+pub fn parse_owed(key: &[u8]) -> Option<(EntityId, Uuid, u64)> {
+    let (originator, rest) = key.split_at_checked(ENTITY_PREFIX_BYTES)?;
+    let (node, number) = rest.split_at_checked(16)?;
+    Some((parse_entity(originator)?, Uuid::from_slice(node).ok()?, u64::from_be_bytes(number.try_into().ok()?)))
+}
+
+/// The key of a call that was given up.
+#[must_use]
+pub fn dead_letter(originator: EntityId, place: u8) -> [u8; ENTITY_PREFIX_BYTES + 1] {
+    let mut key = [0; ENTITY_PREFIX_BYTES + 1];
+    key[..ENTITY_PREFIX_BYTES].copy_from_slice(&entity(Kind::DeadLetter, originator));
+    key[ENTITY_PREFIX_BYTES] = place;
+    key
+}
+
+/// The key of an alarm that the control plane is to be told of.
+#[must_use]
+pub fn alarm_feed(id: EntityId, alarm: Uuid) -> [u8; ENTITY_PREFIX_BYTES + 16] {
+    let mut key = [0; ENTITY_PREFIX_BYTES + 16];
+    key[..ENTITY_PREFIX_BYTES].copy_from_slice(&entity(Kind::AlarmFeed, id));
+    key[ENTITY_PREFIX_BYTES..].copy_from_slice(alarm.as_bytes());
+    key
+}
+
+/// The entity and the alarm of such a key.
+#[must_use]
+pub fn parse_alarm_feed(key: &[u8]) -> Option<(EntityId, Uuid)> {
+    let (entity, alarm) = key.split_at_checked(ENTITY_PREFIX_BYTES)?;
+    Some((parse_entity(entity)?, Uuid::from_slice(alarm).ok()?))
+}
+
 /// The key under which a key's name lies in its partition's dictionary (DESIGN 17).
 #[must_use]
 pub fn key_name(partition: Partition, id: u32) -> [u8; KEY_NAME_BYTES] {
@@ -294,6 +348,11 @@ mod tests {
         check(&kept(ID, Part::Child, b"A"), &format!("{PARTITION}07{id}0541"));
         check(&kept(ID, Part::Will, &[]), &format!("{PARTITION}07{id}06"));
         check(&kept(ID, Part::Mark, ID.0.as_bytes()), &format!("{PARTITION}07{id}07{id}"));
+        check(&kept(ID, Part::Alarm, ID.0.as_bytes()), &format!("{PARTITION}07{id}09{id}"));
+        check(&alarm_feed(ID, ID.0), &format!("{PARTITION}0c{id}{id}"));
+        check(&owed(ID, ID.0, 3), &format!("{PARTITION}0a{id}{id}0000000000000003"));
+        check(&dead_letter(ID, 3), &format!("{PARTITION}0b{id}03"));
+        check(&alarm_feed(ID, ID.0), &format!("{PARTITION}0c{id}{id}"));
         check(&call(ID, ID.0), &format!("{PARTITION}08{id}{id}"));
         check(&forward(ID, 3), &format!("{PARTITION}09{id}0000000000000003"));
     }
@@ -313,6 +372,8 @@ mod tests {
         assert_eq!(parse_row(&entity(Kind::Row, ID)), None);
         assert_eq!(parse_forward(&forward(ID, u64::MAX)), Some((ID, u64::MAX)));
         assert_eq!(parse_forward(&entity(Kind::Forward, ID)), None);
+        assert_eq!(parse_alarm_feed(&alarm_feed(ID, Uuid::from_u128(9))), Some((ID, Uuid::from_u128(9))));
+        assert_eq!(parse_alarm_feed(&entity(Kind::AlarmFeed, ID)), None);
     }
 
     #[test]

@@ -1,22 +1,29 @@
 //! A node's class and configuration to its kind, as ThingsBoard writes them, in its older forms too. Every problem is
 //! reported; fields that change nothing are passed over. Never reads a chain.
 
+mod alarm;
+mod enrichment;
+mod external;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    CalculateDelta, CheckFields, DeleteAttributes, EntityType, Keys, Math, MathArgument, MathOperand, MathResult, MessageType,
-    MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Passing, Renames, SaveAttributes,
-    SaveTimeseries, Side, Target,
+    CalculateDelta, CheckFields, DeleteAttributes, EntityType, External, Keys, Math, MathArgument, MathOperand, MathResult,
+    MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Owner, Passing, Renames,
+    SaveAttributes, SaveTimeseries, Side, Target,
     formula::Formula,
     geofence::{Geofence, Perimeter, Point, Source},
+    json_path::JsonPath,
     node::{
-        ACKNOWLEDGE, CALCULATE_DELTA, CHECK_FIELDS, CHECKPOINT, COPY_KEYS, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_PROFILE,
-        ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE, LOG, MATH, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, OUTPUT,
-        PROFILE_SWITCH, RENAME_KEYS, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH,
-        SCRIPT_TRANSFORM, SPLIT_ARRAY, TYPE_FILTER, TYPE_SWITCH,
+        ACKNOWLEDGE, ALARM_STATUS, CALCULATE_DELTA, CHECK_FIELDS, CHECKPOINT, CLEAR_ALARM, COPY_KEYS, CREATE_ALARM,
+        CUSTOMER_DETAILS, CUSTOMER_VALUES, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH,
+        GEOFENCE, JSON_PATH, LOG, MATH, MQTT, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY, OUTPUT,
+        PROFILE_SWITCH, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER,
+        SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER,
+        TYPE_SWITCH,
     },
     parse::Problems,
 };
@@ -45,10 +52,16 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         GEOFENCE => reader.geofence().map(NodeKind::Geofence),
         ORIGINATOR_ATTRIBUTES => reader.originator_attributes().map(NodeKind::OriginatorAttributes),
         ORIGINATOR_FIELDS => reader.originator_fields().map(NodeKind::OriginatorFields),
+        CUSTOMER_VALUES => reader.owner_values(Owner::Customer).map(NodeKind::OwnerValues),
+        TENANT_VALUES => reader.owner_values(Owner::Tenant).map(NodeKind::OwnerValues),
+        CUSTOMER_DETAILS => reader.owner_details(Owner::Customer).map(NodeKind::OwnerDetails),
+        TENANT_DETAILS => reader.owner_details(Owner::Tenant).map(NodeKind::OwnerDetails),
+        ORIGINATOR_TELEMETRY => reader.originator_telemetry().map(NodeKind::OriginatorTelemetry),
         COPY_KEYS => reader.keys("copyFrom").map(NodeKind::CopyKeys),
         DELETE_KEYS => reader.keys("deleteFrom").map(NodeKind::DeleteKeys),
         RENAME_KEYS => reader.renames().map(NodeKind::RenameKeys),
         SPLIT_ARRAY => Some(NodeKind::SplitArray),
+        JSON_PATH => reader.json_path().map(NodeKind::JsonPath),
         SAVE_TIMESERIES => reader.save_timeseries().map(NodeKind::SaveTimeseries),
         SAVE_ATTRIBUTES => reader.save_attributes().map(NodeKind::SaveAttributes),
         DELETE_ATTRIBUTES => reader.delete_attributes().map(NodeKind::DeleteAttributes),
@@ -56,9 +69,16 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         SCRIPT_SWITCH => reader.script(Form::Switch).map(NodeKind::ScriptSwitch),
         SCRIPT_TRANSFORM => reader.script(Form::Transform).map(NodeKind::ScriptTransform),
         LOG => reader.log(),
+        CREATE_ALARM => reader.create_alarm().map(NodeKind::CreateAlarm),
+        CLEAR_ALARM => reader.clear_alarm().map(NodeKind::ClearAlarm),
+        ALARM_STATUS => reader.alarm_statuses().map(|statuses| NodeKind::AlarmStatus { statuses }),
         CALCULATE_DELTA => reader.delta().map(NodeKind::CalculateDelta),
         MATH => reader.math().map(NodeKind::Math),
         DEVICE_PROFILE => Some(NodeKind::DeviceProfile),
+        REST_CALL => reader.rest_call().map(|call| NodeKind::External(Arc::new(External::Rest(call)))),
+        MQTT => reader.mqtt_publish().map(|publish| NodeKind::External(Arc::new(External::Mqtt(publish)))),
+        SEND_EMAIL => reader.mailer().map(|mailer| NodeKind::External(Arc::new(External::Email(mailer)))),
+        TO_EMAIL => reader.email().map(NodeKind::ToEmail),
         RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
         RPC_REQUEST => Some(NodeKind::RpcRequest),
         NESTED => reader.target().map(|chain| NodeKind::Nested { chain }),
@@ -240,6 +260,11 @@ impl Reader<'_> {
 
     /// JavaScript where no language is named, as before there was TBEL.
     fn script(&mut self, form: Form) -> Option<Arc<Script>> {
+        self.script_in(form, ("tbelScript", "jsScript"))
+    }
+
+    /// The same, in the field of its language.
+    fn script_in(&mut self, form: Form, (tbel, js): (&str, &str)) -> Option<Arc<Script>> {
         let language = match self.value("scriptLang") {
             None => Some(Language::Js),
             Some(_) => self.required("scriptLang", "TBEL or JS", |value| match value.as_str()? {
@@ -248,7 +273,7 @@ impl Reader<'_> {
                 _ => None,
             }),
         }?;
-        let field = if language == Language::Tbel { "tbelScript" } else { "jsScript" };
+        let field = if language == Language::Tbel { tbel } else { js };
         let body = self.required(field, "a script", |value| value.as_str().map(str::to_owned))?;
         Script::parse(form, language, &body).map_err(|refused| self.problem(field, refused.to_string())).ok().map(Arc::new)
     }
@@ -428,6 +453,15 @@ impl Reader<'_> {
             }
         }
         Some(Keys { of: self.side(side, Side::Data)?, patterns })
+    }
+
+    /// ThingsBoard's own default is everything.
+    fn json_path(&mut self) -> Option<JsonPath> {
+        let path = match self.value("jsonPath") {
+            None => Some("$".to_owned()),
+            Some(_) => self.required("jsonPath", "a JSON path", |value| value.as_str().map(str::to_owned)),
+        };
+        JsonPath::parse(&path?).map_err(|rule| self.problem("jsonPath", rule)).ok()
     }
 
     fn renames(&mut self) -> Option<Renames> {

@@ -3,8 +3,13 @@
 
 use std::sync::Arc;
 
-use super::{EntityType, MessageType, formula::Formula, geofence::Geofence};
-use crate::{id::ChainId, script::Script, telemetry::Scope};
+use super::{EntityType, External, MessageType, ToEmail, formula::Formula, geofence::Geofence, json_path::JsonPath};
+use crate::{
+    alarm::{Propagation, Severity, Status},
+    id::ChainId,
+    script::Script,
+    telemetry::Scope,
+};
 
 /// Labels of edges that are not a message type's.
 pub mod label {
@@ -38,15 +43,24 @@ pub enum NodeKind {
     OriginatorAttributes(OriginatorAttributes),
     OriginatorFields(OriginatorFields),
     CalculateDelta(CalculateDelta),
+    OwnerValues(OwnerValues),
+    OwnerDetails(OwnerDetails),
+    OriginatorTelemetry(OriginatorTelemetry),
     CopyKeys(Keys),
     DeleteKeys(Keys),
     RenameKeys(Renames),
     SplitArray,
+    JsonPath(JsonPath),
     ScriptTransform(Arc<Script>),
     SaveTimeseries(SaveTimeseries),
     SaveAttributes(SaveAttributes),
     DeleteAttributes(DeleteAttributes),
     Log,
+    CreateAlarm(CreateAlarm),
+    ClearAlarm(ClearAlarm),
+    AlarmStatus {
+        statuses: Vec<Status>,
+    },
     Math(Math),
     /// Lets everything pass: alarm rules of profiles are not evaluated.
     DeviceProfile,
@@ -54,6 +68,8 @@ pub enum NodeKind {
         request_key: String,
     },
     RpcRequest,
+    ToEmail(ToEmail),
+    External(Arc<External>),
     Nested {
         chain: Target,
     },
@@ -126,6 +142,140 @@ pub struct CalculateDelta {
     pub round: Option<u32>,
     pub negative_fails: bool,
     pub zero_is_left_out: bool,
+}
+
+/// Whose a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The customer it is assigned to.
+    Customer,
+    Tenant,
+}
+
+/// Server attributes or latest readings of the originator's owner. Names on both sides are templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerValues {
+    pub of: Owner,
+    /// Latest readings, else attributes.
+    pub latest: bool,
+    /// The key, and the name under which it is put.
+    pub mapping: Vec<(String, String)>,
+    pub to: Side,
+}
+
+/// What people have written of the originator's owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerDetails {
+    pub of: Owner,
+    pub details: Vec<Detail>,
+    pub to: Side,
+}
+
+/// One of [`OwnerDetails`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    Id,
+    Title,
+    Country,
+    State,
+    City,
+    Zip,
+    Address,
+    Address2,
+    Phone,
+    Email,
+    /// Its description.
+    AdditionalInfo,
+}
+
+impl Detail {
+    pub const ALL: [Self; 11] = [
+        Self::Id,
+        Self::Title,
+        Self::Country,
+        Self::State,
+        Self::City,
+        Self::Zip,
+        Self::Address,
+        Self::Address2,
+        Self::Phone,
+        Self::Email,
+        Self::AdditionalInfo,
+    ];
+
+    /// As ThingsBoard's configurations write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Id => "ID",
+            Self::Title => "TITLE",
+            Self::Country => "COUNTRY",
+            Self::State => "STATE",
+            Self::City => "CITY",
+            Self::Zip => "ZIP",
+            Self::Address => "ADDRESS",
+            Self::Address2 => "ADDRESS2",
+            Self::Phone => "PHONE",
+            Self::Email => "EMAIL",
+            Self::AdditionalInfo => "ADDITIONAL_INFO",
+        }
+    }
+
+    /// As ThingsBoard's messages write it, behind whose it is.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Title => "title",
+            Self::Country => "country",
+            Self::State => "state",
+            Self::City => "city",
+            Self::Zip => "zip",
+            Self::Address => "address",
+            Self::Address2 => "address2",
+            Self::Phone => "phone",
+            Self::Email => "email",
+            Self::AdditionalInfo => "additionalInfo",
+        }
+    }
+}
+
+/// Readings of the originator's past, into the metadata. Keys are templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginatorTelemetry {
+    pub keys: Vec<String>,
+    pub fetch: Fetch,
+    pub interval: Interval,
+}
+
+/// Which readings of an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    First,
+    Last,
+    /// As arrays: so many of each key, or one aggregate over the interval.
+    All {
+        limit: usize,
+        ascending: bool,
+        aggregation: Option<Aggregate>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregate {
+    Min,
+    Max,
+    Avg,
+    Sum,
+    Count,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interval {
+    /// From so many milliseconds before the message is evaluated to so many.
+    Before { start_ms: i64, end_ms: i64 },
+    /// Templates of milliseconds since the epoch.
+    Said { start: String, end: String },
 }
 
 /// A formula over values of the message and its originator.
@@ -202,6 +352,35 @@ pub struct DeleteAttributes {
     pub notify_device: bool,
 }
 
+/// Begins an alarm of the originator, or goes on with the one there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateAlarm {
+    pub new: NewAlarm,
+    /// What makes its details; none: they are the message's, or stay.
+    pub details: Option<Arc<Script>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewAlarm {
+    /// The message's data is the alarm.
+    OfMessage,
+    /// `kind` is a template.
+    Of { kind: String, severity: AlarmSeverity, propagation: Propagation },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlarmSeverity {
+    Fixed(Severity),
+    Template(String),
+}
+
+/// Ends the originator's alarm of a type, which is a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClearAlarm {
+    pub kind: String,
+    pub details: Arc<Script>,
+}
+
 /// The chain that a message enters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -240,19 +419,32 @@ classes! {
     ORIGINATOR_ATTRIBUTES = "metadata.TbGetAttributesNode";
     ORIGINATOR_FIELDS = "metadata.TbGetOriginatorFieldsNode";
     CALCULATE_DELTA = "metadata.CalculateDeltaNode";
+    CUSTOMER_VALUES = "metadata.TbGetCustomerAttributeNode";
+    TENANT_VALUES = "metadata.TbGetTenantAttributeNode";
+    CUSTOMER_DETAILS = "metadata.TbGetCustomerDetailsNode";
+    TENANT_DETAILS = "metadata.TbGetTenantDetailsNode";
+    ORIGINATOR_TELEMETRY = "metadata.TbGetTelemetryNode";
     COPY_KEYS = "transform.TbCopyKeysNode";
     DELETE_KEYS = "transform.TbDeleteKeysNode";
     RENAME_KEYS = "transform.TbRenameKeysNode";
     SPLIT_ARRAY = "transform.TbSplitArrayMsgNode";
+    JSON_PATH = "transform.TbJsonPathNode";
     SCRIPT_TRANSFORM = "transform.TbTransformMsgNode";
     SAVE_TIMESERIES = "telemetry.TbMsgTimeseriesNode";
     SAVE_ATTRIBUTES = "telemetry.TbMsgAttributesNode";
     DELETE_ATTRIBUTES = "telemetry.TbMsgDeleteAttributesNode";
     LOG = "action.TbLogNode";
+    CREATE_ALARM = "action.TbCreateAlarmNode";
+    CLEAR_ALARM = "action.TbClearAlarmNode";
+    ALARM_STATUS = "filter.TbCheckAlarmStatusNode";
     MATH = "math.TbMathNode";
     DEVICE_PROFILE = "profile.TbDeviceProfileNode";
     RPC_REPLY = "rpc.TbSendRPCReplyNode";
     RPC_REQUEST = "rpc.TbSendRPCRequestNode";
+    TO_EMAIL = "mail.TbMsgToEmailNode";
+    SEND_EMAIL = "mail.TbSendEmailNode";
+    REST_CALL = "rest.TbRestApiCallNode";
+    MQTT = "mqtt.TbMqttNode";
     NESTED = "flow.TbRuleChainInputNode";
     OUTPUT = "flow.TbRuleChainOutputNode";
     ACKNOWLEDGE = "flow.TbAckNode";
@@ -278,6 +470,8 @@ const ACTION: Labels = Labels::Of(&[label::SUCCESS, label::FAILURE]);
 const DELTA: Labels = Labels::Of(&[label::SUCCESS, label::OTHER, label::FAILURE]);
 const PROFILE: Labels =
     Labels::Of(&[label::SUCCESS, label::FAILURE, "Alarm Created", "Alarm Updated", "Alarm Severity Updated", "Alarm Cleared"]);
+const CREATED: Labels = Labels::Of(&["Created", "Updated", label::FALSE, label::FAILURE]);
+const CLEARED: Labels = Labels::Of(&["Cleared", label::FALSE, label::FAILURE]);
 const DECISION: Labels = Labels::Of(&[label::TRUE, label::FALSE, label::FAILURE]);
 
 impl NodeKind {
@@ -296,19 +490,34 @@ impl NodeKind {
             Self::OriginatorAttributes(_) => (ORIGINATOR_ATTRIBUTES, ACTION),
             Self::OriginatorFields(_) => (ORIGINATOR_FIELDS, ACTION),
             Self::CalculateDelta(_) => (CALCULATE_DELTA, DELTA),
+            Self::OwnerValues(OwnerValues { of: Owner::Customer, .. }) => (CUSTOMER_VALUES, ACTION),
+            Self::OwnerValues(OwnerValues { of: Owner::Tenant, .. }) => (TENANT_VALUES, ACTION),
+            Self::OwnerDetails(OwnerDetails { of: Owner::Customer, .. }) => (CUSTOMER_DETAILS, ACTION),
+            Self::OwnerDetails(OwnerDetails { of: Owner::Tenant, .. }) => (TENANT_DETAILS, ACTION),
+            Self::OriginatorTelemetry(_) => (ORIGINATOR_TELEMETRY, ACTION),
             Self::CopyKeys(_) => (COPY_KEYS, ACTION),
             Self::DeleteKeys(_) => (DELETE_KEYS, ACTION),
             Self::RenameKeys(_) => (RENAME_KEYS, ACTION),
             Self::SplitArray => (SPLIT_ARRAY, ACTION),
+            Self::JsonPath(_) => (JSON_PATH, ACTION),
             Self::ScriptTransform(_) => (SCRIPT_TRANSFORM, ACTION),
             Self::SaveTimeseries(_) => (SAVE_TIMESERIES, ACTION),
             Self::SaveAttributes(_) => (SAVE_ATTRIBUTES, ACTION),
             Self::DeleteAttributes(_) => (DELETE_ATTRIBUTES, ACTION),
             Self::Log => (LOG, ACTION),
+            Self::CreateAlarm(_) => (CREATE_ALARM, CREATED),
+            Self::ClearAlarm(_) => (CLEAR_ALARM, CLEARED),
+            Self::AlarmStatus { .. } => (ALARM_STATUS, DECISION),
             Self::Math(_) => (MATH, ACTION),
             Self::DeviceProfile => (DEVICE_PROFILE, PROFILE),
             Self::RpcReply { .. } => (RPC_REPLY, ACTION),
             Self::RpcRequest => (RPC_REQUEST, ACTION),
+            Self::ToEmail(_) => (TO_EMAIL, ACTION),
+            Self::External(external) => match **external {
+                External::Rest(_) => (REST_CALL, ACTION),
+                External::Mqtt(_) => (MQTT, ACTION),
+                External::Email(_) => (SEND_EMAIL, ACTION),
+            },
             Self::Nested { .. } => (NESTED, Labels::Any),
             Self::Output => (OUTPUT, Labels::None),
             Self::Pass(Passing::Acknowledge) => (ACKNOWLEDGE, ACTION),
@@ -331,6 +540,12 @@ impl NodeKind {
     #[must_use]
     pub fn allows(&self, edge: &str) -> bool {
         self.labels().allows(edge)
+    }
+
+    /// Whether the node may need what neither the message nor its originator's state says, or leads to one that may.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        matches!(self, Self::OwnerValues(_) | Self::OriginatorTelemetry(_) | Self::Nested { .. })
     }
 
     /// Whether the node looks at or changes what the message says, so that each ts of a telemetry message has to be a message

@@ -113,12 +113,28 @@ fn configurations() {
     one(filter, json!({ "messageTypes": ["alarm"] }), &[]);
     one(filter, json!({ "messageTypes": [7] }), &["nodes[0].configuration.messageTypes: expected at most"]);
     one(filter, json!({}), &["nodes[0].configuration.messageTypes: expected an array"]);
+    let rest = "rest.TbRestApiCallNode";
+    one(rest, json!({ "restEndpointUrlPattern": "http://x", "headers": { "A": "${b}" } }), &[]);
     one(
-        "rest.TbRestApiCallNode",
-        json!({}),
+        rest,
+        json!({ "restEndpointUrlPattern": "ftp://x", "requestMethod": "PULL", "enableProxy": true, "headers": { "a b": "" } }),
         &[
-            "nodes[0].type: node class org.thingsboard.rule.engine.rest.TbRestApiCallNode is not supported yet; supported are org.",
+            "nodes[0].configuration.enableProxy: true: a proxy is not supported yet",
+            "nodes[0].configuration.restEndpointUrlPattern: ftp://x: expected http:// or https://",
+            "nodes[0].configuration.requestMethod: \"PULL\": expected GET, POST",
+            "nodes[0].configuration.headers: expected an object of at most",
         ],
+    );
+    one(
+        "mqtt.TbMqttNode",
+        json!({ "topicPattern": "t", "host": "h", "ssl": true }),
+        &["nodes[0].configuration.ssl: true: TLS is"],
+    );
+    one("mail.TbSendEmailNode", json!({}), &["nodes[0].configuration.useSystemSmtpSettings: expected false"]);
+    one(
+        "kafka.TbKafkaNode",
+        json!({}),
+        &["nodes[0].type: node class org.thingsboard.rule.engine.kafka.TbKafkaNode is not supported yet; supported are org."],
     );
 }
 
@@ -238,6 +254,51 @@ fn configurations_of_filters_and_keys() {
     let nested = "flow.TbRuleChainInputNode";
     one(nested, json!({ "ruleChainId": "x" }), &["nodes[0].configuration.ruleChainId: \"x\": expected the id of a rule chain"]);
     one(nested, json!({ "forwardMsgToDefaultRuleChain": true }), &[]);
+}
+
+#[test]
+fn configurations_of_alarms() {
+    #[track_caller]
+    fn one(class: &str, configuration: &Value, problems: &[&str]) {
+        check(&chain(vec![node(class, configuration.clone()), log()], vec![edge(0, 1, "False")]), problems);
+    }
+    let create = "action.TbCreateAlarmNode";
+    // As before there was TBEL, dynamic severity and propagation to owners.
+    let old = json!({ "alarmType": "A", "alarmDetailsBuildJs": "return {};", "severity": "MINOR", "propagate": false });
+    one(create, &old, &[]);
+    one(create, &json!({ "useMessageAlarmData": true }), &[]);
+    let overwrites = json!({ "useMessageAlarmData": true, "overwriteAlarmDetails": true });
+    one(create, &overwrites, &["nodes[0].configuration.alarmDetailsBuildJs: missing: expected a script"]);
+    let missing = [
+        "nodes[0].configuration.alarmType: missing: expected a name",
+        "nodes[0].configuration.severity: missing: expected one of CRITICAL, MAJOR, MINOR, WARNING, INDETERMINATE, or a template",
+        "nodes[0].configuration.alarmDetailsBuildJs: missing: expected a script",
+    ];
+    one(create, &json!({}), &missing);
+    let severity = |severity: &str, dynamic: bool| {
+        let mut with = old.clone();
+        with["severity"] = severity.into();
+        with["dynamicSeverity"] = dynamic.into();
+        with
+    };
+    one(create, &severity("BAD", false), &["nodes[0].configuration.severity: \"BAD\": expected one of CRITICAL"]);
+    one(create, &severity("$[severity]", false), &[]);
+    one(create, &severity("ss_severity", true), &[]);
+    let clear = "action.TbClearAlarmNode";
+    one(clear, &json!({ "alarmType": "A", "scriptLang": "TBEL", "alarmDetailsBuildTbel": "return msg;" }), &[]);
+    one(clear, &json!({ "alarmType": "A" }), &["nodes[0].configuration.alarmDetailsBuildJs: missing: expected a script"]);
+    let status = "filter.TbCheckAlarmStatusNode";
+    one(status, &json!({ "alarmStatusList": ["ACTIVE_ACK", "ACTIVE_UNACK"] }), &[]);
+    one(
+        status,
+        &json!({ "alarmStatusList": [] }),
+        &["nodes[0].configuration.alarmStatusList: []: expected an array of 1 or more"],
+    );
+    one(
+        status,
+        &json!({ "alarmStatusList": ["ACTIVE"] }),
+        &["nodes[0].configuration.alarmStatusList: [\"ACTIVE\"]: expected an array"],
+    );
 }
 
 #[test]

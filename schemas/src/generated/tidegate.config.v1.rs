@@ -102,7 +102,7 @@ pub struct Change {
     /// The entity's UUID, 16 bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(oneof = "change::Body", tags = "3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "change::Body", tags = "3, 4, 5, 6, 7, 8, 9, 16")]
     pub body: ::core::option::Option<change::Body>,
 }
 /// Nested message and enum types in `Change`.
@@ -123,6 +123,8 @@ pub mod change {
         Deleted(super::Deleted),
         #[prost(message, tag = "9")]
         Installation(super::Installation),
+        #[prost(message, tag = "16")]
+        Customer(super::Customer),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -144,6 +146,41 @@ pub struct Tenant {
     /// Of its tenant profile, resolved: a changed profile is a change of each of its tenants.
     #[prost(message, optional, tag = "2")]
     pub limits: ::core::option::Option<Limits>,
+    #[prost(message, optional, tag = "3")]
+    pub details: ::core::option::Option<Details>,
+}
+/// What rules may be told of a customer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Customer {
+    #[prost(bytes = "vec", tag = "1")]
+    pub tenant_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    pub details: ::core::option::Option<Details>,
+}
+/// Of a tenant or a customer; what nobody has written is empty.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Details {
+    #[prost(string, tag = "1")]
+    pub title: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub country: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub city: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub zip: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub address2: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub phone: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub email: ::prost::alloc::string::String,
+    /// additionalInfo.description.
+    #[prost(string, tag = "10")]
+    pub description: ::prost::alloc::string::String,
 }
 /// ThingsBoard's `capacity:seconds\[,capacity:seconds…\]`; "" = no limit (reference 1.8).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -160,6 +197,9 @@ pub struct Limits {
     /// Connections of the tenant's devices to one instance; 0 = no limit.
     #[prost(uint32, tag = "5")]
     pub connections_max: u32,
+    /// Rule nodes may call what is not on the public internet.
+    #[prost(bool, tag = "6")]
+    pub private_targets: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RateLimits {
@@ -227,6 +267,9 @@ pub struct Device {
     /// additionalInfo.gateway: it may speak for children.
     #[prost(bool, tag = "5")]
     pub gateway: bool,
+    /// Empty: it is assigned to none.
+    #[prost(bytes = "vec", tag = "6")]
+    pub customer_id: ::prost::alloc::vec::Vec<u8>,
 }
 /// The id of the change is the credential row's own id. What is shown is known by a hash only: it never leaves the control
 /// plane. schemas/src/credential.rs says what is hashed.
@@ -261,6 +304,7 @@ pub enum EntityKind {
     RuleChain = 5,
     /// There is one, of id nil; never deleted.
     Installation = 6,
+    Customer = 16,
 }
 impl EntityKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -276,6 +320,7 @@ impl EntityKind {
             Self::Credential => "ENTITY_KIND_CREDENTIAL",
             Self::RuleChain => "ENTITY_KIND_RULE_CHAIN",
             Self::Installation => "ENTITY_KIND_INSTALLATION",
+            Self::Customer => "ENTITY_KIND_CUSTOMER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -288,6 +333,7 @@ impl EntityKind {
             "ENTITY_KIND_CREDENTIAL" => Some(Self::Credential),
             "ENTITY_KIND_RULE_CHAIN" => Some(Self::RuleChain),
             "ENTITY_KIND_INSTALLATION" => Some(Self::Installation),
+            "ENTITY_KIND_CUSTOMER" => Some(Self::Customer),
             _ => None,
         }
     }

@@ -191,3 +191,154 @@ pub struct Call {
     #[prost(string, tag = "11")]
     pub additional_info: ::prost::alloc::string::String,
 }
+/// A call that a rule node owes to the outside, with the message that goes on when it is answered (DESIGN 8.6, 22).
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Delivery {
+    #[prost(bytes = "vec", tag = "1")]
+    pub tenant: ::prost::alloc::vec::Vec<u8>,
+    /// The node that owes it, last; before it the nodes by which the message entered each chain but the first.
+    #[prost(message, repeated, tag = "2")]
+    pub path: ::prost::alloc::vec::Vec<delivery::Place>,
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(map = "string, string", tag = "4")]
+    pub metadata: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// JSON.
+    #[prost(string, tag = "5")]
+    pub data: ::prost::alloc::string::String,
+    /// Whether the ts in the metadata is the device's.
+    #[prost(bool, tag = "6")]
+    pub own_ts: bool,
+    #[prost(int64, tag = "7")]
+    pub taken_ts: i64,
+}
+/// Nested message and enum types in `Delivery`.
+pub mod delivery {
+    /// A node of a chain.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Place {
+        #[prost(bytes = "vec", tag = "1")]
+        pub chain: ::prost::alloc::vec::Vec<u8>,
+        #[prost(bytes = "vec", tag = "2")]
+        pub node: ::prost::alloc::vec::Vec<u8>,
+    }
+}
+/// A call that was given up.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeadLetter {
+    #[prost(message, optional, tag = "1")]
+    pub delivery: ::core::option::Option<Delivery>,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub given_up_ts: i64,
+    /// The call's, by which its target knows it.
+    #[prost(uint64, tag = "4")]
+    pub number: u64,
+}
+/// An alarm of an entity until it is cleared and the control plane has confirmed that (DESIGN 8.6, 23). What the planes tell each
+/// other of an alarm is this record too.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Alarm {
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+    /// Grows with each change, from 1.
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+    #[prost(bytes = "vec", tag = "3")]
+    pub tenant_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub originator_id: ::prost::alloc::vec::Vec<u8>,
+    /// ThingsBoard's entity type.
+    #[prost(string, tag = "5")]
+    pub originator_type: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub r#type: ::prost::alloc::string::String,
+    #[prost(enumeration = "alarm::Severity", tag = "7")]
+    pub severity: i32,
+    /// Milliseconds since the Unix epoch, as everywhere here.
+    #[prost(int64, tag = "8")]
+    pub created_ts: i64,
+    #[prost(int64, tag = "9")]
+    pub start_ts: i64,
+    #[prost(int64, tag = "10")]
+    pub end_ts: i64,
+    /// 0 = not acknowledged, not cleared, not assigned.
+    #[prost(int64, tag = "11")]
+    pub ack_ts: i64,
+    #[prost(int64, tag = "12")]
+    pub clear_ts: i64,
+    #[prost(int64, tag = "13")]
+    pub assign_ts: i64,
+    /// Empty = nobody.
+    #[prost(bytes = "vec", tag = "14")]
+    pub assignee_id: ::prost::alloc::vec::Vec<u8>,
+    /// JSON; empty = none.
+    #[prost(string, tag = "15")]
+    pub details: ::prost::alloc::string::String,
+    #[prost(bool, tag = "16")]
+    pub propagate: bool,
+    #[prost(bool, tag = "17")]
+    pub propagate_to_owner: bool,
+    #[prost(bool, tag = "18")]
+    pub propagate_to_tenant: bool,
+    #[prost(string, repeated, tag = "19")]
+    pub relation_types: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// It was deleted; what is kept is only what the control plane is still to be told.
+    #[prost(bool, tag = "20")]
+    pub deleted: bool,
+}
+/// Nested message and enum types in `Alarm`.
+pub mod alarm {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Severity {
+        Unspecified = 0,
+        Critical = 1,
+        Major = 2,
+        Minor = 3,
+        Warning = 4,
+        Indeterminate = 5,
+    }
+    impl Severity {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "SEVERITY_UNSPECIFIED",
+                Self::Critical => "CRITICAL",
+                Self::Major => "MAJOR",
+                Self::Minor => "MINOR",
+                Self::Warning => "WARNING",
+                Self::Indeterminate => "INDETERMINATE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "SEVERITY_UNSPECIFIED" => Some(Self::Unspecified),
+                "CRITICAL" => Some(Self::Critical),
+                "MAJOR" => Some(Self::Major),
+                "MINOR" => Some(Self::Minor),
+                "WARNING" => Some(Self::Warning),
+                "INDETERMINATE" => Some(Self::Indeterminate),
+                _ => None,
+            }
+        }
+    }
+}

@@ -433,6 +433,32 @@ pub struct LatestOf {
     #[prost(message, repeated, tag = "2")]
     pub attributes: ::prost::alloc::vec::Vec<Attribute>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeAlarmRequest {
+    /// The originator.
+    #[prost(message, optional, tag = "1")]
+    pub entity: ::core::option::Option<Entity>,
+    /// kept.proto's Alarm as the caller knows it: the shard's own, if it still has it, wins. Of SAVE what is wanted.
+    #[prost(bytes = "vec", tag = "2")]
+    pub alarm: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "AlarmChange", tag = "3")]
+    pub change: i32,
+    /// Of ASSIGN; empty = nobody.
+    #[prost(bytes = "vec", tag = "4")]
+    pub assignee_id: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeAlarmReply {
+    /// kept.proto's Alarm as it is now.
+    #[prost(bytes = "vec", tag = "1")]
+    pub alarm: ::prost::alloc::vec::Vec<u8>,
+    /// False: it was like that already.
+    #[prost(bool, tag = "2")]
+    pub changed: bool,
+    /// Of SAVE: it has just begun.
+    #[prost(bool, tag = "3")]
+    pub created: bool,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ScriptForm {
@@ -441,6 +467,7 @@ pub enum ScriptForm {
     Switch = 2,
     Transform = 3,
     Text = 4,
+    Details = 5,
 }
 impl ScriptForm {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -454,6 +481,7 @@ impl ScriptForm {
             Self::Switch => "SCRIPT_FORM_SWITCH",
             Self::Transform => "SCRIPT_FORM_TRANSFORM",
             Self::Text => "SCRIPT_FORM_TEXT",
+            Self::Details => "SCRIPT_FORM_DETAILS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -464,6 +492,7 @@ impl ScriptForm {
             "SCRIPT_FORM_SWITCH" => Some(Self::Switch),
             "SCRIPT_FORM_TRANSFORM" => Some(Self::Transform),
             "SCRIPT_FORM_TEXT" => Some(Self::Text),
+            "SCRIPT_FORM_DETAILS" => Some(Self::Details),
             _ => None,
         }
     }
@@ -578,6 +607,45 @@ impl CallStatus {
             "CALL_STATUS_TIMEOUT" => Some(Self::Timeout),
             "CALL_STATUS_EXPIRED" => Some(Self::Expired),
             "CALL_STATUS_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AlarmChange {
+    Unspecified = 0,
+    /// The uncleared alarm of this originator and type takes over severity, details and propagation; without one it begins.
+    Save = 1,
+    Acknowledge = 2,
+    Clear = 3,
+    Assign = 4,
+    Delete = 5,
+}
+impl AlarmChange {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ALARM_CHANGE_UNSPECIFIED",
+            Self::Save => "ALARM_CHANGE_SAVE",
+            Self::Acknowledge => "ALARM_CHANGE_ACKNOWLEDGE",
+            Self::Clear => "ALARM_CHANGE_CLEAR",
+            Self::Assign => "ALARM_CHANGE_ASSIGN",
+            Self::Delete => "ALARM_CHANGE_DELETE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ALARM_CHANGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ALARM_CHANGE_SAVE" => Some(Self::Save),
+            "ALARM_CHANGE_ACKNOWLEDGE" => Some(Self::Acknowledge),
+            "ALARM_CHANGE_CLEAR" => Some(Self::Clear),
+            "ALARM_CHANGE_ASSIGN" => Some(Self::Assign),
+            "ALARM_CHANGE_DELETE" => Some(Self::Delete),
             _ => None,
         }
     }
@@ -1004,6 +1072,31 @@ pub mod query_client {
                 .insert(GrpcMethod::new("tidegate.query.v1.Query", "TryScript"));
             self.inner.unary(req, path, codec).await
         }
+        /// A change of an alarm, by its originator's shard (DESIGN 8.6, 23). Answered after its ticket is durable.
+        pub async fn change_alarm(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ChangeAlarmRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeAlarmReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.query.v1.Query/ChangeAlarm",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.query.v1.Query", "ChangeAlarm"));
+            self.inner.unary(req, path, codec).await
+        }
         /// One stream per WebSocket session; it may carry many watches.
         pub async fn watch(
             &mut self,
@@ -1117,6 +1210,14 @@ pub mod query_server {
             &self,
             request: tonic::Request<super::TryScriptRequest>,
         ) -> std::result::Result<tonic::Response<super::TryScriptReply>, tonic::Status>;
+        /// A change of an alarm, by its originator's shard (DESIGN 8.6, 23). Answered after its ticket is durable.
+        async fn change_alarm(
+            &self,
+            request: tonic::Request<super::ChangeAlarmRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeAlarmReply>,
+            tonic::Status,
+        >;
         /// Server streaming response type for the Watch method.
         type WatchStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::WatchUpdate, tonic::Status>,
@@ -1846,6 +1947,49 @@ pub mod query_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TryScriptSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.query.v1.Query/ChangeAlarm" => {
+                    #[allow(non_camel_case_types)]
+                    struct ChangeAlarmSvc<T: Query>(pub Arc<T>);
+                    impl<T: Query> tonic::server::UnaryService<super::ChangeAlarmRequest>
+                    for ChangeAlarmSvc<T> {
+                        type Response = super::ChangeAlarmReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ChangeAlarmRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::change_alarm(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ChangeAlarmSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -91,6 +91,14 @@ pub struct PackageFacts {
     #[prost(uint64, tag = "4")]
     pub size: u64,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlarmsRequest {
+    /// Each kept.proto's Alarm.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub alarms: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlarmsReply {}
 /// Generated client implementations.
 pub mod registry_client {
     #![allow(
@@ -297,6 +305,28 @@ pub mod registry_client {
                 .insert(GrpcMethod::new("tidegate.registry.v1.Registry", "Package"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Alarms that have changed. Answered when the projection has them, or something newer (DESIGN 8.6, 23).
+        pub async fn alarms(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AlarmsRequest>,
+        ) -> std::result::Result<tonic::Response<super::AlarmsReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.registry.v1.Registry/Alarms",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.registry.v1.Registry", "Alarms"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -345,6 +375,11 @@ pub mod registry_server {
             &self,
             request: tonic::Request<super::PackageRequest>,
         ) -> std::result::Result<tonic::Response<Self::PackageStream>, tonic::Status>;
+        /// Alarms that have changed. Answered when the projection has them, or something newer (DESIGN 8.6, 23).
+        async fn alarms(
+            &self,
+            request: tonic::Request<super::AlarmsRequest>,
+        ) -> std::result::Result<tonic::Response<super::AlarmsReply>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct RegistryServer<T> {
@@ -640,6 +675,49 @@ pub mod registry_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.registry.v1.Registry/Alarms" => {
+                    #[allow(non_camel_case_types)]
+                    struct AlarmsSvc<T: Registry>(pub Arc<T>);
+                    impl<T: Registry> tonic::server::UnaryService<super::AlarmsRequest>
+                    for AlarmsSvc<T> {
+                        type Response = super::AlarmsReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AlarmsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Registry>::alarms(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AlarmsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

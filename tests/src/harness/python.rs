@@ -32,6 +32,13 @@ pub fn gateway_python() -> &'static Path {
     PYTHON.get_or_init(|| environment("venv-gateway", &["thingsboard-gateway==3.8.5"]))
 }
 
+/// The interpreter with an SMTP server.
+#[must_use]
+pub fn smtp_python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| environment("venv-smtp", &["aiosmtpd>=1.4,<2"]))
+}
+
 /// A payload as an official library writes it, in hex: see `encode.py`.
 ///
 /// # Panics
@@ -132,6 +139,30 @@ impl Client {
     #[must_use]
     pub fn simulated_device(home: &Home) -> Self {
         Self::spawn(home, "simulated_device", Command::new("python3").arg("-u").arg(script("simulated_device.py")))
+    }
+
+    /// What rule nodes call over HTTP, at this port (0: any); says where it listens and what it is told.
+    #[must_use]
+    pub fn outside(home: &Home, port: u16) -> Self {
+        let mut command = Command::new("python3");
+        Self::spawn(home, "outside", command.arg("-u").arg(script("outside.py")).arg(port.to_string()))
+    }
+
+    /// The same with a sink of e-mails.
+    #[must_use]
+    pub fn outside_with_smtp(home: &Home) -> Self {
+        let mut command = Command::new(smtp_python());
+        Self::spawn(home, "outside", command.arg("-u").arg(script("outside.py")).args(["0", "smtp"]))
+    }
+
+    /// Another broker, reachable from this machine alone.
+    #[must_use]
+    pub fn mosquitto(home: &Home, address: SocketAddr) -> Self {
+        // Debian has it where only administrators look for programs.
+        let mut command = Command::new("/usr/sbin/mosquitto");
+        let broker = Self::spawn(home, "mosquitto", command.args(["-p", &address.port().to_string()]));
+        super::eventually("mosquitto listens", || std::net::TcpStream::connect(address).ok());
+        broker
     }
 
     /// ThingsBoard's IoT gateway with the configuration in this directory.

@@ -11,6 +11,7 @@
 mod exactly_once;
 mod kept;
 mod kill;
+mod owed;
 mod powercut;
 
 use tests::harness::fixture::{devices, tenant};

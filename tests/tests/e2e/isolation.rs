@@ -38,8 +38,16 @@ fn a_second_tenant_sees_and_changes_nothing_of_the_first() {
     for path in hidden {
         refused(second.get(&path).status, &path);
     }
+    let originator = json!({ "entityType": "DEVICE", "id": device.id });
+    let alarm = first.post("/api/alarm", &json!({ "originator": originator, "type": "secret", "severity": "MINOR" })).json();
+    let alarm = format!("/api/alarm/{}", id_of(&alarm));
+    refused(second.get(&alarm).status, "an alarm");
+    refused(second.get(&format!("{alarm}/comment?pageSize=1&page=0")).status, "what was said of an alarm");
+    refused(second.post(&format!("{alarm}/ack"), &json!({})).status, "an acknowledgement");
+    refused(second.delete(&alarm).status, "an alarm that is not theirs to delete");
     check_lists(&second);
     check_writes(first, &second, &device.id, &chain);
+    assert_eq!(first.get(&alarm).json()["status"], "ACTIVE_UNACK", "nothing changed");
 
     let mut live = Live::connect(&second);
     let subscription = json!({ "cmdId": 1, "entityType": "DEVICE", "entityId": device.id });
@@ -58,7 +66,7 @@ fn refused(status: u16, what: &str) {
 }
 
 fn check_lists(second: &Rest) {
-    for list in ["/api/tenant/devices", "/api/tenant/deviceInfos", "/api/customers"] {
+    for list in ["/api/tenant/devices", "/api/tenant/deviceInfos", "/api/customers", "/api/alarms", "/api/v2/alarms"] {
         let page = second.get(&format!("{list}?pageSize=100&page=0")).json();
         assert_eq!((&page["data"], &page["totalElements"]), (&json!([]), &json!(0)), "{list}");
     }

@@ -7,6 +7,7 @@
     reason = "test code: it reads the clock to report times, and panics and prints to report"
 )]
 
+mod alarms;
 mod attributes;
 mod bad_requests;
 mod badinput;
@@ -25,6 +26,7 @@ mod limits;
 mod live;
 mod load;
 mod mqtt_websocket;
+mod outbox;
 mod profiles;
 mod proxy;
 mod publish;

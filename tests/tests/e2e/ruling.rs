@@ -95,6 +95,57 @@ fn a_drawn_chain_filters_enriches_changes_and_nests() {
     }
 }
 
+/// What a device says comes with its customer's limit, its customer's title, its tenant's limit and what it said last, whichever shards
+/// these belong to.
+#[test]
+fn messages_are_told_of_their_owners_and_the_past() {
+    let fixture = Fixture::with(|setup| setup.shards(4));
+    let rest = &fixture.tenant;
+    let customer = id_of(&rest.post("/api/customer", &json!({ "title": "Acme" })).json());
+    let of_tenant = rest.get("/api/auth/user").json()["tenantId"]["id"].as_str().expect("an id").to_owned();
+    for (kind, id, limit) in [("CUSTOMER", &customer, 20), ("TENANT", &of_tenant, 7)] {
+        let path = format!("/api/plugins/telemetry/{kind}/{id}/attributes/SERVER_SCOPE");
+        rest.post(&path, &json!({ "limit": limit })).expect_text(200);
+    }
+    let past = json!({
+        "latestTsKeyNames": ["t"], "fetchMode": "LAST", "startInterval": 1, "startIntervalTimeUnit": "HOURS", "endInterval": 0,
+    });
+    let together =
+        "msg.before = metadata.t; msg.title = metadata.customer_title; return {msg: msg, metadata: metadata, msgType: msgType};";
+    let of = |name: &str| json!({ "dataMapping": { "limit": name }, "dataToFetch": "ATTRIBUTES", "fetchTo": "DATA" });
+    let nodes = [
+        (TYPES, "types", json!({})),
+        ("metadata.TbGetTenantAttributeNode", "tenant", of("most")),
+        ("metadata.TbGetTelemetryNode", "past", past),
+        ("metadata.TbGetCustomerAttributeNode", "customer", of("limit")),
+        ("metadata.TbGetCustomerDetailsNode", "who", json!({ "detailsList": ["TITLE"], "fetchTo": "METADATA" })),
+        (TRANSFORM, "together", tbel(together)),
+        (SAVE, "save", json!({ "defaultTTL": 0 })),
+    ];
+    let edges = [
+        (0, "Post telemetry", 1),
+        (1, "Success", 2),
+        (2, "Success", 3),
+        (3, "Success", 4),
+        (3, "Failure", 5),
+        (4, "Success", 5),
+        (5, "Success", 6),
+    ];
+    save(rest, &metadata(&root_chain(rest), &nodes, &edges));
+    for number in 0..4 {
+        let device = device(rest, &format!("owned-{number}"));
+        let latest = |key: &str| latest_value(rest, &device.id, key);
+        publish(&fixture, &device.token, r#"{"t":1}"#);
+        assert_eq!((latest("most").as_deref(), latest("limit")), (Some("7"), None), "it is nobody's");
+        let assigned = rest.post(&format!("/api/customer/{customer}/device/{}", device.id), &json!({}));
+        assert_ne!(assigned.applied.as_deref(), Some("false"), "DESIGN 8.7 (26): answered when applied");
+        publish(&fixture, &device.token, r#"{"t":2}"#);
+        let (limit, title, before) = (latest("limit"), latest("title"), latest("before"));
+        assert_eq!((limit.as_deref(), title.as_deref(), before.as_deref()), (Some("20"), Some("Acme"), Some("1")));
+    }
+    fixture.instance.stop();
+}
+
 /// The reading itself is stored nowhere, so only the node knows what it was.
 #[test]
 fn what_a_node_remembers_survives_kill_9() {

@@ -20,7 +20,8 @@ pub(crate) const DATAPLANE: &[Row] = &[
     ("metric", &["limits"]),
     ("settings", &["limits"]),
     ("message", &["limits", "clock"]),
-    ("effect", &["message", "limits"]),
+    ("owed", &[]),
+    ("effect", &["message", "owed", "limits"]),
     ("codec", &["limits"]),
     ("query", &["clock"]),
     ("registry", &[]),
@@ -30,9 +31,9 @@ pub(crate) const DATAPLANE: &[Row] = &[
     ("transport", &["limits", "metric", "clock"]),
     ("session", &["codec", "message", "effect", "limits", "clock"]),
     ("script", &["limits", "clock"]),
-    ("rules", &["message", "effect", "payload", "script", "limits", "clock"]),
+    ("rules", &["message", "owed", "effect", "query", "payload", "script", "limits", "clock"]),
     ("store", &["message", "effect", "limits", "clock", "metric", "query"]),
-    ("device", &["message", "effect", "limits", "clock", "quota", "store", "query"]),
+    ("device", &["message", "owed", "effect", "limits", "clock", "quota", "store", "query"]),
     ("snapshot", &["rules", "limits", "quota"]),
     ("auth", &["snapshot", "limits", "clock"]),
     (
@@ -42,6 +43,7 @@ pub(crate) const DATAPLANE: &[Row] = &[
             "clock",
             "metric",
             "message",
+            "owed",
             "effect",
             "codec",
             "query",
@@ -59,6 +61,7 @@ pub(crate) const DATAPLANE: &[Row] = &[
             "auth",
         ],
     ),
+    ("action", &["owed", "shard", "limits"]),
     ("link", &["snapshot", "shard", "query", "registry", "quota", "rules", "script", "store", "limits", "clock", "metric"]),
     ("admin", &["metric", "clock", "link", "shard", "limits"]),
     (
@@ -69,6 +72,7 @@ pub(crate) const DATAPLANE: &[Row] = &[
             "metric",
             "settings",
             "message",
+            "owed",
             "effect",
             "codec",
             "query",
@@ -83,6 +87,7 @@ pub(crate) const DATAPLANE: &[Row] = &[
             "snapshot",
             "auth",
             "shard",
+            "action",
             "link",
             "admin",
         ],
@@ -150,7 +155,7 @@ pub(crate) const CRATES: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Modules of the data plane that may wait (DESIGN 3.2).
-pub(crate) const ASYNC: &[&str] = &["transport", "shard", "link", "admin", "start"];
+pub(crate) const ASYNC: &[&str] = &["transport", "shard", "action", "link", "admin", "start"];
 
 /// The files that may hold `unsafe`, each block with its SAFETY: none.
 pub(crate) const UNSAFE: &[&str] = &[];

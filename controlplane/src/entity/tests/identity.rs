@@ -161,7 +161,12 @@ async fn a_changed_tenant_profile_is_a_change_of_each_of_its_tenants() {
         assert_eq!(tenant_profile::find(store.reader(), small.id).await.unwrap(), Some(changed.clone()));
         for (tenant, limits) in [(&one, TransportLimits::of(&data)), (&free, TransportLimits::default())] {
             let rows = pushed::by_ids(store.reader(), EntityKind::Tenant, vec![tenant.id]).await.unwrap();
-            let expected = Body::Tenant { title: tenant.title.clone(), limits };
+            let details = pushed::Details {
+                title: tenant.title.clone(),
+                contact: tenant.contact.clone(),
+                description: Some("x".to_owned()),
+            };
+            let expected = Body::Tenant { details: Box::new(details), limits };
             assert!(rows[0].body == expected, "{}", tenant.title);
             assert_eq!(rows[0].revision, if tenant.id == free.id { 3 } else { 5 });
         }

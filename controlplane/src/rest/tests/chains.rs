@@ -27,7 +27,7 @@ async fn counts_and_scripts_are_asked_of_the_data_plane() {
     assert_eq!(filtered.body, json!({ "output": "1 true {\"t\":1} 1 T", "error": "" }));
     assert_eq!(test("", script("update", "return {};")).await.body["output"], "3 false {\"t\":1} 1 T");
     assert_eq!(test("", script("string", "wrong")).await.body, json!({ "output": "", "error": "line 1: wrong" }));
-    refused(&test("", script("json", "x")).await, StatusCode::BAD_REQUEST, 31, "scriptType: \"json\" must be");
+    refused(&test("", script("generate", "x")).await, StatusCode::BAD_REQUEST, 31, "scriptType: \"generate\" must be");
     refused(&test("?scriptLang=LUA", script("filter", "x")).await, StatusCode::BAD_REQUEST, 31, "scriptLang");
     let customer = house.sign_in("customer@thingsboard.org", "customer").await;
     let path = "/api/ruleChain/testScript";

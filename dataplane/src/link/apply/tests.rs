@@ -1,9 +1,10 @@
 //! What a set of changes leaves behind in the directory and on the shards.
 
 use schemas::generated::config::{self as wire, EntityKind};
+use schemas::id::EntityId;
 
 use super::*;
-use crate::link::sample::{self, Fleet, credential, credential_id, deleted, device, device_id};
+use crate::link::sample::{self, Fleet, credential, credential_id, customer, deleted, device, device_id};
 use crate::snapshot::Directory;
 
 struct Rig {
@@ -104,4 +105,26 @@ async fn an_older_log_entry_does_not_undo_the_row_of_a_full_state() {
     rig.fleet.settle();
     assert_eq!(rig.admits(1..4), [None, None, Some(device_id(10))], "token 2 was not sent again");
     assert!(rig.fleet.revoked.contains_key(&credential_id(21)));
+}
+
+#[tokio::test]
+async fn every_shard_knows_customers_until_they_are_gone() {
+    let mut rig = Rig::new();
+    let entity = |id: u128| EntityId(uuid::Uuid::from_u128(id));
+    let titles = |rig: &Rig, id| {
+        let title = |table: &crate::snapshot::Table| table.details(entity(id)).map(|details| details.title.clone());
+        rig.fleet.tables.iter().map(title).collect::<Vec<_>>()
+    };
+    let said = |title: &str| vec![Some(title.to_owned()); 3];
+    rig.apply(vec![sample::tenant(1), customer(2, 30, "Acme"), customer(3, 31, "Both")]).await;
+    assert_eq!((titles(&rig, 30), titles(&rig, 31), titles(&rig, sample::TENANT)), (said("Acme"), said("Both"), said("")));
+    let description = |rig: &Rig| rig.fleet.tables[0].details(entity(30)).map(|details| details.description.len());
+    assert_eq!(description(&rig), Some(1_024), "cut off between two letters");
+    rig.apply(vec![customer(4, 30, "More"), deleted(5, EntityKind::Customer, 31)]).await;
+    assert_eq!((titles(&rig, 30), titles(&rig, 31)), (said("More"), vec![None; 3]));
+    rig.applier.begin_full().await;
+    rig.apply(vec![sample::tenant(1)]).await;
+    rig.applier.end_full().await;
+    rig.fleet.settle();
+    assert_eq!((titles(&rig, 30), titles(&rig, sample::TENANT)), (vec![None; 3], said("")));
 }

@@ -1,5 +1,6 @@
-//! Calls to devices and how devices stand: between the Query service's messages and the shard's values.
+//! Calls to devices, changes of alarms and how devices stand: between the Query service's messages and the shard's values.
 
+use schemas::alarm::{Alarm, RELATION_TYPES_MAX};
 use schemas::generated::kept;
 use schemas::generated::query::{self as wire, CallStatus};
 use tonic::Status;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 use super::convert;
 use crate::clock::Timestamp;
 use crate::limits;
-use crate::query::{Call, Called, Standing, Target};
+use crate::query::{AlarmChange, Call, Called, ChangedAlarm, Standing, Target};
 
 pub(super) fn call(request: wire::CallRequest) -> Result<(Target, Call), Status> {
     let target = convert::target(request.entity)?;
@@ -46,6 +47,40 @@ pub(super) fn called(called: Called) -> wire::CallReply {
 
 pub(super) fn id(bytes: &[u8]) -> Result<Uuid, Status> {
     Uuid::from_slice(bytes).map_err(|_| Status::invalid_argument(format!("id: expected 16 bytes, got {}", bytes.len())))
+}
+
+pub(super) fn alarm_change(request: wire::ChangeAlarmRequest) -> Result<(Target, Alarm, AlarmChange), Status> {
+    let change = request.change();
+    let target = convert::target(request.entity)?;
+    let alarm = Alarm::decode(&request.alarm).map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
+    let change = match change {
+        wire::AlarmChange::Save => AlarmChange::Save,
+        wire::AlarmChange::Acknowledge => AlarmChange::Acknowledge,
+        wire::AlarmChange::Clear => AlarmChange::Clear,
+        wire::AlarmChange::Assign if request.assignee_id.is_empty() => AlarmChange::Assign(None),
+        wire::AlarmChange::Assign => AlarmChange::Assign(Some(id(&request.assignee_id)?)),
+        wire::AlarmChange::Delete => AlarmChange::Delete,
+        wire::AlarmChange::Unspecified => return Err(Status::invalid_argument("change: missing")),
+    };
+    let fits = (1..=limits::NAME_BYTES_MAX).contains(&alarm.kind.len())
+        && alarm.details.len() <= limits::ALARM_DETAILS_BYTES_MAX
+        && alarm.propagation.relation_types.len() <= RELATION_TYPES_MAX
+        && alarm.propagation.relation_types.iter().all(|kind| kind.len() <= limits::NAME_BYTES_MAX);
+    if !fits {
+        return Err(Status::invalid_argument(format!(
+            "alarm: type of 1 to {} bytes, details of at most {} bytes, at most {RELATION_TYPES_MAX} relation types",
+            limits::NAME_BYTES_MAX,
+            limits::ALARM_DETAILS_BYTES_MAX
+        )));
+    }
+    if (alarm.originator, alarm.tenant) != (target.entity, target.tenant) {
+        return Err(Status::invalid_argument("alarm: another originator's"));
+    }
+    Ok((target, alarm, change))
+}
+
+pub(super) fn changed_alarm(changed: &ChangedAlarm) -> wire::ChangeAlarmReply {
+    wire::ChangeAlarmReply { alarm: changed.alarm.encode(), changed: changed.changed, created: changed.created }
 }
 
 /// Newest first; of one status if one is asked for.

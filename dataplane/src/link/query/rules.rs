@@ -49,6 +49,7 @@ pub(super) async fn try_script(request: wire::TryScriptRequest) -> Result<wire::
         wire::ScriptForm::Switch => Form::Switch,
         wire::ScriptForm::Transform => Form::Transform,
         wire::ScriptForm::Text => Form::Text,
+        wire::ScriptForm::Details => Form::Details,
         wire::ScriptForm::Unspecified => return Err(Status::invalid_argument("form: missing")),
     };
     let language = if request.tbel { Language::Tbel } else { Language::Js };
@@ -74,5 +75,6 @@ fn shown(answer: Answer) -> String {
         Answer::Messages(mut messages) if messages.len() == 1 => message(messages.remove(0)).to_string(),
         Answer::Messages(messages) => Value::Array(messages.into_iter().map(message).collect()).to_string(),
         Answer::Text(text) => Value::String(text).to_string(),
+        Answer::Details(details) => details.to_string(),
     }
 }

@@ -109,7 +109,7 @@ pub(super) fn examples() -> [Message<'static>; 4] {
     [
         message(MessageType::PostTelemetryRequest, Body::Telemetry(readings.clone())),
         message(MessageType::PostAttributesRequest, Body::Attributes { scope: Scope::Client, readings }),
-        message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"{"method":"m","params":{}}"#, id: Some(1) }),
+        message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"{"method":"m","params":{}}"#.into(), id: Some(1) }),
         originator(),
     ]
 }
@@ -120,9 +120,9 @@ pub(super) fn with_message<R>(draw: &mut Draw<'_>, see: impl FnOnce(&Carried<'_>
         1 => message(MessageType::TimeseriesDeleted, Body::Deleted { keys: vec!["a".into()] }),
         2 => message(
             MessageType::ToServerRpcRequest,
-            Body::Rpc { request: r#"{"a":{"b":1.0},"t":"x"}"#, id: Some(draw.byte().into()) },
+            Body::Rpc { request: r#"{"a":{"b":1.0},"t":"x"}"#.into(), id: Some(draw.byte().into()) },
         ),
-        3 => message(MessageType::ToServerRpcRequest, Body::Rpc { request: "[7]", id: None }),
+        3 => message(MessageType::ToServerRpcRequest, Body::Rpc { request: "[7]".into(), id: None }),
         4 => originator(),
         5 => message(MessageType::PostTelemetryRequest, Body::Telemetry(Readings::default())),
         6 => return see(&Carried::Changed(Rc::new(changed(draw)))),

@@ -1,12 +1,16 @@
 //! Every node class with each of its labels: a chain of that one node, as ThingsBoard writes it, whose labels lead to a probe
 //! that shows what came out.
 
+mod facts;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Target};
+use schemas::alarm::Alarm;
+use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Owner, Target};
+use schemas::config::Details;
 use schemas::id::{ChainId, EntityId, uuid};
 use schemas::script::Script;
 use serde_json::{Value as Json, json};
@@ -17,22 +21,34 @@ use crate::clock::{Clock, Timestamp};
 use crate::effect::Effect;
 use crate::message::{Body, Message, Readings, Scope, Value};
 use crate::payload::{self, Casting};
-use crate::rules::{Plan, Running, World, evaluate};
+use crate::query::Series;
+use crate::rules::{Absent, Fact, Plan, Running, World, evaluate};
 use crate::script::{Answer, Engine, ScriptFailure, Subject};
 
-const PREFIX: &str = "org.thingsboard.rule.engine.";
+pub(super) const PREFIX: &str = "org.thingsboard.rule.engine.";
 
 /// The originator knows these, whoever it is.
-struct Known {
+pub(super) struct Known {
     chains: HashMap<ChainId, Rc<Running>>,
     engine: Engine,
     /// What its nodes remember.
     states: HashMap<Uuid, Box<[u8]>>,
+    alarms: Vec<Alarm>,
+    alarm_room: usize,
+    told: facts::Told,
 }
 
 impl Default for Known {
     fn default() -> Self {
-        Self { chains: HashMap::new(), engine: Engine::new(Clock::start()), states: HashMap::new() }
+        let (chains, states, alarms, told) = (HashMap::new(), HashMap::new(), Vec::new(), facts::Told::default());
+        Self { chains, engine: Engine::new(Clock::start()), states, alarms, alarm_room: 2, told }
+    }
+}
+
+impl Known {
+    /// The originator has these alarms, and room for so many more.
+    pub(super) fn with(alarms: Vec<Alarm>, alarm_room: usize) -> Self {
+        Self { alarms, alarm_room, ..Self::default() }
     }
 }
 
@@ -56,6 +72,30 @@ impl World for Known {
         self.states.get(&node).cloned()
     }
 
+    fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {
+        self.alarms.iter().find(|alarm| alarm.kind == kind && !alarm.is_cleared()).cloned()
+    }
+
+    fn alarm(&mut self, id: Uuid) -> Option<Alarm> {
+        self.alarms.iter().find(|alarm| alarm.id == id).cloned()
+    }
+
+    fn alarm_room(&mut self) -> usize {
+        self.alarm_room
+    }
+
+    fn owner(&self, of: Owner) -> Option<EntityId> {
+        self.told.owner(of)
+    }
+
+    fn details(&self, owner: EntityId) -> Option<&Details> {
+        self.told.details(owner)
+    }
+
+    fn fact(&self, fact: &Fact) -> Result<&[Series], Absent> {
+        self.told.fact(fact)
+    }
+
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {
         match target {
             Target::Chain(id) => self.chains.get(&id).map(Rc::clone),
@@ -69,7 +109,7 @@ impl World for Known {
 }
 
 /// A chain as JSON, its nodes by class and configuration, its edges by index and label.
-fn chain(nodes: &[(&str, Json)], edges: &[(usize, &str, usize)]) -> Chain {
+pub(super) fn chain(nodes: &[(&str, Json)], edges: &[(usize, &str, usize)]) -> Chain {
     let node = |(index, (class, configuration)): (usize, &(&str, Json))| {
         let name = format!("{}{index}", class.rsplit('.').next().unwrap_or(class));
         json!({ "type": format!("{PREFIX}{class}"), "name": name, "configuration": configuration })
@@ -82,7 +122,7 @@ fn chain(nodes: &[(&str, Json)], edges: &[(usize, &str, usize)]) -> Chain {
 }
 
 /// What comes out of one node: `label: type metadata data` of each message, and effects.
-fn out(class: &str, configuration: &Json, message: &Message<'_>, world: &mut Known) -> Vec<String> {
+pub(super) fn out(class: &str, configuration: &Json, message: &Message<'_>, world: &mut Known) -> Vec<String> {
     let mut one = chain(&[(class, configuration.clone())], &[]);
     let mut labels: Vec<String> = match one.nodes[0].kind.labels() {
         Labels::Any => vec!["default".into(), "thermometer".into(), "Warm".into(), "Failure".into()],
@@ -100,7 +140,7 @@ fn out(class: &str, configuration: &Json, message: &Message<'_>, world: &mut Kno
 }
 
 /// Runs a chain whose probes fail, because no message has a "shown": each failure says at which node, and with what.
-fn show(chain: &Chain, message: &Message<'_>, world: &mut Known) -> Vec<String> {
+pub(super) fn show(chain: &Chain, message: &Message<'_>, world: &mut Known) -> Vec<String> {
     let running = Running::new(Arc::new(Plan::compile(chain)));
     let mut effects = Vec::new();
     let evaluation = evaluate(&running, message, world, &mut effects);
@@ -115,7 +155,7 @@ fn show(chain: &Chain, message: &Message<'_>, world: &mut Known) -> Vec<String> 
     shown
 }
 
-fn telemetry(json: &'static str) -> Message<'static> {
+pub(super) fn telemetry(json: &'static str) -> Message<'static> {
     let mut readings = Readings::default();
     payload::telemetry(json.as_bytes(), Casting::Enabled, &mut readings).expect("valid");
     message(MessageType::PostTelemetryRequest, Body::Telemetry(readings))
@@ -367,7 +407,7 @@ fn keys_are_copied_deleted_and_renamed() {
     let names = |of: &str| json!({ "renameIn": of, "renameKeysMapping": { "temp1": "t", "deviceName": "n" } });
     check_change(rename, names("DATA"), &post, &json!({ "t": 1, "temp2": "x", "other": { "a": [1] } }), &[("deviceName", "A")]);
     check_change(rename, names("METADATA"), &post, &all, &[("n", "A")]);
-    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: "[1]", id: None });
+    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: "[1]".into(), id: None });
     for (class, configuration) in [(copy, json!({ "keys": ["a"] })), (delete, json!({ "keys": ["a"] })), (rename, names("DATA"))]
     {
         check(class, configuration, &list, &["Failure"]);
@@ -376,12 +416,12 @@ fn keys_are_copied_deleted_and_renamed() {
 
 #[test]
 fn arrays_are_split() {
-    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"[{"a":1},{"a":2},3]"#, id: None });
+    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"[{"a":1},{"a":2},3]"#.into(), id: None });
     check("transform.TbSplitArrayMsgNode", json!({}), &list, &["Success x3"]);
     check("transform.TbSplitArrayMsgNode", json!({}), &telemetry(r#"{"t":1}"#), &["Success"]);
     // Neither an array nor a script makes more of one message than may be done with it: one node split it, 999 follow.
-    let many = format!("[{}0]", "0,".repeat(4_999)).leak();
-    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: many, id: None });
+    let many = format!("[{}0]", "0,".repeat(4_999));
+    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: many.into(), id: None });
     let shown = out("transform.TbSplitArrayMsgNode", &json!({}), &list, &mut Known::default());
     assert_eq!(shown, ["Success x999"]);
     let script = js("var all = []; for (var n = 0; n < 2000; n++) all.push({msg: n}); return all;");
@@ -414,7 +454,7 @@ fn changed_messages_are_saved() {
     assert_eq!(shown[1], "failed at TbMsgAttributesNode1: POST_TELEMETRY_REQUEST is no attributes message");
 }
 
-fn js(body: &str) -> Json {
+pub(super) fn js(body: &str) -> Json {
     json!({ "scriptLang": "JS", "jsScript": body })
 }
 
@@ -482,11 +522,12 @@ fn attributes_are_deleted() {
 
 #[test]
 fn calls_are_answered() {
-    let call = message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"{"method":"now","params":{}}"#, id: Some(4) });
+    let call =
+        message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"{"method":"now","params":{}}"#.into(), id: Some(4) });
     let answer = r#"answer 4 {"method":"now","params":{}}"#;
     check("rpc.TbSendRPCReplyNode", json!({}), &call, &[answer, "Success"]);
     check("rpc.TbSendRPCReplyNode", json!({}), &telemetry(r#"{"t":1}"#), &["Failure"]);
-    let to_device = message(MessageType::RpcCallFromServerToDevice, Body::Rpc { request: "{}", id: None });
+    let to_device = message(MessageType::RpcCallFromServerToDevice, Body::Rpc { request: "{}".into(), id: None });
     check("rpc.TbSendRPCRequestNode", json!({ "timeoutInSeconds": 60 }), &to_device, &["Success"]);
     check("rpc.TbSendRPCRequestNode", json!({}), &call, &["Failure"]);
 }
@@ -532,7 +573,9 @@ fn chains_are_entered_and_left() {
 
 #[test]
 fn every_class_is_here() {
-    let tested = include_str!("nodes.rs");
+    let files =
+        [include_str!("nodes.rs"), include_str!("nodes/facts.rs"), include_str!("alarms.rs"), include_str!("external.rs")];
+    let tested = files.concat();
     for class in NodeKind::CLASSES {
         let class = class.strip_prefix(PREFIX).expect("all of ThingsBoard's");
         assert!(tested.contains(class), "{class} has no row here");
@@ -542,7 +585,11 @@ fn every_class_is_here() {
 }
 
 /// Names that configurations have, so that random ones mean something now and then.
-const FIELDS: [&str; 36] = [
+const FIELDS: [&str; 40] = [
+    "alarmType",
+    "severity",
+    "alarmDetailsBuildJs",
+    "alarmStatusList",
     "messageTypes",
     "originatorTypes",
     "messageNames",
@@ -610,6 +657,7 @@ fn any_json() -> impl Strategy<Value = Json> {
         "TIME_SERIES",
         "CONSTANT",
         "x",
+        "MAJOR",
     ];
     let leaf = prop_oneof![
         Just(Json::Null),

@@ -13,6 +13,7 @@ use schemas::chain::{Chain, default_root_chain};
 use schemas::config::{Device, Limits, Profile};
 use schemas::id::{ChainId, CredentialId, DeviceId, EntityId, Partition, ProfileId, TenantId};
 use schemas::telemetry::Scope;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::auth::{Forwarders, token_sha256};
@@ -20,7 +21,9 @@ use crate::clock::{Clock, Timestamp};
 use crate::device::forward;
 use crate::limits::Pools;
 use crate::metric::{Counter, ShardReport};
+use crate::owed::Due;
 use crate::quota;
+use crate::registry::Question;
 use crate::rules::Plan;
 use crate::shard::bell::{Bell, doorbell};
 use crate::shard::listening::{Listening, Protocol};
@@ -84,8 +87,12 @@ pub(super) struct Fleet {
     pub(super) shards: Vec<Shard>,
     pub(super) engines: Vec<Arc<MemoryEngine>>,
     pub(super) clock: Clock,
+    /// Calls to the outside, which nobody makes but the test.
+    pub(super) calls: mpsc::Receiver<Due>,
     address: SocketAddr,
     credentials: DirectoryWriter,
+    /// What the shards ask of the control plane.
+    pub(super) questions: mpsc::Receiver<Question>,
 }
 
 impl Fleet {
@@ -101,7 +108,8 @@ impl Fleet {
         let mut credentials = DirectoryWriter::new(Arc::clone(&directory));
         credentials.insert(CredentialId(Uuid::nil()), device(TOKEN), &token_sha256(TOKEN));
         let clock = Clock::start();
-        let (questions, _) = tokio::sync::mpsc::channel(1);
+        let (calls_out, calls) = mpsc::channel(64);
+        let (questions, asked) = mpsc::channel(16);
         let pieces = bells.into_iter().zip(full_mesh(&doorbells)).zip(&engines);
         let shards = (0..).zip(pieces).map(|(index, (((doorbell, heard), mesh), engine))| {
             let listening = |socket| Listening { socket, protocol: Protocol::Mqtt, tls: None, proxied: false, waiting: true };
@@ -127,10 +135,11 @@ impl Fleet {
                 rpc_submit: Submit::Burst,
                 forwarders: Forwarders::new("the token of both planes"),
                 questions: questions.clone(),
+                calls_out: calls_out.clone(),
             };
             furnish(parts, Rc::new(Bell::default())).unwrap()
         });
-        let mut fleet = Self { shards: shards.collect(), engines, clock, address, credentials };
+        let mut fleet = Self { shards: shards.collect(), engines, clock, calls, address, questions: asked, credentials };
         fleet.configure();
         fleet
     }
@@ -139,14 +148,15 @@ impl Fleet {
         let (tenant, profile) = (TENANT, ProfileId(Uuid::from_u128(2)));
         let plan = Arc::new(Plan::compile(&Chain::parse(&default_root_chain().to_string()).unwrap()));
         let general = [
-            ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default())),
+            ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default()), Arc::default()),
             ShardChange::Profile(Profile { id: profile, tenant, name: "default".into(), chain: None, mqtt: None }),
             ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant, root: true, plan },
         ];
         self.apply(&general);
         for name in CHILDREN.into_iter().chain([TOKEN]) {
             let (kind, gateway) = ("default".to_owned(), name == TOKEN);
-            self.apply(&[ShardChange::Device(Device { id: device(name), tenant, profile, name: name.into(), kind, gateway })]);
+            let own = Device { id: device(name), tenant, profile, name: name.into(), kind, gateway, customer: None };
+            self.apply(&[ShardChange::Device(own)]);
         }
         self.apply(&[ShardChange::Whole]);
     }
@@ -157,13 +167,13 @@ impl Fleet {
         let (tenant, profile) = (TenantId(id(0)), ProfileId(id(1)));
         let plan = Arc::new(Plan::compile(chain));
         self.apply(&[
-            ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default())),
+            ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default()), Arc::default()),
             ShardChange::Profile(Profile { id: profile, tenant, name: "default".into(), chain: None, mqtt: None }),
             ShardChange::Chain { id: ChainId(id(2)), tenant, root: true, plan },
         ]);
         for (n, name) in (10..).zip(names) {
             let (kind, gateway) = ("default".to_owned(), false);
-            let device = Device { id: device(name), tenant, profile, name: (*name).into(), kind, gateway };
+            let device = Device { id: device(name), tenant, profile, name: (*name).into(), kind, gateway, customer: None };
             self.apply(&[ShardChange::Device(device)]);
             self.credentials.insert(CredentialId(id(n)), self::device(name), &token_sha256(name));
         }
@@ -264,6 +274,7 @@ pub(super) struct Client {
 /// What the server said: packet type, identifier and reason code.
 pub(super) type Said = (u8, u16, u8);
 
+pub(super) const PUBACK: u8 = 4;
 pub(super) const PUBREC: u8 = 5;
 pub(super) const PUBCOMP: u8 = 7;
 const DISCONNECT: u8 = 14;
@@ -298,6 +309,11 @@ impl Client {
         client
     }
 
+    /// Whether it speaks MQTT 5, whose acknowledgements have codes.
+    pub(super) fn is_five(&self) -> bool {
+        self.five
+    }
+
     fn send(&mut self, head: u8, body: &[u8]) {
         let mut packet = vec![head];
         let mut length = body.len();
@@ -312,11 +328,18 @@ impl Client {
     }
 
     pub(super) fn publish(&mut self, topic: &str, id: u16, payload: &str) {
+        self.publish_at(2, topic, id, payload);
+    }
+
+    /// The same at another quality of service.
+    pub(super) fn publish_at(&mut self, qos: u8, topic: &str, id: u16, payload: &str) {
         let mut body = string(topic);
-        body.extend(id.to_be_bytes());
+        if qos > 0 {
+            body.extend(id.to_be_bytes());
+        }
         body.extend(if self.five { &[0][..] } else { &[] });
         body.extend(payload.as_bytes());
-        self.send(0x34, &body);
+        self.send(0x30 | qos << 1, &body);
     }
 
     pub(super) fn release(&mut self, id: u16) {

@@ -35,7 +35,7 @@ impl Store {
 
     fn ask(&self, tombstones: &[Tombstone], asked: &History) -> Result<Vec<Series>, QueryError> {
         let names = [("temperature".to_owned(), TEMPERATURE), ("mode".to_owned(), MODE)];
-        history(self.engine.as_ref(), ENTITY, &names, tombstones, Timestamp(100_000), asked)
+        history(self.engine.as_ref(), ENTITY, &names, tombstones, Timestamp(100_000), (asked, Budget::QUERY))
     }
 }
 

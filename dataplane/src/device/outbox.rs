@@ -1,0 +1,155 @@
+//! Calls that rule nodes owe to the outside, on disk: from the batch of the message that caused them until they are answered, and
+//! those that were given up (DESIGN 8.6, 22). Never makes a call.
+
+use std::ops::ControlFlow;
+
+use prost::Message;
+use schemas::{
+    generated::kept::{DeadLetter, Delivery, delivery::Place},
+    id::{ChainId, EntityId, PARTITIONS, Partition, TenantId},
+};
+use uuid::Uuid;
+
+use super::kept;
+use crate::{
+    clock::Timestamp,
+    limits,
+    owed::Departed,
+    store::{
+        Batch, Engine, Family, Range, StoreError,
+        key::{self, Kind},
+    },
+};
+
+/// A call that is owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwedCall {
+    pub tenant: TenantId,
+    pub taken: Timestamp,
+    pub departed: Departed,
+}
+
+/// What a start has to know of a call that is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub originator: EntityId,
+    pub node: Uuid,
+    pub number: u64,
+    pub tenant: TenantId,
+    pub bytes: usize,
+}
+
+/// A call is owed from this batch on. Returns how many bytes it takes.
+pub fn put(batch: &mut Batch, originator: EntityId, number: u64, owed: &OwedCall) -> usize {
+    let record = encode(owed).encode_to_vec();
+    batch.put(Family::State, &key::owed(originator, owed.departed.node().1, number), &record);
+    record.len()
+}
+
+/// A call is not owed any more.
+pub fn delete(batch: &mut Batch, originator: EntityId, node: Uuid, number: u64) {
+    batch.delete(Family::State, &key::owed(originator, node, number));
+}
+
+/// A call is given up, and kept for whoever looks into it, in place of one of the originator's that was before it: no target fills a
+/// disk with what it does not take.
+pub fn bury(batch: &mut Batch, originator: EntityId, number: u64, (owed, reason, now): (&OwedCall, &str, Timestamp)) {
+    let letter = DeadLetter { delivery: Some(encode(owed)), reason: reason.to_owned(), given_up_ts: now.0, number };
+    let place = u8::try_from(number % limits::DEAD_LETTERS_PER_ENTITY_MAX).unwrap_or(0);
+    batch.put(Family::State, &key::dead_letter(originator, place), &letter.encode_to_vec());
+}
+
+/// A call that is owed.
+///
+/// # Errors
+/// The store cannot be read, or holds something damaged.
+pub fn read(engine: &dyn Engine, originator: EntityId, node: Uuid, number: u64) -> Result<Option<OwedCall>, StoreError> {
+    let key = key::owed(originator, node, number);
+    let Some(record) = engine.get(Family::State, &key)? else { return Ok(None) };
+    decode(kept::read(&key, &record)?).map(Some).ok_or_else(|| StoreError::corrupted("owed call", &key, "an id is not 16 bytes"))
+}
+
+/// Gives out all calls that are owed, those of one originator and node in the order of their numbers. A damaged one is an error in
+/// its place; the others do not suffer from it.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn pending(engine: &dyn Engine, mut each: impl FnMut(Result<Pending, StoreError>)) -> Result<(), StoreError> {
+    for partition in (0..PARTITIONS).filter_map(Partition::new) {
+        let (from, to) = key::kind_range(partition, Kind::Owed);
+        engine.scan(Range::new(Family::State, &from, &to), &mut |key, record| {
+            each(header(key, record));
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(())
+}
+
+fn header(key: &[u8], record: &[u8]) -> Result<Pending, StoreError> {
+    let bad = |why: &str| StoreError::corrupted("owed call", key, why);
+    let (originator, node, number) = key::parse_owed(key).ok_or_else(|| bad("the key is no call's key"))?;
+    let owed = decode(kept::read(key, record)?).ok_or_else(|| bad("an id is not 16 bytes"))?;
+    Ok(Pending { originator, node, number, tenant: owed.tenant, bytes: record.len() })
+}
+
+fn encode(owed: &OwedCall) -> Delivery {
+    let OwedCall { tenant, taken, departed } = owed;
+    let Departed { path, kind, metadata, data, own_ts } = departed.clone();
+    let place = |(chain, node): (ChainId, Uuid)| Place { chain: chain.0.into(), node: node.into() };
+    Delivery {
+        tenant: tenant.0.into(),
+        path: path.into_iter().map(place).collect(),
+        kind,
+        metadata: metadata.into_iter().collect(),
+        data,
+        own_ts,
+        taken_ts: taken.0,
+    }
+}
+
+fn decode(delivery: Delivery) -> Option<OwedCall> {
+    let Delivery { tenant, path, kind, metadata, data, own_ts, taken_ts } = delivery;
+    let id = |bytes: &[u8]| Uuid::from_slice(bytes).ok();
+    let path = path.iter().map(|place| Some((ChainId(id(&place.chain)?), id(&place.node)?))).collect::<Option<_>>()?;
+    let departed = Departed { path, kind, metadata: metadata.into_iter().collect(), data, own_ts };
+    Some(OwedCall { tenant: TenantId(id(&tenant)?), taken: Timestamp(taken_ts), departed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryEngine;
+
+    fn owed(node: u128) -> OwedCall {
+        let path = vec![(ChainId(Uuid::from_u128(1)), Uuid::from_u128(2)), (ChainId(Uuid::from_u128(3)), Uuid::from_u128(node))];
+        let metadata = [("ts".to_owned(), "7".to_owned())].into();
+        let departed = Departed { path, kind: "X".to_owned(), metadata, data: "[1]".to_owned(), own_ts: true };
+        OwedCall { tenant: TenantId(Uuid::from_u128(9)), taken: Timestamp(5), departed }
+    }
+
+    #[test]
+    fn calls_are_found_in_the_order_of_their_numbers_and_damage_is_told() {
+        let (engine, mut batch) = (MemoryEngine::new(), Batch::new());
+        let originator = EntityId(Uuid::from_u128(77));
+        let node = Uuid::from_u128(4);
+        for number in [1 << 41, 7, 300] {
+            put(&mut batch, originator, number, &owed(4));
+        }
+        put(&mut batch, originator, 1, &owed(5));
+        delete(&mut batch, originator, node, 300);
+        batch.put(Family::State, &key::owed(originator, node, 8), b"\xFF");
+        engine.write(&batch).unwrap();
+        let (mut found, mut damaged) = (Vec::new(), 0);
+        pending(&*engine, |each| match each {
+            Ok(one) => found.push((one.node, one.number, one.tenant)),
+            Err(_) => damaged += 1,
+        })
+        .unwrap();
+        let tenant = TenantId(Uuid::from_u128(9));
+        assert_eq!(found, [(node, 7, tenant), (node, 1 << 41, tenant), (Uuid::from_u128(5), 1, tenant)]);
+        assert_eq!(damaged, 1);
+        assert_eq!(read(&*engine, originator, node, 7).unwrap(), Some(owed(4)));
+        assert_eq!(read(&*engine, originator, node, 300).unwrap(), None);
+        assert!(read(&*engine, originator, node, 8).is_err());
+    }
+}

@@ -1,0 +1,51 @@
+//! Facts: what neither a message nor its originator's state says. A node asks the world for one; a world that has to find it first
+//! says so, and the message is evaluated again when it is there (DESIGN 8.1, 1). Never finds one.
+
+use schemas::id::EntityId;
+
+use crate::message::Scope;
+use crate::query::{History, Series};
+
+/// What a node has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// Attributes of another entity: series of one point each, whose ts is that of the last change.
+    Attributes { entity: EntityId, scope: Scope, keys: Vec<String> },
+    /// Latest readings of another entity: series of one point each.
+    Latest { entity: EntityId, keys: Vec<String> },
+    /// Readings of the originator's past.
+    History(History),
+}
+
+/// Why there is no fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// It has to be asked for.
+    NotYet,
+    /// It was asked for in vain.
+    Never(String),
+}
+
+/// A fact, or why it cannot be had.
+pub type Found = Result<Vec<Series>, String>;
+
+impl Fact {
+    /// About what its keys take in memory, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let keys = match self {
+            Self::Attributes { keys, .. } | Self::Latest { keys, .. } => keys,
+            Self::History(history) => &history.keys,
+        };
+        keys.iter().map(|key| size_of::<String>() + key.len()).sum()
+    }
+
+    /// The other entity that it is about.
+    #[must_use]
+    pub fn entity(&self) -> Option<EntityId> {
+        match self {
+            Self::Attributes { entity, .. } | Self::Latest { entity, .. } => Some(*entity),
+            Self::History(_) => None,
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Nodes that call outside: what they say there, and how a message goes on from one, through nested chains, too.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use schemas::chain::{Chain, MessageType, Target};
+use schemas::id::ChainId;
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use super::nodes::{PREFIX, telemetry};
+use super::{describe, message};
+use crate::effect::Effect;
+use crate::message::{Body, Message};
+use crate::owed::{Call, Departed};
+use crate::rules::{Plan, Running, World, call, evaluate, resume};
+
+/// A chain's number, nodes and edges.
+type Drawn<'d> = (u128, &'d [(&'d str, Json)], &'d [(usize, &'d str, usize)]);
+
+/// Chains by number; so many calls may be owed.
+#[derive(Default)]
+struct Chains {
+    of: HashMap<ChainId, Rc<Running>>,
+    room: Cell<u32>,
+}
+
+impl Chains {
+    fn new(chains: &[Drawn<'_>]) -> Self {
+        let of = chains.iter().map(|(id, nodes, edges)| {
+            let chain = parsed(*id, nodes, edges);
+            let id = ChainId(Uuid::from_u128(*id));
+            (id, Rc::new(Running::new(Arc::new(Plan::compile(&chain))).of(id)))
+        });
+        Self { of: of.collect(), room: Cell::new(1) }
+    }
+
+    fn departed(&mut self, message: &Message<'_>) -> (Option<Departed>, Vec<String>) {
+        let running = Rc::clone(&self.of[&ChainId(Uuid::from_u128(1))]);
+        let mut effects = Vec::new();
+        let evaluation = evaluate(&running, message, self, &mut effects);
+        let mut shown: Vec<String> = effects.iter().filter(|effect| !matches!(effect, Effect::Owe(_))).map(describe).collect();
+        shown.extend(evaluation.failed.map(|failed| failed.reason));
+        let departed = effects.into_iter().find_map(|effect| match effect {
+            Effect::Owe(departed) => Some(*departed),
+            _ => None,
+        });
+        (departed, shown)
+    }
+
+    fn resumed(&mut self, departed: &Departed, failure: Option<&str>) -> Option<Vec<String>> {
+        let message = message(MessageType::PostTelemetryRequest, Body::Lifecycle);
+        let mut effects = Vec::new();
+        let evaluation = resume(departed, failure.map(str::to_owned), &message, self, &mut effects)?;
+        let mut shown: Vec<String> = effects.iter().map(describe).collect();
+        shown.extend(evaluation.failed.map(|failed| failed.reason));
+        Some(shown)
+    }
+}
+
+impl World for Chains {
+    fn running(&mut self, target: Target) -> Option<Rc<Running>> {
+        match target {
+            Target::Chain(id) => self.of.get(&id).map(Rc::clone),
+            Target::OfOriginator => None,
+        }
+    }
+
+    fn may_owe(&self) -> Result<(), String> {
+        if self.room.get() == 0 { Err("the outbox is full".to_owned()) } else { Ok(()) }
+    }
+}
+
+fn parsed(chain: u128, nodes: &[(&str, Json)], edges: &[(usize, &str, usize)]) -> Chain {
+    let node = |(index, (class, configuration)): (usize, &(&str, Json))| {
+        let id = json!({ "entityType": "RULE_NODE", "id": Uuid::from_u128(chain * 100 + index as u128) });
+        let name = format!("{}{index}", class.rsplit('.').next().unwrap_or(class));
+        json!({ "id": id, "type": format!("{PREFIX}{class}"), "name": name, "configuration": configuration })
+    };
+    let edge = |(from, label, to): &(usize, &str, usize)| json!({ "fromIndex": from, "toIndex": to, "type": label });
+    let nodes: Vec<Json> = nodes.iter().enumerate().map(node).collect();
+    let edges: Vec<Json> = edges.iter().map(edge).collect();
+    let metadata = json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": edges });
+    Chain::parse(&metadata.to_string()).unwrap_or_else(|invalid| panic!("{invalid}"))
+}
+
+const REPLY: &str = "rpc.TbSendRPCReplyNode";
+
+fn shows() -> (&'static str, Json) {
+    (REPLY, json!({ "requestIdMetaDataAttribute": "ts" }))
+}
+
+/// What the only node says outside for a message.
+fn said(class: &str, configuration: &Json, message: &Message<'_>) -> Call {
+    let mut chains = Chains::new(&[(1, &[(class, configuration.clone())], &[])]);
+    let (departed, shown) = chains.departed(message);
+    let departed = departed.unwrap_or_else(|| panic!("{shown:?}"));
+    let running = &chains.of[&departed.node().0];
+    call(running, &departed).expect("the node is there").expect("it has something to say").1
+}
+
+#[test]
+fn rest_calls_are_filled_in() {
+    let rest = "rest.TbRestApiCallNode";
+    let full = json!({
+        "restEndpointUrlPattern": "https://x/${deviceName}?t=$[t]", "requestMethod": "PUT", "readTimeoutMs": 500,
+        "headers": { "X-Kind": "${deviceType}" }, "credentials": { "type": "basic", "username": "u", "password": "p" },
+        "maxParallelRequestsCount": 3, "maxInMemoryBufferSizeInKb": 256, "useRedisQueueForMsgPersistence": false,
+    });
+    let Call::Http(call) = said(rest, &full, &telemetry(r#"{"t":1.5}"#)) else { panic!("an HTTP call") };
+    assert_eq!((call.method.name(), call.url.as_str(), call.timeout_ms), ("PUT", "https://x/A?t=1.5", 500));
+    assert_eq!(call.headers, [("X-Kind".to_owned(), "default".to_owned())]);
+    assert_eq!((call.basic, call.body.as_deref()), (Some(("u".into(), "p".into())), Some(r#"{"t":1.5}"#)));
+    for (more, body) in [
+        (json!({ "requestMethod": "GET" }), None),
+        (json!({ "ignoreRequestBody": true }), None),
+        (json!({ "requestBodyTemplate": "t is $[t]" }), Some("t is 1")),
+        (json!({}), Some(r#"{"t":1}"#)),
+    ] {
+        let mut configuration = json!({ "restEndpointUrlPattern": "http://x" });
+        configuration.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let Call::Http(call) = said(rest, &configuration, &telemetry(r#"{"t":1}"#)) else { panic!("an HTTP call") };
+        assert_eq!(call.body.as_deref(), body, "{more}");
+    }
+}
+
+#[test]
+fn publications_and_e_mails_are_filled_in() {
+    let mqtt = json!({ "topicPattern": "a/${deviceName}", "host": "broker", "port": 1884, "retainedMessage": true });
+    let Call::Mqtt(publication) = said("mqtt.TbMqttNode", &mqtt, &telemetry(r#"{"t":1}"#)) else { panic!("a publication") };
+    assert_eq!((publication.topic.as_str(), publication.payload.as_str(), publication.broker.port), ("a/A", r#"{"t":1}"#, 1_884));
+    let wild = json!({ "topicPattern": "a/#", "host": "broker" });
+    let mut chains = Chains::new(&[(1, &[("mqtt.TbMqttNode", wild)], &[])]);
+    assert_eq!(chains.departed(&telemetry(r#"{"t":1}"#)).1, [r#""a/#" is no topic to publish to"#]);
+
+    let email = (
+        "mail.TbMsgToEmailNode",
+        json!({
+            "fromTemplate": "a@x", "toTemplate": "${deviceName}@x", "subjectTemplate": "hot: $[t]", "bodyTemplate": "<b>$[t]</b>",
+            "mailBodyType": "true",
+        }),
+    );
+    let send = ("mail.TbSendEmailNode", json!({ "useSystemSmtpSettings": false, "smtpHost": "mail", "smtpPort": 2525 }));
+    let mut chains = Chains::new(&[(1, &[email, send.clone()], &[(0, "Success", 1)])]);
+    let departed = chains.departed(&telemetry(r#"{"t":9}"#)).0.expect("an e-mail");
+    assert_eq!(departed.kind, "SEND_EMAIL");
+    let Some(Ok((_, Call::Email(email)))) = call(&chains.of[&departed.node().0], &departed) else { panic!("an e-mail") };
+    assert_eq!((email.from.as_str(), email.to.as_str(), email.html), ("a@x", "A@x", true));
+    assert_eq!((email.subject.as_str(), email.body.as_str(), email.mailer.port), ("hot: 9", "<b>9</b>", 2_525));
+    let mut chains = Chains::new(&[(1, &[send], &[])]);
+    assert!(chains.departed(&telemetry(r#"{"t":9}"#)).1[0].contains("SEND_EMAIL"), "what is no e-mail is not sent");
+}
+
+#[test]
+fn nodes_that_repeat_data_end() {
+    let descend = || ("transform.TbJsonPathNode", json!({ "jsonPath": "$..*" }));
+    let twice = || ("mail.TbMsgToEmailNode", json!({ "toTemplate": "a@x", "bodyTemplate": "$[body]$[body]" }));
+    let long = format!("\"{}\"", "x".repeat(1_000));
+    let (path, body) = (format!("{}{long}{}", "[".repeat(90), "]".repeat(90)), format!("{{\"body\":{long}}}"));
+    for (node, said, reason) in [(descend(), path, "what the path finds is longer"), (twice(), body, "the e-mail is longer")] {
+        let nodes: Vec<_> = std::iter::repeat_n(node, 20).collect();
+        let edges: Vec<_> = (0..19).map(|n| (n, "Success", n + 1)).collect();
+        let mut chains = Chains::new(&[(1, &nodes, &edges)]);
+        let said = Body::Rpc { request: said.into(), id: None };
+        let shown = chains.departed(&message(MessageType::ToServerRpcRequest, said)).1;
+        assert!(shown.len() == 1 && shown[0].starts_with(reason), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_message_goes_on_where_it_left() {
+    let rest = || ("rest.TbRestApiCallNode", json!({ "restEndpointUrlPattern": "http://x" }));
+    let enter = |n: u128| ("flow.TbRuleChainInputNode", json!({ "ruleChainId": Uuid::from_u128(n).to_string() }));
+    let output = ("flow.TbRuleChainOutputNode", json!({}));
+    let log = ("action.TbLogNode", json!({}));
+    let inner: &[_] = &[rest(), output];
+    let middle: &[_] = &[enter(3), ("flow.TbRuleChainOutputNode", json!({}))];
+    let outer: &[_] = &[enter(2), shows(), log];
+    let mut chains = Chains::new(&[
+        (1, outer, &[(0, "TbRuleChainOutputNode1", 1), (0, "Failure", 2)]),
+        (2, middle, &[(0, "TbRuleChainOutputNode1", 1)]),
+        (3, inner, &[(0, "Success", 1)]),
+    ]);
+    let (departed, shown) = chains.departed(&telemetry(r#"{"t":1}"#));
+    let departed = departed.expect("a call");
+    assert_eq!((departed.path.len(), shown), (3, Vec::<String>::new()));
+    assert_eq!(chains.resumed(&departed, None), Some(vec![r#"answer 1 {"t":1}"#.to_owned()]), "out of both chains");
+    assert_eq!(chains.resumed(&departed, Some("why")), Some(vec!["why".to_owned()]), "a failure that nobody heeds");
+    let mut changed = departed.clone();
+    changed.data = "[2]".to_owned();
+    assert_eq!(chains.resumed(&changed, None), Some(vec!["answer 1 [2]".to_owned()]));
+    chains.of.remove(&ChainId(Uuid::from_u128(2)));
+    assert_eq!(chains.resumed(&departed, None), None, "a chain on the way is gone");
+
+    let mut chains = Chains::new(&[(1, &[rest(), shows()], &[(0, "Failure", 1)])]);
+    chains.room.set(0);
+    assert_eq!(
+        chains.departed(&telemetry(r#"{"t":1}"#)),
+        (None, vec![r#"answer 1 {"t":1}"#.to_owned()]),
+        "a full outbox is a Failure"
+    );
+}

@@ -1,0 +1,474 @@
+//! Which calls to the outside a shard owes, and which of them are to be made now: one at a time per originator and node, the next
+//! when it is answered or given up, so many at once per node, none while its target is not heard (DESIGN 8.6, 22). Their messages
+//! are on disk. Makes no call, and neither reads nor writes the disk.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+
+use foldhash::fast::RandomState;
+use schemas::id::{EntityId, TenantId};
+use uuid::Uuid;
+
+use crate::clock::Instant;
+use crate::device::outbox::{OwedCall, Pending};
+use crate::limits;
+
+/// Of one originator and one node, in the order in which they were caused.
+#[derive(Debug)]
+struct Queue {
+    node: Uuid,
+    tenant: TenantId,
+    calls: VecDeque<Call>,
+    stage: Stage,
+    /// How often the first one was made.
+    attempts: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    number: u64,
+    bytes: usize,
+}
+
+/// What the first call of a queue does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing yet: nobody has looked at it.
+    New,
+    /// It is among those that its node makes next.
+    Waits,
+    /// It is read from the disk, is under way, or its message goes on.
+    Flies,
+    /// It is made again later.
+    Rests,
+}
+
+/// Whom a node calls.
+#[derive(Debug, Default)]
+struct Target {
+    waiting: VecDeque<EntityId>,
+    under_way: u32,
+    /// As many as its configuration allows; 0: as many as the shard does.
+    most: u32,
+    /// How often in a row nobody was heard there.
+    failures: u32,
+    until: Instant,
+}
+
+impl Target {
+    fn may(&self, now: Instant) -> bool {
+        let most = match (self.failures, self.most) {
+            // The first one finds out whether anybody is there again.
+            (1.., _) => 1,
+            (0, 0) => limits::CALLS_PER_NODE_AT_ONCE_MAX,
+            (0, most) => most.min(limits::CALLS_PER_NODE_AT_ONCE_MAX),
+        };
+        self.under_way < most && self.until <= now
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    calls: usize,
+    bytes: usize,
+}
+
+/// A call that is being made.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) originator: EntityId,
+    pub(super) node: Uuid,
+    pub(super) number: u64,
+    pub(super) owed: OwedCall,
+    bytes: usize,
+}
+
+/// A call to be read from the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    generation: u32,
+    pub(super) originator: EntityId,
+    pub(super) node: Uuid,
+    pub(super) number: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queues: HashMap<EntityId, Vec<Queue>, RandomState>,
+    targets: HashMap<Uuid, Target, RandomState>,
+    tenants: HashMap<TenantId, Held, RandomState>,
+    rests: BinaryHeap<Reverse<(Instant, EntityId, Uuid)>>,
+    flights: HashMap<u64, Flight, RandomState>,
+    flying_bytes: usize,
+    reading: usize,
+    last_flight: u64,
+    /// Of the store; what a lane read of an earlier one says nothing of this.
+    generation: u32,
+    /// Nodes that may have something to call.
+    woken: Vec<Uuid>,
+    len: usize,
+    /// A whole configuration is there: a node that is not there is gone.
+    begun: bool,
+}
+
+impl Outbox {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// # Errors
+    /// Why nothing more may be owed.
+    pub(super) fn has_room(&self, tenant: TenantId) -> Result<(), String> {
+        let held = self.tenants.get(&tenant).copied().unwrap_or_default();
+        if self.len >= limits::OWED_CALLS_PER_SHARD_MAX {
+            return Err(format!("the outbox is full: {} calls wait", self.len));
+        }
+        if held.calls >= limits::OWED_CALLS_PER_TENANT_MAX || held.bytes >= limits::OWED_BYTES_PER_TENANT_MAX {
+            return Err(format!("the tenant's share of the outbox is full: {} calls of {} bytes wait", held.calls, held.bytes));
+        }
+        Ok(())
+    }
+
+    /// A call is owed.
+    pub(super) fn add(&mut self, found: Pending) {
+        let Pending { originator, node, number, tenant, bytes } = found;
+        let held = self.tenants.entry(tenant).or_default();
+        held.calls += 1;
+        held.bytes += bytes;
+        self.len += 1;
+        let queues = self.queues.entry(originator).or_default();
+        let call = Call { number, bytes };
+        match queues.iter_mut().find(|queue| queue.node == node) {
+            Some(queue) => queue.calls.push_back(call),
+            None => queues.push(Queue { node, tenant, calls: [call].into(), stage: Stage::New, attempts: 0 }),
+        }
+        self.wake(originator, node, Stage::New);
+    }
+
+    /// The first call of a queue in this stage waits to be made.
+    fn wake(&mut self, originator: EntityId, node: Uuid, from: Stage) {
+        if let Some(queue) = self.queue(originator, node)
+            && queue.stage == from
+        {
+            queue.stage = Stage::Waits;
+            self.targets.entry(node).or_default().waiting.push_back(originator);
+            self.woken.push(node);
+        }
+    }
+
+    /// Nodes that may have something to call since this was asked last.
+    pub(super) fn take_woken(&mut self) -> Vec<Uuid> {
+        let mut woken = std::mem::take(&mut self.woken);
+        woken.sort_unstable();
+        woken.dedup();
+        woken
+    }
+
+    /// A whole configuration is there.
+    pub(super) fn begin(&mut self) {
+        self.begun = true;
+        self.woken.extend(self.targets.keys());
+    }
+
+    fn queue(&mut self, originator: EntityId, node: Uuid) -> Option<&mut Queue> {
+        self.queues.get_mut(&originator)?.iter_mut().find(|queue| queue.node == node)
+    }
+
+    /// Time has passed: those that rested long enough wait again. So do nodes whose target is asked again.
+    pub(super) fn tend(&mut self, now: Instant) {
+        while let Some(Reverse((until, originator, node))) = self.rests.peek().copied()
+            && until <= now
+        {
+            self.rests.pop();
+            self.wake(originator, node, Stage::Rests);
+        }
+        self.targets.retain(|_, target| target.under_way > 0 || !target.waiting.is_empty() || target.until > now);
+        let may = self.targets.iter().filter(|(_, target)| !target.waiting.is_empty() && target.may(now));
+        self.woken.extend(may.map(|(node, _)| *node));
+    }
+
+    /// What a node calls next, if it may call now.
+    pub(super) fn next(&mut self, node: Uuid, now: Instant) -> Option<Next> {
+        let busy = self.reading + self.flights.len() >= limits::CALLS_AT_ONCE_MAX
+            || self.flying_bytes >= limits::CALLS_AT_ONCE_BYTES_MAX;
+        if busy || !self.begun {
+            return None;
+        }
+        loop {
+            let target = self.targets.get_mut(&node).filter(|target| target.may(now))?;
+            let originator = target.waiting.pop_front()?;
+            // Its device may be gone.
+            let Some(queue) = self.queue(originator, node).filter(|queue| queue.stage == Stage::Waits) else { continue };
+            let Some(call) = queue.calls.front().copied() else { continue };
+            queue.stage = Stage::Flies;
+            if let Some(target) = self.targets.get_mut(&node) {
+                target.under_way += 1;
+            }
+            self.reading += 1;
+            return Some(Next { generation: self.generation, originator, node, number: call.number });
+        }
+    }
+
+    /// A call was read from the disk. Its flight's number; `None` if it is not owed any more.
+    pub(super) fn fly(&mut self, next: Next, owed: OwedCall) -> Option<u64> {
+        let Next { originator, node, number, .. } = next;
+        if next.generation != self.generation {
+            return None;
+        }
+        self.reading -= 1;
+        let first = self.queue(originator, node).and_then(|queue| queue.calls.front().copied());
+        let Some(call) = first.filter(|call| call.number == number) else {
+            self.landed(node);
+            return None;
+        };
+        self.last_flight += 1;
+        self.flying_bytes += call.bytes;
+        self.flights.insert(self.last_flight, Flight { originator, node, number, owed, bytes: call.bytes });
+        Some(self.last_flight)
+    }
+
+    /// A call could not be read. False: it was of an earlier generation.
+    pub(super) fn unread(&mut self, next: Next) -> bool {
+        if next.generation != self.generation {
+            return false;
+        }
+        self.reading -= 1;
+        self.landed(next.node);
+        true
+    }
+
+    pub(super) fn flight(&self, flight: u64) -> Option<&Flight> {
+        self.flights.get(&flight)
+    }
+
+    /// A call is not under way any more. Its queue does nothing until it is finished, or rests.
+    pub(super) fn land(&mut self, flight: u64) -> Option<Flight> {
+        let landed = self.flights.remove(&flight)?;
+        self.flying_bytes = self.flying_bytes.saturating_sub(landed.bytes);
+        self.landed(landed.node);
+        Some(landed)
+    }
+
+    fn landed(&mut self, node: Uuid) {
+        if let Some(target) = self.targets.get_mut(&node) {
+            target.under_way = target.under_way.saturating_sub(1);
+            self.woken.push(node);
+        }
+    }
+
+    /// As many calls of a node as its configuration allows.
+    pub(super) fn bound(&mut self, node: Uuid, most: u32) {
+        if let Some(target) = self.targets.get_mut(&node) {
+            target.most = most;
+        }
+    }
+
+    /// Somebody was heard at a node's target, or nobody was.
+    pub(super) fn heard(&mut self, node: Uuid, heard: bool, now: Instant) {
+        let Some(target) = self.targets.get_mut(&node) else { return };
+        if heard {
+            (target.failures, target.until) = (0, Instant::default());
+        } else if target.until <= now {
+            // Those that were under way together failed for one reason.
+            target.failures = target.failures.saturating_add(1);
+            target.until = now.after_ms(pause(limits::TARGET_PAUSE_MS, target.failures));
+        }
+    }
+
+    /// The first call of a queue is made again as soon as its target may be called.
+    pub(super) fn again(&mut self, originator: EntityId, node: Uuid) {
+        if let Some(queue) = self.queue(originator, node) {
+            queue.stage = Stage::Waits;
+            self.targets.entry(node).or_default().waiting.push_front(originator);
+        }
+    }
+
+    /// The first call of a queue is made again after a pause. False: it was made as often as a call may be.
+    pub(super) fn rest(&mut self, originator: EntityId, node: Uuid, now: Instant) -> bool {
+        let Some(queue) = self.queue(originator, node) else { return true };
+        queue.attempts += 1;
+        let attempts = queue.attempts;
+        if attempts >= limits::CALL_ATTEMPTS_MAX {
+            return false;
+        }
+        self.rest_for(originator, node, now.after_ms(pause(limits::CALL_PAUSE_MS, attempts)));
+        true
+    }
+
+    /// The first call of a queue is made again after the longest pause, however often it was made.
+    pub(super) fn pause(&mut self, originator: EntityId, node: Uuid, now: Instant) {
+        self.rest_for(originator, node, now.after_ms(limits::CALL_PAUSE_MS.1));
+    }
+
+    fn rest_for(&mut self, originator: EntityId, node: Uuid, until: Instant) {
+        if let Some(queue) = self.queue(originator, node) {
+            queue.stage = Stage::Rests;
+            self.rests.push(Reverse((until, originator, node)));
+        }
+    }
+
+    /// A call is not owed any more; the next of its queue waits. False: it was not owed.
+    pub(super) fn finish(&mut self, originator: EntityId, node: Uuid, number: u64) -> bool {
+        let Some(queue) = self.queue(originator, node) else { return false };
+        let Some(call) = queue.calls.pop_front_if(|call| call.number == number) else { return false };
+        let tenant = queue.tenant;
+        (queue.stage, queue.attempts) = (Stage::New, 0);
+        let over = queue.calls.is_empty();
+        self.release(tenant, call);
+        if over {
+            self.forget_queue(originator, node);
+        } else {
+            self.wake(originator, node, Stage::New);
+        }
+        true
+    }
+
+    fn release(&mut self, tenant: TenantId, call: Call) {
+        self.len -= 1;
+        if let Some(held) = self.tenants.get_mut(&tenant) {
+            held.calls -= 1;
+            held.bytes -= call.bytes;
+            if held.calls == 0 {
+                self.tenants.remove(&tenant);
+            }
+        }
+    }
+
+    fn forget_queue(&mut self, originator: EntityId, node: Uuid) {
+        let Some(queues) = self.queues.get_mut(&originator) else { return };
+        queues.retain(|queue| queue.node != node);
+        if queues.is_empty() {
+            self.queues.remove(&originator);
+        }
+    }
+
+    /// An originator is gone, and what is owed for it.
+    pub(super) fn forget(&mut self, originator: EntityId) {
+        for queue in self.queues.remove(&originator).unwrap_or_default() {
+            for call in &queue.calls {
+                self.release(queue.tenant, *call);
+            }
+        }
+    }
+
+    /// The store generation ended: what is on disk is found again.
+    pub(super) fn clear(&mut self) {
+        let generation = self.generation.wrapping_add(1);
+        *self = Self { begun: self.begun, last_flight: self.last_flight, generation, ..Self::default() };
+    }
+}
+
+/// The pause before an attempt, doubled from the first to the longest.
+fn pause((first, longest): (u64, u64), attempt: u32) -> u64 {
+    (first << attempt.saturating_sub(1).min(20)).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::owed::Departed;
+
+    const NODE: Uuid = Uuid::from_u128(1);
+    const TENANT: TenantId = TenantId(Uuid::from_u128(9));
+
+    fn found(originator: u64, number: u64) -> Pending {
+        Pending { originator: entity(originator), node: NODE, number, tenant: TENANT, bytes: 10 }
+    }
+
+    fn entity(id: u64) -> EntityId {
+        EntityId(Uuid::from_u128(id.into()))
+    }
+
+    fn next(id: u64) -> Next {
+        Next { generation: 0, originator: entity(id), node: NODE, number: id }
+    }
+
+    fn owed() -> OwedCall {
+        OwedCall { tenant: TENANT, taken: Timestamp(0), departed: Departed::default() }
+    }
+
+    fn numbers(outbox: &mut Outbox, now: Instant) -> Vec<u64> {
+        std::iter::from_fn(|| outbox.next(NODE, now)).map(|next| next.number).collect()
+    }
+
+    fn begun() -> Outbox {
+        Outbox { begun: true, ..Outbox::default() }
+    }
+
+    #[test]
+    fn one_call_of_an_originator_is_under_way_and_the_next_waits_for_its_end() {
+        let (mut outbox, now) = (begun(), Instant::default());
+        for (originator, number) in [(1, 1), (1, 2), (2, 3)] {
+            outbox.add(found(originator, number));
+        }
+        assert_eq!(numbers(&mut outbox, now), [1, 3]);
+        let next = next(1);
+        let flight = outbox.fly(next, owed()).unwrap();
+        assert_eq!(outbox.land(flight).map(|flight| flight.number), Some(1));
+        assert_eq!(numbers(&mut outbox, now), [0; 0]);
+        assert!(outbox.finish(entity(1), NODE, 1) && !outbox.finish(entity(1), NODE, 1));
+        assert_eq!(numbers(&mut outbox, now), [2]);
+        assert_eq!(outbox.len(), 2);
+    }
+
+    #[test]
+    fn one_asks_whether_a_target_is_there_again() {
+        let (mut outbox, now) = (begun(), Instant::default());
+        (1..=3).for_each(|id| outbox.add(found(id, id)));
+        assert_eq!(numbers(&mut outbox, now).len(), 3);
+        for id in 1..=3 {
+            let next = next(id);
+            let flight = outbox.fly(next, owed()).unwrap();
+            outbox.land(flight);
+            outbox.heard(NODE, false, now);
+            outbox.again(entity(id), NODE);
+        }
+        assert_eq!(numbers(&mut outbox, now.after_ms(100)), [0; 0]);
+        let later = now.after_ms(limits::TARGET_PAUSE_MS.0);
+        outbox.take_woken();
+        outbox.tend(later);
+        assert_eq!(outbox.take_woken(), [NODE]);
+        assert_eq!(numbers(&mut outbox, later), [3], "the one that failed last");
+        outbox.heard(NODE, true, later);
+        assert_eq!(numbers(&mut outbox, later).len(), 2);
+    }
+
+    #[test]
+    fn a_call_that_failed_rests_ever_longer_and_lets_others_pass() {
+        let (mut outbox, mut now) = (begun(), Instant::default());
+        outbox.add(found(1, 1));
+        let mut waited = Vec::new();
+        let fails = |outbox: &mut Outbox, now| {
+            assert_eq!(numbers(outbox, now), [1]);
+            let flight = outbox.fly(next(1), owed()).unwrap();
+            outbox.land(flight);
+            outbox.rest(entity(1), NODE, now)
+        };
+        while fails(&mut outbox, now) {
+            let begin = now;
+            outbox.take_woken();
+            while outbox.take_woken().is_empty() {
+                now = now.after_ms(1_000);
+                outbox.tend(now);
+            }
+            waited.push(now.ms_since(begin) / 1_000);
+        }
+        assert_eq!(waited, [1, 2, 4, 8, 16, 32, 60], "the eighth attempt is the last");
+        outbox.add(found(2, 2));
+        assert_eq!(numbers(&mut outbox, now), [2]);
+    }
+
+    #[test]
+    fn a_tenant_has_its_share_and_what_is_gone_is_not_held() {
+        let mut outbox = begun();
+        (0..limits::OWED_CALLS_PER_TENANT_MAX as u64).for_each(|number| outbox.add(found(1, number)));
+        assert!(outbox.has_room(TENANT).is_err());
+        assert!(outbox.has_room(TenantId(Uuid::nil())).is_ok());
+        outbox.forget(entity(1));
+        assert!(outbox.has_room(TENANT).is_ok());
+        assert_eq!((outbox.len(), outbox.tenants.len(), outbox.queues.len()), (0, 0, 0));
+        assert_eq!(numbers(&mut outbox, Instant::default()), [0; 0], "its place among those that wait is passed over");
+    }
+}

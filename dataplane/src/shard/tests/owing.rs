@@ -1,0 +1,173 @@
+//! Calls to the outside on a whole shard, which the test answers: made when their message is durable, one after the other, again after
+//! a crash, and gone with the batch of what follows from the answer (DESIGN 8.6, 22).
+
+use std::sync::Arc;
+
+use schemas::chain::Chain;
+use schemas::id::ChainId;
+use serde_json::{Value as Json, json};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::fleet::{Fleet, TENANT, device, engines};
+use crate::metric::Counter;
+use crate::owed::{Answer, Answered, Call, Due};
+use crate::query::{Query, Target};
+use crate::rules::Plan;
+use crate::shard::Event;
+use crate::snapshot::ShardChange;
+use crate::store::memory::MemoryEngine;
+use crate::store::{Engine, Family, Range, key};
+
+/// A REST call, and what becomes of its answer: the client attribute "n".
+fn chain(label: &str) -> Chain {
+    let node = |id: u128, class: &str, configuration: Json| {
+        let class = format!("org.thingsboard.rule.engine.{class}");
+        json!({ "id": { "entityType": "RULE_NODE", "id": Uuid::from_u128(id) }, "type": class, "name": class, "configuration": configuration })
+    };
+    let rest = json!({ "restEndpointUrlPattern": "http://outside/$[n]", "requestMethod": "POST", "headers": {} });
+    let save = json!({ "scope": "CLIENT_SCOPE" });
+    let script = "return {msg: msg, metadata: metadata, msgType: 'POST_ATTRIBUTES_REQUEST'};";
+    let nodes = [
+        node(11, "rest.TbRestApiCallNode", rest),
+        node(12, "transform.TbTransformMsgNode", json!({ "scriptLang": "JS", "jsScript": script })),
+        node(13, "telemetry.TbMsgAttributesNode", save),
+    ];
+    let edges =
+        [(0, label, 1), (1, "Success", 2)].map(|(from, label, to)| json!({ "fromIndex": from, "toIndex": to, "type": label }));
+    Chain::parse(&json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": edges }).to_string()).expect("valid")
+}
+
+fn start(engines: Vec<Arc<MemoryEngine>>, epoch: u32) -> Fleet {
+    let mut fleet = Fleet::start(engines, epoch);
+    let plan = Arc::new(Plan::compile(&chain("Success")));
+    fleet.apply(&[ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan }]);
+    fleet
+}
+
+/// An operator says something of "A", which enters the chain.
+fn say(fleet: &mut Fleet, n: i64) -> oneshot::Receiver<Result<(), crate::query::QueryError>> {
+    let (reply, answer) = oneshot::channel();
+    let (target, payload) = (Target { entity: device("A").into(), tenant: TENANT }, json!({ "n": n }).to_string().into_bytes());
+    fleet.shards[0]
+        .take_event(Event::Query { target, query: Query::SaveTimeseries { payload, ttl_s: 0, as_written: false, reply } });
+    answer
+}
+
+fn made(fleet: &mut Fleet) -> Due {
+    let mut made = None;
+    fleet.turn_until("a call", |fleet| {
+        made = fleet.calls.try_recv().ok();
+        made.is_some()
+    });
+    made.expect("it was waited for")
+}
+
+fn url(due: &Due) -> &str {
+    match &due.call {
+        Call::Http(call) => &call.url,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn answer(fleet: &mut Fleet, due: &Due, answered: Answered) {
+    fleet.shards[0].take_event(Event::CameOf { flight: due.flight, answered: Box::new(answered) });
+}
+
+fn done(n: i64) -> Answered {
+    Answered::Done(Answer { metadata: Vec::new(), data: Some(json!({ "n": n }).to_string()) })
+}
+
+fn owed(fleet: &Fleet) -> usize {
+    count(fleet, key::Kind::Owed)
+}
+
+fn count(fleet: &Fleet, kind: key::Kind) -> usize {
+    let entity = device("A").into();
+    let (from, to) = (key::entity(kind, entity), key::entity_end(kind, entity));
+    let mut found = 0;
+    let each = &mut |_: &[u8], _: &[u8]| {
+        found += 1;
+        std::ops::ControlFlow::Continue(())
+    };
+    fleet.engines[0].scan(Range::new(Family::State, &from, &to), each).unwrap();
+    found
+}
+
+#[test]
+fn a_call_is_made_and_its_answer_goes_on() {
+    let mut fleet = start(engines(1), 1);
+    let mut said = say(&mut fleet, 7);
+    let due = made(&mut fleet);
+    assert!(
+        said.try_recv().is_ok_and(|said| said.is_ok()),
+        "what is owed is stored with what was said, before anybody is called"
+    );
+    assert_eq!((url(&due), due.private, owed(&fleet)), ("http://outside/7", false, 1));
+    answer(&mut fleet, &due, done(70));
+    fleet.turn_until("the answer saved", |fleet| fleet.attribute("A") == Some(70));
+    assert_eq!((owed(&fleet), fleet.count(Counter::CallsAnswered)), (0, 1));
+}
+
+#[test]
+fn a_crash_makes_the_call_again_under_the_same_key_until_its_answer_is_stored() {
+    let mut fleet = start(engines(1), 1);
+    drop(say(&mut fleet, 7));
+    let first = made(&mut fleet);
+    let mut fleet = start(fleet.crash(&[0]), 2);
+    let again = made(&mut fleet);
+    assert_eq!((url(&again), &again.key), (url(&first), &first.key));
+    answer(&mut fleet, &again, done(70));
+    fleet.turn_until("the answer saved", |fleet| fleet.attribute("A") == Some(70) && owed(fleet) == 0);
+    fleet.turn_until("the answer durable", |fleet| fleet.shards[0].ledger.pause_us(fleet.clock.now().instant) == 0);
+    let mut fleet = start(fleet.crash(&[0]), 3);
+    (0..200).for_each(|_| fleet.turn());
+    assert!(fleet.calls.try_recv().is_err());
+    assert_eq!(fleet.attribute("A"), Some(70));
+}
+
+#[test]
+fn calls_of_a_device_are_made_in_order_however_often_the_first_fails() {
+    let mut fleet = start(engines(1), 1);
+    (1..=3).for_each(|n| drop(say(&mut fleet, n)));
+    let first = made(&mut fleet);
+    answer(&mut fleet, &first, Answered::Unreachable("nobody is there".into()));
+    let again = made(&mut fleet);
+    assert_eq!((url(&again), &again.key), ("http://outside/1", &first.key));
+    answer(&mut fleet, &again, Answered::Failed("busy".into(), Answer::default()));
+    let again = made(&mut fleet);
+    assert_eq!(url(&again), "http://outside/1");
+    answer(&mut fleet, &again, done(10));
+    for n in [2, 3] {
+        let next = made(&mut fleet);
+        assert_eq!(url(&next), format!("http://outside/{n}"));
+        answer(&mut fleet, &next, done(n * 10));
+    }
+    fleet.turn_until("all answers saved", |fleet| fleet.attribute("A") == Some(30) && owed(fleet) == 0);
+    assert_eq!(fleet.count(Counter::CallsRetried), 2);
+}
+
+#[test]
+fn what_nobody_heeds_is_kept_as_a_dead_letter() {
+    let mut fleet = start(engines(1), 1);
+    drop(say(&mut fleet, 1));
+    let due = made(&mut fleet);
+    answer(&mut fleet, &due, Answered::Refused("no such thing".into(), Answer::default()));
+    fleet.turn_until("the call gone", |fleet| owed(fleet) == 0);
+    assert_eq!(count(&fleet, key::Kind::DeadLetter), 1);
+    // With a way on from its failure the message goes on.
+    let plan = Arc::new(Plan::compile(&chain("Failure")));
+    fleet.apply(&[ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan }]);
+    drop(say(&mut fleet, 2));
+    let due = made(&mut fleet);
+    answer(&mut fleet, &due, Answered::Refused("no such thing".into(), Answer::default()));
+    fleet.turn_until("the message saved", |fleet| fleet.attribute("A") == Some(2));
+    assert_eq!(count(&fleet, key::Kind::DeadLetter), 1);
+    // A node that is gone loses its calls, and says so.
+    drop(say(&mut fleet, 3));
+    let due = made(&mut fleet);
+    fleet.apply(&[ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan: Arc::default() }]);
+    answer(&mut fleet, &due, done(30));
+    fleet.turn_until("the call gone", |fleet| owed(fleet) == 0);
+    assert_eq!((count(&fleet, key::Kind::DeadLetter), fleet.count(Counter::CallsLost)), (2, 1));
+}

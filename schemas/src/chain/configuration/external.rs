@@ -1,0 +1,218 @@
+//! Configurations of the nodes that call outside. What we cannot do is refused, so that no call silently lacks it.
+
+use serde_json::{Map, Value};
+
+use super::Reader;
+use crate::chain::external::{Html, MailSecurity, Mailer, Method, MqttPublish, RestCall, ToEmail};
+
+/// The longest that anybody outside may take for an answer, in milliseconds.
+const TIMEOUT_MS_MAX: u64 = 60_000;
+const TIMEOUT_MS: u64 = 20_000;
+const ANSWER_KIB_MAX: u64 = 64;
+const HEADERS_MAX: usize = 64;
+const HEADER_BYTES_MAX: usize = 4_096;
+
+impl Reader<'_> {
+    pub(super) fn rest_call(&mut self) -> Option<RestCall> {
+        for field in ["enableProxy", "useSystemProxyProperties"] {
+            self.refuse_flag(field, "a proxy");
+        }
+        let url = self.text("restEndpointUrlPattern", "a URL");
+        if let Some(url) = &url
+            && !["http://", "https://", "${", "$["].iter().any(|begin| url.starts_with(begin))
+        {
+            self.problem("restEndpointUrlPattern", format!("{url}: expected http:// or https://"));
+        }
+        let method = match self.value("requestMethod") {
+            None => Some(Method::Post),
+            Some(_) => self.required("requestMethod", "GET, POST, PUT, DELETE, PATCH, HEAD or OPTIONS", |value| {
+                value.as_str().and_then(Method::parse)
+            }),
+        };
+        let (without_body, plain_text) = (self.flag("ignoreRequestBody"), self.flag("parseToPlainText"));
+        let timeout_ms = self.number_up_to("readTimeoutMs", TIMEOUT_MS_MAX);
+        let parallel_max = self.number_up_to("maxParallelRequestsCount", 1_000_000);
+        let answer_kib = self.number_up_to("maxInMemoryBufferSizeInKb", 25_000);
+        let (body, headers, basic) = (self.optional_text("requestBodyTemplate"), self.headers(), self.login());
+        Some(RestCall {
+            url: url?,
+            method: method?,
+            headers: headers?,
+            basic: basic?,
+            without_body: without_body?,
+            body: body?,
+            plain_text: plain_text?,
+            timeout_ms: or(timeout_ms?, TIMEOUT_MS),
+            parallel_max: or(parallel_max?, 0),
+            answer_bytes_max: or(answer_kib?.min(ANSWER_KIB_MAX) * 1_024, ANSWER_KIB_MAX * 1_024),
+        })
+    }
+
+    pub(super) fn mqtt_publish(&mut self) -> Option<MqttPublish> {
+        self.refuse_flag("ssl", "TLS");
+        if let Some(version) = self.value("protocolVersion")
+            && !["MQTT_3_1_1", "MQTT_3_1"].iter().any(|known| version == known)
+        {
+            let rule = format!("{version} is not supported yet; supported is MQTT_3_1_1");
+            self.problem("protocolVersion", rule);
+        }
+        let (topic, host) = (self.text("topicPattern", "a topic"), self.text("host", "a host name"));
+        let (port, timeout_s) = (self.port("port", 1_883), self.number_up_to("connectTimeoutSec", 200));
+        let (client_id, own_suffix) = (self.optional_text("clientId"), self.flag("appendClientIdSuffix"));
+        let (retained, plain_text) = (self.flag("retainedMessage"), self.flag("parseToPlainText"));
+        let clean_session = if self.value("cleanSession").is_none() { Some(true) } else { self.flag("cleanSession") };
+        let user = self.login();
+        Some(MqttPublish {
+            topic: topic?,
+            host: host?,
+            port: port?,
+            timeout_ms: or(timeout_s? * 1_000, 10_000),
+            client_id: client_id?,
+            own_suffix: own_suffix?,
+            retained: retained?,
+            clean_session: clean_session?,
+            user: user?,
+            plain_text: plain_text?,
+        })
+    }
+
+    pub(super) fn mailer(&mut self) -> Option<Mailer> {
+        self.refuse_flag("enableProxy", "a proxy");
+        // ThingsBoard's default is true, and the system has no mail server here.
+        if self.value("useSystemSmtpSettings").is_none_or(|value| *value != Value::Bool(false)) {
+            let rule = "expected false, with smtpHost and the fields that belong to it: the system has no mail server of its own";
+            self.problem("useSystemSmtpSettings", rule);
+            return None;
+        }
+        let tls = self.flag("enableTls");
+        let protocol = self.value("smtpProtocol").and_then(Value::as_str).unwrap_or("smtp").to_owned();
+        let security = match (protocol.as_str(), tls) {
+            ("smtps", Some(_)) => Some(MailSecurity::Tls),
+            ("smtp", Some(true)) => Some(MailSecurity::StartTls),
+            ("smtp", Some(false)) => Some(MailSecurity::None),
+            ("smtp" | "smtps", None) => None,
+            _ => {
+                self.problem("smtpProtocol", format!("{protocol}: expected smtp or smtps"));
+                None
+            }
+        };
+        let (host, port) = (self.text("smtpHost", "a host name"), self.port("smtpPort", 25));
+        let timeout_ms = self.number_up_to("timeout", TIMEOUT_MS_MAX);
+        let user = login_of(self.fields);
+        Some(Mailer { host: host?, port: port?, timeout_ms: or(timeout_ms?, 10_000), security: security?, user })
+    }
+
+    pub(super) fn email(&mut self) -> Option<ToEmail> {
+        let mut text = |field: &str| self.optional_text(field).map(Option::unwrap_or_default);
+        let (from, to, cc, bcc) = (text("fromTemplate"), text("toTemplate"), text("ccTemplate"), text("bccTemplate"));
+        let (subject, body) = (text("subjectTemplate"), text("bodyTemplate"));
+        let kind = self.value("mailBodyType").and_then(Value::as_str).map(str::to_owned);
+        let html = match kind.as_deref() {
+            Some("dynamic") => self.text("isHtmlTemplate", "a template that says true or false").map(Html::Said),
+            Some("true") => Some(Html::Is(true)),
+            Some("false") => Some(Html::Is(false)),
+            None => self.flag("isHtmlTemplate").map(Html::Is),
+            Some(other) => {
+                self.problem("mailBodyType", format!("{other}: expected true, false or dynamic"));
+                None
+            }
+        };
+        if to.as_ref().is_some_and(String::is_empty) {
+            self.problem("toTemplate", "missing: expected whom the e-mail is for");
+        }
+        Some(ToEmail { from: from?, to: to?, cc: cc?, bcc: bcc?, subject: subject?, body: body?, html: html? })
+    }
+
+    /// `credentials`, of which there are anonymous and basic ones. `None` when there is a problem.
+    fn login(&mut self) -> Option<Option<(String, String)>> {
+        let Some(credentials) = self.value("credentials") else { return Some(None) };
+        let kind = credentials.get("type").and_then(Value::as_str).map(str::to_owned);
+        match kind.as_deref() {
+            None | Some("anonymous") => Some(None),
+            Some("basic") => {
+                let user = credentials.as_object().and_then(login_of);
+                if user.is_none() {
+                    self.problem("credentials", "expected username and password");
+                }
+                user.map(Some)
+            }
+            Some(other) => {
+                self.problem("credentials.type", format!("{other} is not supported yet; supported are anonymous and basic"));
+                None
+            }
+        }
+    }
+
+    /// Names and templates of values; absent is none of them.
+    fn headers(&mut self) -> Option<Vec<(String, String)>> {
+        let header = |(name, value): (&String, &Value)| {
+            let value = value.as_str().filter(|value| value.len() <= HEADER_BYTES_MAX)?;
+            let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            (!name.is_empty() && name.bytes().all(token)).then(|| (name.clone(), value.to_owned()))
+        };
+        let headers = match self.value("headers") {
+            None => Some(Vec::new()),
+            Some(Value::Object(headers)) if headers.len() <= HEADERS_MAX => headers.iter().map(header).collect(),
+            Some(_) => None,
+        };
+        if headers.is_none() {
+            let rule = format!(
+                "expected an object of at most {HEADERS_MAX} names of headers, each with a text of at most {HEADER_BYTES_MAX} bytes"
+            );
+            self.problem("headers", rule);
+        }
+        headers
+    }
+
+    fn refuse_flag(&mut self, field: &str, what: &str) {
+        if self.flag(field) == Some(true) {
+            self.problem(field, format!("true: {what} is not supported yet"));
+        }
+    }
+
+    /// A text that has to be there.
+    fn text(&mut self, field: &str, expected: &str) -> Option<String> {
+        self.required(field, expected, |value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned))
+    }
+
+    /// A text; an empty one is none.
+    fn optional_text(&mut self, field: &str) -> Option<Option<String>> {
+        match self.value(field) {
+            None => Some(None),
+            Some(Value::String(text)) => Some(Some(text.clone()).filter(|text| !text.is_empty())),
+            Some(value) => {
+                let rule = format!("{value}: expected a text");
+                self.problem(field, rule);
+                None
+            }
+        }
+    }
+
+    /// A whole number, which older versions wrote as a text, too; absent is 0.
+    fn number_up_to(&mut self, field: &str, most: u64) -> Option<u64> {
+        let Some(value) = self.value(field) else { return Some(0) };
+        let number = value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
+        let number = number.filter(|number| *number <= most);
+        if number.is_none() {
+            let rule = format!("{value}: expected a whole number from 0 to {most}");
+            self.problem(field, rule);
+        }
+        number
+    }
+
+    fn port(&mut self, field: &str, otherwise: u16) -> Option<u16> {
+        let port = self.number_up_to(field, u16::MAX.into())?;
+        Some(u16::try_from(port).ok().filter(|port| *port > 0).unwrap_or(otherwise))
+    }
+}
+
+/// `username` and `password`, if there is a name.
+fn login_of(fields: &Map<String, Value>) -> Option<(String, String)> {
+    let text = |field: &str| fields.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Some((text("username"), text("password"))).filter(|(user, _)| !user.is_empty())
+}
+
+/// 0 stands for what is usual.
+fn or(number: u64, usual: u64) -> u32 {
+    u32::try_from(if number == 0 { usual } else { number }).unwrap_or(u32::MAX)
+}
