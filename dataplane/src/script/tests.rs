@@ -186,10 +186,17 @@ fn a_script_that_is_cut_off_again_and_again_rests_and_others_of_its_tenant_do_no
         ["while (true) {}", "return true;", "while (msg.a) {} return true;"].map(|body| script(Form::Filter, Language::Js, body));
     let bad = json!({ "a": 1 });
     let loops = Subject { data: &bad, ..subject };
+    // On a busy machine the tenant's share is used up sooner, and is there again a moment later.
+    let in_time = |engines: &mut Engines, script, subject| loop {
+        match engines.run(tenant, script, subject) {
+            Err(ScriptFailure::OutOfTime) => {}
+            answer => return answer,
+        }
+    };
     engines.begin();
     for _ in 0..SCRIPT_CUTS_IN_A_ROW_MAX {
-        assert_eq!(engines.run(tenant, &endless, subject), Err(ScriptFailure::TooLong));
-        assert_eq!(engines.run(tenant, &good, subject), Ok(Answer::Truth(true)));
+        assert_eq!(in_time(&mut engines, &endless, subject), Err(ScriptFailure::TooLong));
+        assert_eq!(in_time(&mut engines, &good, subject), Ok(Answer::Truth(true)));
     }
     let spent_us = engines.spent_us();
     assert!(spent_us >= u64::from(SCRIPT_CUTS_IN_A_ROW_MAX) * SCRIPT_US_MAX, "{spent_us}");
@@ -199,8 +206,8 @@ fn a_script_that_is_cut_off_again_and_again_rests_and_others_of_its_tenant_do_no
     assert_eq!(engines.spent_us(), spent_us, "it is not even called");
     // Whoever answers in between is not cut off in a row.
     for _ in 0..SCRIPT_CUTS_IN_A_ROW_MAX * 2 {
-        assert_eq!(engines.run(tenant, &sometimes, loops), Err(ScriptFailure::TooLong));
-        assert_eq!(engines.run(tenant, &sometimes, subject), Ok(Answer::Truth(true)));
+        assert_eq!(in_time(&mut engines, &sometimes, loops), Err(ScriptFailure::TooLong));
+        assert_eq!(in_time(&mut engines, &sometimes, subject), Ok(Answer::Truth(true)));
     }
 }
 
