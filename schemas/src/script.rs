@@ -2,10 +2,14 @@
 //! TBEL becomes JavaScript here. Never runs a script.
 
 mod check;
+pub mod harness;
+pub mod simple;
 mod tbel;
 #[cfg(test)]
 mod tests;
 mod token;
+
+use simple::Simple;
 
 /// Longest body, in bytes, as in ThingsBoard.
 pub const BODY_BYTES_MAX: usize = 50 << 10;
@@ -49,6 +53,8 @@ pub struct Script {
     pub body: String,
     /// The body of the function, in JavaScript.
     pub js: String,
+    /// The same, if it is so simple that it needs no engine.
+    pub simple: Option<Simple>,
 }
 
 /// Why a script is refused.
@@ -81,6 +87,8 @@ impl Script {
             Language::Tbel => tbel::translate(body)?,
         };
         check::check(form, &js)?;
-        Ok(Self { form, language, body: body.to_owned(), js })
+        // What a generator is called with has other names.
+        let simple = if form == Form::Generate { None } else { simple::recognise(form, &js) };
+        Ok(Self { form, language, body: body.to_owned(), js, simple })
     }
 }

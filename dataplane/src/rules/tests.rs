@@ -3,6 +3,7 @@
 mod alarms;
 mod external;
 mod nodes;
+mod simple;
 mod timed;
 
 use std::borrow::Cow;
@@ -111,6 +112,7 @@ fn every_class_has_a_row() {
     let tested = [
         include_str!("tests/nodes.rs"),
         include_str!("tests/nodes/facts.rs"),
+        include_str!("tests/nodes/filters.rs"),
         include_str!("tests/alarms.rs"),
         include_str!("tests/external.rs"),
         include_str!("tests/timed.rs"),

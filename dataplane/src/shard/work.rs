@@ -128,9 +128,9 @@ impl Shard {
         self.hear_out(Spoken::new(Whose::Device(device), kind, body, waiter, self.now.timestamp), running)
     }
 
-    /// Evaluates a message of an entity that is no device, by its tenant's root chain.
+    /// Evaluates a message of an entity that is no device, by its asset profile's chain or its tenant's root chain.
     pub(super) fn evaluate_entity(&mut self, entity: EntityId, tenant: TenantId, kind: MessageType, body: Body<'_>) {
-        let Some(running) = self.table.plan_of_tenant(tenant).map(Rc::clone) else { return };
+        let Some(running) = self.table.plan_of_entity(entity, tenant).map(Rc::clone) else { return };
         let whose = Whose::Entity(entity, tenant);
         let _outcome = self.hear_out(Spoken::new(whose, kind, body, Waiter::Nobody, self.now.timestamp), &running);
     }
@@ -146,7 +146,7 @@ impl Shard {
                 let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
                 (facts.tenant, EntityType::Device, facts.name, facts.kind, topics)
             }
-            Whose::Entity(entity, tenant) => (tenant, self.type_of(entity, tenant), "", "", None),
+            Whose::Entity(entity, tenant) => (tenant, type_of((&self.table, &self.dues), entity, tenant), "", "", None),
         };
         let originator = spoken.whose.entity();
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return Ok(Outcome::Unspecified) };
@@ -179,7 +179,8 @@ impl Shard {
     ) -> (Option<Evaluation>, Vec<(u32, String)>) {
         let facts = self.table.device(DeviceId(originator.0));
         let (device_name, device_type) = facts.map_or(("", ""), |facts| (facts.name, facts.kind));
-        let originator_type = if facts.is_some() { EntityType::Device } else { self.type_of(originator, tenant) };
+        let originator_type =
+            if facts.is_some() { EntityType::Device } else { type_of((&self.table, &self.dues), originator, tenant) };
         let topics = facts.and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let kind = MessageType::parse(&departed.kind).unwrap_or(MessageType::PostTelemetryRequest);
         let (received, body) = (self.now.timestamp, Body::Lifecycle);
@@ -206,17 +207,6 @@ impl Shard {
         let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
         let (outbox, dues) = (&mut self.outbox, &mut self.dues);
         Some(Stage { ledger, outbox, dues, state, watches, counters: &self.counters, now, topics })
-    }
-
-    /// What an entity is that is no device of the table's. Queries do not say it of others than tenants.
-    fn type_of(&self, entity: EntityId, tenant: TenantId) -> EntityType {
-        if entity.0 == tenant.0 {
-            EntityType::Tenant
-        } else if self.dues.makes(entity) {
-            EntityType::RuleNode
-        } else {
-            EntityType::Customer
-        }
     }
 
     fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
@@ -559,6 +549,14 @@ impl World for Facts<'_> {
         self.state.node_state(node).map(Into::into)
     }
 
+    fn related(&mut self, inward: bool, kind: &str, other: Option<EntityId>) -> bool {
+        self.table.relations().has(self.message.originator, inward, kind, other)
+    }
+
+    fn asset(&mut self) -> Option<(String, String)> {
+        self.table.asset(self.message.originator).map(|asset| (asset.name.clone(), asset.kind.clone()))
+    }
+
     fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {
         self.state.active_alarm(kind).cloned()
     }
@@ -578,11 +576,8 @@ impl World for Facts<'_> {
     fn owner(&self, of: Owner) -> Option<EntityId> {
         match (of, self.message.originator_type) {
             (Owner::Tenant, _) => Some(self.message.tenant.into()),
-            (Owner::Customer, EntityType::Device) => {
-                self.table.customer_of(DeviceId(self.message.originator.0)).map(EntityId::from)
-            }
             (Owner::Customer, EntityType::Customer) => Some(self.message.originator),
-            (Owner::Customer, _) => None,
+            (Owner::Customer, _) => self.table.customer_of(self.message.originator).map(EntityId::from),
         }
     }
 
@@ -603,7 +598,7 @@ impl World for Facts<'_> {
             Target::Chain(id) => self.table.plan(self.message.tenant, id),
             Target::OfOriginator => {
                 let own = self.table.plan_of_device(DeviceId(self.message.originator.0));
-                own.or_else(|| self.table.plan_of_tenant(self.message.tenant))
+                own.or_else(|| self.table.plan_of_entity(self.message.originator, self.message.tenant))
             }
         };
         found.map(Rc::clone)
@@ -619,6 +614,16 @@ impl World for Facts<'_> {
 
     fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure> {
         self.scripts.run(self.message.tenant, script, subject)
+    }
+}
+
+/// What an entity is that is no device of the table's. Queries do not say it of others than tenants and assets.
+fn type_of((table, dues): (&Table, &Dues), entity: EntityId, tenant: TenantId) -> EntityType {
+    match entity.0 == tenant.0 {
+        true => EntityType::Tenant,
+        false if table.asset(entity).is_some() => EntityType::Asset,
+        false if dues.makes(entity) => EntityType::RuleNode,
+        false => EntityType::Customer,
     }
 }
 
