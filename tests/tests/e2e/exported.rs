@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use tests::harness::eventually;
-use tests::harness::fixture::{
-    Device, Fixture, attributes, device_with, id_of, latest_value, limit_tenants, profile, share,
-};
+use tests::harness::fixture::{Device, Fixture, attributes, device_with, id_of, latest_value, limit_tenants, profile, share};
 use tests::harness::mqtt::Wire;
 use tests::harness::port;
 use tests::harness::python::Client;

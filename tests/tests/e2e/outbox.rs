@@ -124,7 +124,8 @@ fn the_installation_has_a_mail_server() {
     let fixture = Fixture::start();
     let mut outside = Client::outside_with_smtp(&fixture.home);
     let ports = outside.event("listening");
-    let email = json!({ "fromTemplate": "", "toTemplate": "ops@example.org", "subjectTemplate": "n is $[n]", "bodyTemplate": "n" });
+    let email =
+        json!({ "fromTemplate": "", "toTemplate": "ops@example.org", "subjectTemplate": "n is $[n]", "bodyTemplate": "n" });
     let nodes = [
         (TYPES, json!({})),
         ("mail.TbMsgToEmailNode", email),
