@@ -45,7 +45,7 @@ pub use hex::{hex, unhex};
 pub use import::{Column, IMPORT_LINES_MAX, ImportLine, ImportedDevice, Mapping, read_lines};
 pub use package::{Package, PackageBytes, PackageDraft, PackageFilter, PackageKind, PackagePlace, UploadDraft};
 pub use page::{Page, PageLink, SortOrder};
-pub(crate) use profile::mqtt_of;
+pub(crate) use profile::{alarms_of, mqtt_of};
 pub use profile::{DeviceProfile, ProfileDraft};
 pub use provision::{ProvisionRequest, ProvisionType, Unprovisioned, name_in, provisioned, same_secret};
 pub use query::{

@@ -11,6 +11,7 @@ pub mod kept;
 mod load;
 mod marks;
 pub mod outbox;
+pub mod progress;
 mod sequence;
 mod timeseries;
 
@@ -215,7 +216,7 @@ pub fn delete_entity(entity: EntityId, batch: &mut Batch) {
     for kind in ranges {
         batch.delete_range(kind.family(), &key::entity(kind, entity), &key::entity_end(kind, entity));
     }
-    for kind in [Kind::State, Kind::Connected] {
+    for kind in [Kind::State, Kind::Connected, Kind::RulesDue] {
         batch.delete(kind.family(), &key::entity(kind, entity));
     }
 }

@@ -16,7 +16,7 @@ mod template;
 mod tests;
 mod world;
 
-pub use evaluate::{Evaluation, Failed, call, evaluate, evaluate_again, resume};
+pub use evaluate::{Evaluation, Failed, call, elapse, evaluate, evaluate_again, resume};
 pub use fact::{Absent, Fact, Found};
 pub use plan::Plan;
 pub use running::{NodeCount, Running};

@@ -16,6 +16,7 @@ mod connection;
 mod decoding;
 mod delivering;
 mod downloading;
+mod elapsing;
 mod fairness;
 mod forwarding;
 mod gateway;

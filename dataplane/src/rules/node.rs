@@ -13,6 +13,7 @@ mod math;
 mod originator;
 mod owner;
 mod past;
+mod profile;
 mod rpc;
 mod save_attributes;
 mod save_timeseries;
@@ -32,6 +33,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::effect::Effect;
 use crate::message::{Message, Scope, Value};
+use crate::progress::Progress;
 use crate::rules::Fact;
 use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::filter::MessageTypeFilter;
@@ -55,6 +57,7 @@ pub(super) enum Next {
     As(usize, Changed),
     /// Several do, one after the other.
     Each(Vec<Changed>),
+    Fork(Box<Fork>),
     /// The message goes on by each of the labels that were said.
     Said(Vec<String>),
     Enter(Target),
@@ -65,6 +68,26 @@ pub(super) enum Next {
     Fail(String),
     /// Nothing: the node lacks a fact.
     Need(Box<Fact>),
+}
+
+/// Several messages go on, each by an outcome.
+#[derive(Default)]
+pub(super) struct Fork {
+    pub(super) each: Vec<(usize, Changed)>,
+    pub(super) itself: Itself,
+    /// What the node remembers from now on; where it stands is not said yet.
+    pub(super) keep: Option<Progress>,
+}
+
+/// What the message does from which they were made.
+#[derive(Default)]
+pub(super) enum Itself {
+    /// It goes on by Success, before them.
+    Goes,
+    Fails(String),
+    /// There is none.
+    #[default]
+    Stays,
 }
 
 /// What a node has to work with.
@@ -113,6 +136,7 @@ pub(super) enum Node {
     External(Arc<External>),
     Nested(Target),
     Output,
+    Profile,
     Pass,
 }
 
@@ -156,7 +180,8 @@ impl Node {
             NodeKind::External(external) => Self::External(external),
             NodeKind::Nested { chain } => Self::Nested(chain),
             NodeKind::Output => Self::Output,
-            NodeKind::Pass(_) | NodeKind::DeviceProfile => Self::Pass,
+            NodeKind::DeviceProfile => Self::Profile,
+            NodeKind::Pass(_) => Self::Pass,
         }
     }
 
@@ -203,7 +228,18 @@ impl Node {
             Self::External(external) => external::run(external, carried, scene),
             Self::Nested(target) => Next::Enter(*target),
             Self::Output => Next::Leave,
+            Self::Profile => profile::run(step.id, carried, scene),
             Self::Pass => Next::By(SUCCESS),
+        }
+    }
+}
+
+impl Node {
+    /// Acts because time has passed. `None`: nodes of this kind remember nothing that could be due.
+    pub(super) fn elapse(&self, step: &Step, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Option<Next> {
+        match self {
+            Self::Profile => Some(profile::elapse(step.id, carried, scene)),
+            _ => None,
         }
     }
 }
@@ -234,6 +270,15 @@ impl Scene<'_, '_> {
             _ => None,
         });
         kept.or_else(|| self.world.state(node))
+    }
+
+    /// What a node remembers of the alarm rules of the originator's profile.
+    fn progress(&mut self, node: Uuid) -> Option<Progress> {
+        let kept = self.into.iter().rev().find_map(|effect| match effect {
+            Effect::KeepProgress(progress) if progress.node() == node => Some((**progress).clone()),
+            _ => None,
+        });
+        kept.or_else(|| self.world.progress(node))
     }
 
     /// An attribute of the originator, with what this message has saved or deleted already.

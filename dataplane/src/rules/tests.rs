@@ -3,6 +3,7 @@
 mod alarms;
 mod external;
 mod nodes;
+mod profile;
 mod simple;
 
 use std::borrow::Cow;
@@ -82,6 +83,7 @@ fn describe(effect: &Effect<'_>) -> String {
         Effect::DeleteAttributes { scope, keys, .. } => format!("delete {} of {}", keys.join(" "), scope.name()),
         Effect::KeepState { node, state } => format!("state of {node}: {} bytes", state.len()),
         Effect::Answer { request, json } => format!("answer {request} {json}"),
+        Effect::KeepProgress(progress) => format!("progress of {}: {}", progress.node(), progress.rules.len()),
         Effect::Owe(departed) => format!("owe at {}", departed.node().1),
         Effect::Alarm(alarm) => {
             let Alarm { kind, version, severity, details, start_ts, end_ts, .. } = &**alarm;

@@ -59,6 +59,7 @@ impl Shard {
             self.forwards.begin(self.now.instant);
             self.tend_forwards();
             self.outbox.begin();
+            self.dues.begin();
         }
         for entity in self.table.apply(change) {
             // An asset has neither session nor forwards: there is nothing to close then.
@@ -126,6 +127,8 @@ impl Shard {
                 (Parked::Confirmed(alarm, version), None) => self.alarm_confirmed(entity, alarm, version),
                 (Parked::Confirmed(..), Some(_)) => self.alarm_unconfirmed(),
                 (Parked::Overdue, None) => self.overdue(entity),
+                (Parked::RulesDue, None) => self.rules_due(entity),
+                (Parked::RulesDue, Some(_)) => self.rules_unread(entity),
                 (Parked::Interrupted | Parked::Overdue, Some(error)) => {
                     tracing::warn!(%entity, error, "the state of a device could not be loaded");
                 }
@@ -170,6 +173,7 @@ impl Shard {
             self.tend_forwards();
             self.outbox.tend(now.instant);
             self.tell_of_alarms();
+            self.tend_rules();
             for entity in self.residents.overdue(now.timestamp) {
                 self.with_state(entity, Parked::Overdue);
             }
@@ -215,6 +219,7 @@ impl Shard {
         if self.residents.contains(entity) {
             match what {
                 Parked::Overdue => self.overdue(entity),
+                Parked::RulesDue => self.rules_due(entity),
                 Parked::Confirmed(alarm, version) => self.alarm_confirmed(entity, alarm, version),
                 Parked::Interrupted => self.interrupted(entity),
                 Parked::Will => self.say_kept_will(DeviceId(entity.0)),
@@ -327,6 +332,7 @@ impl Shard {
         }
         self.recover_forwards(engine);
         self.recover_calls(engine);
+        self.recover_rules(engine);
         self.alarm_feed.begin();
     }
 
@@ -370,6 +376,7 @@ impl Shard {
         self.calls.clear();
         self.forwards.clear();
         self.outbox.clear();
+        self.dues.clear();
         self.alarm_feed.clear();
         self.watches.clear();
         self.drop_messages();

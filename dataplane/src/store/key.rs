@@ -41,6 +41,8 @@ pub enum Kind {
     DeadLetter = 11,
     /// entity 16 | alarm id 16: alarms whose last change the control plane has not confirmed
     AlarmFeed = 12,
+    /// entity 16: when somebody has to look at its alarm rules, in the value
+    RulesDue = 14,
 }
 
 /// Parts of [`Kind::Kept`]. The numbers are on disk.
@@ -63,6 +65,8 @@ pub enum Part {
     Node = 8,
     /// alarm id 16
     Alarm = 9,
+    /// node id 16: how far alarm rules have come there
+    Progress = 10,
 }
 
 impl Kind {
@@ -81,7 +85,8 @@ impl Kind {
             | Self::Forward
             | Self::Owed
             | Self::DeadLetter
-            | Self::AlarmFeed => Family::State,
+            | Self::AlarmFeed
+            | Self::RulesDue => Family::State,
         }
     }
 }
@@ -101,7 +106,9 @@ pub fn ts_bytes(ts: Timestamp) -> [u8; 8] {
     (ts.0.cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
-fn ts_from(bytes: &[u8]) -> Option<Timestamp> {
+/// The time of such bytes.
+#[must_use]
+pub fn ts_from(bytes: &[u8]) -> Option<Timestamp> {
     let bits = u64::from_be_bytes(bytes.try_into().ok()?) ^ (1 << 63);
     Some(Timestamp(bits.cast_signed()))
 }
@@ -349,6 +356,8 @@ mod tests {
         check(&kept(ID, Part::Will, &[]), &format!("{PARTITION}07{id}06"));
         check(&kept(ID, Part::Mark, ID.0.as_bytes()), &format!("{PARTITION}07{id}07{id}"));
         check(&kept(ID, Part::Alarm, ID.0.as_bytes()), &format!("{PARTITION}07{id}09{id}"));
+        check(&kept(ID, Part::Progress, ID.0.as_bytes()), &format!("{PARTITION}07{id}0a{id}"));
+        check(&entity(Kind::RulesDue, ID), &format!("{PARTITION}0e{id}"));
         check(&alarm_feed(ID, ID.0), &format!("{PARTITION}0c{id}{id}"));
         check(&owed(ID, ID.0, 3), &format!("{PARTITION}0a{id}{id}0000000000000003"));
         check(&dead_letter(ID, 3), &format!("{PARTITION}0b{id}03"));
