@@ -20,13 +20,13 @@ const AGAIN_MS: i64 = 1_000;
 
 /// When somebody has to look at which device's rules.
 #[derive(Debug, Default)]
-pub(super) struct Dues {
+pub(super) struct RuleTimes {
     /// The whole configuration is there; before that a device may seem to have no rules.
     begun: bool,
     at: BTreeSet<(Timestamp, EntityId)>,
 }
 
-impl Dues {
+impl RuleTimes {
     pub(super) fn begin(&mut self) {
         self.begun = true;
     }
@@ -53,7 +53,7 @@ impl Shard {
     pub(super) fn tend_rules(&mut self) {
         let now = self.now.timestamp;
         for _ in 0..limits::EVENTS_PER_TURN_MAX {
-            let Some(entity) = self.dues.next(now) else { return };
+            let Some(entity) = self.rule_times.next(now) else { return };
             if !self.with_state(entity, Parked::RulesDue) {
                 self.rules_unread(entity);
             }
@@ -62,7 +62,7 @@ impl Shard {
 
     /// The state of a device is not to be had now.
     pub(super) fn rules_unread(&mut self, entity: EntityId) {
-        self.dues.arm(Timestamp(self.now.timestamp.0.saturating_add(AGAIN_MS)), entity);
+        self.rule_times.arm(Timestamp(self.now.timestamp.0.saturating_add(AGAIN_MS)), entity);
     }
 
     /// The time of some rule of a device has come; its state is resident.
@@ -76,7 +76,7 @@ impl Shard {
         }
         let Some(state) = self.residents.get_mut(entity, now.instant) else { return };
         if let Some(due) = state.rules_due() {
-            self.dues.arm(due.max(Timestamp(now.timestamp.0.saturating_add(1))), entity);
+            self.rule_times.arm(due.max(Timestamp(now.timestamp.0.saturating_add(1))), entity);
         }
     }
 
@@ -92,7 +92,7 @@ impl Shard {
     /// After a start or a new generation: what waited for its time waits again.
     pub(super) fn recover_rules(&mut self, engine: &dyn Engine) {
         match progress::rules_due(engine) {
-            Ok(dues) => dues.into_iter().for_each(|(due, entity)| self.dues.arm(due, entity)),
+            Ok(found) => found.into_iter().for_each(|(due, entity)| self.rule_times.arm(due, entity)),
             Err(error) => tracing::error!(%error, "alarm rules that wait for their time could not be recovered"),
         }
     }

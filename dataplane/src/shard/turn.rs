@@ -18,7 +18,7 @@ use super::calling::Calls;
 use super::channel::{Channel, Written};
 use super::connection::Connection;
 use super::delivering::{Polls, Through};
-use super::elapsing::Dues;
+use super::elapsing::RuleTimes;
 use super::event::Mailbox;
 use super::fairness::Fairness;
 use super::forwarding::Forwards;
@@ -89,7 +89,7 @@ pub(super) struct Shard {
     pub forwards: Forwards,
     pub outbox: Outbox,
     /// When to look at alarm rules of devices that say nothing.
-    pub dues: Dues,
+    pub rule_times: RuleTimes,
     /// To whoever makes calls to the outside.
     pub calls_out: mpsc::Sender<Due>,
     pub alarm_feed: AlarmFeed,

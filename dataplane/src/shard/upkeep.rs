@@ -59,7 +59,7 @@ impl Shard {
             self.forwards.begin(self.now.instant);
             self.tend_forwards();
             self.outbox.begin();
-            self.dues.begin();
+            self.rule_times.begin();
         }
         for entity in self.table.apply(change) {
             // An asset has neither session nor forwards: there is nothing to close then.
@@ -376,7 +376,7 @@ impl Shard {
         self.calls.clear();
         self.forwards.clear();
         self.outbox.clear();
-        self.dues.clear();
+        self.rule_times.clear();
         self.alarm_feed.clear();
         self.watches.clear();
         self.drop_messages();

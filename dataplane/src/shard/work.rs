@@ -18,7 +18,7 @@ use super::alarming::fresh_id;
 use super::connection::{Connection, Standing};
 use super::decoding;
 use super::delivering::keep;
-use super::elapsing::Dues;
+use super::elapsing::RuleTimes;
 use super::ledger::{Ledger, Owed};
 use super::letter::{Address, Of};
 use super::limiting::cost;
@@ -155,8 +155,8 @@ impl Shard {
         let (kind, received) = (spoken.kind, spoken.received);
         let body = std::mem::replace(&mut spoken.body, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
-        let (ledger, outbox, dues, watches, now) = (&mut self.ledger, &mut self.outbox, &mut self.dues, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, dues, state, watches, counters: &self.counters, now, topics };
+        let (ledger, outbox, rule_times, watches, now) = (&mut self.ledger, &mut self.outbox, &mut self.rule_times, &self.watches, self.now);
+        let mut stage = Stage { ledger, outbox, rule_times, state, watches, counters: &self.counters, now, topics };
         self.answers.clear();
         let by = By { table: &self.table, running, scripts: &mut self.scripts, answers: &mut self.answers };
         let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
@@ -185,8 +185,8 @@ impl Shard {
         let (received, body) = (self.now.timestamp, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return (None, Vec::new()) };
-        let (ledger, outbox, dues, watches, now) = (&mut self.ledger, &mut self.outbox, &mut self.dues, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, dues, state, watches, counters: &self.counters, now, topics };
+        let (ledger, outbox, rule_times, watches, now) = (&mut self.ledger, &mut self.outbox, &mut self.rule_times, &self.watches, self.now);
+        let mut stage = Stage { ledger, outbox, rule_times, state, watches, counters: &self.counters, now, topics };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let otherwise = Some("a message that comes back from the outside does not wait for facts");
         let known = Known { facts: &[], counted: 0, otherwise };
@@ -213,8 +213,8 @@ impl Shard {
             body: Body::Lifecycle,
         };
         let state = self.residents.get_mut(device.into(), self.now.instant)?;
-        let (ledger, outbox, dues, watches, now) = (&mut self.ledger, &mut self.outbox, &mut self.dues, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, dues, state, watches, counters: &self.counters, now, topics };
+        let (ledger, outbox, rule_times, watches, now) = (&mut self.ledger, &mut self.outbox, &mut self.rule_times, &self.watches, self.now);
+        let mut stage = Stage { ledger, outbox, rule_times, state, watches, counters: &self.counters, now, topics };
         let known = Known { facts: &[], counted: 0, otherwise: Some("what time brings about does not wait for facts") };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
@@ -227,8 +227,8 @@ impl Shard {
     pub(super) fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
         let topics = self.table.device(DeviceId(entity.0)).and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let state = self.residents.get_mut(entity, self.now.instant)?;
-        let (ledger, outbox, dues, watches, now) = (&mut self.ledger, &mut self.outbox, &mut self.dues, &self.watches, self.now);
-        Some(Stage { ledger, outbox, dues, state, watches, counters: &self.counters, now, topics })
+        let (ledger, outbox, rule_times, watches, now) = (&mut self.ledger, &mut self.outbox, &mut self.rule_times, &self.watches, self.now);
+        Some(Stage { ledger, outbox, rule_times, state, watches, counters: &self.counters, now, topics })
     }
 
     fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
@@ -262,7 +262,7 @@ impl Shard {
 pub(super) struct Stage<'s> {
     pub ledger: &'s mut Ledger,
     pub outbox: &'s mut Outbox,
-    pub dues: &'s mut Dues,
+    pub rule_times: &'s mut RuleTimes,
     pub state: &'s mut DeviceState,
     pub watches: &'s Watches,
     pub counters: &'s ShardCounters,
@@ -382,7 +382,7 @@ impl Stage<'_> {
                     tracing::debug!(%full, originator = %message.originator, "a node cannot remember");
                 }
                 if let Some(due) = self.state.rules_due() {
-                    self.dues.arm(due, message.originator);
+                    self.rule_times.arm(due, message.originator);
                 }
             }
             Effect::Owe(departed) => {
