@@ -11,6 +11,7 @@ pub mod kept;
 mod load;
 mod marks;
 pub mod outbox;
+pub mod progress;
 mod sequence;
 mod timeseries;
 pub mod waiting;
@@ -219,7 +220,7 @@ pub fn delete_entity(entity: EntityId, batch: &mut Batch) {
     }
     let (from, to) = key::waiting_range(entity, None);
     batch.delete_range(Kind::Waiting.family(), &from, &to);
-    for kind in [Kind::State, Kind::Connected] {
+    for kind in [Kind::State, Kind::Connected, Kind::RulesDue] {
         batch.delete(kind.family(), &key::entity(kind, entity));
     }
 }

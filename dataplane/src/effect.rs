@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::message::{Readings, Scope};
 use crate::owed::{Departed, Waiting};
+use crate::progress::Progress;
 
 /// One thing that must happen. Borrows from the message it came from, unless a node made it.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,8 @@ pub enum Effect<'m> {
     Answer { request: u32, json: String },
     /// What a node remembers of the originator from now on.
     KeepState { node: Uuid, state: Box<[u8]> },
+    /// How far the alarm rules of the originator's profile have come at a node.
+    KeepProgress(Box<Progress>),
     /// Call outside for a message that goes on when that is answered (DESIGN 8.6, 22).
     Owe(Box<Departed>),
     /// Keep a message that goes on when its time has come (DESIGN 8.1, 2).

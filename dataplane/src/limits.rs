@@ -84,6 +84,8 @@ pub const PARKED_BYTES_PER_SHARD_MAX: usize = 16 << 20;
 pub const PARKED_PER_DEVICE_READ_MAX: usize = RECEIPTS_PER_CONNECTION_MAX;
 /// Rule nodes that remember something of one device.
 pub const NODE_STATES_PER_DEVICE_MAX: usize = 256;
+/// Device profile nodes that remember alarm rules of one device.
+pub const PROGRESS_NODES_PER_DEVICE_MAX: usize = 16;
 /// Alarms of one entity that are not cleared, or whose end the control plane has not confirmed.
 pub const ALARMS_PER_ENTITY_MAX: usize = 64;
 /// The details of one alarm, in bytes of JSON.

@@ -17,6 +17,7 @@ mod decoding;
 mod delivering;
 mod downloading;
 mod dues;
+mod elapsing;
 mod fairness;
 mod forwarding;
 mod gateway;

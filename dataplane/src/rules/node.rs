@@ -13,6 +13,7 @@ mod math;
 mod originator;
 mod owner;
 mod past;
+mod profile;
 mod rpc;
 mod save_attributes;
 mod save_timeseries;
@@ -35,6 +36,7 @@ use crate::clock::Timestamp;
 use crate::effect::Effect;
 use crate::message::{Message, Scope, Value};
 use crate::owed::Waits;
+use crate::progress::Progress;
 use crate::rules::Fact;
 use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::filter::MessageTypeFilter;
@@ -58,6 +60,7 @@ pub(super) enum Next {
     As(usize, Changed),
     /// Several do, one after the other.
     Each(Vec<Changed>),
+    Fork(Box<Fork>),
     /// The message goes on by each of the labels that were said.
     Said(Vec<String>),
     Enter(Target),
@@ -72,6 +75,26 @@ pub(super) enum Next {
     Fail(String),
     /// Nothing: the node lacks a fact.
     Need(Box<Fact>),
+}
+
+/// Several messages go on, each by an outcome.
+#[derive(Default)]
+pub(super) struct Fork {
+    pub(super) each: Vec<(usize, Changed)>,
+    pub(super) itself: Itself,
+    /// What the node remembers from now on; where it stands is not said yet.
+    pub(super) keep: Option<Progress>,
+}
+
+/// What the message does from which they were made.
+#[derive(Default)]
+pub(super) enum Itself {
+    /// It goes on by Success, before them.
+    Goes,
+    Fails(String),
+    /// There is none.
+    #[default]
+    Stays,
 }
 
 /// What a node has to work with.
@@ -125,6 +148,7 @@ pub(super) enum Node {
     Generate(Arc<Generate>),
     Nested(Target),
     Output,
+    Profile,
     Pass,
 }
 
@@ -173,7 +197,8 @@ impl Node {
             NodeKind::Generate(generate) => Self::Generate(generate),
             NodeKind::Nested { chain } => Self::Nested(chain),
             NodeKind::Output => Self::Output,
-            NodeKind::Pass(_) | NodeKind::DeviceProfile => Self::Pass,
+            NodeKind::DeviceProfile => Self::Profile,
+            NodeKind::Pass(_) => Self::Pass,
         }
     }
 
@@ -225,7 +250,18 @@ impl Node {
             Self::Count(_) | Self::Generate(_) => Next::End,
             Self::Nested(target) => Next::Enter(*target),
             Self::Output => Next::Leave,
+            Self::Profile => profile::run(step.id, carried, scene),
             Self::Pass => Next::By(SUCCESS),
+        }
+    }
+}
+
+impl Node {
+    /// Acts because time has passed. `None`: nodes of this kind remember nothing that could be due.
+    pub(super) fn elapse(&self, step: &Step, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Option<Next> {
+        match self {
+            Self::Profile => Some(profile::elapse(step.id, carried, scene)),
+            _ => None,
         }
     }
 }
@@ -256,6 +292,15 @@ impl Scene<'_, '_> {
             _ => None,
         });
         kept.or_else(|| self.world.state(node))
+    }
+
+    /// What a node remembers of the alarm rules of the originator's profile.
+    fn progress(&mut self, node: Uuid) -> Option<Progress> {
+        let kept = self.into.iter().rev().find_map(|effect| match effect {
+            Effect::KeepProgress(progress) if progress.node() == node => Some((**progress).clone()),
+            _ => None,
+        });
+        kept.or_else(|| self.world.progress(node))
     }
 
     /// An attribute of the originator, with what this message has saved or deleted already.

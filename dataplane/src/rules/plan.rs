@@ -141,6 +141,11 @@ impl Plan {
         self.steps.iter().enumerate().find(|(_, step)| step.id == id)
     }
 
+    /// The step at an index.
+    pub(super) fn at(&self, index: usize) -> Option<&Step> {
+        self.steps.get(index)
+    }
+
     /// The id of a step; nil if it has none.
     pub(super) fn id(&self, step: usize) -> Uuid {
         self.steps.get(step).map_or(Uuid::nil(), |step| step.id)

@@ -3,6 +3,7 @@
 mod alarms;
 mod external;
 mod nodes;
+mod profile;
 mod simple;
 mod timed;
 
@@ -83,6 +84,7 @@ fn describe(effect: &Effect<'_>) -> String {
         Effect::DeleteAttributes { scope, keys, .. } => format!("delete {} of {}", keys.join(" "), scope.name()),
         Effect::KeepState { node, state } => format!("state of {node}: {} bytes", state.len()),
         Effect::Answer { request, json } => format!("answer {request} {json}"),
+        Effect::KeepProgress(progress) => format!("progress of {}: {}", progress.node(), progress.rules.len()),
         Effect::Owe(departed) => format!("owe at {}", departed.node().1),
         Effect::Wait(waiting) => format!("wait at {} until {}", waiting.departed.node().1, waiting.due.0),
         Effect::Alarm(alarm) => {
@@ -115,6 +117,7 @@ fn every_class_has_a_row() {
         include_str!("tests/nodes/filters.rs"),
         include_str!("tests/alarms.rs"),
         include_str!("tests/external.rs"),
+        include_str!("tests/profile.rs"),
         include_str!("tests/timed.rs"),
     ];
     let tested = tested.concat();

@@ -45,6 +45,8 @@ pub(super) enum Parked {
     Interrupted,
     /// A device whose inactivity deadline has passed.
     Overdue,
+    /// A device some of whose alarm rules have waited long enough.
+    RulesDue,
     /// The control plane has this alarm in this version.
     Confirmed(Uuid, u64),
 }

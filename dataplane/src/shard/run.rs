@@ -235,6 +235,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         counting: Vec::new(),
         timers_changed: false,
         instance: parts.instance,
+        rule_times: Default::default(),
         calls_out: parts.calls_out,
         alarm_feed: Default::default(),
         needs: Default::default(),

@@ -19,6 +19,7 @@ use super::channel::{Channel, Written};
 use super::connection::Connection;
 use super::delivering::{Polls, Through};
 use super::dues::Dues;
+use super::elapsing::RuleTimes;
 use super::event::Mailbox;
 use super::fairness::Fairness;
 use super::forwarding::Forwards;
@@ -97,6 +98,8 @@ pub(super) struct Shard {
     pub timers_changed: bool,
     /// The name of this data plane.
     pub instance: Arc<str>,
+    /// When to look at alarm rules of devices that say nothing.
+    pub rule_times: RuleTimes,
     /// To whoever makes calls to the outside.
     pub calls_out: mpsc::Sender<Due>,
     pub alarm_feed: AlarmFeed,

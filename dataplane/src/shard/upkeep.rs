@@ -62,6 +62,7 @@ impl Shard {
             self.tend_forwards();
             self.outbox.begin();
             self.dues.begin();
+            self.rule_times.begin();
         }
         for entity in self.table.apply(change) {
             // An asset has neither session nor forwards: there is nothing to close then.
@@ -134,6 +135,8 @@ impl Shard {
                 (Parked::Confirmed(alarm, version), None) => self.alarm_confirmed(entity, alarm, version),
                 (Parked::Confirmed(..), Some(_)) => self.alarm_unconfirmed(),
                 (Parked::Overdue, None) => self.overdue(entity),
+                (Parked::RulesDue, None) => self.rules_due(entity),
+                (Parked::RulesDue, Some(_)) => self.rules_unread(entity),
                 (Parked::Interrupted | Parked::Overdue, Some(error)) => {
                     tracing::warn!(%entity, error, "the state of a device could not be loaded");
                 }
@@ -181,6 +184,7 @@ impl Shard {
             self.tell_counts();
             self.dues.ripen(now);
             self.tell_of_alarms();
+            self.tend_rules();
             for entity in self.residents.overdue(now.timestamp) {
                 self.with_state(entity, Parked::Overdue);
             }
@@ -227,6 +231,7 @@ impl Shard {
         if self.residents.contains(entity) {
             match what {
                 Parked::Overdue => self.overdue(entity),
+                Parked::RulesDue => self.rules_due(entity),
                 Parked::Confirmed(alarm, version) => self.alarm_confirmed(entity, alarm, version),
                 Parked::Interrupted => self.interrupted(entity),
                 Parked::Will => self.say_kept_will(DeviceId(entity.0)),
@@ -341,6 +346,7 @@ impl Shard {
         self.recover_calls(engine);
         self.recover_due(engine);
         self.timers_changed = true;
+        self.recover_rules(engine);
         self.alarm_feed.begin();
     }
 
@@ -385,6 +391,7 @@ impl Shard {
         self.forwards.clear();
         self.outbox.clear();
         self.dues.clear();
+        self.rule_times.clear();
         self.alarm_feed.clear();
         self.watches.clear();
         self.drop_messages();

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use schemas::alarm::Alarm;
+use schemas::alarm_rule::AlarmRules;
 use schemas::chain::{EntityType, MessageType, Owner, Target};
 use schemas::config::{Details, Payload};
 use schemas::generated::kept;
-use schemas::id::{DeviceId, EntityId, TenantId};
+use schemas::id::{ChainId, DeviceId, EntityId, TenantId};
 use schemas::script::Script;
 use uuid::Uuid;
 
@@ -18,6 +19,7 @@ use super::connection::{Connection, Standing};
 use super::decoding;
 use super::delivering::keep;
 use super::dues::{Asked, Dues};
+use super::elapsing::RuleTimes;
 use super::ledger::{Ledger, Owed};
 use super::letter::{Address, Of};
 use super::limiting::cost;
@@ -37,6 +39,7 @@ use crate::message::{Body, Entry, Message, Readings, Scope, Value, emptied};
 use crate::metric::{Counter, ShardCounters};
 use crate::owed::{Departed, Waiting, Waits};
 use crate::payload;
+use crate::progress::Progress;
 use crate::query::{Attribute, Point, Series};
 use crate::rules::{self, Absent, Evaluation, Fact, Found, Running, World};
 use crate::script::{Answer, Engines, ScriptFailure, Subject};
@@ -155,8 +158,8 @@ impl Shard {
         let body = std::mem::replace(&mut spoken.body, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
-        let (outbox, dues) = (&mut self.outbox, &mut self.dues);
-        let mut stage = Stage { ledger, outbox, dues, state, watches, counters: &self.counters, now, topics };
+        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics };
         self.answers.clear();
         let by = By { table: &self.table, running, scripts: &mut self.scripts, answers: &mut self.answers };
         let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
@@ -187,8 +190,8 @@ impl Shard {
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return (None, Vec::new()) };
         let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
-        let (outbox, dues) = (&mut self.outbox, &mut self.dues);
-        let mut stage = Stage { ledger, outbox, dues, state, watches, counters: &self.counters, now, topics };
+        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let otherwise = Some("a message that comes back from the outside does not wait for facts");
         let known = Known { facts: &[], counted: 0, otherwise };
@@ -200,13 +203,38 @@ impl Shard {
         (evaluation, answers)
     }
 
+    /// Time has passed for a node that remembers something of a device. `None` if the node or the device is gone.
+    pub(super) fn elapse(&mut self, device: DeviceId, path: &[(ChainId, Uuid)]) -> Option<Evaluation> {
+        let facts = self.table.device(device)?;
+        let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
+        let message = Message {
+            kind: MessageType::Alarm,
+            originator: device.into(),
+            originator_type: EntityType::Device,
+            tenant: facts.tenant,
+            device_name: facts.name,
+            device_type: facts.kind,
+            received: self.now.timestamp,
+            body: Body::Lifecycle,
+        };
+        let state = self.residents.get_mut(device.into(), self.now.instant)?;
+        let (ledger, outbox, rule_times, watches, now) = (&mut self.ledger, &mut self.outbox, &mut self.rule_times, &self.watches, self.now);
+        let mut stage = Stage { ledger, outbox, rule_times, state, watches, counters: &self.counters, now, topics };
+        let known = Known { facts: &[], counted: 0, otherwise: Some("what time brings about does not wait for facts") };
+        let (mut effects, mut answers) = (Vec::new(), Vec::new());
+        let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
+        let evaluation = rules::elapse(path, &message, &mut facts, &mut effects)?;
+        stage.act(&message, effects, &evaluation, &mut answers);
+        Some(evaluation)
+    }
+
     /// The stage on which an entity's writes are prepared; `None` when its state is not resident.
     pub(super) fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
         let topics = self.table.device(DeviceId(entity.0)).and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let state = self.residents.get_mut(entity, self.now.instant)?;
         let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
-        let (outbox, dues) = (&mut self.outbox, &mut self.dues);
-        Some(Stage { ledger, outbox, dues, state, watches, counters: &self.counters, now, topics })
+        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
+        Some(Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics })
     }
 
     fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
@@ -241,6 +269,7 @@ pub(super) struct Stage<'s> {
     pub ledger: &'s mut Ledger,
     pub outbox: &'s mut Outbox,
     pub dues: &'s mut Dues,
+    pub rule_times: &'s mut RuleTimes,
     pub state: &'s mut DeviceState,
     pub watches: &'s Watches,
     pub counters: &'s ShardCounters,
@@ -351,6 +380,16 @@ impl Stage<'_> {
                 if let Err(full) = kept {
                     self.counters.increment(Counter::NodesFailed);
                     tracing::debug!(%full, originator = %message.originator, "a node cannot remember");
+                }
+            }
+            Effect::KeepProgress(progress) => {
+                let kept = self.state.keep_progress(&mut writing(self.ledger, self.now), (**progress).clone());
+                if let Err(full) = kept {
+                    self.counters.increment(Counter::NodesFailed);
+                    tracing::debug!(%full, originator = %message.originator, "a node cannot remember");
+                }
+                if let Some(due) = self.state.rules_due() {
+                    self.rule_times.arm(due, message.originator);
                 }
             }
             Effect::Owe(departed) => {
@@ -547,6 +586,14 @@ impl World for Facts<'_> {
 
     fn state(&mut self, node: Uuid) -> Option<Box<[u8]>> {
         self.state.node_state(node).map(Into::into)
+    }
+
+    fn alarm_rules(&self) -> Option<Arc<AlarmRules>> {
+        self.table.alarm_rules(DeviceId(self.message.originator.0)).map(Arc::clone)
+    }
+
+    fn progress(&mut self, node: Uuid) -> Option<Progress> {
+        self.state.progress(node).cloned()
     }
 
     fn related(&mut self, inward: bool, kind: &str, other: Option<EntityId>) -> bool {

@@ -6,6 +6,7 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 use aws_lc_rs::hmac;
 use foldhash::fast::RandomState;
 use schemas::{
+    alarm_rule::AlarmRules,
     chain::external::SystemMail,
     config::{Asset, Details, Device, MqttTransport},
     id::{AssetId, ChainId, CustomerId, DeviceId, EntityId, ProfileId, TenantId},
@@ -39,6 +40,7 @@ struct Row<T> {
 struct ProfileRow {
     chain: Option<ChainId>,
     mqtt: Option<Arc<MqttTransport>>,
+    alarms: Option<Arc<AlarmRules>>,
 }
 
 #[derive(Debug)]
@@ -112,7 +114,8 @@ impl Table {
                 self.details.remove(&(*id).into());
             }
             ShardChange::Profile(profile) => {
-                let value = ProfileRow { chain: profile.chain, mqtt: profile.mqtt.clone().map(Arc::new) };
+                let value =
+                    ProfileRow { chain: profile.chain, mqtt: profile.mqtt.clone().map(Arc::new), alarms: profile.alarms.clone() };
                 self.profiles.insert(profile.id, Row { value, marked });
             }
             ShardChange::ProfileDeleted(id) => {
@@ -155,6 +158,13 @@ impl Table {
         let device = &self.devices.get(&id)?.value;
         let mqtt = self.profiles.get(&device.profile).and_then(|row| row.value.mqtt.as_ref());
         Some(DeviceFacts { tenant: device.tenant, name: &device.name, kind: &device.kind, gateway: device.gateway, mqtt })
+    }
+
+    /// When a device of this profile has alarms.
+    #[must_use]
+    pub fn alarm_rules(&self, id: DeviceId) -> Option<&Arc<AlarmRules>> {
+        let device = &self.devices.get(&id)?.value;
+        self.profiles.get(&device.profile)?.value.alarms.as_ref()
     }
 
     /// An asset of this shard.

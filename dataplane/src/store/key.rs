@@ -44,6 +44,8 @@ pub enum Kind {
     /// 0 | due ts 8 | originator 16 | node 16 | number 8: when what waits for time goes on, in that order;
     /// 1 | originator 16 | node 16 | number 8: the message that does
     Waiting = 13,
+    /// entity 16: when somebody has to look at its alarm rules, in the value
+    RulesDue = 14,
 }
 
 /// Parts of [`Kind::Kept`]. The numbers are on disk.
@@ -66,6 +68,8 @@ pub enum Part {
     Node = 8,
     /// alarm id 16
     Alarm = 9,
+    /// node id 16: how far alarm rules have come there
+    Progress = 10,
 }
 
 impl Kind {
@@ -85,7 +89,8 @@ impl Kind {
             | Self::Owed
             | Self::DeadLetter
             | Self::AlarmFeed
-            | Self::Waiting => Family::State,
+            | Self::Waiting
+            | Self::RulesDue => Family::State,
         }
     }
 }
@@ -107,7 +112,9 @@ pub fn ts_bytes(ts: Timestamp) -> [u8; 8] {
     (ts.0.cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
-fn ts_from(bytes: &[u8]) -> Option<Timestamp> {
+/// The time of such bytes.
+#[must_use]
+pub fn ts_from(bytes: &[u8]) -> Option<Timestamp> {
     let bits = u64::from_be_bytes(bytes.try_into().ok()?) ^ (1 << 63);
     Some(Timestamp(bits.cast_signed()))
 }
@@ -416,6 +423,8 @@ mod tests {
         check(&kept(ID, Part::Will, &[]), &format!("{PARTITION}07{id}06"));
         check(&kept(ID, Part::Mark, ID.0.as_bytes()), &format!("{PARTITION}07{id}07{id}"));
         check(&kept(ID, Part::Alarm, ID.0.as_bytes()), &format!("{PARTITION}07{id}09{id}"));
+        check(&kept(ID, Part::Progress, ID.0.as_bytes()), &format!("{PARTITION}07{id}0a{id}"));
+        check(&entity(Kind::RulesDue, ID), &format!("{PARTITION}0e{id}"));
         check(&alarm_feed(ID, ID.0), &format!("{PARTITION}0c{id}{id}"));
         check(&owed(ID, ID.0, 3), &format!("{PARTITION}0a{id}{id}0000000000000003"));
         check(&dead_letter(ID, 3), &format!("{PARTITION}0b{id}03"));

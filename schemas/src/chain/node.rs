@@ -70,7 +70,7 @@ pub enum NodeKind {
         statuses: Vec<Status>,
     },
     Math(Math),
-    /// Lets everything pass: alarm rules of profiles are not evaluated.
+    /// Alarm rules of the originator's profile.
     DeviceProfile,
     RpcReply {
         request_key: String,
@@ -587,7 +587,7 @@ impl NodeKind {
     /// Whether the node may need what neither the message nor its originator's state says, or leads to one that may.
     #[must_use]
     pub fn asks(&self) -> bool {
-        matches!(self, Self::OwnerValues(_) | Self::OriginatorTelemetry(_) | Self::Nested { .. })
+        matches!(self, Self::OwnerValues(_) | Self::OriginatorTelemetry(_) | Self::DeviceProfile | Self::Nested { .. })
     }
 
     /// Whether the node looks at or changes what the message says, so that each ts of a telemetry message has to be a message
@@ -606,7 +606,6 @@ impl NodeKind {
                 | Self::SaveTimeseries(_)
                 | Self::SaveAttributes(_)
                 | Self::Log
-                | Self::DeviceProfile
                 | Self::RpcReply { .. }
                 | Self::RpcRequest { .. }
                 | Self::Count(_)

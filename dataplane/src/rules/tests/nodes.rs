@@ -350,12 +350,6 @@ fn math_is_done() {
 }
 
 #[test]
-fn the_device_profile_node_lets_pass() {
-    let configuration = json!({ "persistAlarmRulesState": false, "fetchAlarmRulesStateOnStart": false });
-    check("profile.TbDeviceProfileNode", configuration, &telemetry(r#"{"t":1}"#), &["Success"]);
-}
-
-#[test]
 fn keys_are_copied_deleted_and_renamed() {
     let post = telemetry(r#"{"temp1":1,"temp2":"x","other":{"a":[1]}}"#);
     let all = json!({ "temp1": 1, "temp2": "x", "other": { "a": [1] } });

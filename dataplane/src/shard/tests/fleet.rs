@@ -150,7 +150,7 @@ impl Fleet {
         let plan = Arc::new(Plan::compile(&Chain::parse(&default_root_chain().to_string()).unwrap()));
         let general = [
             ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default()), Arc::default()),
-            ShardChange::Profile(Profile { id: profile, tenant, name: "default".into(), chain: None, mqtt: None }),
+            ShardChange::Profile(Profile { id: profile, tenant, name: "default".into(), chain: None, mqtt: None, alarms: None }),
             ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant, root: true, plan },
         ];
         self.apply(&general);
