@@ -218,8 +218,9 @@ impl Shard {
             body: Body::Lifecycle,
         };
         let state = self.residents.get_mut(device.into(), self.now.instant)?;
-        let (ledger, outbox, rule_times, watches, now) = (&mut self.ledger, &mut self.outbox, &mut self.rule_times, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, rule_times, state, watches, counters: &self.counters, now, topics };
+        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
+        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics };
         let known = Known { facts: &[], counted: 0, otherwise: Some("what time brings about does not wait for facts") };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
