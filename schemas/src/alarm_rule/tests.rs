@@ -117,6 +117,10 @@ fn everything_that_is_wrong_is_named_with_its_place() {
         (&at("/predicate"), deep),
         &[&format!("{place}: at most {PREDICATES_MAX} predicates of one condition, {DEPTH_MAX} inside of one another")],
     );
+}
+
+#[test]
+fn wrong_specs_and_schedules_are_named_with_their_place() {
     let spec = format!("{WARNING}/condition/spec");
     check(
         (&spec, json!({ "type": "DURATION", "unit": "WEEKS", "predicate": { "defaultValue": 2 } })),

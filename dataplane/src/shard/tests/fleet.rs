@@ -169,7 +169,7 @@ impl Fleet {
         let plan = Arc::new(Plan::compile(chain));
         self.apply(&[
             ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default()), Arc::default()),
-            ShardChange::Profile(Profile { id: profile, tenant, name: "default".into(), chain: None, mqtt: None }),
+            ShardChange::Profile(Profile { id: profile, tenant, name: "default".into(), chain: None, mqtt: None, alarms: None }),
             ShardChange::Chain { id: ChainId(id(2)), tenant, root: true, plan },
         ]);
         for (n, name) in (10..).zip(names) {
