@@ -329,7 +329,7 @@ async fn alarms_are_told_when_they_change_and_only_then() {
 
     // What is wrong with a query is told under its id.
     for (query, says) in
-        [(json!({}), "pageLink"), (json!({ "entityFilter": { "type": "relationsQuery" }, "pageLink": link }), "relationsQuery")]
+        [(json!({}), "pageLink"), (json!({ "entityFilter": { "type": "noSuchQuery" }, "pageLink": link }), "noSuchQuery")]
     {
         say(&mut client, json!({ "alarmDataCmds": [{ "cmdId": 9, "query": query }] })).await;
         let refusal = hear(&mut client).await;
