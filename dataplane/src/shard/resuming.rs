@@ -4,14 +4,18 @@
 use schemas::id::{DeviceId, EntityId};
 
 use super::asking::post;
-use super::dues::Outcome;
+use super::dues::{Asked, Outcome};
 use super::event::{DueRead, Event};
 use super::residents::{Parked, Parking};
 use super::turn::Shard;
+use super::work::Stage;
+use crate::clock::Timestamp;
 use crate::device::outbox::OwedCall;
 use crate::device::waiting::{self, Due};
+use crate::limits;
+use crate::message::Message;
 use crate::metric::Counter;
-use crate::owed::Waits;
+use crate::owed::{Waiting, Waits};
 use crate::rules::{self, Pack, Pending};
 use crate::store::{Engine, StoreError};
 
@@ -204,5 +208,21 @@ impl Shard {
         for due in self.dues.forget(entity) {
             waiting::delete(&mut self.ledger.batch, due);
         }
+    }
+}
+
+impl Stage<'_> {
+    /// A message waits from this batch on.
+    pub(super) fn wait(&mut self, message: &Message<'_>, waiting: &Waiting) {
+        let Waiting { how, due: at, departed } = waiting;
+        let (tenant, originator, node) = (message.tenant, message.originator, departed.node().1);
+        let owed = OwedCall { tenant, taken: self.now.timestamp, departed: departed.clone() };
+        let mut due = Due::new(originator, node, self.ledger.sequence.next(), (tenant, *how, *at));
+        if *how == Waits::Answer {
+            due.at = Timestamp(at.0.saturating_add(limits::ANSWER_GRACE_MS));
+            self.dues.ask(Asked { due, expires: *at, departed: departed.clone() });
+        }
+        due.bytes = waiting::put(&mut self.ledger.batch, due, &owed);
+        self.dues.add(due, self.now);
     }
 }

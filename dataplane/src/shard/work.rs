@@ -18,7 +18,7 @@ use super::alarming::fresh_id;
 use super::connection::{Connection, Standing};
 use super::decoding;
 use super::delivering::keep;
-use super::dues::{Asked, Dues};
+use super::dues::Dues;
 use super::elapsing::RuleTimes;
 use super::ledger::{Ledger, Owed};
 use super::letter::{Address, Of};
@@ -31,13 +31,12 @@ use super::turn::Shard;
 use super::watching::Watches;
 use crate::clock::{Now, Timestamp};
 use crate::device::outbox::{self, OwedCall, Pending};
-use crate::device::waiting::{self, Due};
 use crate::device::{DeviceState, Dictionary, RefusedReadings, Writing};
 use crate::effect::Effect;
 use crate::limits;
 use crate::message::{Body, Entry, Message, Readings, Scope, Value, emptied};
 use crate::metric::{Counter, ShardCounters};
-use crate::owed::{Departed, Waiting, Waits};
+use crate::owed::Departed;
 use crate::payload;
 use crate::progress::Progress;
 use crate::query::{Attribute, Point, Series};
@@ -413,20 +412,6 @@ impl Stage<'_> {
             }
         }
         Ok(())
-    }
-
-    /// A message waits from this batch on.
-    fn wait(&mut self, message: &Message<'_>, waiting: &Waiting) {
-        let Waiting { how, due: at, departed } = waiting;
-        let (tenant, originator, node) = (message.tenant, message.originator, departed.node().1);
-        let owed = OwedCall { tenant, taken: self.now.timestamp, departed: departed.clone() };
-        let mut due = Due::new(originator, node, self.ledger.sequence.next(), (tenant, *how, *at));
-        if *how == Waits::Answer {
-            due.at = Timestamp(at.0.saturating_add(limits::ANSWER_GRACE_MS));
-            self.dues.ask(Asked { due, expires: *at, departed: departed.clone() });
-        }
-        due.bytes = waiting::put(&mut self.ledger.batch, due, &owed);
-        self.dues.add(due, self.now);
     }
 
     /// Saves all entries of a message; nothing of it when one is refused.
