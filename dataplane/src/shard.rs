@@ -28,6 +28,7 @@ mod operating;
 mod outbox;
 mod owing;
 mod residents;
+mod reviving;
 mod serve;
 mod slab;
 #[cfg(test)]

@@ -78,6 +78,8 @@ pub enum Action {
     AlarmAssigned,
     AlarmUnassigned,
     AlarmDeleted,
+    DeadLettersRevived,
+    DeadLettersDeleted,
     CommentAdded,
     CommentUpdated,
     CommentDeleted,
@@ -107,6 +109,9 @@ impl Action {
             Self::AlarmAssigned => "ALARM_ASSIGNED",
             Self::AlarmUnassigned => "ALARM_UNASSIGNED",
             Self::AlarmDeleted => "ALARM_DELETE",
+            // ThingsBoard has none: of whose entity they are.
+            Self::DeadLettersRevived => "UPDATED",
+            Self::DeadLettersDeleted => "DELETED",
             Self::CommentAdded => "ADDED_COMMENT",
             Self::CommentUpdated => "UPDATED_COMMENT",
             Self::CommentDeleted => "DELETED_COMMENT",
@@ -133,6 +138,8 @@ impl Action {
                 | Self::AlarmAssigned
                 | Self::AlarmUnassigned
                 | Self::AlarmDeleted
+                | Self::DeadLettersRevived
+                | Self::DeadLettersDeleted
         )
     }
 }

@@ -229,6 +229,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         questions: Questions::new(parts.questions),
         forwards: Default::default(),
         outbox: Default::default(),
+        dead_letters: Default::default(),
         calls_out: parts.calls_out,
         alarm_feed: Default::default(),
         needs: Default::default(),

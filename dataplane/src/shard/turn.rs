@@ -30,6 +30,7 @@ use super::needing::Needs;
 use super::outbox::Outbox;
 use super::placement::Placement;
 use super::residents::Residents;
+use super::reviving::Changed;
 use super::slab::{Key, Slab};
 use super::watching::Watches;
 use crate::auth::Forwarders;
@@ -87,6 +88,7 @@ pub(super) struct Shard {
     pub questions: Questions,
     pub forwards: Forwards,
     pub outbox: Outbox,
+    pub dead_letters: Changed,
     /// To whoever makes calls to the outside.
     pub calls_out: mpsc::Sender<Due>,
     pub alarm_feed: AlarmFeed,

@@ -45,6 +45,8 @@ impl Shard {
                 // Whoever asked may have gone away.
                 drop(reply.send(counts));
             }
+            Event::DeadLetters { sought, ask } => self.ask_dead_letters(sought, ask),
+            Event::DeadLettersRead(read) => self.dead_letters_read(*read),
             Event::Drain => self.drain(),
         }
     }
@@ -64,6 +66,7 @@ impl Shard {
             self.revoke(device, None);
             self.forwards.forget(device);
             self.outbox.forget(device.into());
+            self.dead_letters.changed(device.into());
             self.forget_messages(device.into());
             self.residents.forget(device.into());
             device::delete_entity(device.into(), &mut self.ledger.batch);
@@ -368,6 +371,7 @@ impl Shard {
         self.calls.clear();
         self.forwards.clear();
         self.outbox.clear();
+        self.dead_letters.clear();
         self.alarm_feed.clear();
         self.watches.clear();
         self.drop_messages();

@@ -117,3 +117,57 @@ fn messages_reach_another_broker_and_a_mailbox() {
     assert_eq!((&mail["body"], &mail["sender"]), (&json!("It has 60 degrees."), &json!("plant@example.org")));
     fixture.instance.stop();
 }
+
+#[test]
+fn calls_that_were_given_up_are_listed_and_made_once_more() {
+    let fixture = Fixture::with(|setup| setup.shards(2));
+    limit_tenants(&fixture.instance, &json!({ "privateTargetsAllowed": true }));
+    let mut outside = Client::outside(&fixture.home, 0);
+    let port = outside.event("listening")["http"].clone();
+    let nodes = [(TYPES, json!({})), rest_call(&port, "refuse"), (SAVE, json!({ "defaultTTL": 0 }))];
+    draw(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
+    let (pump, valve) = (device(&fixture.tenant, "pump"), device(&fixture.tenant, "valve"));
+    for (token, payload) in [("pump", r#"{"n":1}"#), ("pump", r#"{"n":2}"#), ("valve", r#"{"n":3}"#)] {
+        say(&fixture, token, payload);
+    }
+    fixture.instance.metric_reaches("tidegate_calls_failed_total", 3.0);
+    let refused: Vec<Value> = (0..3).map(|_| outside.event("call")).collect();
+    const ALL: &str = "/api/tidegate/deadLetters";
+    let list = |query: &str| fixture.tenant.get(&format!("{ALL}?pageSize=2&{query}")).json();
+    let first = eventually("all three are listed", || Some(list("page=0")).filter(|page| page["totalElements"] == 3));
+    let second = list("page=1");
+    assert_eq!((first["data"].as_array().map(Vec::len), second["data"].as_array().map(Vec::len)), (Some(2), Some(1)));
+    assert_eq!((&first["hasNext"], &second["hasNext"]), (&json!(true), &json!(false)));
+    let of_pump = list(&format!("page=0&originatorId={}", pump.id));
+    assert_eq!((&of_pump["totalElements"], &of_pump["data"][0]["originatorId"]), (&json!(2), &json!(pump.id)));
+    let chain = root_chain(&fixture.tenant);
+    assert_eq!(list(&format!("page=0&ruleChainId={chain}"))["totalElements"], 3);
+    assert_eq!(list(&format!("page=0&ruleChainId={}", valve.id))["totalElements"], 0);
+    // One of them, by the key that its target was shown, arrives when its target takes it.
+    let mut metadata = fixture.tenant.get(&format!("/api/ruleChain/{chain}/metadata")).json();
+    metadata["nodes"][1]["configuration"] = rest_call(&port, "taken").1;
+    let _mended = fixture.tenant.post("/api/ruleChain/metadata", &metadata).json();
+    let key = refused.iter().find(|call| call["body"] == r#"{"n":1}"#).expect("it was called")["key"].as_str().expect("a key");
+    let one = fixture.tenant.get(&format!("{ALL}/{key}")).json();
+    assert_eq!(
+        (&one["data"], &one["originatorId"], &one["msgType"]),
+        (&json!({ "n": 1 }), &json!(pump.id), &json!("POST_TELEMETRY_REQUEST"))
+    );
+    assert_eq!((&one["metadata"]["deviceName"], &one["error"]), (&json!("device pump"), &json!("the answer is 404 Not Found")));
+    let redriven = fixture.tenant.post(&format!("{ALL}/{key}/redrive"), &json!({})).json();
+    assert_eq!(redriven, json!({ "count": 1, "left": false }));
+    let call = outside.event("call");
+    assert_eq!((&call["path"], &call["key"], &call["body"]), (&json!("/taken"), &json!(key), &json!(r#"{"n":1}"#)));
+    eventually("its answer is stored", || latest_value(&fixture.tenant, &pump.id, "answer"));
+    assert_eq!(fixture.tenant.get(&format!("{ALL}/{key}")).status, 404);
+    assert_eq!(fixture.tenant.post(&format!("{ALL}/{key}/redrive"), &json!({})).status, 404);
+    // The rest, but for one that is forgotten.
+    let of_pump = list(&format!("page=0&originatorId={}", pump.id));
+    let forgotten = of_pump["data"][0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(fixture.tenant.delete(&format!("{ALL}/{forgotten}")).json()["count"], 1);
+    assert_eq!(fixture.tenant.post(&format!("{ALL}/redrive"), &json!({})).json(), json!({ "count": 1, "left": false }));
+    assert_eq!(outside.event("call")["body"], r#"{"n":3}"#);
+    eventually("its answer is stored", || latest_value(&fixture.tenant, &valve.id, "answer"));
+    assert_eq!(list("page=0")["totalElements"], 0);
+    fixture.instance.stop();
+}
