@@ -4,6 +4,8 @@
 mod email;
 mod guard;
 mod http;
+mod kafka;
+mod kept;
 mod mqtt;
 
 use tokio::sync::{mpsc, watch};
@@ -17,7 +19,7 @@ pub async fn make(mut calls: mpsc::Receiver<Due>, shards: Shards, mut stopped: w
         Ok(http) => http,
         Err(error) => return tracing::error!(%error, "no calls to the outside can be made"),
     };
-    let mut brokers = mqtt::Brokers::default();
+    let (mut brokers, mut clusters) = (mqtt::Brokers::new(), kafka::Clusters::new());
     loop {
         let due = tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return,
@@ -34,6 +36,7 @@ pub async fn make(mut calls: mpsc::Receiver<Due>, shards: Shards, mut stopped: w
                 tokio::spawn(async move { told.tell(email::send(email, &key, private).await).await });
             }
             Call::Mqtt(call) => brokers.publish(node, private, call, told),
+            Call::Kafka(call) => clusters.publish(node, private, (call, key), told),
         }
     }
 }

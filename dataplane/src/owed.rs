@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::chain::external::{Mailer, Method, MqttPublish};
+use schemas::chain::external::{KafkaPublish, Mailer, Method, MqttPublish};
 use schemas::id::ChainId;
 use uuid::Uuid;
 
@@ -34,6 +34,7 @@ pub enum Call {
     Http(HttpCall),
     Mqtt(MqttCall),
     Email(Email),
+    Kafka(KafkaCall),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,16 @@ pub struct MqttCall {
     /// Its topic is a template; `topic` is what became of it.
     pub broker: MqttPublish,
     pub topic: String,
+    pub payload: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaCall {
+    /// Its topic and key are templates; `topic` and `key` are what became of them.
+    pub cluster: KafkaPublish,
+    pub topic: String,
+    pub key: Option<String>,
+    pub headers: Vec<(String, Vec<u8>)>,
     pub payload: String,
 }
 

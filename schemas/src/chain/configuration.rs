@@ -4,6 +4,7 @@
 mod alarm;
 mod enrichment;
 mod external;
+mod kafka;
 
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ use super::{
     node::{
         ACKNOWLEDGE, ALARM_STATUS, CALCULATE_DELTA, CHECK_FIELDS, CHECKPOINT, CLEAR_ALARM, COPY_KEYS, CREATE_ALARM,
         CUSTOMER_DETAILS, CUSTOMER_VALUES, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH,
-        GEOFENCE, JSON_PATH, LOG, MATH, MQTT, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY, OUTPUT,
-        PROFILE_SWITCH, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER,
+        GEOFENCE, JSON_PATH, KAFKA, LOG, MATH, MQTT, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY,
+        OUTPUT, PROFILE_SWITCH, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER,
         SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER,
         TYPE_SWITCH,
     },
@@ -78,6 +79,7 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         REST_CALL => reader.rest_call().map(|call| NodeKind::External(Arc::new(External::Rest(call)))),
         MQTT => reader.mqtt_publish().map(|publish| NodeKind::External(Arc::new(External::Mqtt(publish)))),
         SEND_EMAIL => reader.mailer().map(|mailer| NodeKind::External(Arc::new(External::Email(mailer)))),
+        KAFKA => reader.kafka_publish().map(|publish| NodeKind::External(Arc::new(External::Kafka(publish)))),
         TO_EMAIL => reader.email().map(NodeKind::ToEmail),
         RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
         RPC_REQUEST => Some(NodeKind::RpcRequest),

@@ -445,6 +445,7 @@ classes! {
     SEND_EMAIL = "mail.TbSendEmailNode";
     REST_CALL = "rest.TbRestApiCallNode";
     MQTT = "mqtt.TbMqttNode";
+    KAFKA = "kafka.TbKafkaNode";
     NESTED = "flow.TbRuleChainInputNode";
     OUTPUT = "flow.TbRuleChainOutputNode";
     ACKNOWLEDGE = "flow.TbAckNode";
@@ -517,6 +518,7 @@ impl NodeKind {
                 External::Rest(_) => (REST_CALL, ACTION),
                 External::Mqtt(_) => (MQTT, ACTION),
                 External::Email(_) => (SEND_EMAIL, ACTION),
+                External::Kafka(_) => (KAFKA, ACTION),
             },
             Self::Nested { .. } => (NESTED, Labels::Any),
             Self::Output => (OUTPUT, Labels::None),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use tests::harness::eventually;
 use tests::harness::fixture::{Fixture, device, latest_value, limit_tenants, root_chain};
 use tests::harness::instance::drivers;
+use tests::harness::kafka::{Kafka, header};
 use tests::harness::mqtt::Wire;
 use tests::harness::port;
 use tests::harness::python::Client;
@@ -169,5 +170,49 @@ fn calls_that_were_given_up_are_listed_and_made_once_more() {
     assert_eq!(outside.event("call")["body"], r#"{"n":3}"#);
     eventually("its answer is stored", || latest_value(&fixture.tenant, &valve.id, "answer"));
     assert_eq!(list("page=0")["totalElements"], 0);
+    fixture.instance.stop();
+}
+
+#[test]
+fn records_reach_a_kafka_cluster() {
+    let fixture = Fixture::start();
+    let kafka = Kafka::start(&fixture.home);
+    let open = json!({ "topicPattern": "plant.t", "keyPattern": "${deviceName}", "bootstrapServers": kafka.open.to_string(),
+        "retries": 1, "batchSize": 16384, "linger": 0, "bufferMemory": 33_554_432, "acks": "all", "otherProperties": {},
+        "addMetadataKeyValuesAsKafkaHeaders": true, "kafkaHeadersCharset": "UTF-8" });
+    let login = r#"org.apache.kafka.common.security.plain.PlainLoginModule required username="plant" password="secret";"#;
+    let guarded = json!({ "topicPattern": "plant.hot", "bootstrapServers": kafka.guarded.to_string(), "acks": "-1", "retries": 3,
+        "otherProperties": { "security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.jaas.config": login,
+            "compression.type": "lz4", "enable.idempotence": "true" } });
+    let place = json!({ "scriptLang": "TBEL", "tbelScript":
+        "return {msg: {offset: metadata.offset, partition: metadata.partition, topic: metadata.topic}, metadata: {}, msgType: msgType};" });
+    let nodes = [
+        (TYPES, json!({})),
+        ("kafka.TbKafkaNode", open),
+        ("transform.TbTransformMsgNode", place),
+        (SAVE, json!({ "defaultTTL": 0 })),
+        ("kafka.TbKafkaNode", guarded),
+    ];
+    let edges = [(0, "Post telemetry", 1), (1, "Success", 2), (2, "Success", 3), (0, "Post telemetry", 4)];
+    draw(&fixture.tenant, &nodes, &edges);
+    let oven = device(&fixture.tenant, "oven");
+    // Not before the tenant's profile says so: the cluster itself says where its brokers are.
+    say(&fixture, "oven", r#"{"t":1}"#);
+    fixture.instance.metric_reaches("tidegate_calls_failed_total", 2.0);
+    limit_tenants(&fixture.instance, &json!({ "privateTargetsAllowed": true }));
+    for payload in [r#"{"t":20}"#, r#"{"t":60}"#] {
+        say(&fixture, "oven", payload);
+    }
+    let records = kafka.records("plant.t", 2);
+    let said = |record: &Value| (record["key"].clone(), record["payload"].clone(), record["offset"].clone());
+    assert_eq!(said(&records[0]), (json!("device oven"), json!(r#"{"t":20}"#), json!(0)), "in order");
+    assert_eq!(said(&records[1]), (json!("device oven"), json!(r#"{"t":60}"#), json!(1)));
+    assert_eq!(header(&records[0], "tb_msg_md_deviceType"), Some("default"));
+    let keys = [header(&records[0], "idempotency-key"), header(&records[1], "idempotency-key")];
+    assert!(keys[0].is_some() && keys[0] != keys[1], "{keys:?}");
+    let latest = |key: &str| latest_value(&fixture.tenant, &oven.id, key);
+    eventually("the second one's place is stored", || latest("offset").filter(|offset| offset == "1"));
+    assert_eq!((latest("partition").as_deref(), latest("topic").as_deref()), (Some("0"), Some("plant.t")));
+    assert_eq!(kafka.records("plant.hot", 2)[1]["payload"], r#"{"t":60}"#);
     fixture.instance.stop();
 }

@@ -171,12 +171,12 @@ impl Reader<'_> {
     }
 
     /// A text that has to be there.
-    fn text(&mut self, field: &str, expected: &str) -> Option<String> {
+    pub(super) fn text(&mut self, field: &str, expected: &str) -> Option<String> {
         self.required(field, expected, |value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned))
     }
 
     /// A text; an empty one is none.
-    fn optional_text(&mut self, field: &str) -> Option<Option<String>> {
+    pub(super) fn optional_text(&mut self, field: &str) -> Option<Option<String>> {
         match self.value(field) {
             None => Some(None),
             Some(Value::String(text)) => Some(Some(text.clone()).filter(|text| !text.is_empty())),
@@ -189,7 +189,7 @@ impl Reader<'_> {
     }
 
     /// A whole number, which older versions wrote as a text, too; absent is 0.
-    fn number_up_to(&mut self, field: &str, most: u64) -> Option<u64> {
+    pub(super) fn number_up_to(&mut self, field: &str, most: u64) -> Option<u64> {
         let Some(value) = self.value(field) else { return Some(0) };
         let number = value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
         let number = number.filter(|number| *number <= most);
