@@ -312,6 +312,8 @@ pub const DEAD_LETTERS_END_MS: u64 = 8_000;
 pub const BROKER_IDLE_MS: u64 = 300_000;
 /// Brokers outside that a process is connected to.
 pub const BROKERS_MAX: usize = 256;
+/// From a message for Slack to its answer, in milliseconds.
+pub const SLACK_ANSWER_MS: u32 = 20_000;
 /// Kafka clusters that a process has a producer for; each has a few threads.
 pub const KAFKA_PRODUCERS_MAX: usize = 32;
 /// What a Kafka broker may answer at once, in bytes.

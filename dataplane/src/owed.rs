@@ -35,6 +35,7 @@ pub enum Call {
     Mqtt(MqttCall),
     Email(Email),
     Kafka(KafkaCall),
+    Slack(SlackCall),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +65,13 @@ pub struct KafkaCall {
     pub key: Option<String>,
     pub headers: Vec<(String, Vec<u8>)>,
     pub payload: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlackCall {
+    pub token: String,
+    pub channel: String,
+    pub text: String,
 }
 
 /// Addresses are lists with commas between them.

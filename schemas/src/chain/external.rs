@@ -8,6 +8,7 @@ pub enum External {
     Mqtt(MqttPublish),
     Email(Mailer),
     Kafka(KafkaPublish),
+    Slack(SlackMessage),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +99,16 @@ pub struct KafkaPublish {
     pub properties: Vec<(&'static str, String)>,
 }
 
+/// A message in a conversation of Slack's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlackMessage {
+    /// A bot's. No template.
+    pub token: String,
+    /// The conversation's id. No template.
+    pub channel: String,
+    pub text: String,
+}
+
 /// How a text becomes bytes, as Java names it and does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charset {
@@ -171,7 +182,7 @@ impl External {
     pub fn parallel_max(&self) -> u32 {
         match self {
             Self::Rest(call) => call.parallel_max,
-            Self::Mqtt(_) | Self::Email(_) | Self::Kafka(_) => 0,
+            Self::Mqtt(_) | Self::Email(_) | Self::Kafka(_) | Self::Slack(_) => 0,
         }
     }
 }

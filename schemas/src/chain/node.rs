@@ -446,6 +446,7 @@ classes! {
     REST_CALL = "rest.TbRestApiCallNode";
     MQTT = "mqtt.TbMqttNode";
     KAFKA = "kafka.TbKafkaNode";
+    SLACK = "notification.TbSlackNode";
     NESTED = "flow.TbRuleChainInputNode";
     OUTPUT = "flow.TbRuleChainOutputNode";
     ACKNOWLEDGE = "flow.TbAckNode";
@@ -519,6 +520,7 @@ impl NodeKind {
                 External::Mqtt(_) => (MQTT, ACTION),
                 External::Email(_) => (SEND_EMAIL, ACTION),
                 External::Kafka(_) => (KAFKA, ACTION),
+                External::Slack(_) => (SLACK, ACTION),
             },
             Self::Nested { .. } => (NESTED, Labels::Any),
             Self::Output => (OUTPUT, Labels::None),

@@ -141,6 +141,15 @@ fn configurations_of_nodes_that_call_outside() {
         json!({}),
         &["nodes[0].type: node class org.thingsboard.rule.engine.aws.sqs.TbSqsNode is not supported yet; supported are org."],
     );
+    one(
+        "notification.TbSlackNode",
+        json!({ "messageTemplate": "m", "conversation": {}, "botToken": "a b" }),
+        &[
+            "nodes[0].configuration.useSystemSettings: expected false, with a botToken",
+            "nodes[0].configuration.botToken: \"a b\": expected a token of visible ASCII characters",
+            "nodes[0].configuration.conversation: {}: expected an object with the id",
+        ],
+    );
 }
 
 #[test]

@@ -216,3 +216,39 @@ fn records_reach_a_kafka_cluster() {
     assert_eq!(kafka.records("plant.hot", 2)[1]["payload"], r#"{"t":60}"#);
     fixture.instance.stop();
 }
+
+#[test]
+fn messages_reach_slack_where_the_settings_say_it_is() {
+    let address: SocketAddr = port::reserve();
+    let fixture = Fixture::with(|setup| setup.with("TIDEGATE_OUTSIDE_SLACK_URL", format!("http://{address}")));
+    let mut outside = Client::outside(&fixture.home, address.port());
+    outside.event("listening");
+    let slack = |channel: &str| {
+        let conversation = json!({ "@type": "SLACK", "type": "PUBLIC_CHANNEL", "id": channel, "name": "ops" });
+        let message = json!({ "useSystemSettings": false, "botToken": "xoxb-1", "conversationType": "PUBLIC_CHANNEL",
+            "conversation": conversation, "messageTemplate": "${deviceName} has $[t] degrees" });
+        ("notification.TbSlackNode", message)
+    };
+    let failed = json!({ "scriptLang": "TBEL",
+        "tbelScript": "return {msg: {error: metadata.error}, metadata: {}, msgType: msgType};" });
+    let nodes = [
+        (TYPES, json!({})),
+        slack("C1"),
+        (SAVE, json!({ "defaultTTL": 0 })),
+        slack("C2"),
+        ("transform.TbTransformMsgNode", failed),
+        (SAVE, json!({ "defaultTTL": 0 })),
+    ];
+    let edges = [(0, "Post telemetry", 1), (1, "Success", 2), (0, "Post telemetry", 3), (3, "Failure", 4), (4, "Success", 5)];
+    draw(&fixture.tenant, &nodes, &edges);
+    let oven = device(&fixture.tenant, "oven");
+    say(&fixture, "oven", r#"{"t":60}"#);
+    let (one, other) = (outside.event("slack"), outside.event("slack"));
+    for said in [&one, &other] {
+        assert_eq!((&said["message"]["text"], &said["token"]), (&json!("device oven has 60 degrees"), &json!("Bearer xoxb-1")));
+    }
+    eventually("saved after it was posted", || latest_value(&fixture.tenant, &oven.id, "t").filter(|t| t == "60"));
+    let error = eventually("the other one's refusal is saved", || latest_value(&fixture.tenant, &oven.id, "error"));
+    assert_eq!(error, "Slack: channel_not_found");
+    fixture.instance.stop();
+}

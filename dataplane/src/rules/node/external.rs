@@ -5,7 +5,7 @@ use schemas::chain::external::{External, Html, KafkaPublish, MqttPublish, RestCa
 use serde_json::{Map, Value};
 
 use crate::limits::DATA_BYTES_MAX;
-use crate::owed::{Call, Email, HttpCall, KafkaCall, MqttCall};
+use crate::owed::{Call, Email, HttpCall, KafkaCall, MqttCall, SlackCall};
 use crate::rules::carried::{Carried, Changed, Kind};
 use crate::rules::node::{Next, Scene};
 use crate::rules::template::{fill, text};
@@ -34,6 +34,10 @@ pub(in crate::rules) fn call(external: &External, carried: &Carried<'_>) -> Resu
         External::Rest(rest) => Ok(Call::Http(http(rest, carried))),
         External::Mqtt(publish) => mqtt(publish, carried).map(Call::Mqtt),
         External::Kafka(publish) => kafka(publish, carried).map(Call::Kafka),
+        External::Slack(message) => {
+            let text = fill(&message.text, carried).into_owned();
+            Ok(Call::Slack(SlackCall { token: message.token.clone(), channel: message.channel.clone(), text }))
+        }
         External::Email(mailer) => {
             if carried.standard() != Some(MessageType::SendEmail) {
                 return Err(format!("{}: expected a message of type SEND_EMAIL, as \"to email\" makes it", carried.kind_name()));

@@ -154,6 +154,14 @@ fn publications_and_e_mails_are_filled_in() {
 }
 
 #[test]
+fn messages_for_slack_are_filled_in() {
+    let slack = json!({ "useSystemSettings": false, "botToken": "xoxb-1", "conversationType": "PUBLIC_CHANNEL",
+        "conversation": { "id": "C1", "name": "ops" }, "messageTemplate": "${deviceName} has $[t] degrees" });
+    let Call::Slack(call) = said("notification.TbSlackNode", &slack, &telemetry(r#"{"t":1}"#)) else { panic!("a message") };
+    assert_eq!((call.token.as_str(), call.channel.as_str(), call.text.as_str()), ("xoxb-1", "C1", "A has 1 degrees"));
+}
+
+#[test]
 fn records_are_filled_in() {
     let kafka = "kafka.TbKafkaNode";
     let full = json!({

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::Reader;
-use crate::chain::external::{Html, MailSecurity, Mailer, Method, MqttPublish, RestCall, ToEmail};
+use crate::chain::external::{Html, MailSecurity, Mailer, Method, MqttPublish, RestCall, SlackMessage, ToEmail};
+use crate::config::NAME_BYTES_MAX;
 
 /// The longest that anybody outside may take for an answer, in milliseconds.
 const TIMEOUT_MS_MAX: u64 = 60_000;
@@ -74,6 +75,22 @@ impl Reader<'_> {
             user: user?,
             plain_text: plain_text?,
         })
+    }
+
+    pub(super) fn slack_message(&mut self) -> Option<SlackMessage> {
+        // ThingsBoard's default is true, and the system has no Slack of its own here.
+        if self.value("useSystemSettings").is_none_or(|value| *value != Value::Bool(false)) {
+            self.problem("useSystemSettings", "expected false, with a botToken: the system has none of its own");
+        }
+        let token = self.required("botToken", "a token of visible ASCII characters", |value| {
+            let token = value.as_str().filter(|token| (1..=HEADER_BYTES_MAX).contains(&token.len()))?;
+            token.bytes().all(|byte| byte.is_ascii_graphic()).then(|| token.to_owned())
+        });
+        let channel = self.required("conversation", "an object with the id of a conversation", |value| {
+            value.get("id").and_then(Value::as_str).filter(|id| (1..=NAME_BYTES_MAX).contains(&id.len())).map(str::to_owned)
+        });
+        let text = self.text("messageTemplate", "a text");
+        Some(SlackMessage { token: token?, channel: channel?, text: text? })
     }
 
     pub(super) fn mailer(&mut self) -> Option<Mailer> {
