@@ -2,7 +2,11 @@
 //! write is one transaction (entity, change log, audit), then wakes the feed and waits for the data planes (DESIGN 26).
 //! Never speaks HTTP or gRPC shapes.
 
+mod admin_settings;
 mod alarm;
+mod alarm_query;
+mod asset;
+mod asset_profile;
 mod audit;
 mod call;
 mod chain;
@@ -21,6 +25,7 @@ mod profile;
 mod provision;
 mod query;
 mod quota;
+mod relation;
 mod rollout;
 mod seed;
 mod tenant;
@@ -32,11 +37,13 @@ mod user;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use sea_orm::DatabaseConnection;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 use uuid::Uuid;
 
 pub use crate::access::{Caller, TokenPair};
 pub use crate::app::alarm::AlarmComment;
+pub use crate::app::alarm_query::Among;
+pub use crate::app::asset::ShownTo;
 pub use crate::app::chain::{ChainExport, ChainImported};
 pub use crate::app::claim::Claimed;
 pub use crate::app::import::Imported;
@@ -95,6 +102,8 @@ pub struct App {
     files: package::Files,
     package_bytes_max: u64,
     pace: Pace,
+    /// Tenants whose alarms have changed.
+    alarms_changed: broadcast::Sender<Arc<[Uuid]>>,
 }
 
 impl App {
@@ -131,6 +140,7 @@ impl App {
             files: package::Files::new(&settings.data_dir),
             package_bytes_max: settings.package_bytes_max,
             pace: Pace::new(settings),
+            alarms_changed: broadcast::Sender::new(alarm_query::CHANGES_MAX),
         });
         app.sweep_packages().await?;
         Ok(app)

@@ -84,6 +84,8 @@ pub const PARKED_BYTES_PER_SHARD_MAX: usize = 16 << 20;
 pub const PARKED_PER_DEVICE_READ_MAX: usize = RECEIPTS_PER_CONNECTION_MAX;
 /// Rule nodes that remember something of one device.
 pub const NODE_STATES_PER_DEVICE_MAX: usize = 256;
+/// Device profile nodes that remember alarm rules of one device.
+pub const PROGRESS_NODES_PER_DEVICE_MAX: usize = 16;
 /// Alarms of one entity that are not cleared, or whose end the control plane has not confirmed.
 pub const ALARMS_PER_ENTITY_MAX: usize = 64;
 /// The details of one alarm, in bytes of JSON.
@@ -100,6 +102,18 @@ pub const ALARMS_PAUSE_MS_MAX: u64 = 30_000;
 pub const SCRIPT_US_MAX: u64 = 5_000;
 /// What all scripts of one tenant may take of a second of their shard, in microseconds.
 pub const SCRIPT_SHARE_US_PER_S: i64 = 250_000;
+/// How often in a row a script goes beyond its time or memory before it rests.
+pub const SCRIPT_CUTS_IN_A_ROW_MAX: u32 = 3;
+/// How long it is not called then, in milliseconds; twice as long after each call that it is cut off in again.
+pub const SCRIPT_REST_MS_MIN: u64 = 1_000;
+/// Longest of these times, in milliseconds.
+pub const SCRIPT_REST_MS_MAX: u64 = 60_000;
+/// Scripts of one tenant and shard whose last call was cut off that are remembered.
+pub const SCRIPTS_RESTING_MAX: usize = 64;
+/// What scripts take while one connection is served before others are, in microseconds.
+pub const SCRIPT_SERVE_US_MAX: u64 = 1_000;
+/// The time of scripts as bytes of a turn and of a tenant's part of it: what messages take that run none, in bytes per microsecond.
+pub const SCRIPT_BYTES_PER_US: usize = 64;
 /// Memory of one tenant's scripts on one shard, in bytes.
 pub const SCRIPT_MEMORY_BYTES_MAX: usize = 8 << 20;
 /// Stack of a script, in bytes.
@@ -108,6 +122,8 @@ pub const SCRIPT_STACK_BYTES_MAX: usize = 256 << 10;
 pub const SCRIPT_ARGUMENTS_BYTES_MAX: usize = 100 << 10;
 /// A script's answer, in bytes of JSON; as in ThingsBoard.
 pub const SCRIPT_RESULT_BYTES_MAX: usize = 300 << 10;
+/// Longest text that a script makes without the engine, in bytes.
+pub const SIMPLE_TEXT_BYTES_MAX: usize = 16 << 10;
 /// What a node that repeats parts of a message may make of its data, in bytes of JSON.
 pub const DATA_BYTES_MAX: usize = SCRIPT_RESULT_BYTES_MAX;
 /// Scripts of one tenant that stay compiled.
@@ -266,6 +282,30 @@ pub const FORWARDS_READ_AT_ONCE_MAX: usize = 64;
 pub const FORWARD_ANSWER_MS: u64 = 10_000;
 /// From an owner's "not now" to sending the parts again, in milliseconds.
 pub const FORWARD_PAUSE_MS: u64 = 1_000;
+/// Messages of one shard that wait for time at rule nodes; a node at which another would wait fails (DESIGN 8.1, 2).
+pub const WAITING_PER_SHARD_MAX: usize = 32_768;
+/// The same of one tenant.
+pub const WAITING_PER_TENANT_MAX: usize = WAITING_PER_SHARD_MAX / 2;
+/// On disk, of one tenant and shard, in bytes.
+pub const WAITING_BYTES_PER_TENANT_MAX: usize = 256 << 20;
+/// Of one originator.
+pub const WAITING_PER_ENTITY_MAX: usize = 4_096;
+/// On disk, of one originator, in bytes.
+pub const WAITING_BYTES_PER_ENTITY_MAX: usize = 4 << 20;
+/// Of those that are due so many are read at once,
+pub const DUE_AT_ONCE_MAX: usize = 64;
+/// with so many bytes, in memory until they have gone on; one more may exceed it.
+pub const DUE_BYTES_AT_ONCE_MAX: usize = 1 << 20;
+/// How long after a call to a device has expired its message still waits for what came of it, in milliseconds.
+pub const ANSWER_GRACE_MS: i64 = 5_000;
+/// How often a persistent call that a rule makes is sent again when no answer comes, if the message does not say, as in ThingsBoard;
+pub const CALL_RETRIES: u32 = 5;
+/// and at most.
+pub const CALL_RETRIES_MAX: u32 = 100;
+/// From one word of a shard to the owner of its tenant about what it has counted to the next, in milliseconds.
+pub const COUNT_TOLD_MS: u64 = 1_000;
+/// Until a message that could not go on tries again, in milliseconds.
+pub const DUE_PAUSE_MS: u64 = 1_000;
 /// Calls that rule nodes of one shard owe to the outside; a node that would owe more fails (DESIGN 8.6, 22).
 pub const OWED_CALLS_PER_SHARD_MAX: usize = 65_536;
 /// The same of one tenant, so that its dead target leaves room for others.
@@ -515,6 +555,11 @@ impl Pools {
                 "outbox",
                 OWED_CALLS_PER_SHARD_MAX * OWED_CALL_BYTES + CALLS_AT_ONCE_BYTES_MAX + CALLS_AT_ONCE_MAX * CALL_ANSWER_BYTES_MAX,
             ),
+            // Those that wait together are read together.
+            term(
+                "waiting messages",
+                WAITING_PER_SHARD_MAX * WAITING_BYTES + DUE_BYTES_AT_ONCE_MAX + WAITING_BYTES_PER_ENTITY_MAX,
+            ),
             // Two memtables per column family can exist while one is flushed.
             term("write buffers", self.write_buffer_bytes * 2),
             term("block cache share", self.block_cache_bytes / shards.max(1)),
@@ -556,6 +601,8 @@ const KEY_NAME_BYTES: usize = 128;
 const FORWARD_BYTES: usize = 256;
 /// What is remembered of a call that is owed, at worst one of its own queue.
 const OWED_CALL_BYTES: usize = 256;
+/// What is remembered of a message that waits, at worst the only one of its originator, and its place among the times.
+const WAITING_BYTES: usize = 320;
 const EVENT_BYTES: usize = 128;
 const MESH_SLOT_BYTES: usize = 16;
 

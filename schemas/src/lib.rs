@@ -4,7 +4,9 @@
 //! and name what was wrong. Nothing here does IO, asks the time or knows a store.
 
 pub mod alarm;
+pub mod alarm_rule;
 pub mod chain;
+pub mod condition;
 pub mod config;
 pub mod credential;
 pub mod forwarded;

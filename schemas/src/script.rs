@@ -2,10 +2,14 @@
 //! TBEL becomes JavaScript here. Never runs a script.
 
 mod check;
+pub mod harness;
+pub mod simple;
 mod tbel;
 #[cfg(test)]
 mod tests;
 mod token;
+
+use simple::Simple;
 
 /// Longest body, in bytes, as in ThingsBoard.
 pub const BODY_BYTES_MAX: usize = 50 << 10;
@@ -25,10 +29,20 @@ pub enum Form {
     Switch,
     /// (msg, metadata, msgType) → `{msg, metadata, msgType}`, or an array of such
     Transform,
+    /// (prevMsg, prevMetadata, prevMsgType) → `{msg, metadata, msgType}`
+    Generate,
     /// (msg, metadata, msgType) → text
     Text,
     /// (msg, metadata, msgType) → any JSON: details of an alarm
     Details,
+}
+
+impl Form {
+    /// The names of its arguments.
+    #[must_use]
+    pub fn arguments(self) -> &'static str {
+        if self == Self::Generate { "prevMsg, prevMetadata, prevMsgType" } else { "msg, metadata, msgType" }
+    }
 }
 
 /// A script that parses.
@@ -39,6 +53,8 @@ pub struct Script {
     pub body: String,
     /// The body of the function, in JavaScript.
     pub js: String,
+    /// The same, if it is so simple that it needs no engine.
+    pub simple: Option<Simple>,
 }
 
 /// Why a script is refused.
@@ -70,7 +86,9 @@ impl Script {
             Language::Js => body.to_owned(),
             Language::Tbel => tbel::translate(body)?,
         };
-        check::check(&js)?;
-        Ok(Self { form, language, body: body.to_owned(), js })
+        check::check(form, &js)?;
+        // What a generator is called with has other names.
+        let simple = if form == Form::Generate { None } else { simple::recognise(form, &js) };
+        Ok(Self { form, language, body: body.to_owned(), js, simple })
     }
 }

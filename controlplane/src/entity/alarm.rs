@@ -7,7 +7,7 @@ use schemas::alarm::{Alarm, Severity};
 use sea_orm::{
     ActiveModelBehavior,
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey, DeriveRelation, EntityTrait, EnumIter, Order,
+    ColumnTrait, Condition, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey, DeriveRelation, EntityTrait, EnumIter, Order,
     PaginatorTrait, PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
     sea_query::{Expr, ExprTrait, Func, OnConflict},
 };
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     domain::{AlarmFilter, EntityKind, Page, PageLink, SortOrder},
     entity::{
-        StoreError, Write, comment, customer, device,
+        StoreError, Write, asset, comment, customer, device,
         page::{self, Listing},
         tenant, user,
     },
@@ -42,6 +42,9 @@ pub struct Model {
     pub clear_ms: i64,
     pub assign_ms: i64,
     pub assignee_id: Option<Uuid>,
+    /// The originator's owner sees it, its tenant does.
+    pub to_owner: bool,
+    pub to_tenant: bool,
     /// What a list is searched by, lower-cased.
     pub search: String,
     /// kept.proto's Alarm.
@@ -81,6 +84,8 @@ fn row(alarm: &Alarm) -> ActiveModel {
         clear_ms: Set(alarm.clear_ts.unwrap_or(0)),
         assign_ms: Set(alarm.assign_ts.unwrap_or(0)),
         assignee_id: Set(alarm.assignee),
+        to_owner: Set(alarm.propagation.to_owner),
+        to_tenant: Set(alarm.propagation.to_tenant),
         search: Set(words.join(" ").to_lowercase()),
         record: Set(alarm.encode()),
     }
@@ -124,6 +129,8 @@ pub async fn take(write: &mut Write, alarms: Vec<Alarm>) -> Result<(), StoreErro
         Column::ClearMs,
         Column::AssignMs,
         Column::AssigneeId,
+        Column::ToOwner,
+        Column::ToTenant,
         Column::Search,
         Column::Record,
     ];
@@ -149,10 +156,12 @@ async fn originators<'a>(
         of.entry(alarm.originator_type.as_str()).or_default().push(alarm.originator.0);
     }
     let mut ids = |kind: EntityKind| of.remove(kind.name()).unwrap_or_default();
-    let (devices, customers, users) = (ids(EntityKind::Device), ids(EntityKind::Customer), ids(EntityKind::User));
-    let tenants = ids(EntityKind::Tenant);
+    let (devices, assets, tenants) = (ids(EntityKind::Device), ids(EntityKind::Asset), ids(EntityKind::Tenant));
+    let (customers, users) = (ids(EntityKind::Customer), ids(EntityKind::User));
     let found = device::Entity::find().select_only().columns([device::Column::TenantId, device::Column::Id]);
     let mut there: Vec<(Uuid, Uuid)> = found.filter(device::Column::Id.is_in(devices)).into_tuple().all(db).await?;
+    let found = asset::Entity::find().select_only().columns([asset::Column::TenantId, asset::Column::Id]);
+    there.extend(found.filter(asset::Column::Id.is_in(assets)).into_tuple::<(Uuid, Uuid)>().all(db).await?);
     let found = customer::Entity::find().select_only().columns([customer::Column::TenantId, customer::Column::Id]);
     there.extend(found.filter(customer::Column::Id.is_in(customers)).into_tuple::<(Uuid, Uuid)>().all(db).await?);
     let found = user::Entity::find().select_only().columns([user::Column::TenantId, user::Column::Id]);
@@ -173,15 +182,25 @@ pub async fn find(db: &impl ConnectionTrait, tenant: Uuid, id: Uuid) -> Result<O
 fn selected(tenant: Uuid, customer: Option<Uuid>, filter: &AlarmFilter) -> Select<Entity> {
     let mut select = Entity::find().filter(Column::TenantId.eq(tenant));
     if let Some(customer) = customer {
-        let own = device::Entity::find()
+        let devices = device::Entity::find()
             .select_only()
             .column(device::Column::Id)
             .filter(device::Column::TenantId.eq(tenant))
             .filter(device::Column::CustomerId.eq(customer));
-        select = select.filter(Column::OriginatorId.in_subquery(own.into_query()));
+        let assets = asset::Entity::find()
+            .select_only()
+            .column(asset::Column::Id)
+            .filter(asset::Column::TenantId.eq(tenant))
+            .filter(asset::Column::CustomerId.eq(customer));
+        let of = |own| Column::OriginatorId.in_subquery(own);
+        select = select.filter(of(devices.into_query()).or(of(assets.into_query())));
     }
     if let Some((kind, id)) = &filter.originator {
-        select = select.filter(Column::OriginatorId.eq(*id)).filter(Column::OriginatorType.eq(kind.as_str()));
+        let own = Condition::all().add(Column::OriginatorId.eq(*id)).add(Column::OriginatorType.eq(kind.as_str()));
+        select = select.filter(Condition::any().add(own).add_option(propagated(tenant, kind, *id)));
+    }
+    if let Some(among) = &filter.among {
+        select = select.filter(Column::OriginatorId.is_in(among.iter().copied()));
     }
     for (wanted, column) in [(filter.cleared, Column::ClearMs), (filter.acknowledged, Column::AckMs)] {
         match wanted {
@@ -237,6 +256,38 @@ pub async fn page(
     let (data, total) = (page.data, page.total_elements);
     let alarms = data.into_iter().map(Alarm::try_from).collect::<Result<Vec<_>, _>>()?;
     Ok(Page::new(alarms, total, link))
+}
+
+/// The alarms of others that a customer or a tenant sees, as devices and assets belong to it now.
+fn propagated(tenant: Uuid, kind: &str, id: Uuid) -> Option<Condition> {
+    let owned_by = |customer: Option<Uuid>| {
+        let owner = |column: Expr| match customer {
+            Some(customer) => column.eq(customer),
+            None => column.is_null(),
+        };
+        let devices = device::Entity::find().select_only().column(device::Column::Id).filter(device::Column::TenantId.eq(tenant));
+        let devices = devices.filter(owner(Expr::col((device::Entity, device::Column::CustomerId))));
+        let assets = asset::Entity::find().select_only().column(asset::Column::Id).filter(asset::Column::TenantId.eq(tenant));
+        let assets = assets.filter(owner(Expr::col((asset::Entity, asset::Column::CustomerId))));
+        let of = |own| Column::OriginatorId.in_subquery(own);
+        Condition::all().add(Column::ToOwner.eq(true)).add(of(devices.into_query()).or(of(assets.into_query())))
+    };
+    if kind == EntityKind::Customer.name() {
+        return Some(owned_by(Some(id)));
+    }
+    (kind == EntityKind::Tenant.name()).then(|| Condition::any().add(Column::ToTenant.eq(true)).add(owned_by(None)))
+}
+
+/// How many alarms the filter lets through.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn count(
+    db: &impl ConnectionTrait,
+    (tenant, customer): (Uuid, Option<Uuid>),
+    filter: &AlarmFilter,
+) -> Result<u64, StoreError> {
+    Ok(selected(tenant, customer, filter).count(db).await?)
 }
 
 /// The worst severity among the alarms that the filter lets through.

@@ -16,7 +16,7 @@ use super::turn::Shard;
 use crate::device::outbox::{self, OwedCall};
 use crate::limits;
 use crate::metric::Counter;
-use crate::owed::{Answer, Answered, Departed, Due};
+use crate::owed::{Answer, Answered, Call, Departed, Due, Email};
 use crate::rules;
 use crate::session::Outcome;
 use crate::store::Engine;
@@ -99,7 +99,16 @@ impl Shard {
             None => return self.came_of(flight, Answered::Refused("the node is gone".to_owned(), Answer::default())),
         };
         self.outbox.bound(node, external.parallel_max());
-        let private = self.table.share(tenant).is_some_and(|share| share.tenant().limits().private_targets);
+        let mut private = self.table.share(tenant).is_some_and(|share| share.tenant().limits().private_targets);
+        let mut call = call;
+        if let (Call::Email(email @ Email { mailer: None, .. }), Some(mail)) = (&mut call, self.table.mail()) {
+            email.mailer = Some(mail.mailer.clone());
+            if email.from.trim().is_empty() {
+                email.from.clone_from(&mail.from);
+            }
+            // Whoever runs the installation knows where its mail server is.
+            private = true;
+        }
         // The line has room for as many as may be under way. It is closed only when the process ends.
         drop(self.calls_out.try_send(Due { shard: self.index, flight, node, key, private, call }));
     }
@@ -186,7 +195,7 @@ impl Shard {
     }
 
     /// A node has answered a device's call after it called outside itself.
-    fn answer_client_call(&mut self, device: DeviceId, request: u32, json: String) {
+    pub(super) fn answer_client_call(&mut self, device: DeviceId, request: u32, json: String) {
         let waits = self.client_calls.iter().position(|(_, of, _, id)| (*of, *id) == (device, request));
         let Some((.., to, id)) = waits.and_then(|place| self.client_calls.remove(place)) else { return };
         let downlink = Some(OwnedDownlink::RpcResponse(id, json.into_bytes()));

@@ -4,8 +4,10 @@
 mod alarms;
 mod calls;
 mod facts;
+mod fairness;
 mod fleet;
 mod owing;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -18,6 +18,8 @@ use super::calling::Calls;
 use super::channel::{Channel, Written};
 use super::connection::Connection;
 use super::delivering::{Polls, Through};
+use super::dues::Dues;
+use super::elapsing::RuleTimes;
 use super::event::Mailbox;
 use super::fairness::Fairness;
 use super::forwarding::Forwards;
@@ -25,6 +27,7 @@ use super::inquiring::Questions;
 use super::ledger::{Ledger, Owed, Persisted, Standstill};
 use super::letter::{Address, Letter, Moved};
 use super::listening::{Listening, Protocol};
+use super::making::Counting;
 use super::mesh::Mesh;
 use super::needing::Needs;
 use super::outbox::Outbox;
@@ -89,6 +92,16 @@ pub(super) struct Shard {
     pub forwards: Forwards,
     pub outbox: Outbox,
     pub dead_letters: Changed,
+    /// What waits for time.
+    pub dues: Dues,
+    /// Nodes that count.
+    pub counting: Vec<Counting>,
+    /// Which nodes act by themselves is to be looked at again.
+    pub timers_changed: bool,
+    /// The name of this data plane.
+    pub instance: Arc<str>,
+    /// When to look at alarm rules of devices that say nothing.
+    pub rule_times: RuleTimes,
     /// To whoever makes calls to the outside.
     pub calls_out: mpsc::Sender<Due>,
     pub alarm_feed: AlarmFeed,
@@ -159,6 +172,7 @@ impl Shard {
         self.persist();
         self.ledger.submit_reads();
         self.make_calls();
+        self.read_due();
         self.submit_loads();
         self.settle();
         self.flush();
@@ -215,6 +229,7 @@ impl Shard {
             }
             Letter::Ask(question) => self.answer_fact(question.from, question.number, question.fact),
             Letter::Fact(fact) => self.fact_found(fact.0, fact.1),
+            Letter::Counted(counted) => self.counted(*counted),
             Letter::Down(down) => self.take_down(down.0, &down.1),
         }
     }
@@ -374,7 +389,8 @@ impl Shard {
                 self.held.push(key);
                 continue;
             }
-            let consumed = self.serve(key);
+            self.scripts.begin();
+            let consumed = self.serve(key) + self.scripts_worth(key);
             self.ready.charge(tenant, consumed);
             budget = budget.saturating_sub(consumed);
             if self.ledger.batch.bytes() > limits::BATCH_BYTES_MAX {
@@ -385,6 +401,16 @@ impl Shard {
         if self.ready.len() > 0 && self.ledger.has_room(self.pools.promises) {
             self.bell.ring();
         }
+    }
+
+    /// What scripts took while a connection was served, in bytes: whoever has them run waits behind others as whoever sends much.
+    fn scripts_worth(&mut self, key: Key) -> usize {
+        let spent_us = self.scripts.spent_us();
+        if spent_us >= limits::SCRIPT_SERVE_US_MAX {
+            // There may be more that was read.
+            self.make_ready(key);
+        }
+        usize::try_from(spent_us).unwrap_or(usize::MAX).saturating_mul(limits::SCRIPT_BYTES_PER_US)
     }
 
     fn persist(&mut self) {

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use schemas::alarm::Alarm;
+use schemas::alarm_rule::AlarmRules;
 use schemas::chain::{EntityType, MessageType, Owner, Target};
 use schemas::config::{Details, Payload};
 use schemas::generated::kept;
-use schemas::id::{DeviceId, EntityId, TenantId};
+use schemas::id::{ChainId, DeviceId, EntityId, TenantId};
 use schemas::script::Script;
 use uuid::Uuid;
 
@@ -17,6 +18,8 @@ use super::alarming::fresh_id;
 use super::connection::{Connection, Standing};
 use super::decoding;
 use super::delivering::keep;
+use super::dues::{Asked, Dues};
+use super::elapsing::RuleTimes;
 use super::ledger::{Ledger, Owed};
 use super::letter::{Address, Of};
 use super::limiting::cost;
@@ -28,13 +31,15 @@ use super::turn::Shard;
 use super::watching::Watches;
 use crate::clock::{Now, Timestamp};
 use crate::device::outbox::{self, OwedCall, Pending};
+use crate::device::waiting::{self, Due};
 use crate::device::{DeviceState, Dictionary, RefusedReadings, Writing};
 use crate::effect::Effect;
 use crate::limits;
 use crate::message::{Body, Entry, Message, Readings, Scope, Value, emptied};
 use crate::metric::{Counter, ShardCounters};
-use crate::owed::Departed;
+use crate::owed::{Departed, Waiting, Waits};
 use crate::payload;
+use crate::progress::Progress;
 use crate::query::{Attribute, Point, Series};
 use crate::rules::{self, Absent, Evaluation, Fact, Found, Running, World};
 use crate::script::{Answer, Engines, ScriptFailure, Subject};
@@ -126,9 +131,9 @@ impl Shard {
         self.hear_out(Spoken::new(Whose::Device(device), kind, body, waiter, self.now.timestamp), running)
     }
 
-    /// Evaluates a message of an entity that is no device, by its tenant's root chain.
+    /// Evaluates a message of an entity that is no device, by its asset profile's chain or its tenant's root chain.
     pub(super) fn evaluate_entity(&mut self, entity: EntityId, tenant: TenantId, kind: MessageType, body: Body<'_>) {
-        let Some(running) = self.table.plan_of_tenant(tenant).map(Rc::clone) else { return };
+        let Some(running) = self.table.plan_of_entity(entity, tenant).map(Rc::clone) else { return };
         let whose = Whose::Entity(entity, tenant);
         let _outcome = self.hear_out(Spoken::new(whose, kind, body, Waiter::Nobody, self.now.timestamp), &running);
     }
@@ -144,7 +149,7 @@ impl Shard {
                 let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
                 (facts.tenant, EntityType::Device, facts.name, facts.kind, topics)
             }
-            Whose::Entity(entity, tenant) => (tenant, type_of(entity, tenant), "", "", None),
+            Whose::Entity(entity, tenant) => (tenant, type_of((&self.table, &self.dues), entity, tenant), "", "", None),
         };
         let originator = spoken.whose.entity();
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return Ok(Outcome::Unspecified) };
@@ -152,8 +157,9 @@ impl Shard {
         let (kind, received) = (spoken.kind, spoken.received);
         let body = std::mem::replace(&mut spoken.body, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
-        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
+        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
+        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics };
         self.answers.clear();
         let by = By { table: &self.table, running, scripts: &mut self.scripts, answers: &mut self.answers };
         let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
@@ -176,14 +182,16 @@ impl Shard {
     ) -> (Option<Evaluation>, Vec<(u32, String)>) {
         let facts = self.table.device(DeviceId(originator.0));
         let (device_name, device_type) = facts.map_or(("", ""), |facts| (facts.name, facts.kind));
-        let originator_type = if facts.is_some() { EntityType::Device } else { type_of(originator, tenant) };
+        let originator_type =
+            if facts.is_some() { EntityType::Device } else { type_of((&self.table, &self.dues), originator, tenant) };
         let topics = facts.and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let kind = MessageType::parse(&departed.kind).unwrap_or(MessageType::PostTelemetryRequest);
         let (received, body) = (self.now.timestamp, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return (None, Vec::new()) };
-        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
+        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
+        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let otherwise = Some("a message that comes back from the outside does not wait for facts");
         let known = Known { facts: &[], counted: 0, otherwise };
@@ -195,12 +203,39 @@ impl Shard {
         (evaluation, answers)
     }
 
+    /// Time has passed for a node that remembers something of a device. `None` if the node or the device is gone.
+    pub(super) fn elapse(&mut self, device: DeviceId, path: &[(ChainId, Uuid)]) -> Option<Evaluation> {
+        let facts = self.table.device(device)?;
+        let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
+        let message = Message {
+            kind: MessageType::Alarm,
+            originator: device.into(),
+            originator_type: EntityType::Device,
+            tenant: facts.tenant,
+            device_name: facts.name,
+            device_type: facts.kind,
+            received: self.now.timestamp,
+            body: Body::Lifecycle,
+        };
+        let state = self.residents.get_mut(device.into(), self.now.instant)?;
+        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
+        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics };
+        let known = Known { facts: &[], counted: 0, otherwise: Some("what time brings about does not wait for facts") };
+        let (mut effects, mut answers) = (Vec::new(), Vec::new());
+        let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
+        let evaluation = rules::elapse(path, &message, &mut facts, &mut effects)?;
+        stage.act(&message, effects, &evaluation, &mut answers);
+        Some(evaluation)
+    }
+
     /// The stage on which an entity's writes are prepared; `None` when its state is not resident.
     pub(super) fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
         let topics = self.table.device(DeviceId(entity.0)).and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let state = self.residents.get_mut(entity, self.now.instant)?;
-        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        Some(Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics })
+        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
+        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
+        Some(Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics })
     }
 
     fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
@@ -234,6 +269,8 @@ impl Shard {
 pub(super) struct Stage<'s> {
     pub ledger: &'s mut Ledger,
     pub outbox: &'s mut Outbox,
+    pub dues: &'s mut Dues,
+    pub rule_times: &'s mut RuleTimes,
     pub state: &'s mut DeviceState,
     pub watches: &'s Watches,
     pub counters: &'s ShardCounters,
@@ -297,8 +334,8 @@ impl Stage<'_> {
         message: &'f Message<'f>,
         known: Known<'f>,
     ) -> Facts<'f> {
-        let (state, dictionary, outbox) = (&*self.state, &self.ledger.dictionary, &*self.outbox);
-        Facts { table, message, state, dictionary, scripts, outbox, known }
+        let (state, dictionary, outbox, dues) = (&*self.state, &self.ledger.dictionary, &*self.outbox, &*self.dues);
+        Facts { table, message, state, dictionary, scripts, outbox, dues, known }
     }
 
     /// Does what an evaluation says must happen.
@@ -346,12 +383,23 @@ impl Stage<'_> {
                     tracing::debug!(%full, originator = %message.originator, "a node cannot remember");
                 }
             }
+            Effect::KeepProgress(progress) => {
+                let kept = self.state.keep_progress(&mut writing(self.ledger, self.now), (**progress).clone());
+                if let Err(full) = kept {
+                    self.counters.increment(Counter::NodesFailed);
+                    tracing::debug!(%full, originator = %message.originator, "a node cannot remember");
+                }
+                if let Some(due) = self.state.rules_due() {
+                    self.rule_times.arm(due, message.originator);
+                }
+            }
             Effect::Owe(departed) => {
                 let owed = OwedCall { tenant: message.tenant, taken: self.now.timestamp, departed: (**departed).clone() };
                 let (originator, number) = (message.originator, self.ledger.sequence.next());
                 let bytes = outbox::put(&mut self.ledger.batch, originator, number, &owed);
                 self.outbox.add(Pending { originator, node: owed.departed.node().1, number, tenant: owed.tenant, bytes });
             }
+            Effect::Wait(waiting) => self.wait(message, waiting),
             Effect::Alarm(alarm) => {
                 if let Err(full) = self.keep_alarm(alarm) {
                     self.counters.increment(Counter::NodesFailed);
@@ -365,6 +413,20 @@ impl Stage<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A message waits from this batch on.
+    fn wait(&mut self, message: &Message<'_>, waiting: &Waiting) {
+        let Waiting { how, due: at, departed } = waiting;
+        let (tenant, originator, node) = (message.tenant, message.originator, departed.node().1);
+        let owed = OwedCall { tenant, taken: self.now.timestamp, departed: departed.clone() };
+        let mut due = Due::new(originator, node, self.ledger.sequence.next(), (tenant, *how, *at));
+        if *how == Waits::Answer {
+            due.at = Timestamp(at.0.saturating_add(limits::ANSWER_GRACE_MS));
+            self.dues.ask(Asked { due, expires: *at, departed: departed.clone() });
+        }
+        due.bytes = waiting::put(&mut self.ledger.batch, due, &owed);
+        self.dues.add(due, self.now);
     }
 
     /// Saves all entries of a message; nothing of it when one is refused.
@@ -509,6 +571,7 @@ struct Facts<'s> {
     dictionary: &'s Dictionary,
     scripts: &'s mut Engines,
     outbox: &'s Outbox,
+    dues: &'s Dues,
     known: Known<'s>,
 }
 
@@ -524,6 +587,22 @@ impl World for Facts<'_> {
 
     fn state(&mut self, node: Uuid) -> Option<Box<[u8]>> {
         self.state.node_state(node).map(Into::into)
+    }
+
+    fn alarm_rules(&self) -> Option<Arc<AlarmRules>> {
+        self.table.alarm_rules(DeviceId(self.message.originator.0)).map(Arc::clone)
+    }
+
+    fn progress(&mut self, node: Uuid) -> Option<Progress> {
+        self.state.progress(node).cloned()
+    }
+
+    fn related(&mut self, inward: bool, kind: &str, other: Option<EntityId>) -> bool {
+        self.table.relations().has(self.message.originator, inward, kind, other)
+    }
+
+    fn asset(&mut self) -> Option<(String, String)> {
+        self.table.asset(self.message.originator).map(|asset| (asset.name.clone(), asset.kind.clone()))
     }
 
     fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {
@@ -545,11 +624,8 @@ impl World for Facts<'_> {
     fn owner(&self, of: Owner) -> Option<EntityId> {
         match (of, self.message.originator_type) {
             (Owner::Tenant, _) => Some(self.message.tenant.into()),
-            (Owner::Customer, EntityType::Device) => {
-                self.table.customer_of(DeviceId(self.message.originator.0)).map(EntityId::from)
-            }
             (Owner::Customer, EntityType::Customer) => Some(self.message.originator),
-            (Owner::Customer, _) => None,
+            (Owner::Customer, _) => self.table.customer_of(self.message.originator).map(EntityId::from),
         }
     }
 
@@ -570,7 +646,7 @@ impl World for Facts<'_> {
             Target::Chain(id) => self.table.plan(self.message.tenant, id),
             Target::OfOriginator => {
                 let own = self.table.plan_of_device(DeviceId(self.message.originator.0));
-                own.or_else(|| self.table.plan_of_tenant(self.message.tenant))
+                own.or_else(|| self.table.plan_of_entity(self.message.originator, self.message.tenant))
             }
         };
         found.map(Rc::clone)
@@ -580,14 +656,23 @@ impl World for Facts<'_> {
         self.outbox.has_room(self.message.tenant)
     }
 
+    fn waiting(&self, node: Uuid) -> Result<(usize, usize), String> {
+        self.dues.waiting(self.message.tenant, self.message.originator, node)
+    }
+
     fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure> {
         self.scripts.run(self.message.tenant, script, subject)
     }
 }
 
-/// What an entity is that is no device of the table's. Queries do not say it of others than tenants.
-fn type_of(entity: EntityId, tenant: TenantId) -> EntityType {
-    if entity.0 == tenant.0 { EntityType::Tenant } else { EntityType::Customer }
+/// What an entity is that is no device of the table's. Queries do not say it of others than tenants and assets.
+fn type_of((table, dues): (&Table, &Dues), entity: EntityId, tenant: TenantId) -> EntityType {
+    match entity.0 == tenant.0 {
+        true => EntityType::Tenant,
+        false if table.asset(entity).is_some() => EntityType::Asset,
+        false if dues.makes(entity) => EntityType::RuleNode,
+        false => EntityType::Customer,
+    }
 }
 
 /// Attributes as the payload encoders take them.

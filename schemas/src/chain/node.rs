@@ -3,10 +3,16 @@
 
 use std::sync::Arc;
 
-use super::{EntityType, External, MessageType, ToEmail, formula::Formula, geofence::Geofence, json_path::JsonPath};
+use super::{
+    EntityType, External, MessageType, ToEmail,
+    formula::Formula,
+    geofence::{Geofence, GeofenceEvents},
+    json_path::JsonPath,
+    timed::{Count, Deduplicate, Delay, Generate},
+};
 use crate::{
     alarm::{Propagation, Severity, Status},
-    id::ChainId,
+    id::{ChainId, EntityId},
     script::Script,
     telemetry::Scope,
 };
@@ -36,6 +42,8 @@ pub enum NodeKind {
         kinds: Vec<EntityType>,
     },
     ProfileSwitch,
+    AssetProfileSwitch,
+    CheckRelation(CheckRelation),
     CheckFields(CheckFields),
     Geofence(Geofence),
     ScriptFilter(Arc<Script>),
@@ -62,14 +70,22 @@ pub enum NodeKind {
         statuses: Vec<Status>,
     },
     Math(Math),
-    /// Lets everything pass: alarm rules of profiles are not evaluated.
+    /// Alarm rules of the originator's profile.
     DeviceProfile,
     RpcReply {
         request_key: String,
     },
-    RpcRequest,
+    /// Calls its originator, and waits for the answer so long at most.
+    RpcRequest {
+        timeout_ms: u64,
+    },
     ToEmail(ToEmail),
     External(Arc<External>),
+    GeofenceEvents(GeofenceEvents),
+    Delay(Delay),
+    Deduplicate(Deduplicate),
+    Count(Count),
+    Generate(Arc<Generate>),
     Nested {
         chain: Target,
     },
@@ -90,6 +106,17 @@ pub struct MessageTypes {
 pub enum Side {
     Data,
     Metadata,
+}
+
+/// Whether the originator has a relation of the common group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckRelation {
+    /// It ends at the originator; else it begins there.
+    pub inward: bool,
+    /// ThingsBoard's `relationType`.
+    pub kind: String,
+    /// At its other end; `None`: anything.
+    pub other: Option<EntityId>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -412,6 +439,8 @@ classes! {
     ENTITY_SWITCH = "filter.TbOriginatorTypeSwitchNode";
     ENTITY_FILTER = "filter.TbOriginatorTypeFilterNode";
     PROFILE_SWITCH = "filter.TbDeviceTypeSwitchNode";
+    ASSET_PROFILE_SWITCH = "filter.TbAssetTypeSwitchNode";
+    CHECK_RELATION = "filter.TbCheckRelationNode";
     CHECK_FIELDS = "filter.TbCheckMessageNode";
     GEOFENCE = "geo.TbGpsGeofencingFilterNode";
     SCRIPT_FILTER = "filter.TbJsFilterNode";
@@ -447,6 +476,11 @@ classes! {
     MQTT = "mqtt.TbMqttNode";
     KAFKA = "kafka.TbKafkaNode";
     SLACK = "notification.TbSlackNode";
+    GEOFENCE_EVENTS = "geo.TbGpsGeofencingActionNode";
+    DELAY = "delay.TbMsgDelayNode";
+    DEDUPLICATE = "deduplication.TbMsgDeduplicationNode";
+    COUNT = "action.TbMsgCountNode";
+    GENERATE = "debug.TbMsgGeneratorNode";
     NESTED = "flow.TbRuleChainInputNode";
     OUTPUT = "flow.TbRuleChainOutputNode";
     ACKNOWLEDGE = "flow.TbAckNode";
@@ -474,6 +508,7 @@ const PROFILE: Labels =
     Labels::Of(&[label::SUCCESS, label::FAILURE, "Alarm Created", "Alarm Updated", "Alarm Severity Updated", "Alarm Cleared"]);
 const CREATED: Labels = Labels::Of(&["Created", "Updated", label::FALSE, label::FAILURE]);
 const CLEARED: Labels = Labels::Of(&["Cleared", label::FALSE, label::FAILURE]);
+const PRESENCE: Labels = Labels::Of(&[label::SUCCESS, "Entered", "Left", "Inside", "Outside", label::FAILURE]);
 const DECISION: Labels = Labels::Of(&[label::TRUE, label::FALSE, label::FAILURE]);
 
 impl NodeKind {
@@ -485,6 +520,8 @@ impl NodeKind {
             Self::EntityTypeSwitch => (ENTITY_SWITCH, Labels::EntityTypes),
             Self::EntityTypeFilter { .. } => (ENTITY_FILTER, DECISION),
             Self::ProfileSwitch => (PROFILE_SWITCH, Labels::Any),
+            Self::AssetProfileSwitch => (ASSET_PROFILE_SWITCH, Labels::Any),
+            Self::CheckRelation(_) => (CHECK_RELATION, DECISION),
             Self::CheckFields(_) => (CHECK_FIELDS, DECISION),
             Self::Geofence(_) => (GEOFENCE, DECISION),
             Self::ScriptFilter(_) => (SCRIPT_FILTER, DECISION),
@@ -513,7 +550,7 @@ impl NodeKind {
             Self::Math(_) => (MATH, ACTION),
             Self::DeviceProfile => (DEVICE_PROFILE, PROFILE),
             Self::RpcReply { .. } => (RPC_REPLY, ACTION),
-            Self::RpcRequest => (RPC_REQUEST, ACTION),
+            Self::RpcRequest { .. } => (RPC_REQUEST, ACTION),
             Self::ToEmail(_) => (TO_EMAIL, ACTION),
             Self::External(external) => match **external {
                 External::Rest(_) => (REST_CALL, ACTION),
@@ -522,6 +559,11 @@ impl NodeKind {
                 External::Kafka(_) => (KAFKA, ACTION),
                 External::Slack(_) => (SLACK, ACTION),
             },
+            Self::GeofenceEvents(_) => (GEOFENCE_EVENTS, PRESENCE),
+            Self::Delay(_) => (DELAY, ACTION),
+            Self::Deduplicate(_) => (DEDUPLICATE, ACTION),
+            Self::Count(_) => (COUNT, ACTION),
+            Self::Generate(_) => (GENERATE, ACTION),
             Self::Nested { .. } => (NESTED, Labels::Any),
             Self::Output => (OUTPUT, Labels::None),
             Self::Pass(Passing::Acknowledge) => (ACKNOWLEDGE, ACTION),
@@ -549,7 +591,7 @@ impl NodeKind {
     /// Whether the node may need what neither the message nor its originator's state says, or leads to one that may.
     #[must_use]
     pub fn asks(&self) -> bool {
-        matches!(self, Self::OwnerValues(_) | Self::OriginatorTelemetry(_) | Self::Nested { .. })
+        matches!(self, Self::OwnerValues(_) | Self::OriginatorTelemetry(_) | Self::DeviceProfile | Self::Nested { .. })
     }
 
     /// Whether the node looks at or changes what the message says, so that each ts of a telemetry message has to be a message
@@ -563,12 +605,15 @@ impl NodeKind {
                 | Self::EntityTypeSwitch
                 | Self::EntityTypeFilter { .. }
                 | Self::ProfileSwitch
+                | Self::AssetProfileSwitch
+                | Self::CheckRelation(_)
                 | Self::SaveTimeseries(_)
                 | Self::SaveAttributes(_)
                 | Self::Log
-                | Self::DeviceProfile
                 | Self::RpcReply { .. }
-                | Self::RpcRequest
+                | Self::RpcRequest { .. }
+                | Self::Count(_)
+                | Self::Generate(_)
                 | Self::Output
                 | Self::Pass(_)
         )

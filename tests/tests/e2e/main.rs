@@ -7,7 +7,9 @@
     reason = "test code: it reads the clock to report times, and panics and prints to report"
 )]
 
+mod alarm_rules;
 mod alarms;
+mod assets;
 mod attributes;
 mod bad_requests;
 mod badinput;
@@ -16,6 +18,7 @@ mod connectivity;
 mod device_http;
 mod diskfull;
 mod drain;
+mod exported;
 mod firmware;
 mod gateway;
 mod identity;
@@ -38,3 +41,4 @@ mod sessions;
 mod settings;
 mod shards;
 mod slow_peers;
+mod timing;
