@@ -6,7 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 . tests/target.sh
 . tests/python.sh
-packages=(build-essential clang libclang-dev cmake mosquitto mosquitto-clients curl haproxy openssl jq python3 python3-venv valgrind)
+packages=(build-essential clang libclang-dev cmake mosquitto mosquitto-clients curl haproxy openssl jq python3 python3-venv valgrind
+    openjdk-17-jre-headless maven kcat)
 deny_version=0.20.2
 fuzz_seconds=60
 names=() states=() seconds=()
@@ -63,7 +64,17 @@ install_clients() {
     # three environments.
     python_environment venv-paho 'paho-mqtt>=2,<3' websocket-client && python_environment venv-tb 'tb-mqtt-client==1.13.14' &&
         python_environment venv-gateway 'thingsboard-gateway==3.8.5' &&
-        python_environment venv-encoders 'protobuf>=5,<8' 'flatbuffers>=25,<26' && python_environment venv-smtp 'aiosmtpd>=1.4,<2'
+        python_environment venv-encoders 'protobuf>=5,<8' 'flatbuffers>=25,<26' && python_environment venv-smtp 'aiosmtpd>=1.4,<2' &&
+        install_kafka
+}
+
+# A Kafka broker, as tests/src/harness/kafka.rs would fetch it.
+install_kafka() {
+    local directory
+    directory="$cache/kafka-$(sed -n 's|.*<version>\(.*\)</version>|\1|p' tests/clients/kafka.xml | tail -1)"
+    [[ -e $directory/tidegate-complete ]] && return
+    mvn -B -q -C -f tests/clients/kafka.xml org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+        "-DoutputDirectory=$directory" && touch "$directory/tidegate-complete"
 }
 
 install_deny() {

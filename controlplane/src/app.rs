@@ -13,6 +13,7 @@ mod chain;
 mod claim;
 mod credential;
 mod customer;
+mod dead_letter;
 mod device;
 mod forwarder;
 mod gateway;

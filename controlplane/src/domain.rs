@@ -13,6 +13,7 @@ mod check;
 mod checksum;
 mod credential;
 mod customer;
+mod dead_letter;
 mod device;
 mod hex;
 mod import;
@@ -41,6 +42,7 @@ pub use check::{Invalid, NAME_CHARS_MAX, TOKEN_CHARS_MAX, email, name, optional_
 pub use checksum::{Algorithm, Checksum};
 pub use credential::{ACCESS_TOKEN, Basic, Credential, CredentialDraft, MQTT_BASIC, Shown, X509_CERTIFICATE};
 pub use customer::{Customer, CustomerDraft, PUBLIC_TITLE};
+pub use dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLettersEnded};
 pub(crate) use device::is_gateway;
 pub use device::{Device, DeviceDraft, DeviceFilter, DeviceInfo};
 pub use hex::{hex, unhex};

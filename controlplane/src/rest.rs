@@ -13,6 +13,7 @@ mod chain;
 mod claim;
 mod credential;
 mod customer;
+mod dead_letter;
 mod device;
 mod extract;
 mod fleet;
@@ -165,6 +166,7 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(record::routes())
         .merge(alarm::routes())
         .merge(call::routes())
+        .merge(dead_letter::routes())
         .merge(package::routes())
         .merge(audit::routes())
         .merge(query::routes())

@@ -7,6 +7,7 @@
 mod alarm;
 mod call;
 mod client;
+mod dead_letters;
 mod many;
 mod pool;
 mod rules;
@@ -22,6 +23,7 @@ use crate::domain::EntityRef;
 pub use self::{
     call::Standing,
     client::{Client, Values},
+    dead_letters::FoundDeadLetters,
     many::{AttributeKey, Latest},
     pool::{InvalidLine, Pool},
     rules::NodeCount,

@@ -4,7 +4,10 @@
 mod email;
 mod guard;
 mod http;
+mod kafka;
+mod kept;
 mod mqtt;
+mod slack;
 
 use tokio::sync::{mpsc, watch};
 
@@ -12,12 +15,13 @@ use crate::owed::{Answered, Call, Due};
 use crate::shard::{Event, Shards};
 
 /// Makes calls until the process stops. What is under way then is made again after the next start.
-pub async fn make(mut calls: mpsc::Receiver<Due>, shards: Shards, mut stopped: watch::Receiver<bool>) {
+/// `slack_url` is where Slack is, without a slash at its end.
+pub async fn make(mut calls: mpsc::Receiver<Due>, shards: Shards, slack_url: String, mut stopped: watch::Receiver<bool>) {
     let http = match http::Client::new() {
         Ok(http) => http,
         Err(error) => return tracing::error!(%error, "no calls to the outside can be made"),
     };
-    let mut brokers = mqtt::Brokers::default();
+    let (mut brokers, mut clusters) = (mqtt::Brokers::new(), kafka::Clusters::new());
     loop {
         let due = tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return,
@@ -33,7 +37,12 @@ pub async fn make(mut calls: mpsc::Receiver<Due>, shards: Shards, mut stopped: w
             Call::Email(email) => {
                 tokio::spawn(async move { told.tell(email::send(email, &key, private).await).await });
             }
+            Call::Slack(call) => {
+                let (http, slack_url) = (http.clone(), slack_url.clone());
+                tokio::spawn(async move { told.tell(slack::post(&http, &slack_url, call, &key).await).await });
+            }
             Call::Mqtt(call) => brokers.publish(node, private, call, told),
+            Call::Kafka(call) => clusters.publish(node, private, (call, key), told),
         }
     }
 }

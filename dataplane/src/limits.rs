@@ -334,10 +334,30 @@ pub const CALL_CONNECT_MS: u64 = 10_000;
 pub const BROKER_ANSWER_MS: u64 = 30_000;
 /// Calls of an originator that were given up and are kept.
 pub const DEAD_LETTERS_PER_ENTITY_MAX: u64 = 16;
+/// Dead letters that one question looks at on a shard, and what lies in them, in bytes.
+pub const DEAD_LETTERS_SCANNED_MAX: usize = 100_000;
+pub const DEAD_LETTERS_SCANNED_BYTES_MAX: usize = 64 << 20;
+/// Dead letters of a shard in one answer.
+pub const DEAD_LETTERS_PER_ANSWER_MAX: usize = 10_000;
+/// What is shown of a dead letter's reason in a list, in bytes.
+pub const REASON_SHOWN_BYTES_MAX: usize = 1_024;
+/// Dead letters that a shard ends in one turn, and what lies in them, in bytes; one more may exceed it.
+pub const DEAD_LETTERS_ENDED_AT_ONCE_MAX: usize = 256;
+pub const DEAD_LETTERS_ENDED_BYTES_MAX: usize = 4 << 20;
+/// Originators whose dead letters changed last, as a shard remembers them.
+pub const DEAD_LETTERS_CHANGED_MAX: usize = 4_096;
+/// For how long one request goes on ending dead letters, in milliseconds.
+pub const DEAD_LETTERS_END_MS: u64 = 8_000;
 /// How long a connection to a broker outside is kept that nobody uses, in milliseconds.
 pub const BROKER_IDLE_MS: u64 = 300_000;
 /// Brokers outside that a process is connected to.
 pub const BROKERS_MAX: usize = 256;
+/// From a message for Slack to its answer, in milliseconds.
+pub const SLACK_ANSWER_MS: u32 = 20_000;
+/// Kafka clusters that a process has a producer for; each has a few threads.
+pub const KAFKA_PRODUCERS_MAX: usize = 32;
+/// What a Kafka broker may answer at once, in bytes.
+pub const KAFKA_ANSWER_BYTES_MAX: usize = 128 << 10;
 /// Publications waiting for one such broker.
 pub const BROKER_CALLS_MAX: usize = 256;
 

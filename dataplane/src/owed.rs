@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::chain::external::{Mailer, Method, MqttPublish};
+use schemas::chain::external::{KafkaPublish, Mailer, Method, MqttPublish};
 use schemas::id::ChainId;
 use uuid::Uuid;
 
@@ -67,6 +67,8 @@ pub enum Call {
     Http(HttpCall),
     Mqtt(MqttCall),
     Email(Email),
+    Kafka(KafkaCall),
+    Slack(SlackCall),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +88,23 @@ pub struct MqttCall {
     pub broker: MqttPublish,
     pub topic: String,
     pub payload: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaCall {
+    /// Its topic and key are templates; `topic` and `key` are what became of them.
+    pub cluster: KafkaPublish,
+    pub topic: String,
+    pub key: Option<String>,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub payload: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlackCall {
+    pub token: String,
+    pub channel: String,
+    pub text: String,
 }
 
 /// Addresses are lists with commas between them.

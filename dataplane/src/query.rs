@@ -4,7 +4,7 @@
 use schemas::{
     alarm::Alarm,
     generated::kept,
-    id::{EntityId, TenantId},
+    id::{ChainId, EntityId, TenantId},
     telemetry::{Scope, Value},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -126,6 +126,49 @@ pub struct ChangedAlarm {
     pub changed: bool,
     /// It has just begun.
     pub created: bool,
+}
+
+/// Which calls that were given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetters {
+    pub tenant: TenantId,
+    pub originator: Option<EntityId>,
+    /// Whose node called.
+    pub chain: Option<ChainId>,
+    /// One call of its originator.
+    pub number: Option<u64>,
+    /// Those that were given up later are not meant.
+    pub until: Timestamp,
+}
+
+/// What one shard has of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FoundDeadLetters {
+    /// With their originators, the last one first.
+    pub letters: Vec<(EntityId, kept::DeadLetter)>,
+    /// How many there are, found or not.
+    pub total: u64,
+    /// There are more than were looked at.
+    pub partial: bool,
+}
+
+/// What became of them on one shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndedDeadLetters {
+    pub ended: u64,
+    /// They stay as they are: there is no room in the outbox, or they were changed meanwhile.
+    pub left: u64,
+    /// There are more than were looked at.
+    pub partial: bool,
+}
+
+/// What is asked of dead letters, on each shard.
+#[derive(Debug)]
+pub enum DeadLettersAsk {
+    /// So many of the last ones; with their messages or without.
+    Find { most: usize, with_message: bool, reply: Reply<FoundDeadLetters> },
+    /// Make their calls once more, or forget them.
+    End { again: bool, reply: Reply<EndedDeadLetters> },
 }
 
 /// How a device stands, for people.

@@ -75,6 +75,8 @@ pub struct Settings {
     pub control_plane: String,
     pub link_tls_ca: Option<PathBuf>,
     pub join_token: String,
+    /// Where Slack is; no path, no slash at its end.
+    pub slack_url: String,
     pub instance_id: Option<String>,
 }
 
@@ -89,11 +91,13 @@ impl Settings {
         let pools = pools(loaded, shards, &mut problems);
         let mut text = |path: &str| needed(loaded.text(path).map(ToOwned::to_owned), path, &mut problems);
         let (data_dir, control_plane) = (text("data_dir"), text("link.control_plane"));
-        let join_token = text("grpc.join_token");
+        let (join_token, slack_url) = (text("grpc.join_token"), text("outside.slack_url"));
         let mut address = |path: &str| needed(loaded.address(path), path, &mut problems);
         let (mqtt, device_http) = (address("mqtt.listen"), address("device.http_listen"));
         let (query, admin) = (address("query.listen"), address("admin.listen"));
-        let (Some(data_dir), Some(control_plane), Some(join_token)) = (data_dir, control_plane, join_token) else {
+        let (Some(data_dir), Some(control_plane), Some(join_token), Some(slack_url)) =
+            (data_dir, control_plane, join_token, slack_url)
+        else {
             return Err(InvalidSettings { problems });
         };
         let (Some(mqtt_listen), Some(device_http_listen), Some(query_listen), Some(admin_listen)) =
@@ -127,6 +131,7 @@ impl Settings {
             control_plane,
             link_tls_ca: loaded.path("link.tls_ca"),
             join_token,
+            slack_url: slack_url.trim_end_matches('/').to_owned(),
             instance_id: loaded.text("instance_id").map(ToOwned::to_owned),
         })
     }

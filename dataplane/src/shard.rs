@@ -32,6 +32,7 @@ mod outbox;
 mod owing;
 mod residents;
 mod resuming;
+mod reviving;
 mod serve;
 mod slab;
 #[cfg(test)]

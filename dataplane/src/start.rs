@@ -132,7 +132,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             }
         });
         tokio::spawn(answers);
-        tokio::spawn(action::make(calls, mailboxes.clone(), stopped.clone()));
+        tokio::spawn(action::make(calls, mailboxes.clone(), settings.slack_url.clone(), stopped.clone()));
         if let Some(certificates) = certificates {
             tokio::spawn(watch_certificates(certificates, stopped.clone()));
         }

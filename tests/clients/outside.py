@@ -1,6 +1,7 @@
 """What rule nodes call: an HTTP server and, if asked for, an SMTP sink. Says as JSON lines where it listens and what it was told.
 
 Arguments: the HTTP port (0: any), and "smtp" for the sink, which needs aiosmtpd.
+Under "/api/" it answers as Slack's Web API does, by its documentation; it knows one channel, "C1", and one token, "xoxb-1".
 The first two calls of a path with "busy" are answered 503, those of a path with "refuse" 404; others 200 with ten times the body's "n".
 """
 
@@ -24,6 +25,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        if self.path == "/api/chat.postMessage":
+            return self.slack(json.loads(body))
         say("call", path=self.path, key=self.headers.get("Idempotency-Key"), kind=self.headers.get("X-Kind"), body=body)
         status = 200
         if "refuse" in self.path:
@@ -34,6 +37,18 @@ class Handler(BaseHTTPRequestHandler):
         answer = json.dumps({"answer": 10 * json.loads(body).get("n", 0)}).encode() if status == 200 else b"no"
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def slack(self, message):
+        say("slack", message=message, token=self.headers.get("Authorization"))
+        error = None if self.headers.get("Authorization") == "Bearer xoxb-1" else "invalid_auth"
+        if error is None and message.get("channel") != "C1":
+            error = "channel_not_found"
+        answer = json.dumps({"ok": False, "error": error} if error else {"ok": True, "channel": "C1", "ts": "1.2"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json; charset=utf-8")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)

@@ -6,6 +6,7 @@ pub mod curl;
 pub mod exact;
 pub mod fixture;
 pub mod instance;
+pub mod kafka;
 pub mod load;
 pub mod mqtt;
 pub mod planes;

@@ -81,6 +81,8 @@ pub enum Action {
     AlarmAssigned,
     AlarmUnassigned,
     AlarmDeleted,
+    DeadLettersRevived,
+    DeadLettersDeleted,
     CommentAdded,
     CommentUpdated,
     CommentDeleted,
@@ -113,6 +115,9 @@ impl Action {
             Self::AlarmAssigned => "ALARM_ASSIGNED",
             Self::AlarmUnassigned => "ALARM_UNASSIGNED",
             Self::AlarmDeleted => "ALARM_DELETE",
+            // ThingsBoard has none: of whose entity they are.
+            Self::DeadLettersRevived => "UPDATED",
+            Self::DeadLettersDeleted => "DELETED",
             Self::CommentAdded => "ADDED_COMMENT",
             Self::CommentUpdated => "UPDATED_COMMENT",
             Self::CommentDeleted => "DELETED_COMMENT",
@@ -140,6 +145,8 @@ impl Action {
                 | Self::AlarmAssigned
                 | Self::AlarmUnassigned
                 | Self::AlarmDeleted
+                | Self::DeadLettersRevived
+                | Self::DeadLettersDeleted
         )
     }
 }

@@ -279,6 +279,17 @@ impl Query for Plane {
         Ok(Response::new(wire::NodeCountsReply { nodes: vec![node] }))
     }
 
+    /// Nobody has given anything up here.
+    async fn dead_letters(&self, request: Request<wire::DeadLettersRequest>) -> Answer<wire::DeadLettersReply> {
+        admit(&request, &[])?;
+        Ok(Response::new(wire::DeadLettersReply::default()))
+    }
+
+    async fn end_dead_letters(&self, request: Request<wire::EndDeadLettersRequest>) -> Answer<wire::EndDeadLettersReply> {
+        admit(&request, &[])?;
+        Ok(Response::new(wire::EndDeadLettersReply::default()))
+    }
+
     async fn try_script(&self, request: Request<wire::TryScriptRequest>) -> Answer<wire::TryScriptReply> {
         admit(&request, &[])?;
         let wire::TryScriptRequest { form, tbel, body, msg, metadata, msg_type } = request.into_inner();

@@ -10,50 +10,28 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::Told;
+use super::kept::{Kept, Waiting, turn_away};
 use crate::action::guard::{Unresolved, resolve};
 use crate::limits;
 use crate::owed::{Answer, Answered, MqttCall};
 
 /// A publication and who waits for it.
-type Publication = (MqttCall, Told);
+type Publication = Waiting<MqttCall>;
 
 /// The brokers that nodes are connected to.
-#[derive(Debug, Default)]
-pub(super) struct Brokers {
-    of: HashMap<Uuid, Broker>,
-}
-
 #[derive(Debug)]
-struct Broker {
-    settings: (MqttPublish, bool),
-    calls: mpsc::Sender<Publication>,
-}
+pub(super) struct Brokers(Kept<(MqttPublish, bool), MqttCall>);
 
 impl Brokers {
+    pub(super) fn new() -> Self {
+        Self(Kept::new(limits::BROKERS_MAX))
+    }
+
     /// Publishes over the node's connection, which is made if there is none with these settings.
     pub(super) fn publish(&mut self, node: Uuid, private: bool, call: MqttCall, told: Told) {
-        self.of.retain(|_, broker| !broker.calls.is_closed());
         let settings = (call.broker.clone(), private);
-        if self.of.get(&node).is_none_or(|broker| broker.settings != settings) {
-            if self.of.len() >= limits::BROKERS_MAX && !self.of.contains_key(&node) {
-                return refuse(told, format!("the process is connected to {} brokers already", limits::BROKERS_MAX));
-            }
-            let (calls, waiting) = mpsc::channel(limits::BROKER_CALLS_MAX);
-            tokio::spawn(serve(settings.clone(), node, waiting));
-            self.of.insert(node, Broker { settings, calls });
-        }
-        if let Some(broker) = self.of.get(&node)
-            && let Err(back) = broker.calls.try_send((call, told))
-        {
-            let (_, told) = back.into_inner();
-            refuse(told, format!("{} publications wait for the broker already", limits::BROKER_CALLS_MAX));
-        }
+        self.0.give((node, settings), (call, told), |settings, calls| drop(tokio::spawn(serve(settings, node, calls))));
     }
-}
-
-/// Not now: the call is made again.
-fn refuse(told: Told, reason: String) {
-    tokio::spawn(told.tell(Answered::Failed(reason, Answer::default())));
 }
 
 /// One connection, from its first publication until nobody has used it for long, or it ends.
@@ -70,11 +48,8 @@ async fn serve((broker, private): (MqttPublish, bool), node: Uuid, mut calls: mp
             unknown.to_string()
         }
     };
-    // The next publication makes a new connection; those that came meanwhile are made again.
-    calls.close();
-    while let Some((_, told)) = calls.recv().await {
-        told.tell(Answered::Unreachable(reason.clone())).await;
-    }
+    // The next publication makes a new connection.
+    turn_away(calls, &reason).await;
 }
 
 async fn options(broker: &MqttPublish, node: Uuid, private: bool) -> Result<MqttOptions, Unresolved> {
@@ -110,7 +85,11 @@ async fn converse(
     let polling = tokio::spawn(poll(events, told));
     let mut waits = Waits::default();
     waits.publish(&client, first).await;
+    let mut open = true;
     let reason = loop {
+        if !open && waits.is_empty() {
+            break "the connection was needed for another node".to_owned();
+        }
         let idle = Duration::from_millis(if waits.is_empty() { limits::BROKER_IDLE_MS } else { limits::BROKER_ANSWER_MS });
         tokio::select! {
             event = happened.recv() => match event {
@@ -118,7 +97,10 @@ async fn converse(
                 Some(Err(error)) => break error.to_string(),
                 None => break "the connection ended".to_owned(),
             },
-            Some(publication) = calls.recv(), if waits.has_room() => waits.publish(&client, publication).await,
+            publication = calls.recv(), if open && waits.has_room() => match publication {
+                Some(publication) => waits.publish(&client, publication).await,
+                None => open = false,
+            },
             () = tokio::time::sleep(idle) => break "the broker does not answer".to_owned(),
         }
     };

@@ -15,6 +15,7 @@ use crate::{
     clock::Timestamp,
     limits,
     owed::Departed,
+    query::DeadLetters,
     store::{
         Batch, Engine, Family, Range, StoreError,
         key::{self, Kind},
@@ -55,8 +56,82 @@ pub fn delete(batch: &mut Batch, originator: EntityId, node: Uuid, number: u64) 
 /// disk with what it does not take.
 pub fn bury(batch: &mut Batch, originator: EntityId, number: u64, (owed, reason, now): (&OwedCall, &str, Timestamp)) {
     let letter = DeadLetter { delivery: Some(encode(owed)), reason: reason.to_owned(), given_up_ts: now.0, number };
-    let place = u8::try_from(number % limits::DEAD_LETTERS_PER_ENTITY_MAX).unwrap_or(0);
-    batch.put(Family::State, &key::dead_letter(originator, place), &letter.encode_to_vec());
+    batch.put(Family::State, &key::dead_letter(originator, place(number)), &letter.encode_to_vec());
+}
+
+/// A call that was given up is not kept any more.
+pub fn unbury(batch: &mut Batch, originator: EntityId, number: u64) {
+    batch.delete(Family::State, &key::dead_letter(originator, place(number)));
+}
+
+fn place(number: u64) -> u8 {
+    u8::try_from(number % limits::DEAD_LETTERS_PER_ENTITY_MAX).unwrap_or(0)
+}
+
+/// Gives out the calls that were given up and are sought, as far as `most` of them are looked at, found or not, and `bytes_max` bytes
+/// lie in those. Damaged ones are passed over. True: there may be more.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn dead_letters(
+    engine: &dyn Engine,
+    sought: &DeadLetters,
+    (most, bytes_max): (usize, usize),
+    mut each: impl FnMut(EntityId, DeadLetter) -> ControlFlow<()>,
+) -> Result<bool, StoreError> {
+    let (mut looked, mut bytes, mut partial) = (0, 0, false);
+    let mut look = |key: &[u8], record: &[u8]| {
+        if looked >= most || bytes >= bytes_max {
+            partial = true;
+            return ControlFlow::Break(());
+        }
+        looked += 1;
+        bytes += record.len();
+        let Some(originator) = key.get(..key::ENTITY_PREFIX_BYTES).and_then(key::parse_entity) else {
+            return ControlFlow::Continue(());
+        };
+        match DeadLetter::decode(record) {
+            Ok(letter) if is_sought(sought, &letter) => {
+                let flow = each(originator, letter);
+                partial |= flow.is_break();
+                flow
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    };
+    if let Some(originator) = sought.originator {
+        let (from, to) = (key::entity(Kind::DeadLetter, originator), key::entity_end(Kind::DeadLetter, originator));
+        engine.scan(Range::new(Family::State, &from, &to), &mut look)?;
+        return Ok(partial);
+    }
+    for partition in (0..PARTITIONS).filter_map(Partition::new) {
+        let (from, to) = key::kind_range(partition, Kind::DeadLetter);
+        let mut ended = false;
+        engine.scan(Range::new(Family::State, &from, &to), &mut |key, record| {
+            let flow = look(key, record);
+            ended = flow.is_break();
+            flow
+        })?;
+        if ended {
+            break;
+        }
+    }
+    Ok(partial)
+}
+
+fn is_sought(sought: &DeadLetters, letter: &DeadLetter) -> bool {
+    let Some(delivery) = &letter.delivery else { return false };
+    let chain = delivery.path.last().map(|place| place.chain.as_slice());
+    delivery.tenant == sought.tenant.0.as_bytes()
+        && sought.chain.is_none_or(|wanted| chain == Some(wanted.0.as_bytes()))
+        && sought.number.is_none_or(|number| number == letter.number)
+        && letter.given_up_ts <= sought.until.0
+}
+
+/// The call of a dead letter, with its number; `None` for a damaged one.
+#[must_use]
+pub fn revived(letter: DeadLetter) -> Option<(u64, OwedCall)> {
+    Some((letter.number, decode(letter.delivery?)?))
 }
 
 /// A call that is owed.

@@ -3,6 +3,7 @@
 
 mod calling;
 mod convert;
+mod dead_letters;
 mod newest;
 mod rules;
 mod watch;
@@ -29,6 +30,7 @@ use tonic::{
 
 use super::subscribe::with_causes;
 use super::{LinkError, refuse_plain_text, stopped};
+use crate::clock::Clock;
 use crate::limits;
 use crate::query::{Query, QueryError, Reply, Target};
 use crate::shard::{Event, Mailbox, Shards};
@@ -267,6 +269,18 @@ impl query_server::Query for Queries {
 
     async fn try_script(&self, request: Request<wire::TryScriptRequest>) -> Result<Response<wire::TryScriptReply>, Status> {
         Ok(Response::new(rules::try_script(request.into_inner()).await?))
+    }
+
+    async fn dead_letters(&self, request: Request<wire::DeadLettersRequest>) -> Result<Response<wire::DeadLettersReply>, Status> {
+        Ok(Response::new(dead_letters::found(&self.shards, request.into_inner()).await?))
+    }
+
+    async fn end_dead_letters(
+        &self,
+        request: Request<wire::EndDeadLettersRequest>,
+    ) -> Result<Response<wire::EndDeadLettersReply>, Status> {
+        let now = Clock::start().now().timestamp;
+        Ok(Response::new(dead_letters::end(&self.shards, request.into_inner(), now).await?))
     }
 
     type WatchStream = ReceiverStream<Result<wire::WatchUpdate, Status>>;

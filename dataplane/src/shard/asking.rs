@@ -262,7 +262,7 @@ impl Shard {
     }
 
     /// Why queries cannot be answered now, if so.
-    fn unavailable(&self) -> Option<String> {
+    pub(super) fn unavailable(&self) -> Option<String> {
         match self.ledger.standstill() {
             Some(Standstill::Refused { reason, .. } | Standstill::Ended { reason, .. }) => Some(reason.clone()),
             None => self.draining.then(|| "the instance is draining".to_owned()),

@@ -16,11 +16,12 @@ use tokio::sync::oneshot;
 
 use super::alarming::Unconfirmed;
 use super::outbox::Next;
+use super::reviving::DeadLettersRead;
 use crate::{
     device::{outbox::OwedCall, waiting::Due},
     limits,
     owed::Answered,
-    query::{Query, Target},
+    query::{DeadLetters, DeadLettersAsk, Query, Target},
     registry::Told,
     rules::{Found, NodeCount},
     snapshot::ShardChange,
@@ -53,6 +54,10 @@ pub enum Event {
     Told { number: u64, told: Told },
     /// What happened at the nodes of a tenant's chain.
     Count { tenant: TenantId, chain: ChainId, reply: oneshot::Sender<Vec<NodeCount>> },
+    /// Something is asked of calls that were given up.
+    DeadLetters { sought: DeadLetters, ask: DeadLettersAsk },
+    /// A lane read such calls, which are to be made once more or forgotten.
+    DeadLettersRead(Box<DeadLettersRead>),
     /// Stop accepting, tell MQTT 5 clients, commit, end.
     Drain,
 }
@@ -72,6 +77,8 @@ impl fmt::Debug for Event {
             Self::Fact { .. } => "Fact",
             Self::Told { .. } => "Told",
             Self::Count { .. } => "Count",
+            Self::DeadLetters { .. } => "DeadLetters",
+            Self::DeadLettersRead(_) => "DeadLettersRead",
             Self::Drain => "Drain",
         })
     }

@@ -190,6 +190,7 @@ impl Shard {
             let reason = failure.unwrap_or_else(|| "the node is gone".to_owned());
             tracing::warn!(%originator, %node, reason, "a call to the outside is given up");
             outbox::bury(&mut self.ledger.batch, originator, number, (&owed, &reason, self.now.timestamp));
+            self.dead_letters.changed(originator);
         }
     }
 

@@ -231,6 +231,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         questions: Questions::new(parts.questions),
         forwards: Default::default(),
         outbox: Default::default(),
+        dead_letters: Default::default(),
         dues: Default::default(),
         counting: Vec::new(),
         timers_changed: false,

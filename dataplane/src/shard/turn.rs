@@ -33,6 +33,7 @@ use super::needing::Needs;
 use super::outbox::Outbox;
 use super::placement::Placement;
 use super::residents::Residents;
+use super::reviving::Changed;
 use super::slab::{Key, Slab};
 use super::watching::Watches;
 use crate::auth::Forwarders;
@@ -90,6 +91,7 @@ pub(super) struct Shard {
     pub questions: Questions,
     pub forwards: Forwards,
     pub outbox: Outbox,
+    pub dead_letters: Changed,
     /// What waits for time.
     pub dues: Dues,
     /// Nodes that count.

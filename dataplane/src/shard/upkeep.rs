@@ -46,6 +46,8 @@ impl Shard {
                 // Whoever asked may have gone away.
                 drop(reply.send(counts));
             }
+            Event::DeadLetters { sought, ask } => self.ask_dead_letters(sought, ask),
+            Event::DeadLettersRead(read) => self.dead_letters_read(*read),
             Event::Drain => self.drain(),
         }
     }
@@ -70,6 +72,7 @@ impl Shard {
             self.revoke(device, None);
             self.forwards.forget(device);
             self.outbox.forget(entity);
+            self.dead_letters.changed(entity);
             self.forget_due(entity);
             self.forget_messages(entity);
             self.residents.forget(entity);
@@ -390,6 +393,7 @@ impl Shard {
         self.calls.clear();
         self.forwards.clear();
         self.outbox.clear();
+        self.dead_letters.clear();
         self.dues.clear();
         self.rule_times.clear();
         self.alarm_feed.clear();

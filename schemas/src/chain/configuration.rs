@@ -4,6 +4,7 @@
 mod alarm;
 mod enrichment;
 mod external;
+mod kafka;
 mod timed;
 
 pub use external::system_mail;
@@ -23,10 +24,10 @@ use super::{
     node::{
         ACKNOWLEDGE, ALARM_STATUS, ASSET_PROFILE_SWITCH, CALCULATE_DELTA, CHECK_FIELDS, CHECK_RELATION, CHECKPOINT, CLEAR_ALARM,
         COPY_KEYS, COUNT, CREATE_ALARM, CUSTOMER_DETAILS, CUSTOMER_VALUES, DEDUPLICATE, DELAY, DELETE_ATTRIBUTES, DELETE_KEYS,
-        DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GENERATE, GEOFENCE, GEOFENCE_EVENTS, JSON_PATH, LOG, MATH, MQTT, NESTED,
-        ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RENAME_KEYS, REST_CALL,
+        DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GENERATE, GEOFENCE, GEOFENCE_EVENTS, JSON_PATH, KAFKA, LOG, MATH, MQTT,
+        NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RENAME_KEYS, REST_CALL,
         RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL,
-        SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
+        SLACK, SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
     },
     parse::Problems,
 };
@@ -83,6 +84,8 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         REST_CALL => reader.rest_call().map(|call| NodeKind::External(Arc::new(External::Rest(call)))),
         MQTT => reader.mqtt_publish().map(|publish| NodeKind::External(Arc::new(External::Mqtt(publish)))),
         SEND_EMAIL => reader.node_mailer().map(|mailer| NodeKind::External(Arc::new(External::Email(mailer)))),
+        KAFKA => reader.kafka_publish().map(|publish| NodeKind::External(Arc::new(External::Kafka(publish)))),
+        SLACK => reader.slack_message().map(|message| NodeKind::External(Arc::new(External::Slack(message)))),
         TO_EMAIL => reader.email().map(NodeKind::ToEmail),
         RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
         RPC_REQUEST => reader.call_timeout_ms().map(|timeout_ms| NodeKind::RpcRequest { timeout_ms }),

@@ -8,6 +8,8 @@ pub enum External {
     Mqtt(MqttPublish),
     /// `None`: by the installation's own mail server.
     Email(Option<Mailer>),
+    Kafka(KafkaPublish),
+    Slack(SlackMessage),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +89,75 @@ pub struct MqttPublish {
     pub plain_text: bool,
 }
 
+/// A record for a Kafka cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaPublish {
+    pub topic: String,
+    pub key: Option<String>,
+    /// The message's metadata become headers, in this charset.
+    pub headers: Option<Charset>,
+    /// Of the connection: librdkafka's names, and values that were checked. No templates.
+    pub properties: Vec<(&'static str, String)>,
+}
+
+/// A message in a conversation of Slack's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlackMessage {
+    /// A bot's. No template.
+    pub token: String,
+    /// The conversation's id. No template.
+    pub channel: String,
+    pub text: String,
+}
+
+/// How a text becomes bytes, as Java names it and does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charset {
+    Utf8,
+    Ascii,
+    Latin1,
+    Utf16,
+    Utf16Be,
+    Utf16Le,
+}
+
+impl Charset {
+    pub const ALL: [Self; 6] = [Self::Utf8, Self::Ascii, Self::Latin1, Self::Utf16, Self::Utf16Be, Self::Utf16Le];
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Utf8 => "UTF-8",
+            Self::Ascii => "US-ASCII",
+            Self::Latin1 => "ISO-8859-1",
+            Self::Utf16 => "UTF-16",
+            Self::Utf16Be => "UTF-16BE",
+            Self::Utf16Le => "UTF-16LE",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|charset| charset.name() == name)
+    }
+
+    /// The text's bytes; a question mark for what the charset has not.
+    #[must_use]
+    pub fn encode(self, text: &str) -> Vec<u8> {
+        let below =
+            |most: u32| move |sign: char| u8::try_from(u32::from(sign)).ok().filter(|_| u32::from(sign) < most).unwrap_or(b'?');
+        match self {
+            Self::Utf8 => text.as_bytes().to_vec(),
+            Self::Ascii => text.chars().map(below(0x80)).collect(),
+            Self::Latin1 => text.chars().map(below(0x100)).collect(),
+            // Java begins it with the mark of its order.
+            Self::Utf16 => [0xFE, 0xFF].into_iter().chain(text.encode_utf16().flat_map(u16::to_be_bytes)).collect(),
+            Self::Utf16Be => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            Self::Utf16Le => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        }
+    }
+}
+
 /// Where e-mails are handed in. The message says what they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailer {
@@ -120,7 +191,7 @@ impl External {
     pub fn parallel_max(&self) -> u32 {
         match self {
             Self::Rest(call) => call.parallel_max,
-            Self::Mqtt(_) | Self::Email(_) => 0,
+            Self::Mqtt(_) | Self::Email(_) | Self::Kafka(_) | Self::Slack(_) => 0,
         }
     }
 }

@@ -474,6 +474,8 @@ classes! {
     SEND_EMAIL = "mail.TbSendEmailNode";
     REST_CALL = "rest.TbRestApiCallNode";
     MQTT = "mqtt.TbMqttNode";
+    KAFKA = "kafka.TbKafkaNode";
+    SLACK = "notification.TbSlackNode";
     GEOFENCE_EVENTS = "geo.TbGpsGeofencingActionNode";
     DELAY = "delay.TbMsgDelayNode";
     DEDUPLICATE = "deduplication.TbMsgDeduplicationNode";
@@ -554,6 +556,8 @@ impl NodeKind {
                 External::Rest(_) => (REST_CALL, ACTION),
                 External::Mqtt(_) => (MQTT, ACTION),
                 External::Email(_) => (SEND_EMAIL, ACTION),
+                External::Kafka(_) => (KAFKA, ACTION),
+                External::Slack(_) => (SLACK, ACTION),
             },
             Self::GeofenceEvents(_) => (GEOFENCE_EVENTS, PRESENCE),
             Self::Delay(_) => (DELAY, ACTION),

@@ -126,6 +126,11 @@ fn configurations() {
             "nodes[0].configuration.entityId: \"x\": expected a UUID",
         ],
     );
+}
+
+#[test]
+fn configurations_of_nodes_that_call_outside() {
+    let one = |class, configuration, problems: &[&str]| check(&chain(vec![node(class, configuration)], vec![]), problems);
     let rest = "rest.TbRestApiCallNode";
     one(rest, json!({ "restEndpointUrlPattern": "http://x", "headers": { "A": "${b}" } }), &[]);
     one(
@@ -145,10 +150,61 @@ fn configurations() {
     );
     one("mail.TbSendEmailNode", json!({ "useSystemSmtpSettings": false }), &["nodes[0].configuration.smtpHost: missing"]);
     one(
-        "kafka.TbKafkaNode",
+        "aws.sqs.TbSqsNode",
         json!({}),
-        &["nodes[0].type: node class org.thingsboard.rule.engine.kafka.TbKafkaNode is not supported yet; supported are org."],
+        &["nodes[0].type: node class org.thingsboard.rule.engine.aws.sqs.TbSqsNode is not supported yet; supported are org."],
     );
+    one(
+        "notification.TbSlackNode",
+        json!({ "messageTemplate": "m", "conversation": {}, "botToken": "a b" }),
+        &[
+            "nodes[0].configuration.useSystemSettings: expected false, with a botToken",
+            "nodes[0].configuration.botToken: \"a b\": expected a token of visible ASCII characters",
+            "nodes[0].configuration.conversation: {}: expected an object with the id",
+        ],
+    );
+}
+
+#[test]
+fn a_kafka_node_takes_no_property_that_reads_files_or_loads_code() {
+    let one = |class, configuration, problems: &[&str]| check(&chain(vec![node(class, configuration)], vec![]), problems);
+    let kafka = "kafka.TbKafkaNode";
+    let servers = "127.0.0.1:9092, kafka.example.org:9093";
+    one(kafka, json!({ "topicPattern": "t", "bootstrapServers": servers, "acks": "1", "otherProperties": null }), &[]);
+    one(
+        kafka,
+        json!({ "topicPattern": "t", "bootstrapServers": "h", "acks": "2", "linger": -1, "addMetadataKeyValuesAsKafkaHeaders": true,
+            "kafkaHeadersCharset": "EBCDIC" }),
+        &[
+            "nodes[0].configuration.bootstrapServers: \"h\": expected 1 to 16 of host:port",
+            "nodes[0].configuration.acks: \"2\": expected all, -1, 0 or 1",
+            "nodes[0].configuration.linger: -1: expected a whole number from 0 to 10000",
+            "nodes[0].configuration.kafkaHeadersCharset: \"EBCDIC\": expected one of UTF-8",
+        ],
+    );
+    for (name, value, rule) in [
+        ("plugin.library.paths", "/tmp/x.so", "is not supported; supported are client.id, compression.type"),
+        ("ssl.truststore.location", "/etc/passwd", "is not supported"),
+        ("ssl.ca.location", "/etc/passwd", "is not supported"),
+        ("bootstrap.servers", "10.0.0.1:1", "is not supported"),
+        ("security.protocol", "SASL_SSL", "SASL_SSL: TLS is not supported yet"),
+        ("sasl.mechanism", "GSSAPI", "GSSAPI is not supported yet; supported are PLAIN"),
+        (
+            "sasl.jaas.config",
+            "com.sun.security.auth.module.JndiLoginModule required;",
+            "expected org.apache.kafka.common.security.plain",
+        ),
+        ("compression.type", "zstd", "zstd is not supported yet; supported are none, snappy, lz4"),
+        ("request.timeout.ms", "0", "0: expected a number from 1 to 60000"),
+    ] {
+        let configuration = json!({ "topicPattern": "t", "bootstrapServers": servers, "otherProperties": { name: value } });
+        one(kafka, configuration, &[&format!("nodes[0].configuration.otherProperties: {name}: {rule}")]);
+    }
+    let lone =
+        json!({ "topicPattern": "t", "bootstrapServers": servers, "otherProperties": { "security.protocol": "SASL_PLAINTEXT" } });
+    one(kafka, lone, &["nodes[0].configuration.otherProperties: security.protocol SASL_PLAINTEXT, sasl.mechanism and sasl.jaas"]);
+    let hasty = json!({ "topicPattern": "t", "bootstrapServers": servers, "acks": "0", "otherProperties": { "enable.idempotence": true } });
+    one(kafka, hasty, &["nodes[0].configuration.otherProperties: enable.idempotence: true needs acks \"all\""]);
 }
 
 #[test]

@@ -459,6 +459,68 @@ pub struct ChangeAlarmReply {
     #[prost(bool, tag = "3")]
     pub created: bool,
 }
+/// Everything of a tenant that is not narrowed down.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetterFilter {
+    #[prost(bytes = "vec", tag = "1")]
+    pub tenant_id: ::prost::alloc::vec::Vec<u8>,
+    /// Empty = any, as below.
+    #[prost(bytes = "vec", tag = "2")]
+    pub originator_id: ::prost::alloc::vec::Vec<u8>,
+    /// Whose node it was that called.
+    #[prost(bytes = "vec", tag = "3")]
+    pub chain_id: ::prost::alloc::vec::Vec<u8>,
+    /// One call of the originator.
+    #[prost(uint64, optional, tag = "4")]
+    pub number: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLettersRequest {
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<DeadLetterFilter>,
+    #[prost(uint32, tag = "2")]
+    pub skip: u32,
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+    /// With the message that waited; else without its data and metadata.
+    #[prost(bool, tag = "4")]
+    pub with_message: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetter {
+    #[prost(bytes = "vec", tag = "1")]
+    pub originator_id: ::prost::alloc::vec::Vec<u8>,
+    /// kept.proto's DeadLetter.
+    #[prost(bytes = "vec", tag = "2")]
+    pub letter: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeadLettersReply {
+    #[prost(message, repeated, tag = "1")]
+    pub letters: ::prost::alloc::vec::Vec<DeadLetter>,
+    /// Of those that were looked at.
+    #[prost(uint64, tag = "2")]
+    pub total: u64,
+    /// There are more than were looked at.
+    #[prost(bool, tag = "3")]
+    pub partial: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndDeadLettersRequest {
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<DeadLetterFilter>,
+    /// Make the calls once more; else forget them.
+    #[prost(bool, tag = "2")]
+    pub again: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndDeadLettersReply {
+    #[prost(uint64, tag = "1")]
+    pub ended: u64,
+    /// Some are left: the outbox is full, they were changed meanwhile, or there were too many for one request.
+    #[prost(bool, tag = "2")]
+    pub left: bool,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ScriptForm {
@@ -1097,6 +1159,56 @@ pub mod query_client {
                 .insert(GrpcMethod::new("tidegate.query.v1.Query", "ChangeAlarm"));
             self.inner.unary(req, path, codec).await
         }
+        /// Calls to the outside that were given up, of all shards together (DESIGN 8.6, 22); the last one first.
+        pub async fn dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeadLettersReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.query.v1.Query/DeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.query.v1.Query", "DeadLetters"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes them once more, or forgets them. Answered after the tickets of what was changed are durable.
+        pub async fn end_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EndDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EndDeadLettersReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.query.v1.Query/EndDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.query.v1.Query", "EndDeadLetters"));
+            self.inner.unary(req, path, codec).await
+        }
         /// One stream per WebSocket session; it may carry many watches.
         pub async fn watch(
             &mut self,
@@ -1216,6 +1328,22 @@ pub mod query_server {
             request: tonic::Request<super::ChangeAlarmRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ChangeAlarmReply>,
+            tonic::Status,
+        >;
+        /// Calls to the outside that were given up, of all shards together (DESIGN 8.6, 22); the last one first.
+        async fn dead_letters(
+            &self,
+            request: tonic::Request<super::DeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeadLettersReply>,
+            tonic::Status,
+        >;
+        /// Makes them once more, or forgets them. Answered after the tickets of what was changed are durable.
+        async fn end_dead_letters(
+            &self,
+            request: tonic::Request<super::EndDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EndDeadLettersReply>,
             tonic::Status,
         >;
         /// Server streaming response type for the Watch method.
@@ -1990,6 +2118,94 @@ pub mod query_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ChangeAlarmSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.query.v1.Query/DeadLetters" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeadLettersSvc<T: Query>(pub Arc<T>);
+                    impl<T: Query> tonic::server::UnaryService<super::DeadLettersRequest>
+                    for DeadLettersSvc<T> {
+                        type Response = super::DeadLettersReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeadLettersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::dead_letters(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeadLettersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.query.v1.Query/EndDeadLetters" => {
+                    #[allow(non_camel_case_types)]
+                    struct EndDeadLettersSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<super::EndDeadLettersRequest>
+                    for EndDeadLettersSvc<T> {
+                        type Response = super::EndDeadLettersReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EndDeadLettersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::end_dead_letters(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EndDeadLettersSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

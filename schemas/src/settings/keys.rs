@@ -130,6 +130,13 @@ pub const KEYS: &[Key] = &[
     key("query", "tls_ca", Rule::Path, None, "PEM certificates that the control plane trusts when it asks data planes"),
     key("link", "control_plane", Rule::Url, Some("http://127.0.0.1:7070"), "the control plane's grpc.listen"),
     key("link", "tls_ca", Rule::Path, None, "PEM certificates that the data plane trusts on its link"),
+    key(
+        "outside",
+        "slack_url",
+        Rule::Url,
+        Some("https://slack.com"),
+        "Slack, whose Web API rule nodes call; every tenant's messages with their tokens go there",
+    ),
     key("admin", "listen", Rule::Address, Some("127.0.0.1:9090"), "/livez, /readyz and /metrics of the data plane"),
     secret("database", "url", Rule::Database, "sqlite:… or postgres://…; default: a SQLite file in data_dir"),
     key(

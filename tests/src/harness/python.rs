@@ -55,9 +55,7 @@ pub fn encoded(kind: &str, value: &Value) -> String {
 
 /// Makes a virtual environment unless it is there. It is built under another name first, so that a half-made one is never used.
 fn environment(name: &str, packages: &[&str]) -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let cache = cache.expect("XDG_CACHE_HOME or HOME is set").join("tidegate");
+    let cache = cache();
     let directory = cache.join(name);
     let python = directory.join("bin/python");
     let marker = directory.join("tidegate-complete");
@@ -72,12 +70,19 @@ fn environment(name: &str, packages: &[&str]) -> PathBuf {
     python
 }
 
+/// Where what tests fetch is kept.
+pub(super) fn cache() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    cache.expect("XDG_CACHE_HOME or HOME is set").join("tidegate")
+}
+
 /// A requirement without its version.
 fn bare<'a>(requirement: &&'a str) -> &'a str {
     requirement.split(['=', '<', '>', ',']).next().unwrap_or(requirement)
 }
 
-fn run(command: &mut Command) {
+pub(super) fn run(command: &mut Command) {
     let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(status.success(), "{command:?}: {status}");
 }
@@ -187,7 +192,7 @@ impl Client {
         client
     }
 
-    fn spawn(home: &Home, name: &str, command: &mut Command) -> Self {
+    pub(super) fn spawn(home: &Home, name: &str, command: &mut Command) -> Self {
         let (out, log) = (home.capture(name), home.capture(&format!("{name}-err")));
         let child = command.stdin(Stdio::piped()).stdout(out.stdio()).stderr(log.stdio()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));

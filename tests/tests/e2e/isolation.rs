@@ -1,6 +1,7 @@
 //! One tenant never sees another's rows, and a customer user only what was assigned to the customer. Done when 6 of the issue.
 
 use serde_json::{Value, json};
+use tests::harness::eventually;
 use tests::harness::fixture::{self, Fixture, device, id_of, telemetry};
 use tests::harness::mqtt::Wire;
 use tests::harness::rest::Rest;
@@ -45,6 +46,7 @@ fn a_second_tenant_sees_and_changes_nothing_of_the_first() {
     refused(second.get(&format!("{alarm}/comment?pageSize=1&page=0")).status, "what was said of an alarm");
     refused(second.post(&format!("{alarm}/ack"), &json!({})).status, "an acknowledgement");
     refused(second.delete(&alarm).status, "an alarm that is not theirs to delete");
+    check_dead_letters(&fixture, &second);
     check_lists(&second);
     check_writes(first, &second, &device.id, &chain);
     assert_eq!(first.get(&alarm).json()["status"], "ACTIVE_UNACK", "nothing changed");
@@ -59,6 +61,36 @@ fn a_second_tenant_sees_and_changes_nothing_of_the_first() {
     live.send(&json!({ "attrSubCmds": [subscription] }));
     assert_ne!(live.update_of(2)["errorCode"], 0);
     fixture.instance.stop();
+}
+
+/// A call of the first tenant that was given up: it may not reach this machine.
+fn check_dead_letters(fixture: &Fixture, second: &Rest) {
+    const ALL: &str = "/api/tidegate/deadLetters";
+    let first = &fixture.tenant;
+    let node = |class: &str, configuration: Value| json!({ "type": format!("org.thingsboard.rule.engine.{class}"), "name": class, "configuration": configuration });
+    let url = json!({ "restEndpointUrlPattern": "http://127.0.0.1:9/", "requestMethod": "POST" });
+    let nodes = [node("filter.TbMsgTypeSwitchNode", json!({})), node("rest.TbRestApiCallNode", url)];
+    let chain = json!({ "entityType": "RULE_CHAIN", "id": fixture::root_chain(first) });
+    let edges = [json!({ "fromIndex": 0, "toIndex": 1, "type": "Post telemetry" })];
+    let calling = json!({ "ruleChainId": chain, "firstNodeIndex": 0, "nodes": nodes, "connections": edges });
+    let mut before = first.get(&format!("/api/ruleChain/{}/metadata", fixture::root_chain(first))).json();
+    before["version"] = Value::Null;
+    let _saved = first.post("/api/ruleChain/metadata", &calling).json();
+    let caller = device(first, "caller");
+    assert_eq!(Wire::session(fixture.instance.mqtt(), &caller.token).telemetry(1, r#"{"secret":2}"#), 0);
+    let list = |rest: &Rest, query: &str| rest.get(&format!("{ALL}?pageSize=10&page=0{query}")).json();
+    let found = eventually("the call is given up", || Some(list(first, "")).filter(|page| page["totalElements"] == 1));
+    let _restored = first.post("/api/ruleChain/metadata", &before).json();
+    let one = format!("{ALL}/{}", found["data"][0]["id"].as_str().expect("an id"));
+    for query in [String::new(), format!("&originatorId={}", caller.id), format!("&ruleChainId={}", fixture::root_chain(first))] {
+        assert_eq!(list(second, &query)["totalElements"], 0, "{query}");
+    }
+    refused(second.get(&one).status, "a dead letter");
+    refused(second.post(&format!("{one}/redrive"), &json!({})).status, "a call to be made once more");
+    refused(second.delete(&one).status, "a dead letter that is not theirs to delete");
+    assert_eq!(second.post(&format!("{ALL}/redrive"), &json!({})).json()["count"], 0);
+    assert_eq!(second.delete(ALL).json()["count"], 0);
+    assert_eq!(list(first, ""), found, "nothing changed");
 }
 
 fn refused(status: u16, what: &str) {

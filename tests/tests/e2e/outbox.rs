@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use tests::harness::eventually;
 use tests::harness::fixture::{Fixture, device, latest_value, limit_tenants, root_chain, sysadmin};
 use tests::harness::instance::drivers;
+use tests::harness::kafka::{Kafka, header};
 use tests::harness::mqtt::Wire;
 use tests::harness::port;
 use tests::harness::python::Client;
@@ -115,6 +116,140 @@ fn messages_reach_another_broker_and_a_mailbox() {
     let mail = outside.event("mail");
     assert_eq!((&mail["to"], &mail["subject"]), (&json!(["ops@example.org"]), &json!("device oven is hot")));
     assert_eq!((&mail["body"], &mail["sender"]), (&json!("It has 60 degrees."), &json!("plant@example.org")));
+    fixture.instance.stop();
+}
+
+#[test]
+fn calls_that_were_given_up_are_listed_and_made_once_more() {
+    let fixture = Fixture::with(|setup| setup.shards(2));
+    limit_tenants(&fixture.instance, &json!({ "privateTargetsAllowed": true }));
+    let mut outside = Client::outside(&fixture.home, 0);
+    let port = outside.event("listening")["http"].clone();
+    let nodes = [(TYPES, json!({})), rest_call(&port, "refuse"), (SAVE, json!({ "defaultTTL": 0 }))];
+    draw(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
+    let (pump, valve) = (device(&fixture.tenant, "pump"), device(&fixture.tenant, "valve"));
+    for (token, payload) in [("pump", r#"{"n":1}"#), ("pump", r#"{"n":2}"#), ("valve", r#"{"n":3}"#)] {
+        say(&fixture, token, payload);
+    }
+    fixture.instance.metric_reaches("tidegate_calls_failed_total", 3.0);
+    let refused: Vec<Value> = (0..3).map(|_| outside.event("call")).collect();
+    const ALL: &str = "/api/tidegate/deadLetters";
+    let list = |query: &str| fixture.tenant.get(&format!("{ALL}?pageSize=2&{query}")).json();
+    let first = eventually("all three are listed", || Some(list("page=0")).filter(|page| page["totalElements"] == 3));
+    let second = list("page=1");
+    assert_eq!((first["data"].as_array().map(Vec::len), second["data"].as_array().map(Vec::len)), (Some(2), Some(1)));
+    assert_eq!((&first["hasNext"], &second["hasNext"]), (&json!(true), &json!(false)));
+    let of_pump = list(&format!("page=0&originatorId={}", pump.id));
+    assert_eq!((&of_pump["totalElements"], &of_pump["data"][0]["originatorId"]), (&json!(2), &json!(pump.id)));
+    let chain = root_chain(&fixture.tenant);
+    assert_eq!(list(&format!("page=0&ruleChainId={chain}"))["totalElements"], 3);
+    assert_eq!(list(&format!("page=0&ruleChainId={}", valve.id))["totalElements"], 0);
+    // One of them, by the key that its target was shown, arrives when its target takes it.
+    let mut metadata = fixture.tenant.get(&format!("/api/ruleChain/{chain}/metadata")).json();
+    metadata["nodes"][1]["configuration"] = rest_call(&port, "taken").1;
+    let _mended = fixture.tenant.post("/api/ruleChain/metadata", &metadata).json();
+    let key = refused.iter().find(|call| call["body"] == r#"{"n":1}"#).expect("it was called")["key"].as_str().expect("a key");
+    let one = fixture.tenant.get(&format!("{ALL}/{key}")).json();
+    assert_eq!(
+        (&one["data"], &one["originatorId"], &one["msgType"]),
+        (&json!({ "n": 1 }), &json!(pump.id), &json!("POST_TELEMETRY_REQUEST"))
+    );
+    assert_eq!((&one["metadata"]["deviceName"], &one["error"]), (&json!("device pump"), &json!("the answer is 404 Not Found")));
+    let redriven = fixture.tenant.post(&format!("{ALL}/{key}/redrive"), &json!({})).json();
+    assert_eq!(redriven, json!({ "count": 1, "left": false }));
+    let call = outside.event("call");
+    assert_eq!((&call["path"], &call["key"], &call["body"]), (&json!("/taken"), &json!(key), &json!(r#"{"n":1}"#)));
+    eventually("its answer is stored", || latest_value(&fixture.tenant, &pump.id, "answer"));
+    assert_eq!(fixture.tenant.get(&format!("{ALL}/{key}")).status, 404);
+    assert_eq!(fixture.tenant.post(&format!("{ALL}/{key}/redrive"), &json!({})).status, 404);
+    // The rest, but for one that is forgotten.
+    let of_pump = list(&format!("page=0&originatorId={}", pump.id));
+    let forgotten = of_pump["data"][0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(fixture.tenant.delete(&format!("{ALL}/{forgotten}")).json()["count"], 1);
+    assert_eq!(fixture.tenant.post(&format!("{ALL}/redrive"), &json!({})).json(), json!({ "count": 1, "left": false }));
+    assert_eq!(outside.event("call")["body"], r#"{"n":3}"#);
+    eventually("its answer is stored", || latest_value(&fixture.tenant, &valve.id, "answer"));
+    assert_eq!(list("page=0")["totalElements"], 0);
+    fixture.instance.stop();
+}
+
+#[test]
+fn records_reach_a_kafka_cluster() {
+    let fixture = Fixture::start();
+    let kafka = Kafka::start(&fixture.home);
+    let open = json!({ "topicPattern": "plant.t", "keyPattern": "${deviceName}", "bootstrapServers": kafka.open.to_string(),
+        "retries": 1, "batchSize": 16384, "linger": 0, "bufferMemory": 33_554_432, "acks": "all", "otherProperties": {},
+        "addMetadataKeyValuesAsKafkaHeaders": true, "kafkaHeadersCharset": "UTF-8" });
+    let login = r#"org.apache.kafka.common.security.plain.PlainLoginModule required username="plant" password="secret";"#;
+    let guarded = json!({ "topicPattern": "plant.hot", "bootstrapServers": kafka.guarded.to_string(), "acks": "-1", "retries": 3,
+        "otherProperties": { "security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.jaas.config": login,
+            "compression.type": "lz4", "enable.idempotence": "true" } });
+    let place = json!({ "scriptLang": "TBEL", "tbelScript":
+        "return {msg: {offset: metadata.offset, partition: metadata.partition, topic: metadata.topic}, metadata: {}, msgType: msgType};" });
+    let nodes = [
+        (TYPES, json!({})),
+        ("kafka.TbKafkaNode", open),
+        ("transform.TbTransformMsgNode", place),
+        (SAVE, json!({ "defaultTTL": 0 })),
+        ("kafka.TbKafkaNode", guarded),
+    ];
+    let edges = [(0, "Post telemetry", 1), (1, "Success", 2), (2, "Success", 3), (0, "Post telemetry", 4)];
+    draw(&fixture.tenant, &nodes, &edges);
+    let oven = device(&fixture.tenant, "oven");
+    // Not before the tenant's profile says so: the cluster itself says where its brokers are.
+    say(&fixture, "oven", r#"{"t":1}"#);
+    fixture.instance.metric_reaches("tidegate_calls_failed_total", 2.0);
+    limit_tenants(&fixture.instance, &json!({ "privateTargetsAllowed": true }));
+    for payload in [r#"{"t":20}"#, r#"{"t":60}"#] {
+        say(&fixture, "oven", payload);
+    }
+    let records = kafka.records("plant.t", 2);
+    let said = |record: &Value| (record["key"].clone(), record["payload"].clone(), record["offset"].clone());
+    assert_eq!(said(&records[0]), (json!("device oven"), json!(r#"{"t":20}"#), json!(0)), "in order");
+    assert_eq!(said(&records[1]), (json!("device oven"), json!(r#"{"t":60}"#), json!(1)));
+    assert_eq!(header(&records[0], "tb_msg_md_deviceType"), Some("default"));
+    let keys = [header(&records[0], "idempotency-key"), header(&records[1], "idempotency-key")];
+    assert!(keys[0].is_some() && keys[0] != keys[1], "{keys:?}");
+    let latest = |key: &str| latest_value(&fixture.tenant, &oven.id, key);
+    eventually("the second one's place is stored", || latest("offset").filter(|offset| offset == "1"));
+    assert_eq!((latest("partition").as_deref(), latest("topic").as_deref()), (Some("0"), Some("plant.t")));
+    assert_eq!(kafka.records("plant.hot", 2)[1]["payload"], r#"{"t":60}"#);
+    fixture.instance.stop();
+}
+
+#[test]
+fn messages_reach_slack_where_the_settings_say_it_is() {
+    let address: SocketAddr = port::reserve();
+    let fixture = Fixture::with(|setup| setup.with("TIDEGATE_OUTSIDE_SLACK_URL", format!("http://{address}")));
+    let mut outside = Client::outside(&fixture.home, address.port());
+    outside.event("listening");
+    let slack = |channel: &str| {
+        let conversation = json!({ "@type": "SLACK", "type": "PUBLIC_CHANNEL", "id": channel, "name": "ops" });
+        let message = json!({ "useSystemSettings": false, "botToken": "xoxb-1", "conversationType": "PUBLIC_CHANNEL",
+            "conversation": conversation, "messageTemplate": "${deviceName} has $[t] degrees" });
+        ("notification.TbSlackNode", message)
+    };
+    let failed = json!({ "scriptLang": "TBEL",
+        "tbelScript": "return {msg: {error: metadata.error}, metadata: {}, msgType: msgType};" });
+    let nodes = [
+        (TYPES, json!({})),
+        slack("C1"),
+        (SAVE, json!({ "defaultTTL": 0 })),
+        slack("C2"),
+        ("transform.TbTransformMsgNode", failed),
+        (SAVE, json!({ "defaultTTL": 0 })),
+    ];
+    let edges = [(0, "Post telemetry", 1), (1, "Success", 2), (0, "Post telemetry", 3), (3, "Failure", 4), (4, "Success", 5)];
+    draw(&fixture.tenant, &nodes, &edges);
+    let oven = device(&fixture.tenant, "oven");
+    say(&fixture, "oven", r#"{"t":60}"#);
+    let (one, other) = (outside.event("slack"), outside.event("slack"));
+    for said in [&one, &other] {
+        assert_eq!((&said["message"]["text"], &said["token"]), (&json!("device oven has 60 degrees"), &json!("Bearer xoxb-1")));
+    }
+    eventually("saved after it was posted", || latest_value(&fixture.tenant, &oven.id, "t").filter(|t| t == "60"));
+    let error = eventually("the other one's refusal is saved", || latest_value(&fixture.tenant, &oven.id, "error"));
+    assert_eq!(error, "Slack: channel_not_found");
     fixture.instance.stop();
 }
 

@@ -1,14 +1,17 @@
 //! Nodes that call outside: whether the message may leave for one, and the call that is made for it. Calls nobody.
 
 use schemas::chain::MessageType;
-use schemas::chain::external::{External, Html, MqttPublish, RestCall, ToEmail};
+use schemas::chain::external::{External, Html, KafkaPublish, MqttPublish, RestCall, ToEmail};
 use serde_json::{Map, Value};
 
 use crate::limits::DATA_BYTES_MAX;
-use crate::owed::{Call, Email, HttpCall, MqttCall};
+use crate::owed::{Call, Email, HttpCall, KafkaCall, MqttCall, SlackCall};
 use crate::rules::carried::{Carried, Changed, Kind};
 use crate::rules::node::{Next, Scene};
 use crate::rules::template::{fill, text};
+
+/// Kafka's bound of a topic's name, in bytes.
+const TOPIC_BYTES_MAX: usize = 249;
 
 /// The message leaves, unless too much is owed already (DESIGN 8.6, 22).
 pub(super) fn run(external: &External, carried: &Carried<'_>, scene: &Scene<'_, '_>) -> Next {
@@ -30,6 +33,11 @@ pub(in crate::rules) fn call(external: &External, carried: &Carried<'_>) -> Resu
     match external {
         External::Rest(rest) => Ok(Call::Http(http(rest, carried))),
         External::Mqtt(publish) => mqtt(publish, carried).map(Call::Mqtt),
+        External::Kafka(publish) => kafka(publish, carried).map(Call::Kafka),
+        External::Slack(message) => {
+            let text = fill(&message.text, carried).into_owned();
+            Ok(Call::Slack(SlackCall { token: message.token.clone(), channel: message.channel.clone(), text }))
+        }
         External::Email(mailer) => {
             if carried.standard() != Some(MessageType::SendEmail) {
                 return Err(format!("{}: expected a message of type SEND_EMAIL, as \"to email\" makes it", carried.kind_name()));
@@ -72,6 +80,23 @@ fn mqtt(publish: &MqttPublish, carried: &Carried<'_>) -> Result<MqttCall, String
         return Err(format!("{topic:?} is no topic to publish to"));
     }
     Ok(MqttCall { broker: publish.clone(), topic, payload: said(carried, publish.plain_text) })
+}
+
+fn kafka(publish: &KafkaPublish, carried: &Carried<'_>) -> Result<KafkaCall, String> {
+    let topic = fill(&publish.topic, carried).into_owned();
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if !(1..=TOPIC_BYTES_MAX).contains(&topic.len()) || !topic.bytes().all(legal) || topic == "." || topic == ".." {
+        return Err(format!("{topic:?} is no topic of Kafka's"));
+    }
+    let key = publish.key.as_ref().map(|key| fill(key, carried).into_owned()).filter(|key| !key.trim().is_empty());
+    let headers = match publish.headers {
+        None => Vec::new(),
+        Some(charset) => {
+            let metadata = carried.change().metadata;
+            metadata.iter().map(|(name, value)| (format!("tb_msg_md_{name}"), charset.encode(value))).collect()
+        }
+    };
+    Ok(KafkaCall { cluster: publish.clone(), topic, key, headers, payload: said(carried, false) })
 }
 
 /// The message's data; a text without quotation marks if it is to be plain.

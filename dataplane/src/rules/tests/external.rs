@@ -155,6 +155,33 @@ fn publications_and_e_mails_are_filled_in() {
 }
 
 #[test]
+fn messages_for_slack_are_filled_in() {
+    let slack = json!({ "useSystemSettings": false, "botToken": "xoxb-1", "conversationType": "PUBLIC_CHANNEL",
+        "conversation": { "id": "C1", "name": "ops" }, "messageTemplate": "${deviceName} has $[t] degrees" });
+    let Call::Slack(call) = said("notification.TbSlackNode", &slack, &telemetry(r#"{"t":1}"#)) else { panic!("a message") };
+    assert_eq!((call.token.as_str(), call.channel.as_str(), call.text.as_str()), ("xoxb-1", "C1", "A has 1 degrees"));
+}
+
+#[test]
+fn records_are_filled_in() {
+    let kafka = "kafka.TbKafkaNode";
+    let full = json!({
+        "topicPattern": "plant.$[t]", "keyPattern": "${deviceName}", "bootstrapServers": "a:1,b:2", "acks": "1", "batchSize": 0,
+        "addMetadataKeyValuesAsKafkaHeaders": true, "kafkaHeadersCharset": "UTF-16BE", "otherProperties": { "client.id": "me" },
+    });
+    let Call::Kafka(call) = said(kafka, &full, &telemetry(r#"{"t":1}"#)) else { panic!("a record") };
+    assert_eq!((call.topic.as_str(), call.key.as_deref(), call.payload.as_str()), ("plant.1", Some("A"), r#"{"t":1}"#));
+    assert!(call.headers.contains(&("tb_msg_md_deviceName".to_owned(), vec![0, b'A'])), "{:?}", call.headers);
+    for property in [("bootstrap.servers", "a:1,b:2"), ("acks", "1"), ("batch.size", "16384"), ("client.id", "me")] {
+        let property = (property.0, property.1.to_owned());
+        assert!(call.cluster.properties.contains(&property), "{property:?}: {:?}", call.cluster.properties);
+    }
+    let wild = json!({ "topicPattern": "a/b", "bootstrapServers": "a:1" });
+    let mut chains = Chains::new(&[(1, &[(kafka, wild)], &[])]);
+    assert_eq!(chains.departed(&telemetry(r#"{"t":1}"#)).1, [r#""a/b" is no topic of Kafka's"#]);
+}
+
+#[test]
 fn nodes_that_repeat_data_end() {
     let descend = || ("transform.TbJsonPathNode", json!({ "jsonPath": "$..*" }));
     let twice = || ("mail.TbMsgToEmailNode", json!({ "toTemplate": "a@x", "bodyTemplate": "$[body]$[body]" }));

@@ -4,15 +4,16 @@
 use std::sync::Arc;
 
 use schemas::chain::Chain;
-use schemas::id::ChainId;
+use schemas::id::{ChainId, TenantId};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::fleet::{Fleet, TENANT, device, engines};
+use crate::clock::Timestamp;
 use crate::metric::Counter;
 use crate::owed::{Answer, Answered, Call, Due};
-use crate::query::{Query, Target};
+use crate::query::{DeadLetters, DeadLettersAsk, EndedDeadLetters, Query, QueryError, Target};
 use crate::rules::Plan;
 use crate::shard::Event;
 use crate::snapshot::ShardChange;
@@ -46,7 +47,7 @@ fn start(engines: Vec<Arc<MemoryEngine>>, epoch: u32) -> Fleet {
 }
 
 /// An operator says something of "A", which enters the chain.
-fn say(fleet: &mut Fleet, n: i64) -> oneshot::Receiver<Result<(), crate::query::QueryError>> {
+fn say(fleet: &mut Fleet, n: i64) -> oneshot::Receiver<Result<(), QueryError>> {
     let (reply, answer) = oneshot::channel();
     let (target, payload) = (Target { entity: device("A").into(), tenant: TENANT }, json!({ "n": n }).to_string().into_bytes());
     fleet.shards[0]
@@ -170,4 +171,88 @@ fn what_nobody_heeds_is_kept_as_a_dead_letter() {
     answer(&mut fleet, &due, done(30));
     fleet.turn_until("the call gone", |fleet| owed(fleet) == 0);
     assert_eq!((count(&fleet, key::Kind::DeadLetter), fleet.count(Counter::CallsLost)), (2, 1));
+}
+
+fn dead_letters(fleet: &mut Fleet, chain: Option<u128>) -> (u64, Vec<String>) {
+    let (reply, mut answer) = oneshot::channel();
+    let ask = DeadLettersAsk::Find { most: 10, with_message: true, reply };
+    fleet.shards[0].take_event(Event::DeadLetters { sought: sought(TENANT, chain), ask });
+    let mut found = None;
+    fleet.turn_until("an answer", |_| {
+        found = answer.try_recv().ok();
+        found.is_some()
+    });
+    let found = found.unwrap().unwrap();
+    (found.total, found.letters.into_iter().map(|(_, letter)| letter.delivery.unwrap().data).collect())
+}
+
+fn sought(tenant: TenantId, chain: Option<u128>) -> DeadLetters {
+    let chain = chain.map(|id| ChainId(Uuid::from_u128(id)));
+    DeadLetters { tenant, originator: None, chain, number: None, until: Timestamp(i64::MAX) }
+}
+
+fn ask_end(fleet: &mut Fleet, tenant: TenantId, again: bool) -> oneshot::Receiver<Result<EndedDeadLetters, QueryError>> {
+    let (reply, answer) = oneshot::channel();
+    let ask = DeadLettersAsk::End { again, reply };
+    fleet.shards[0].take_event(Event::DeadLetters { sought: sought(tenant, None), ask });
+    answer
+}
+
+fn ended(fleet: &mut Fleet, mut answer: oneshot::Receiver<Result<EndedDeadLetters, QueryError>>) -> EndedDeadLetters {
+    let mut ended = None;
+    fleet.turn_until("an answer", |_| {
+        ended = answer.try_recv().ok();
+        ended.is_some()
+    });
+    ended.unwrap().unwrap()
+}
+
+fn refuse_next(fleet: &mut Fleet) -> String {
+    let due = made(fleet);
+    answer(fleet, &due, Answered::Refused("no such thing".into(), Answer::default()));
+    due.key
+}
+
+#[test]
+fn dead_letters_are_shown_made_once_more_and_forgotten() {
+    let mut fleet = start(engines(1), 1);
+    let mut keys = Vec::new();
+    for n in [1, 2] {
+        drop(say(&mut fleet, n));
+        keys.push(refuse_next(&mut fleet));
+    }
+    fleet.turn_until("both given up", |fleet| owed(fleet) == 0 && count(fleet, key::Kind::DeadLetter) == 2);
+    let last_first = (2, vec![r#"{"n":2}"#.to_owned(), r#"{"n":1}"#.to_owned()]);
+    assert_eq!(dead_letters(&mut fleet, None), last_first);
+    assert_eq!((dead_letters(&mut fleet, Some(3)), dead_letters(&mut fleet, Some(4)).0), (last_first, 0));
+    // Another tenant's are not there.
+    let asked = ask_end(&mut fleet, TenantId(Uuid::nil()), false);
+    assert_eq!(ended(&mut fleet, asked), EndedDeadLetters::default());
+    // Two who ask at once do not make a call twice.
+    let (one, other) = (ask_end(&mut fleet, TENANT, true), ask_end(&mut fleet, TENANT, true));
+    let told = [ended(&mut fleet, one), ended(&mut fleet, other)];
+    assert_eq!(told.map(|told| told.ended), [2, 0], "{told:?}");
+    let first = made(&mut fleet);
+    answer(&mut fleet, &first, done(10));
+    let mut again = [first.key, refuse_next(&mut fleet)];
+    again.sort();
+    keys.sort();
+    assert_eq!(keys, again, "the same calls, by their keys");
+    fleet.turn_until("one given up again", |fleet| owed(fleet) == 0 && count(fleet, key::Kind::DeadLetter) == 1);
+    assert_eq!(dead_letters(&mut fleet, None).0, 1);
+    let asked = ask_end(&mut fleet, TENANT, false);
+    assert_eq!(ended(&mut fleet, asked).ended, 1);
+    assert_eq!(count(&fleet, key::Kind::DeadLetter), 0);
+}
+
+#[test]
+fn a_call_that_is_owed_again_survives_a_crash_and_its_letter_does_not() {
+    let mut fleet = start(engines(1), 1);
+    drop(say(&mut fleet, 1));
+    let key = refuse_next(&mut fleet);
+    fleet.turn_until("given up", |fleet| count(fleet, key::Kind::DeadLetter) == 1);
+    let asked = ask_end(&mut fleet, TENANT, true);
+    assert_eq!(ended(&mut fleet, asked).ended, 1);
+    let mut fleet = start(fleet.crash(&[0]), 2);
+    assert_eq!((made(&mut fleet).key, count(&fleet, key::Kind::DeadLetter)), (key, 0));
 }

@@ -5,8 +5,9 @@ use serde_json::{Map, Value};
 use super::{Problems, Reader};
 use crate::chain::{
     Problem,
-    external::{Html, MailSecurity, Mailer, Method, MqttPublish, RestCall, SystemMail, ToEmail},
+    external::{Html, MailSecurity, Mailer, Method, MqttPublish, RestCall, SlackMessage, SystemMail, ToEmail},
 };
+use crate::config::NAME_BYTES_MAX;
 
 /// The longest that anybody outside may take for an answer, in milliseconds.
 const TIMEOUT_MS_MAX: u64 = 60_000;
@@ -77,6 +78,22 @@ impl Reader<'_> {
             user: user?,
             plain_text: plain_text?,
         })
+    }
+
+    pub(super) fn slack_message(&mut self) -> Option<SlackMessage> {
+        // ThingsBoard's default is true, and the system has no Slack of its own here.
+        if self.value("useSystemSettings").is_none_or(|value| *value != Value::Bool(false)) {
+            self.problem("useSystemSettings", "expected false, with a botToken: the system has none of its own");
+        }
+        let token = self.required("botToken", "a token of visible ASCII characters", |value| {
+            let token = value.as_str().filter(|token| (1..=HEADER_BYTES_MAX).contains(&token.len()))?;
+            token.bytes().all(|byte| byte.is_ascii_graphic()).then(|| token.to_owned())
+        });
+        let channel = self.required("conversation", "an object with the id of a conversation", |value| {
+            value.get("id").and_then(Value::as_str).filter(|id| (1..=NAME_BYTES_MAX).contains(&id.len())).map(str::to_owned)
+        });
+        let text = self.text("messageTemplate", "a text");
+        Some(SlackMessage { token: token?, channel: channel?, text: text? })
     }
 
     /// The mail server of a node; `Some(None)`: the installation's.
@@ -177,12 +194,12 @@ impl Reader<'_> {
     }
 
     /// A text that has to be there.
-    fn text(&mut self, field: &str, expected: &str) -> Option<String> {
+    pub(super) fn text(&mut self, field: &str, expected: &str) -> Option<String> {
         self.required(field, expected, |value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned))
     }
 
     /// A text; an empty one is none.
-    fn optional_text(&mut self, field: &str) -> Option<Option<String>> {
+    pub(super) fn optional_text(&mut self, field: &str) -> Option<Option<String>> {
         match self.value(field) {
             None => Some(None),
             Some(Value::String(text)) => Some(Some(text.clone()).filter(|text| !text.is_empty())),
@@ -195,7 +212,7 @@ impl Reader<'_> {
     }
 
     /// A whole number, which older versions wrote as a text, too; absent is 0.
-    fn number_up_to(&mut self, field: &str, most: u64) -> Option<u64> {
+    pub(super) fn number_up_to(&mut self, field: &str, most: u64) -> Option<u64> {
         let Some(value) = self.value(field) else { return Some(0) };
         let number = value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
         let number = number.filter(|number| *number <= most);
