@@ -1,6 +1,7 @@
 //! One per core; owns everything above it in the import table, and is the only place that knows the order of things.
 
 pub mod bell;
+mod calculating;
 pub mod event;
 pub mod listening;
 pub mod mesh;

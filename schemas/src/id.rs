@@ -52,6 +52,10 @@ id!(
     ChainId
 );
 id!(
+    /// A calculated field.
+    FieldId
+);
+id!(
     /// Anything that owns attributes or series, whatever its kind.
     EntityId
 );

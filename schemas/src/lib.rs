@@ -4,6 +4,7 @@
 //! and name what was wrong. Nothing here does IO, asks the time or knows a store.
 
 pub mod alarm;
+pub mod calculated;
 pub mod chain;
 pub mod config;
 pub mod credential;

@@ -224,6 +224,7 @@ pub(super) fn kind(change: &wire::Change) -> Option<(wire::EntityKind, bool)> {
         Body::Chain(_) => (EntityKind::RuleChain, false),
         Body::Installation(_) => (EntityKind::Installation, false),
         Body::Customer(_) => (EntityKind::Customer, false),
+        Body::CalculatedField(_) => (EntityKind::CalculatedField, false),
         Body::Deleted(deleted) => (deleted.kind(), true),
     })
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::admitting::topics;
 use super::alarming::fresh_id;
+use super::calculating::{Touched, saved_by};
 use super::connection::{Connection, Standing};
 use super::decoding;
 use super::delivering::keep;
@@ -39,7 +40,7 @@ use crate::query::{Attribute, Point, Series};
 use crate::rules::{self, Absent, Evaluation, Fact, Found, Running, World};
 use crate::script::{Answer, Engines, ScriptFailure, Subject};
 use crate::session::{Format, Outcome, Promise, Topics};
-use crate::snapshot::Table;
+use crate::snapshot::{DeviceFields, Table};
 
 impl Shard {
     pub(super) fn telemetry(&mut self, key: Key, bytes: &[u8], format: Format, promise: Option<Promise>) -> Flow {
@@ -138,13 +139,14 @@ impl Shard {
     /// # Errors
     /// [`Lacking`]: nothing was done.
     pub(super) fn evaluate(&mut self, spoken: &mut Spoken<'_>, running: &Running) -> Result<Outcome, Lacking> {
-        let (tenant, originator_type, device_name, device_type, topics) = match spoken.whose {
+        let (tenant, originator_type, device_name, device_type, topics, fields) = match spoken.whose {
             Whose::Device(device) => {
                 let Some(facts) = self.table.device(device) else { return Ok(Outcome::Unspecified) };
                 let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
-                (facts.tenant, EntityType::Device, facts.name, facts.kind, topics)
+                let fields = facts.calculated.then(|| self.table.fields_of(device)).filter(|fields| !fields.is_empty());
+                (facts.tenant, EntityType::Device, facts.name, facts.kind, topics, fields)
             }
-            Whose::Entity(entity, tenant) => (tenant, type_of(entity, tenant), "", "", None),
+            Whose::Entity(entity, tenant) => (tenant, type_of(entity, tenant), "", "", None, None),
         };
         let originator = spoken.whose.entity();
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return Ok(Outcome::Unspecified) };
@@ -155,7 +157,7 @@ impl Shard {
         let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
         let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
         self.answers.clear();
-        let by = By { table: &self.table, running, scripts: &mut self.scripts, answers: &mut self.answers };
+        let by = By { table: &self.table, running, fields, scripts: &mut self.scripts, answers: &mut self.answers };
         let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
         let evaluated = stage.evaluate(by, &message, known);
         match (&evaluated, message.body) {
@@ -177,6 +179,7 @@ impl Shard {
         let facts = self.table.device(DeviceId(originator.0));
         let (device_name, device_type) = facts.map_or(("", ""), |facts| (facts.name, facts.kind));
         let originator_type = if facts.is_some() { EntityType::Device } else { type_of(originator, tenant) };
+        let calculated = facts.is_some_and(|facts| facts.calculated);
         let topics = facts.and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let kind = MessageType::parse(&departed.kind).unwrap_or(MessageType::PostTelemetryRequest);
         let (received, body) = (self.now.timestamp, Body::Lifecycle);
@@ -189,9 +192,14 @@ impl Shard {
         let known = Known { facts: &[], counted: 0, otherwise };
         let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
         let evaluation = rules::resume(departed, failure, &message, &mut facts, &mut effects);
+        let mut saved = Vec::new();
         if let Some(evaluation) = &evaluation {
+            if calculated {
+                saved = saved_by(&effects);
+            }
             stage.act(&message, effects, evaluation, &mut answers);
         }
+        self.calculate_behind(Whose::Device(DeviceId(originator.0)), saved);
         (evaluation, answers)
     }
 
@@ -247,7 +255,7 @@ impl Stage<'_> {
     /// may lack a fact, nothing is written before all of them have theirs: a message and its packet id are one batch.
     fn evaluate(&mut self, mut by: By<'_>, message: &Message<'_>, known: Known<'_>) -> Result<Outcome, Lacking> {
         let readings = match &message.body {
-            Body::Telemetry(readings) if by.running.plan().reads() && readings.entries.len() > 1 => readings,
+            Body::Telemetry(readings) if by.looks() && readings.entries.len() > 1 => readings,
             _ => return self.evaluate_one(&mut by, message, known),
         };
         let part = |entry: &Entry| {
@@ -255,7 +263,7 @@ impl Stage<'_> {
             let entries = vec![Entry { ts: entry.ts, range: 0..those.len() }];
             Message { body: Body::Telemetry(Readings { entries, readings: those }), ..*message }
         };
-        if by.running.plan().asks() {
+        if by.asks() {
             for entry in &readings.entries {
                 self.try_one(&mut by, &part(entry), known)?;
             }
@@ -276,7 +284,12 @@ impl Stage<'_> {
         let mut effects = Vec::new();
         let mut facts = self.facts((by.table, by.scripts), message, known);
         let evaluation = rules::evaluate_again(by.running, message, &mut facts, &mut effects, u32::MAX);
-        evaluation.needs.map_or(Ok(()), |fact| Err(Lacking { fact, counted: 0 }))
+        let lacking = |fact| Lacking { fact, counted: 0 };
+        match (evaluation.needs, &by.fields) {
+            (Some(fact), _) => Err(lacking(fact)),
+            (None, Some(fields)) => self.prepare(fields, &Touched::of(message, &effects), message, known).map_err(lacking),
+            (None, None) => Ok(()),
+        }
     }
 
     fn evaluate_one(&mut self, by: &mut By<'_>, message: &Message<'_>, known: Known<'_>) -> Result<Outcome, Lacking> {
@@ -287,7 +300,16 @@ impl Stage<'_> {
             self.ledger.effects = emptied(effects);
             return Err(Lacking { fact, counted: evaluation.executed });
         }
-        Ok(self.act(message, effects, &evaluation, by.answers))
+        let Some(fields) = &by.fields else { return Ok(self.act(message, effects, &evaluation, by.answers)) };
+        let touched = Touched::of(message, &effects);
+        if let Err(fact) = self.prepare(fields, &touched, message, known) {
+            self.ledger.effects = emptied(effects);
+            // All of its steps went on.
+            return Err(Lacking { fact, counted: evaluation.executed.saturating_add(1) });
+        }
+        let outcome = self.act(message, effects, &evaluation, by.answers);
+        self.calculate((fields, by.scripts), touched, message, known);
+        Ok(outcome)
     }
 
     /// What nodes may ask while this message is evaluated.
@@ -480,9 +502,24 @@ struct By<'b> {
     table: &'b Table,
     /// The chain it enters.
     running: &'b Running,
+    /// What is calculated for the originator, if anything is.
+    fields: Option<DeviceFields>,
     scripts: &'b mut Engines,
     /// To calls of the originator.
     answers: &'b mut Vec<(u32, String)>,
+}
+
+impl By<'_> {
+    /// Whether somebody looks at what messages say.
+    fn looks(&self) -> bool {
+        self.running.plan().reads() || self.fields.is_some()
+    }
+
+    /// Whether somebody may lack a fact.
+    fn asks(&self) -> bool {
+        let fields = self.fields.iter().flat_map(DeviceFields::iter);
+        self.running.plan().asks() || fields.into_iter().any(|field| field.calculation.asks())
+    }
 }
 
 /// The fact that a message lacks, and how many of its steps were counted before.
@@ -493,12 +530,24 @@ pub(super) struct Lacking {
 }
 
 /// The facts that were found for a message.
-#[derive(Clone, Copy)]
-struct Known<'k> {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known<'k> {
     facts: &'k [(Fact, Found)],
     counted: u32,
     /// Why nothing else is asked for, if it is not.
     otherwise: Option<&'static str>,
+}
+
+impl Known<'_> {
+    /// # Errors
+    /// [`Absent`].
+    pub(super) fn find(&self, fact: &Fact) -> Result<&[Series], Absent> {
+        match self.facts.iter().find(|(known, _)| known == fact) {
+            Some((_, Ok(series))) => Ok(series),
+            Some((_, Err(reason))) => Err(Absent::Never(reason.clone())),
+            None => Err(self.otherwise.map_or(Absent::NotYet, |reason| Absent::Never(reason.to_owned()))),
+        }
+    }
 }
 
 /// What nodes may ask: the originator's state, the table, and facts that were found.
@@ -558,11 +607,7 @@ impl World for Facts<'_> {
     }
 
     fn fact(&self, fact: &Fact) -> Result<&[Series], Absent> {
-        match self.known.facts.iter().find(|(known, _)| known == fact) {
-            Some((_, Ok(series))) => Ok(series),
-            Some((_, Err(reason))) => Err(Absent::Never(reason.clone())),
-            None => Err(self.known.otherwise.map_or(Absent::NotYet, |reason| Absent::Never(reason.to_owned()))),
-        }
+        self.known.find(fact)
     }
 
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use schemas::{
-    config::{Change, ChangeBody, Customer, Details, Device, Installation, Profile},
-    id::{ChainId, CustomerId, DeviceId, Partition, ProfileId, TenantId},
+    config::{CalculatedField, Change, ChangeBody, Customer, Details, Device, FieldOf, Installation, Profile},
+    id::{ChainId, CustomerId, DeviceId, FieldId, Partition, ProfileId, Revision, TenantId},
 };
 
 use crate::quota;
@@ -30,6 +30,8 @@ pub enum ShardChange {
         plan: Arc<Plan>,
     },
     ChainDeleted(ChainId),
+    Field(Arc<CalculatedField>, Revision),
+    FieldDeleted(FieldId),
     /// A credential is gone: a session admitted with it is closed.
     CredentialRevoked {
         device: DeviceId,
@@ -49,6 +51,10 @@ impl ShardChange {
         match self {
             Self::Device(device) => Some(Partition::of(device.id.into())),
             Self::DeviceDeleted(id) | Self::CredentialRevoked { device: id, .. } => Some(Partition::of((*id).into())),
+            Self::Field(field, _) => match field.of {
+                FieldOf::Device(id) => Some(Partition::of(id.into())),
+                FieldOf::Profile(_) => None,
+            },
             _ => None,
         }
     }
@@ -76,6 +82,8 @@ pub fn compile(change: &Change) -> Option<ShardChange> {
             plan: Arc::new(Plan::compile(&chain.chain)),
         },
         ChangeBody::ChainDeleted(id) => ShardChange::ChainDeleted(*id),
+        ChangeBody::Field(field) => ShardChange::Field(Arc::new(field.clone()), change.revision),
+        ChangeBody::FieldDeleted(id) => ShardChange::FieldDeleted(*id),
         ChangeBody::Credential(_) | ChangeBody::CredentialDeleted(_) => return None,
     })
 }

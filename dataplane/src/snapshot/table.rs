@@ -7,10 +7,11 @@ use aws_lc_rs::hmac;
 use foldhash::fast::RandomState;
 use schemas::{
     config::{Details, Device, MqttTransport},
-    id::{ChainId, CustomerId, DeviceId, EntityId, ProfileId, TenantId},
+    id::{ChainId, CustomerId, DeviceId, EntityId, FieldId, ProfileId, TenantId},
 };
 
 use super::change::ShardChange;
+use super::fields::{DeviceFields, Field, Fields};
 use crate::quota::Share;
 use crate::rules::Running;
 
@@ -24,6 +25,8 @@ pub struct DeviceFacts<'t> {
     pub gateway: bool,
     /// Its profile's own topics.
     pub mqtt: Option<&'t Arc<MqttTransport>>,
+    /// Whether something may be calculated for it: [`Table::fields_of`] says.
+    pub calculated: bool,
 }
 
 #[derive(Debug)]
@@ -37,6 +40,8 @@ struct Row<T> {
 struct ProfileRow {
     chain: Option<ChainId>,
     mqtt: Option<Arc<MqttTransport>>,
+    /// It has calculated fields.
+    calculated: bool,
 }
 
 #[derive(Debug)]
@@ -54,6 +59,7 @@ pub struct Table {
     devices: HashMap<DeviceId, Row<Device>, RandomState>,
     chains: HashMap<ChainId, Row<ChainRow>>,
     roots: HashMap<TenantId, ChainId>,
+    fields: Fields,
     /// Of tenants and customers, for rules that are told of them.
     details: HashMap<EntityId, Row<Arc<Details>>, RandomState>,
     credential_key: Option<hmac::Key>,
@@ -107,7 +113,8 @@ impl Table {
                 self.details.remove(&(*id).into());
             }
             ShardChange::Profile(profile) => {
-                let value = ProfileRow { chain: profile.chain, mqtt: profile.mqtt.clone().map(Arc::new) };
+                let (mqtt, calculated) = (profile.mqtt.clone().map(Arc::new), self.fields.has_profile(profile.id));
+                let value = ProfileRow { chain: profile.chain, mqtt, calculated };
                 self.profiles.insert(profile.id, Row { value, marked });
             }
             ShardChange::ProfileDeleted(id) => {
@@ -130,6 +137,14 @@ impl Table {
                 self.chains.remove(id);
                 self.find_roots();
             }
+            ShardChange::Field(field, revision) => {
+                self.fields.insert(field, *revision, marked);
+                self.find_calculated();
+            }
+            ShardChange::FieldDeleted(id) => {
+                self.fields.remove(*id);
+                self.find_calculated();
+            }
             // Sessions know their credential; the table does not.
             ShardChange::CredentialRevoked { .. } | ShardChange::Whole => {}
             ShardChange::Mark => self.mark = self.mark.wrapping_add(1),
@@ -141,8 +156,23 @@ impl Table {
     #[must_use]
     pub fn device(&self, id: DeviceId) -> Option<DeviceFacts<'_>> {
         let device = &self.devices.get(&id)?.value;
-        let mqtt = self.profiles.get(&device.profile).and_then(|row| row.value.mqtt.as_ref());
-        Some(DeviceFacts { tenant: device.tenant, name: &device.name, kind: &device.kind, gateway: device.gateway, mqtt })
+        let profile = self.profiles.get(&device.profile).map(|row| &row.value);
+        let mqtt = profile.and_then(|profile| profile.mqtt.as_ref());
+        let calculated = profile.is_some_and(|profile| profile.calculated) || self.fields.have_devices();
+        let Device { tenant, name, kind, gateway, .. } = device;
+        Some(DeviceFacts { tenant: *tenant, name, kind, gateway: *gateway, mqtt, calculated })
+    }
+
+    /// What is calculated for a device.
+    #[must_use]
+    pub fn fields_of(&self, id: DeviceId) -> DeviceFields {
+        self.devices.get(&id).map(|row| self.fields.of(id, row.value.profile)).unwrap_or_default()
+    }
+
+    /// A calculated field of a tenant's.
+    #[must_use]
+    pub fn field(&self, tenant: TenantId, id: FieldId) -> Option<&Field> {
+        self.fields.find(tenant, id)
     }
 
     /// The customer that a device is assigned to.
@@ -195,6 +225,10 @@ impl Table {
         self.roots = self.chains.iter().filter(|(_, row)| row.value.root).map(|(id, row)| (row.value.tenant, *id)).collect();
     }
 
+    fn find_calculated(&mut self) {
+        self.profiles.iter_mut().for_each(|(id, row)| row.value.calculated = self.fields.has_profile(*id));
+    }
+
     fn sweep(&mut self) -> Vec<DeviceId> {
         let mark = self.mark;
         self.tenants.retain(|_, row| row.marked == mark);
@@ -202,6 +236,8 @@ impl Table {
         self.profiles.retain(|_, row| row.marked == mark);
         self.chains.retain(|_, row| row.marked == mark);
         self.find_roots();
+        self.fields.sweep(mark);
+        self.find_calculated();
         let gone: Vec<DeviceId> = self.devices.iter().filter(|(_, row)| row.marked != mark).map(|(id, _)| *id).collect();
         for id in &gone {
             self.devices.remove(id);

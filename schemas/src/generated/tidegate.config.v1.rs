@@ -102,7 +102,7 @@ pub struct Change {
     /// The entity's UUID, 16 bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(oneof = "change::Body", tags = "3, 4, 5, 6, 7, 8, 9, 16")]
+    #[prost(oneof = "change::Body", tags = "3, 4, 5, 6, 7, 8, 9, 16, 20")]
     pub body: ::core::option::Option<change::Body>,
 }
 /// Nested message and enum types in `Change`.
@@ -125,6 +125,8 @@ pub mod change {
         Installation(super::Installation),
         #[prost(message, tag = "16")]
         Customer(super::Customer),
+        #[prost(message, tag = "20")]
+        CalculatedField(super::CalculatedField),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -293,6 +295,21 @@ pub struct RuleChain {
     #[prost(string, tag = "4")]
     pub metadata: ::prost::alloc::string::String,
 }
+/// What is calculated for a device, or for every device of a profile; the other id is empty.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CalculatedField {
+    #[prost(bytes = "vec", tag = "1")]
+    pub tenant_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub device_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub profile_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
+    /// ThingsBoard's configuration as JSON, with its type.
+    #[prost(string, tag = "5")]
+    pub configuration: ::prost::alloc::string::String,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum EntityKind {
@@ -305,6 +322,7 @@ pub enum EntityKind {
     /// There is one, of id nil; never deleted.
     Installation = 6,
     Customer = 16,
+    CalculatedField = 20,
 }
 impl EntityKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -321,6 +339,7 @@ impl EntityKind {
             Self::RuleChain => "ENTITY_KIND_RULE_CHAIN",
             Self::Installation => "ENTITY_KIND_INSTALLATION",
             Self::Customer => "ENTITY_KIND_CUSTOMER",
+            Self::CalculatedField => "ENTITY_KIND_CALCULATED_FIELD",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -334,6 +353,7 @@ impl EntityKind {
             "ENTITY_KIND_RULE_CHAIN" => Some(Self::RuleChain),
             "ENTITY_KIND_INSTALLATION" => Some(Self::Installation),
             "ENTITY_KIND_CUSTOMER" => Some(Self::Customer),
+            "ENTITY_KIND_CALCULATED_FIELD" => Some(Self::CalculatedField),
             _ => None,
         }
     }

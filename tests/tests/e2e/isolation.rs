@@ -40,7 +40,7 @@ fn a_second_tenant_sees_and_changes_nothing_of_the_first() {
     }
     let originator = json!({ "entityType": "DEVICE", "id": device.id });
     let alarm = first.post("/api/alarm", &json!({ "originator": originator, "type": "secret", "severity": "MINOR" })).json();
-    let alarm = format!("/api/alarm/{}", fixture::id_of(&alarm));
+    let alarm = format!("/api/alarm/{}", id_of(&alarm));
     refused(second.get(&alarm).status, "an alarm");
     refused(second.get(&format!("{alarm}/comment?pageSize=1&page=0")).status, "what was said of an alarm");
     refused(second.post(&format!("{alarm}/ack"), &json!({})).status, "an acknowledgement");
