@@ -4,6 +4,7 @@
 
 mod alarm;
 mod audit;
+mod calculated;
 mod call;
 mod chain;
 mod claim;

@@ -3,6 +3,7 @@
 
 mod alarm;
 mod audit;
+mod calculated;
 mod call;
 mod certificate;
 mod chain;
@@ -25,6 +26,7 @@ mod user;
 
 pub use alarm::{AlarmChange, AlarmDraft, AlarmFilter, AlarmInfo, ChangedAlarm, severity};
 pub use audit::{AuditFilter, AuditLine, AuditSubject};
+pub use calculated::{CalculatedField, FieldDraft, FieldOf};
 pub use call::{Call, CallDraft, CallOutcome, CallStatus, StoredCall};
 #[cfg(test)]
 pub(crate) use certificate::tests as certificates;
@@ -80,10 +82,11 @@ pub enum EntityKind {
     OtaPackage,
     /// A persistent call of the server to a device.
     Rpc,
+    CalculatedField,
 }
 
 impl EntityKind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Tenant,
         Self::Customer,
         Self::User,
@@ -95,6 +98,7 @@ impl EntityKind {
         Self::TenantProfile,
         Self::OtaPackage,
         Self::Rpc,
+        Self::CalculatedField,
     ];
 
     /// ThingsBoard's `entityType`.
@@ -112,6 +116,7 @@ impl EntityKind {
             Self::TenantProfile => "TENANT_PROFILE",
             Self::OtaPackage => "OTA_PACKAGE",
             Self::Rpc => "RPC",
+            Self::CalculatedField => "CALCULATED_FIELD",
         }
     }
 
@@ -136,6 +141,7 @@ impl EntityKind {
             Self::TenantProfile => "Tenant profile",
             Self::OtaPackage => "OTA package",
             Self::Rpc => "RPC",
+            Self::CalculatedField => "Calculated field",
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod alarm;
 pub mod audit;
+pub mod calculated;
 pub mod call;
 pub mod cascade;
 pub mod chain;

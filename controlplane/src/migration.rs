@@ -6,6 +6,7 @@ mod m0002_identity;
 mod m0003_calls;
 mod m0004_alarms;
 mod m0006_customers;
+mod m0007_calculated_fields;
 mod shape;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrations {
             Box::new(m0003_calls::Step),
             Box::new(m0004_alarms::Step),
             Box::new(m0006_customers::Step),
+            Box::new(m0007_calculated_fields::Step),
         ]
     }
 }

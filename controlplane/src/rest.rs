@@ -5,6 +5,7 @@ mod alarm;
 mod answer;
 mod audit;
 mod auth;
+mod calculated;
 mod call;
 mod chain;
 mod claim;
@@ -157,6 +158,7 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(record::routes())
         .merge(alarm::routes())
         .merge(call::routes())
+        .merge(calculated::routes())
         .merge(package::routes())
         .merge(audit::routes())
         .merge(query::routes())

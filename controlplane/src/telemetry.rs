@@ -24,7 +24,7 @@ pub use self::{
     client::{Client, Values},
     many::{AttributeKey, Latest},
     pool::{InvalidLine, Pool},
-    rules::NodeCount,
+    rules::{FieldCount, NodeCount},
     watch::{Live, Update, Watch},
 };
 

@@ -17,10 +17,11 @@ pub enum Resource {
     Instance,
     OtaPackage,
     AuditLog,
+    CalculatedField,
 }
 
 impl Resource {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Tenant,
         Self::TenantProfile,
         Self::Customer,
@@ -31,6 +32,7 @@ impl Resource {
         Self::Instance,
         Self::OtaPackage,
         Self::AuditLog,
+        Self::CalculatedField,
     ];
 }
 
@@ -80,7 +82,7 @@ pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -
         (Authority::SysAdmin, Resource::Instance) => &[Read],
         // What is inside a tenant is the tenant's alone.
         (Authority::SysAdmin, Resource::Customer | Resource::Device | Resource::DeviceProfile | Resource::RuleChain) => &[],
-        (Authority::SysAdmin, Resource::OtaPackage | Resource::AuditLog) => &[],
+        (Authority::SysAdmin, Resource::OtaPackage | Resource::AuditLog | Resource::CalculatedField) => &[],
         (Authority::TenantAdmin, Resource::Tenant) => &[Read, ReadValues, WriteValues],
         (Authority::TenantAdmin, Resource::TenantProfile) => &[Read],
         (Authority::TenantAdmin, Resource::Customer | Resource::User) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
@@ -88,6 +90,7 @@ pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -
         (Authority::TenantAdmin, Resource::DeviceProfile | Resource::RuleChain | Resource::OtaPackage) => {
             &[Read, Create, Write, Delete]
         }
+        (Authority::TenantAdmin, Resource::CalculatedField) => &[Read, Create, Write, Delete],
         (Authority::TenantAdmin, Resource::AuditLog) => &[Read],
         (Authority::TenantAdmin, Resource::Instance) => &[],
         (Authority::CustomerUser, Resource::Customer) => &[Read, ReadValues],
@@ -95,7 +98,7 @@ pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -
         (Authority::CustomerUser, Resource::Device) => &[Read, ReadCredentials, ReadValues, WriteValues, Claim, Call],
         (Authority::CustomerUser, Resource::DeviceProfile) => &[Read],
         (Authority::CustomerUser, Resource::Tenant | Resource::TenantProfile | Resource::RuleChain | Resource::Instance) => &[],
-        (Authority::CustomerUser, Resource::OtaPackage | Resource::AuditLog) => &[],
+        (Authority::CustomerUser, Resource::OtaPackage | Resource::AuditLog | Resource::CalculatedField) => &[],
     };
     operations.contains(&operation)
 }

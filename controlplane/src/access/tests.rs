@@ -29,6 +29,7 @@ fn the_table_of_permissions_is_this() {
         (Authority::SysAdmin, Resource::Instance, "R----------"),
         (Authority::SysAdmin, Resource::OtaPackage, "-----------"),
         (Authority::SysAdmin, Resource::AuditLog, "-----------"),
+        (Authority::SysAdmin, Resource::CalculatedField, "-----------"),
         (Authority::TenantAdmin, Resource::Tenant, "R------vs--"),
         (Authority::TenantAdmin, Resource::TenantProfile, "R----------"),
         (Authority::TenantAdmin, Resource::Customer, "RCWD---vs--"),
@@ -39,6 +40,7 @@ fn the_table_of_permissions_is_this() {
         (Authority::TenantAdmin, Resource::Instance, "-----------"),
         (Authority::TenantAdmin, Resource::OtaPackage, "RCWD-------"),
         (Authority::TenantAdmin, Resource::AuditLog, "R----------"),
+        (Authority::TenantAdmin, Resource::CalculatedField, "RCWD-------"),
         (Authority::CustomerUser, Resource::Tenant, "-----------"),
         (Authority::CustomerUser, Resource::TenantProfile, "-----------"),
         (Authority::CustomerUser, Resource::Customer, "R------v---"),
@@ -49,6 +51,7 @@ fn the_table_of_permissions_is_this() {
         (Authority::CustomerUser, Resource::Instance, "-----------"),
         (Authority::CustomerUser, Resource::OtaPackage, "-----------"),
         (Authority::CustomerUser, Resource::AuditLog, "-----------"),
+        (Authority::CustomerUser, Resource::CalculatedField, "-----------"),
     ];
     assert_eq!(table.len(), Authority::ALL.len() * Resource::ALL.len());
     for (authority, resource, expected) in table {

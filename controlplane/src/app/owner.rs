@@ -59,7 +59,8 @@ impl App {
             | EntityKind::Installation
             | EntityKind::TenantProfile
             | EntityKind::OtaPackage
-            | EntityKind::Rpc => return Err(unknown().into()),
+            | EntityKind::Rpc
+            | EntityKind::CalculatedField => return Err(unknown().into()),
         };
         Ok(EntityRef { kind, id, tenant: tenant.unwrap_or(NULL_UUID) })
     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     domain::EntityKind,
     entity::{
-        StoreError, Write, alarm, call, chain, claim, credential, customer, device, package, profile, rollout, tenant, user,
+        StoreError, Write, alarm, calculated, call, chain, claim, credential, customer, device, package, profile, rollout, tenant, user,
     },
 };
 
@@ -38,6 +38,7 @@ pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError
     rollout::profiles::Entity::delete_many().filter(rollout::profiles::Column::TenantId.eq(id)).exec(write.db()).await?;
     package::Entity::delete_many().filter(package::Column::TenantId.eq(id)).exec(write.db()).await?;
     delete_rows!(write, EntityKind::Credential, credential, id);
+    delete_rows!(write, EntityKind::CalculatedField, calculated, id);
     delete_rows!(write, EntityKind::Device, device, id);
     delete_rows!(write, EntityKind::DeviceProfile, profile, id);
     delete_rows!(write, EntityKind::RuleChain, chain, id);

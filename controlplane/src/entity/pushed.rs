@@ -7,17 +7,18 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    domain::{ACCESS_TOKEN, Contact, EntityKind, MqttTransport, TransportLimits, is_gateway, mqtt_of, unhex},
-    entity::{StoreError, chain, contact, credential, customer, device, json, meta, profile, tenant, tenant_profile},
+    domain::{ACCESS_TOKEN, CalculatedField, Contact, EntityKind, FieldOf, MqttTransport, TransportLimits, is_gateway, mqtt_of, unhex},
+    entity::{StoreError, calculated, chain, contact, credential, customer, device, json, meta, profile, tenant, tenant_profile},
 };
 
 /// The kinds data planes know, what others refer to first.
-pub const KINDS: [EntityKind; 7] = [
+pub const KINDS: [EntityKind; 8] = [
     EntityKind::Installation,
     EntityKind::Tenant,
     EntityKind::Customer,
     EntityKind::RuleChain,
     EntityKind::DeviceProfile,
+    EntityKind::CalculatedField,
     EntityKind::Device,
     EntityKind::Credential,
 ];
@@ -39,6 +40,7 @@ pub enum Body {
     Profile { tenant: Uuid, name: String, chain: Option<Uuid>, mqtt: Option<MqttTransport> },
     Device { tenant: Uuid, profile: Uuid, customer: Option<Uuid>, name: String, kind: String, gateway: bool },
     Credential { device: Uuid, shown: Known },
+    Field { tenant: Uuid, of: FieldOf, name: String, configuration: String },
 }
 
 /// What rules may be told of a tenant or a customer.
@@ -84,6 +86,7 @@ impl Body {
             Self::Profile { .. } => EntityKind::DeviceProfile,
             Self::Device { .. } => EntityKind::Device,
             Self::Credential { .. } => EntityKind::Credential,
+            Self::Field { .. } => EntityKind::CalculatedField,
         }
     }
 }
@@ -113,6 +116,15 @@ impl From<device::Model> for Pushed {
         let gateway = row.additional_info.contains("gateway") && is_gateway(&json(&row.additional_info));
         let device::Model { tenant_id: tenant, profile_id: profile, customer_id: customer, name, kind, .. } = row;
         pushed(row.revision, row.id, Body::Device { tenant, profile, customer, name, kind, gateway })
+    }
+}
+
+impl From<calculated::Model> for Pushed {
+    fn from(row: calculated::Model) -> Self {
+        let (revision, configuration) = (row.revision, row.configuration.clone());
+        let field = CalculatedField::from(row);
+        let (tenant, of, name) = (field.tenant, field.of, field.name);
+        pushed(revision, field.id, Body::Field { tenant, of, name, configuration })
     }
 }
 
@@ -193,6 +205,7 @@ pub async fn by_ids(db: &impl ConnectionTrait, kind: EntityKind, ids: Vec<Uuid>)
         EntityKind::Device => by_ids!(db, device, ids),
         EntityKind::Credential => by_ids!(db, credential, ids),
         EntityKind::Customer => by_ids!(db, customer, ids),
+        EntityKind::CalculatedField => by_ids!(db, calculated, ids),
         EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => Vec::new(),
     })
 }
@@ -217,6 +230,7 @@ pub async fn after(db: &impl ConnectionTrait, kind: EntityKind, id: Option<Uuid>
         EntityKind::Device => after!(db, device, id, limit),
         EntityKind::Credential => after!(db, credential, id, limit),
         EntityKind::Customer => after!(db, customer, id, limit),
+        EntityKind::CalculatedField => after!(db, calculated, id, limit),
         EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => Vec::new(),
     })
 }
@@ -230,6 +244,7 @@ pub async fn count(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
         + customer::Entity::find().count(db).await?
         + chain::Entity::find().count(db).await?
         + profile::Entity::find().count(db).await?
+        + calculated::Entity::find().count(db).await?
         + device::Entity::find().count(db).await?
         + credential::Entity::find().count(db).await?)
 }

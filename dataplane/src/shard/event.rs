@@ -11,7 +11,7 @@ use std::{
 
 use crossbeam::queue::ArrayQueue;
 use schemas::generated::kept::Forward;
-use schemas::id::{ChainId, DeviceId, TenantId};
+use schemas::id::{ChainId, DeviceId, FieldId, TenantId};
 use tokio::sync::oneshot;
 
 use super::alarming::Unconfirmed;
@@ -23,7 +23,7 @@ use crate::{
     query::{Query, Target},
     registry::Told,
     rules::{Found, NodeCount},
-    snapshot::ShardChange,
+    snapshot::{FieldCount, ShardChange},
     store::{StoreError, Ticket},
 };
 
@@ -49,6 +49,8 @@ pub enum Event {
     Fact { number: u64, found: Found },
     /// The control plane's answer to a question of this shard.
     Told { number: u64, told: Told },
+    /// What became of a tenant's calculated field.
+    CountField { tenant: TenantId, field: FieldId, reply: oneshot::Sender<FieldCount> },
     /// What happened at the nodes of a tenant's chain.
     Count { tenant: TenantId, chain: ChainId, reply: oneshot::Sender<Vec<NodeCount>> },
     /// Stop accepting, tell MQTT 5 clients, commit, end.
@@ -69,6 +71,7 @@ impl fmt::Debug for Event {
             Self::Fact { .. } => "Fact",
             Self::Told { .. } => "Told",
             Self::Count { .. } => "Count",
+            Self::CountField { .. } => "CountField",
             Self::Drain => "Drain",
         })
     }

@@ -20,7 +20,7 @@ use crate::message::Body;
 use crate::metric::Counter;
 use crate::query::QueryError;
 use crate::session::{Close, Outcome, Reason, Refusal};
-use crate::snapshot::ShardChange;
+use crate::snapshot::{Field, ShardChange};
 
 impl Shard {
     pub(super) fn take_event(&mut self, event: Event) {
@@ -43,6 +43,10 @@ impl Shard {
             Event::Count { tenant, chain, reply } => {
                 let counts = self.table.plan(tenant, chain).map(|running| running.counts()).unwrap_or_default();
                 // Whoever asked may have gone away.
+                drop(reply.send(counts));
+            }
+            Event::CountField { tenant, field, reply } => {
+                let counts = self.table.field(tenant, field).map(Field::counts).unwrap_or_default();
                 drop(reply.send(counts));
             }
             Event::Drain => self.drain(),

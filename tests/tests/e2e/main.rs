@@ -11,6 +11,7 @@ mod alarms;
 mod attributes;
 mod bad_requests;
 mod badinput;
+mod calculated;
 mod chains;
 mod connectivity;
 mod device_http;
