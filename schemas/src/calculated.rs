@@ -155,12 +155,12 @@ pub fn find_loop(fields: &[&Calculation]) -> Option<Vec<usize>> {
     // 0: not seen; 1: on the way; 2: leads nowhere back.
     let mut seen = vec![0_u8; fields.len()];
     for begin in 0..fields.len() {
-        let mut way = vec![(begin, 0)];
+        let mut way = if seen[begin] == 0 { vec![(begin, 0)] } else { Vec::new() };
         while let Some((at, next)) = way.last_mut() {
             let (from, to) = (*at, *next);
             *next += 1;
             seen[from] = 1;
-            if to >= fields.len() || seen[begin] == 2 {
+            if to >= fields.len() {
                 seen[from] = 2;
                 way.pop();
             } else if feeds(from, to) && seen[to] == 1 {

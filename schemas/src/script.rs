@@ -86,11 +86,15 @@ impl Script {
         if body.trim().is_empty() {
             return Err(InvalidScript::Empty);
         }
+        let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if let Some(name) = arguments.iter().find(|name| !is_name(name)) {
+            return Err(InvalidScript::Js(format!("{name}: expected letters, digits and _ in the name of an argument")));
+        }
         let inner = tbel::translate(body)?;
         let parameters: Vec<&str> = std::iter::once("ctx").chain(arguments.iter().map(String::as_str)).collect();
         let parameters = parameters.join(", ");
         check::check(&inner, &parameters)?;
-        let names: Vec<String> = arguments.iter().map(|name| format!("{name:?}")).collect();
+        let names: Vec<String> = arguments.iter().map(|name| format!("\"{name}\"")).collect();
         let js = format!("return $calculate(msg, [{}], function({parameters}) {{\n{inner}\n}});", names.join(", "));
         Ok(Self { form: Form::Details, language: Language::Tbel, body: body.to_owned(), js })
     }

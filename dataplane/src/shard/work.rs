@@ -308,7 +308,9 @@ impl Stage<'_> {
             return Err(Lacking { fact, counted: evaluation.executed.saturating_add(1) });
         }
         let outcome = self.act(message, effects, &evaluation, by.answers);
-        self.calculate((fields, by.scripts), touched, message, known);
+        if outcome == Outcome::Stored {
+            self.calculate((fields, by.scripts), touched, message, known);
+        }
         Ok(outcome)
     }
 

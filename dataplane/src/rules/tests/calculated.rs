@@ -116,7 +116,7 @@ fn scripts_are_given_values_and_their_times() {
     script("return {j: {deep: [1, 2]}};", &two(), "j: {\"deep\":[1,2]}");
     script("var x = a.nothing.more; return {};", &two(), "failed: TypeError: cannot read property 'more' of undefined");
     script("while (true) {}", &two(), "failed: the script took more than 5 ms");
-    script("return a;", &two(), "failed: the result: byte 0: neither a JSON object nor an array of them");
+    script("return a;", &two(), "failed: the result: payload byte 0: expected an object or an array of objects");
     let attributes = json!({ "type": "ATTRIBUTES" });
     assert_eq!(run("SCRIPT", "return {over: a > 3};", &attributes, &two()), "over: true");
     assert!(run("SCRIPT", "return [{over: 1}];", &attributes, &two()).starts_with("failed: the result: "));
