@@ -151,9 +151,7 @@ impl DeviceState {
 }
 
 /// As ThingsBoard takes values for rolling arguments.
-#[must_use]
 fn number(value: &Value<'_>) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "as in ThingsBoard")]
     match value {
         Value::Long(value) => *value as f64,
         Value::Double(value) => *value,

@@ -87,7 +87,6 @@ fn value_of(formula: &Formula, calculation: &Calculation, operands: &[Operand<'_
 }
 
 fn number(value: &Value<'_>) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "as in ThingsBoard")]
     match value {
         Value::Long(value) => Some(*value as f64),
         Value::Double(value) => Some(*value),

@@ -92,8 +92,8 @@ fn reached(fields: &DeviceFields, touched: &Touched, originator: EntityId) -> Ve
     let mut next = 0;
     while let Some(&from) = reached.get(next) {
         next += 1;
-        for to in 0..all.len() {
-            if !reached.contains(&to) && all[from].calculation.may_feed(&all[to].calculation) {
+        for (to, other) in all.iter().enumerate() {
+            if !reached.contains(&to) && all[from].calculation.may_feed(&other.calculation) {
                 reached.push(to);
             }
         }

@@ -193,7 +193,6 @@ impl Reader<'_> {
     }
 
     /// `Some(None)`: of whom the field is calculated for.
-    #[expect(clippy::option_option, reason = "the outer one is whether it could be read")]
     fn entity(&mut self) -> Option<Option<EntityId>> {
         if self.value("refEntityId").is_none() {
             return Some(None);
