@@ -7,9 +7,11 @@ pub mod calculated;
 mod carried;
 mod evaluate;
 mod fact;
+pub mod harness;
 mod node;
 mod plan;
 mod running;
+mod simple;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 pub mod change;
 pub mod directory;
 pub mod fields;
+pub mod related;
 pub mod table;
 
 pub use change::{ShardChange, compile};

@@ -2,10 +2,14 @@
 //! TBEL becomes JavaScript here. Never runs a script.
 
 mod check;
+pub mod harness;
+pub mod simple;
 mod tbel;
 #[cfg(test)]
 mod tests;
 mod token;
+
+use simple::Simple;
 
 /// Longest body, in bytes, as in ThingsBoard.
 pub const BODY_BYTES_MAX: usize = 50 << 10;
@@ -39,6 +43,8 @@ pub struct Script {
     pub body: String,
     /// The body of the function, in JavaScript.
     pub js: String,
+    /// The same, if it is so simple that it needs no engine.
+    pub simple: Option<Simple>,
 }
 
 /// Why a script is refused.
@@ -71,7 +77,8 @@ impl Script {
             Language::Tbel => tbel::translate(body)?,
         };
         check::check(&js, MESSAGE)?;
-        Ok(Self { form, language, body: body.to_owned(), js })
+        let simple = simple::recognise(form, &js);
+        Ok(Self { form, language, body: body.to_owned(), js, simple })
     }
 
     /// The script of a calculated field: TBEL that is called with `ctx` and its arguments, by their names, and answers
@@ -96,7 +103,7 @@ impl Script {
         check::check(&inner, &parameters)?;
         let names: Vec<String> = arguments.iter().map(|name| format!("\"{name}\"")).collect();
         let js = format!("return $calculate(msg, [{}], function({parameters}) {{\n{inner}\n}});", names.join(", "));
-        Ok(Self { form: Form::Details, language: Language::Tbel, body: body.to_owned(), js })
+        Ok(Self { form: Form::Details, language: Language::Tbel, body: body.to_owned(), js, simple: None })
     }
 }
 

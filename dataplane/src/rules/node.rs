@@ -19,6 +19,8 @@ mod save_timeseries;
 mod script;
 mod split_array;
 
+pub(super) use script::by_engine;
+
 use std::sync::Arc;
 
 use schemas::alarm::Status;
@@ -40,7 +42,7 @@ use crate::rules::world::World;
 /// Outcomes of nodes that act.
 pub(super) const SUCCESS: usize = 0;
 /// Outcomes of nodes that decide.
-const TRUE: usize = 0;
+pub(super) const TRUE: usize = 0;
 const FALSE: usize = 1;
 
 /// What follows a node.
@@ -79,6 +81,8 @@ pub(super) enum Node {
     EntityTypeSwitch,
     EntityTypeFilter(Vec<EntityType>),
     ProfileSwitch,
+    AssetProfileSwitch,
+    CheckRelation(chain::CheckRelation),
     CheckFields(chain::CheckFields),
     Geofence(chain::geofence::Geofence),
     ScriptFilter(Arc<Script>),
@@ -120,6 +124,8 @@ impl Node {
             NodeKind::EntityTypeSwitch => Self::EntityTypeSwitch,
             NodeKind::EntityTypeFilter { kinds } => Self::EntityTypeFilter(kinds),
             NodeKind::ProfileSwitch => Self::ProfileSwitch,
+            NodeKind::AssetProfileSwitch => Self::AssetProfileSwitch,
+            NodeKind::CheckRelation(relation) => Self::CheckRelation(relation),
             NodeKind::CheckFields(fields) => Self::CheckFields(fields),
             NodeKind::Geofence(fence) => Self::Geofence(fence),
             NodeKind::ScriptFilter(script) => Self::ScriptFilter(script),
@@ -162,10 +168,12 @@ impl Node {
             Self::EntityTypeSwitch => Next::By(scene.message.originator_type as usize),
             Self::EntityTypeFilter(kinds) => decide(kinds.contains(&scene.message.originator_type)),
             Self::ProfileSwitch => filter::by_profile(scene.message),
+            Self::AssetProfileSwitch => filter::by_asset_profile(scene.world),
+            Self::CheckRelation(relation) => decide(scene.world.related(relation.inward, &relation.kind, relation.other)),
             Self::CheckFields(fields) => check_fields::run(fields, carried),
             Self::Geofence(fence) => geofence::run(fence, carried),
             Self::OriginatorAttributes(attributes) => originator::attributes(attributes, carried, scene),
-            Self::OriginatorFields(fields) => originator::fields(fields, carried, scene.message),
+            Self::OriginatorFields(fields) => originator::fields(fields, carried, scene),
             Self::CalculateDelta(delta) => delta::run(delta, step.id, carried, scene),
             Self::OwnerValues(values) => owner::values(values, carried, scene),
             Self::OwnerDetails(details) => owner::details(details, carried, scene),

@@ -4,6 +4,7 @@ mod alarms;
 mod calculated;
 mod external;
 mod nodes;
+mod simple;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ mod alarms;
 mod calculated;
 mod calls;
 mod facts;
+mod fairness;
 mod fleet;
 mod owing;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use schemas::{
-    config::{CalculatedField, Change, ChangeBody, Customer, Details, Device, FieldOf, Installation, Profile},
-    id::{ChainId, CustomerId, DeviceId, FieldId, Partition, ProfileId, Revision, TenantId},
+    config::{Asset, CalculatedField, Change, ChangeBody, Customer, Details, Device, FieldOf, Installation, Profile, Relation},
+    id::{AssetId, ChainId, CustomerId, DeviceId, FieldId, Partition, ProfileId, RelationId, Revision, TenantId},
 };
 
 use crate::quota;
@@ -32,6 +32,10 @@ pub enum ShardChange {
     ChainDeleted(ChainId),
     Field(Arc<CalculatedField>, Revision),
     FieldDeleted(FieldId),
+    Asset(Asset),
+    AssetDeleted(AssetId),
+    Relation(Relation),
+    RelationDeleted(RelationId),
     /// A credential is gone: a session admitted with it is closed.
     CredentialRevoked {
         device: DeviceId,
@@ -45,17 +49,20 @@ pub enum ShardChange {
 }
 
 impl ShardChange {
-    /// The partition whose owner alone needs this change; `None`: every shard does.
+    /// Whether the shard that owns some partitions needs this change.
     #[must_use]
-    pub fn partition(&self) -> Option<Partition> {
+    pub fn concerns(&self, owns: impl Fn(Partition) -> bool) -> bool {
         match self {
-            Self::Device(device) => Some(Partition::of(device.id.into())),
-            Self::DeviceDeleted(id) | Self::CredentialRevoked { device: id, .. } => Some(Partition::of((*id).into())),
+            Self::Device(device) => owns(Partition::of(device.id.into())),
+            Self::DeviceDeleted(id) | Self::CredentialRevoked { device: id, .. } => owns(Partition::of((*id).into())),
+            Self::Asset(asset) => owns(Partition::of(asset.id.into())),
+            Self::AssetDeleted(id) => owns(Partition::of((*id).into())),
+            Self::Relation(relation) => [relation.from.id, relation.to.id].into_iter().any(|end| owns(Partition::of(end))),
             Self::Field(field, _) => match field.of {
-                FieldOf::Device(id) => Some(Partition::of(id.into())),
-                FieldOf::Profile(_) => None,
+                FieldOf::Device(id) => owns(Partition::of(id.into())),
+                FieldOf::Profile(_) => true,
             },
-            _ => None,
+            _ => true,
         }
     }
 }
@@ -84,6 +91,10 @@ pub fn compile(change: &Change) -> Option<ShardChange> {
         ChangeBody::ChainDeleted(id) => ShardChange::ChainDeleted(*id),
         ChangeBody::Field(field) => ShardChange::Field(Arc::new(field.clone()), change.revision),
         ChangeBody::FieldDeleted(id) => ShardChange::FieldDeleted(*id),
+        ChangeBody::Asset(asset) => ShardChange::Asset(asset.clone()),
+        ChangeBody::AssetDeleted(id) => ShardChange::AssetDeleted(*id),
+        ChangeBody::Relation(relation) => ShardChange::Relation(relation.clone()),
+        ChangeBody::RelationDeleted(id) => ShardChange::RelationDeleted(*id),
         ChangeBody::Credential(_) | ChangeBody::CredentialDeleted(_) => return None,
     })
 }

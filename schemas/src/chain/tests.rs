@@ -113,6 +113,19 @@ fn configurations() {
     one(filter, json!({ "messageTypes": ["alarm"] }), &[]);
     one(filter, json!({ "messageTypes": [7] }), &["nodes[0].configuration.messageTypes: expected at most"]);
     one(filter, json!({}), &["nodes[0].configuration.messageTypes: expected an array"]);
+    let related = "filter.TbCheckRelationNode";
+    let any = json!({ "checkForSingleEntity": "false", "direction": "TO", "relationType": "Contains" });
+    one(related, any, &[]);
+    one(
+        related,
+        json!({ "direction": "UP", "entityType": "TEAPOT", "entityId": "x" }),
+        &[
+            "nodes[0].configuration.direction: \"UP\": expected FROM or TO",
+            "nodes[0].configuration.relationType: missing: expected a relation type",
+            "nodes[0].configuration.entityType: \"TEAPOT\": expected one of DEVICE",
+            "nodes[0].configuration.entityId: \"x\": expected a UUID",
+        ],
+    );
     let rest = "rest.TbRestApiCallNode";
     one(rest, json!({ "restEndpointUrlPattern": "http://x", "headers": { "A": "${b}" } }), &[]);
     one(
@@ -130,7 +143,7 @@ fn configurations() {
         json!({ "topicPattern": "t", "host": "h", "ssl": true }),
         &["nodes[0].configuration.ssl: true: TLS is"],
     );
-    one("mail.TbSendEmailNode", json!({}), &["nodes[0].configuration.useSystemSmtpSettings: expected false"]);
+    one("mail.TbSendEmailNode", json!({ "useSystemSmtpSettings": false }), &["nodes[0].configuration.smtpHost: missing"]);
     one(
         "kafka.TbKafkaNode",
         json!({}),
@@ -355,14 +368,14 @@ mod properties {
 
     proptest! {
         #[test]
-        fn any_text(text in "\\PC{0,64}") {
+        fn any_text_is_a_chain_or_refused(text in "\\PC{0,64}") {
             if let Err(InvalidChain(problems)) = Chain::parse(&text) {
                 prop_assert!(!problems.is_empty());
             }
         }
 
         #[test]
-        fn any_edges(edges in prop::collection::vec((0_usize..6, 0_usize..6, 0_usize..3), 0..12)) {
+        fn any_edges_are_taken_or_refused(edges in prop::collection::vec((0_usize..6, 0_usize..6, 0_usize..3), 0..12)) {
             let labels = ["Success", "Failure", "True"];
             let edges: Vec<Value> = edges.iter().map(|(from, to, label)| edge(*from, *to, labels[*label])).collect();
             match Chain::parse(&chain(vec![log(); 5], edges.clone()).to_string()) {

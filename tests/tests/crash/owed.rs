@@ -59,9 +59,12 @@ fn calls_survive_kill_9_and_a_receiver_that_was_away() {
     }
 }
 
-/// Of each device: numbers in the order in which they were heard first, and the keys of each.
+/// Numbers in the order in which they were heard first, and the keys of each.
+type Calls = (Vec<u64>, BTreeMap<u64, BTreeSet<String>>);
+
+/// Of each device.
 #[derive(Default)]
-struct Heard(BTreeMap<String, (Vec<u64>, BTreeMap<u64, BTreeSet<String>>)>);
+struct Heard(BTreeMap<String, Calls>);
 
 impl Heard {
     fn hear(&mut self, call: &Value) {
