@@ -4,6 +4,7 @@
 
 mod admin_settings;
 mod alarm;
+mod alarm_query;
 mod asset;
 mod asset_profile;
 mod audit;
@@ -36,11 +37,12 @@ mod user;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use sea_orm::DatabaseConnection;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 use uuid::Uuid;
 
 pub use crate::access::{Caller, TokenPair};
 pub use crate::app::alarm::AlarmComment;
+pub use crate::app::alarm_query::Among;
 pub use crate::app::asset::ShownTo;
 pub use crate::app::chain::{ChainExport, ChainImported};
 pub use crate::app::claim::Claimed;
@@ -100,6 +102,8 @@ pub struct App {
     files: package::Files,
     package_bytes_max: u64,
     pace: Pace,
+    /// Tenants whose alarms have changed.
+    alarms_changed: broadcast::Sender<Arc<[Uuid]>>,
 }
 
 impl App {
@@ -136,6 +140,7 @@ impl App {
             files: package::Files::new(&settings.data_dir),
             package_bytes_max: settings.package_bytes_max,
             pace: Pace::new(settings),
+            alarms_changed: broadcast::Sender::new(alarm_query::CHANGES_MAX),
         });
         app.sweep_packages().await?;
         Ok(app)

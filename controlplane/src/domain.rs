@@ -2,6 +2,7 @@
 //! asked for. Never does IO, asks the time or knows JSON shapes of the API.
 
 mod alarm;
+mod alarm_query;
 mod asset;
 mod asset_profile;
 mod audit;
@@ -28,6 +29,7 @@ mod transport;
 mod user;
 
 pub use alarm::{AlarmChange, AlarmDraft, AlarmFilter, AlarmInfo, ChangedAlarm, severity};
+pub use alarm_query::{AlarmCount, AlarmListing, AlarmRow};
 pub use asset::{Asset, AssetDraft, AssetFilter, AssetInfo};
 pub use asset_profile::{AssetProfile, AssetProfileDraft};
 pub use audit::{AuditFilter, AuditLine, AuditSubject};
@@ -47,8 +49,8 @@ pub use hex::{hex, unhex};
 pub use import::{Column, IMPORT_LINES_MAX, ImportLine, ImportedDevice, Mapping, read_lines};
 pub use package::{Package, PackageBytes, PackageDraft, PackageFilter, PackageKind, PackagePlace, UploadDraft};
 pub use page::{Page, PageLink, SortOrder};
-pub(crate) use profile::mqtt_of;
 pub use profile::{DeviceProfile, ProfileDraft};
+pub(crate) use profile::{alarms_of, mqtt_of};
 pub use provision::{ProvisionRequest, ProvisionType, Unprovisioned, name_in, provisioned, same_secret};
 pub use query::{
     BoolOperation, Dynamic, DynamicSource, EntityListing, EntityQuery, EntityRow, Key, KeyFilter, KeyKind, ListedEntity,

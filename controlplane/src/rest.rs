@@ -96,7 +96,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v3/api-docs", get(openapi.clone()))
         .route("/api/openapi.json", get(openapi))
         .merge(forward::routes(Arc::clone(&app)))
-        .merge(ws::routes(app))
+        .merge(ws::routes(app, query::ALARMS))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -1,6 +1,7 @@
 //! Live values over WebSocket: ThingsBoard's `/api/ws` and its legacy path. Says who may open a socket and how many there are;
 //! what happens on one is `session`. Never reads a data plane itself.
 
+mod alarms;
 mod command;
 mod outgoing;
 mod session;
@@ -19,6 +20,7 @@ use axum::{
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
+pub(crate) use self::alarms::Alarms;
 use crate::{app::App, error::Error};
 
 /// Bytes of one frame or message from a client, ThingsBoard's bound.
@@ -30,6 +32,7 @@ const SOCKETS_MAX: usize = 10_000;
 struct Doorway {
     app: Arc<App>,
     sockets: Arc<Semaphore>,
+    alarms: Alarms,
 }
 
 #[derive(Deserialize)]
@@ -38,8 +41,8 @@ struct Opening {
 }
 
 /// The two socket paths.
-pub(crate) fn routes(app: Arc<App>) -> Router {
-    let doorway = Doorway { app, sockets: Arc::new(Semaphore::new(SOCKETS_MAX)) };
+pub(crate) fn routes(app: Arc<App>, alarms: Alarms) -> Router {
+    let doorway = Doorway { app, sockets: Arc::new(Semaphore::new(SOCKETS_MAX)), alarms };
     Router::new().route("/api/ws/plugins/telemetry", get(legacy)).route("/api/ws", get(current)).with_state(doorway)
 }
 
@@ -74,7 +77,7 @@ fn token_of(opening: Result<Query<Opening>, QueryRejection>) -> Result<Option<St
 }
 
 async fn open(doorway: Doorway, token: Option<String>, upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Response {
-    let Doorway { app, sockets } = doorway;
+    let Doorway { app, sockets, alarms } = doorway;
     let known = match token {
         None => None,
         Some(token) => match app.caller(&token).await {
@@ -93,7 +96,7 @@ async fn open(doorway: Doorway, token: Option<String>, upgrade: Result<WebSocket
         .max_message_size(FRAME_BYTES_MAX)
         .max_frame_size(FRAME_BYTES_MAX)
         .on_upgrade(async move |socket| {
-            session::run(app, socket, known).await;
+            session::run((app, alarms), socket, known).await;
             drop(place);
         })
         .into_response()

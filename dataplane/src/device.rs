@@ -11,8 +11,10 @@ pub mod kept;
 mod load;
 mod marks;
 pub mod outbox;
+pub mod progress;
 mod sequence;
 mod timeseries;
+pub mod waiting;
 pub mod windows;
 
 use std::{collections::BTreeMap, mem::size_of};
@@ -213,14 +215,17 @@ impl DeviceState {
     }
 }
 
-/// Deletes everything an entity has, by ranges (DESIGN 18). Its deadline key, if any, is found stale at the next start.
+/// Deletes everything an entity has, by ranges (DESIGN 18). Its deadline key, if any, is found stale at the next start; when its
+/// messages were due lies by time, and is deleted by whoever knows the times.
 pub fn delete_entity(entity: EntityId, batch: &mut Batch) {
     let ranges =
         [Kind::Row, Kind::Attribute, Kind::Kept, Kind::Call, Kind::Forward, Kind::Owed, Kind::DeadLetter, Kind::AlarmFeed];
     for kind in ranges {
         batch.delete_range(kind.family(), &key::entity(kind, entity), &key::entity_end(kind, entity));
     }
-    for kind in [Kind::State, Kind::Connected] {
+    let (from, to) = key::waiting_range(entity, None);
+    batch.delete_range(Kind::Waiting.family(), &from, &to);
+    for kind in [Kind::State, Kind::Connected, Kind::RulesDue] {
         batch.delete(kind.family(), &key::entity(kind, entity));
     }
 }

@@ -6,7 +6,8 @@ use schemas::alarm::Alarm;
 use uuid::Uuid;
 
 use crate::message::{Readings, Scope};
-use crate::owed::Departed;
+use crate::owed::{Departed, Waiting};
+use crate::progress::Progress;
 
 /// One thing that must happen. Borrows from the message it came from, unless a node made it.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +22,12 @@ pub enum Effect<'m> {
     Answer { request: u32, json: String },
     /// What a node remembers of the originator from now on.
     KeepState { node: Uuid, state: Box<[u8]> },
+    /// How far the alarm rules of the originator's profile have come at a node.
+    KeepProgress(Box<Progress>),
     /// Call outside for a message that goes on when that is answered (DESIGN 8.6, 22).
     Owe(Box<Departed>),
+    /// Keep a message that goes on when its time has come (DESIGN 8.1, 2).
+    Wait(Box<Waiting>),
     /// An alarm of the originator is like this from now on.
     Alarm(Box<Alarm>),
     /// Write the message to the log (sampled), under the node's name.

@@ -23,6 +23,7 @@ pub mod message;
 pub mod metric;
 pub mod owed;
 pub mod payload;
+pub mod progress;
 pub mod query;
 pub mod quota;
 pub mod registry;

@@ -84,6 +84,8 @@ pub const PARKED_BYTES_PER_SHARD_MAX: usize = 16 << 20;
 pub const PARKED_PER_DEVICE_READ_MAX: usize = RECEIPTS_PER_CONNECTION_MAX;
 /// Rule nodes that remember something of one device.
 pub const NODE_STATES_PER_DEVICE_MAX: usize = 256;
+/// Device profile nodes that remember alarm rules of one device.
+pub const PROGRESS_NODES_PER_DEVICE_MAX: usize = 16;
 /// Alarms of one entity that are not cleared, or whose end the control plane has not confirmed.
 pub const ALARMS_PER_ENTITY_MAX: usize = 64;
 /// The details of one alarm, in bytes of JSON.
@@ -288,6 +290,30 @@ pub const FORWARDS_READ_AT_ONCE_MAX: usize = 64;
 pub const FORWARD_ANSWER_MS: u64 = 10_000;
 /// From an owner's "not now" to sending the parts again, in milliseconds.
 pub const FORWARD_PAUSE_MS: u64 = 1_000;
+/// Messages of one shard that wait for time at rule nodes; a node at which another would wait fails (DESIGN 8.1, 2).
+pub const WAITING_PER_SHARD_MAX: usize = 32_768;
+/// The same of one tenant.
+pub const WAITING_PER_TENANT_MAX: usize = WAITING_PER_SHARD_MAX / 2;
+/// On disk, of one tenant and shard, in bytes.
+pub const WAITING_BYTES_PER_TENANT_MAX: usize = 256 << 20;
+/// Of one originator.
+pub const WAITING_PER_ENTITY_MAX: usize = 4_096;
+/// On disk, of one originator, in bytes.
+pub const WAITING_BYTES_PER_ENTITY_MAX: usize = 4 << 20;
+/// Of those that are due so many are read at once,
+pub const DUE_AT_ONCE_MAX: usize = 64;
+/// with so many bytes, in memory until they have gone on; one more may exceed it.
+pub const DUE_BYTES_AT_ONCE_MAX: usize = 1 << 20;
+/// How long after a call to a device has expired its message still waits for what came of it, in milliseconds.
+pub const ANSWER_GRACE_MS: i64 = 5_000;
+/// How often a persistent call that a rule makes is sent again when no answer comes, if the message does not say, as in ThingsBoard;
+pub const CALL_RETRIES: u32 = 5;
+/// and at most.
+pub const CALL_RETRIES_MAX: u32 = 100;
+/// From one word of a shard to the owner of its tenant about what it has counted to the next, in milliseconds.
+pub const COUNT_TOLD_MS: u64 = 1_000;
+/// Until a message that could not go on tries again, in milliseconds.
+pub const DUE_PAUSE_MS: u64 = 1_000;
 /// Calls that rule nodes of one shard owe to the outside; a node that would owe more fails (DESIGN 8.6, 22).
 pub const OWED_CALLS_PER_SHARD_MAX: usize = 65_536;
 /// The same of one tenant, so that its dead target leaves room for others.
@@ -517,6 +543,11 @@ impl Pools {
                 "outbox",
                 OWED_CALLS_PER_SHARD_MAX * OWED_CALL_BYTES + CALLS_AT_ONCE_BYTES_MAX + CALLS_AT_ONCE_MAX * CALL_ANSWER_BYTES_MAX,
             ),
+            // Those that wait together are read together.
+            term(
+                "waiting messages",
+                WAITING_PER_SHARD_MAX * WAITING_BYTES + DUE_BYTES_AT_ONCE_MAX + WAITING_BYTES_PER_ENTITY_MAX,
+            ),
             // Two memtables per column family can exist while one is flushed.
             term("write buffers", self.write_buffer_bytes * 2),
             term("block cache share", self.block_cache_bytes / shards.max(1)),
@@ -558,6 +589,8 @@ const KEY_NAME_BYTES: usize = 128;
 const FORWARD_BYTES: usize = 256;
 /// What is remembered of a call that is owed, at worst one of its own queue.
 const OWED_CALL_BYTES: usize = 256;
+/// What is remembered of a message that waits, at worst the only one of its originator, and its place among the times.
+const WAITING_BYTES: usize = 320;
 const EVENT_BYTES: usize = 128;
 const MESH_SLOT_BYTES: usize = 16;
 

@@ -59,6 +59,9 @@ counters! {
     CallsRetried => "tidegate_calls_retried_total", "attempts of calls to the outside that have to be made again";
     CallsFailed => "tidegate_calls_failed_total", "calls to the outside that were refused or given up";
     CallsLost => "tidegate_calls_lost_total", "calls to the outside whose node is gone";
+    MessagesWaiting => "tidegate_messages_waiting", "messages that wait for time at rule nodes";
+    WaitsOver => "tidegate_waits_over_total", "messages at rule nodes whose time has come";
+    WaitsLost => "tidegate_waits_lost_total", "messages whose time has come at a node that is gone";
     MessagesDiscarded => "tidegate_messages_discarded_total", "messages refused for their payload";
     TopicsUnknown => "tidegate_topics_unknown_total", "PUBLISHes to a topic that is not the device's";
     TimestampsRefused => "tidegate_timestamps_refused_total", "messages with a ts outside the accepted range";

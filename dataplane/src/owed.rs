@@ -1,11 +1,13 @@
-//! What is owed to the world outside: the message that waits, the call that is made for it, and what came of it (DESIGN 8.1, 2 and
-//! 8.6, 22). Values only: makes no call and keeps nothing.
+//! What a message waits for: the call to the outside that is made for it and what came of it, or a time (DESIGN 8.1, 2 and 8.6, 22).
+//! Values only: makes no call and keeps nothing.
 
 use std::collections::BTreeMap;
 
 use schemas::chain::external::{Mailer, Method, MqttPublish};
 use schemas::id::ChainId;
 use uuid::Uuid;
+
+use crate::clock::Timestamp;
 
 /// A message that left its chain at a node, to go on there when the world has answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +27,37 @@ impl Departed {
     #[must_use]
     pub fn node(&self) -> (ChainId, Uuid) {
         self.path.last().copied().unwrap_or((ChainId(Uuid::nil()), Uuid::nil()))
+    }
+}
+
+/// A message that waits at a node for a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub how: Waits,
+    /// When it goes on.
+    pub due: Timestamp,
+    pub departed: Departed,
+}
+
+/// How something waits at a node. The numbers are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Waits {
+    /// A message that goes on as it is.
+    Alone = 1,
+    /// A message of which others of the same originator may become one with it.
+    Together = 2,
+    /// What a node that makes messages made last; the next is made then.
+    Made = 3,
+    /// A message whose originator was called, until it has answered.
+    Answer = 4,
+}
+
+impl Waits {
+    /// The way with this number, if there is one.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Alone, Self::Together, Self::Made, Self::Answer].into_iter().find(|how| *how as u8 == number)
     }
 }
 

@@ -17,8 +17,9 @@ mod template;
 mod tests;
 mod world;
 
-pub use evaluate::{Evaluation, Failed, call, evaluate, evaluate_again, resume};
+pub use evaluate::{Evaluation, Failed, call, elapse, evaluate, evaluate_again, generator, resume, together};
 pub use fact::{Absent, Fact, Found};
-pub use plan::Plan;
+pub use node::timed::{Pack, Pending};
+pub use plan::{Plan, Timer};
 pub use running::{NodeCount, Running};
 pub use world::{Alone, World};

@@ -110,7 +110,9 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let (questions, asked) = tokio::sync::mpsc::channel(limits::QUESTIONS_PER_SHARD_MAX);
     let (calls_out, calls) = tokio::sync::mpsc::channel(limits::CALLS_AT_ONCE_MAX * usize::from(settings.shards));
     let listeners = listeners(&sockets, certificates.as_ref(), settings).map_err(StartError::Thread)?;
-    let built = build(settings, driver, placement, clock, (listeners, placed, Arc::clone(&shared)), (&questions, &calls_out))?;
+    let instance = instance_id(settings, &directory)?.into();
+    let lines = Lines { questions, calls_out, instance };
+    let built = build(settings, driver, placement, clock, (listeners, placed, Arc::clone(&shared)), &lines)?;
     let Built { parts, reports, mailboxes } = built;
     let threads = spawn(parts)?;
     let (stop, stopped) = watch::channel(false);
@@ -256,13 +258,20 @@ struct Built {
     mailboxes: Shards,
 }
 
+/// What shards say outside, and under which name.
+struct Lines {
+    questions: tokio::sync::mpsc::Sender<crate::registry::Question>,
+    calls_out: tokio::sync::mpsc::Sender<crate::owed::Due>,
+    instance: Arc<str>,
+}
+
 fn build(
     settings: &Settings,
     driver: Driver,
     placement: Placement,
     clock: Clock,
     (listeners, placed, directory): (Vec<Vec<Listening>>, Placed, Arc<Directory>),
-    (questions, calls_out): (&tokio::sync::mpsc::Sender<crate::registry::Question>, &tokio::sync::mpsc::Sender<crate::owed::Due>),
+    lines: &Lines,
 ) -> Result<Built, StartError> {
     let mut doorbells = Vec::new();
     let mut ears = Vec::new();
@@ -311,8 +320,9 @@ fn build(
             connections_per_address: settings.connections_per_address,
             rpc_submit,
             forwarders: forwarders.clone(),
-            questions: questions.clone(),
-            calls_out: calls_out.clone(),
+            questions: lines.questions.clone(),
+            calls_out: lines.calls_out.clone(),
+            instance: Arc::clone(&lines.instance),
         });
     }
     Ok(Built { parts, reports, mailboxes: Shards::new(placement, mailboxes) })

@@ -24,11 +24,15 @@ macro_rules! severities {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            fn to_wire(self) -> WireSeverity {
+            /// As a record has it.
+            #[must_use]
+            pub fn to_wire(self) -> WireSeverity {
                 match self { $(Self::$variant => WireSeverity::$variant,)+ }
             }
 
-            fn from_wire(number: i32) -> Option<Self> {
+            /// What a record has; `None` for a number that is none.
+            #[must_use]
+            pub fn from_wire(number: i32) -> Option<Self> {
                 match WireSeverity::try_from(number) {
                     $(Ok(WireSeverity::$variant) => Some(Self::$variant),)+
                     _ => None,

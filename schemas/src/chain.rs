@@ -13,6 +13,7 @@ mod parse;
 mod root;
 #[cfg(test)]
 mod tests;
+pub mod timed;
 
 pub use check::{EDGES_MAX, EXECUTIONS_MAX, NODES_MAX};
 pub use configuration::system_mail;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ::uuid::Uuid;
 
 use crate::{
+    alarm_rule::{AlarmRules, InvalidAlarmRules},
     calculated::{Calculation, InvalidCalculation},
     chain::{Chain, EntityType, InvalidChain, external::SystemMail, system_mail},
     generated::config as wire,
@@ -127,7 +128,7 @@ pub struct RateLimits {
     pub telemetry_data_points: RateLimit,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     pub id: ProfileId,
     pub tenant: TenantId,
@@ -136,6 +137,8 @@ pub struct Profile {
     pub chain: Option<ChainId>,
     /// `None`: ThingsBoard's topics and JSON.
     pub mqtt: Option<MqttTransport>,
+    /// When its devices have alarms. Shared: every shard has them.
+    pub alarms: Option<Arc<AlarmRules>>,
 }
 
 /// A profile's own topics and payloads.
@@ -267,6 +270,8 @@ pub enum InvalidChange {
     Text { field: &'static str, length: usize, most: usize },
     #[error("profile.mqtt: {0}")]
     Schema(#[from] InvalidPayloads),
+    #[error("profile.alarms: {0}")]
+    Alarms(#[from] InvalidAlarmRules),
     #[error("{field}: {name} is no entity type")]
     EntityType { field: &'static str, name: String },
     #[error("profile.mqtt: payloads are protobuf or FlatBuffers, not both")]
@@ -290,13 +295,7 @@ impl TryFrom<wire::Change> for Change {
                 tenant: TenantId(uuid("customer.tenant_id", &customer.tenant_id)?),
                 details: details(customer.details)?,
             }),
-            wire::change::Body::Profile(profile) => ChangeBody::Profile(Profile {
-                id: ProfileId(id),
-                tenant: TenantId(uuid("profile.tenant_id", &profile.tenant_id)?),
-                name: name("profile.name", profile.name)?,
-                chain: optional("profile.rule_chain_id", &profile.rule_chain_id)?.map(ChainId),
-                mqtt: profile.mqtt.map(mqtt).transpose()?,
-            }),
+            wire::change::Body::Profile(said) => ChangeBody::Profile(profile(ProfileId(id), said)?),
             wire::change::Body::Device(device) => ChangeBody::Device(Device {
                 id: DeviceId(id),
                 tenant: TenantId(uuid("device.tenant_id", &device.tenant_id)?),
@@ -383,6 +382,17 @@ fn gone(deleted: &wire::Deleted, id: Uuid) -> Result<ChangeBody, InvalidChange> 
     })
 }
 
+fn profile(id: ProfileId, profile: wire::DeviceProfile) -> Result<Profile, InvalidChange> {
+    Ok(Profile {
+        id,
+        tenant: TenantId(uuid("profile.tenant_id", &profile.tenant_id)?),
+        name: name("profile.name", profile.name)?,
+        chain: optional("profile.rule_chain_id", &profile.rule_chain_id)?.map(ChainId),
+        mqtt: profile.mqtt.map(mqtt).transpose()?,
+        alarms: alarms(&profile.alarms)?,
+    })
+}
+
 fn limits(limits: wire::Limits) -> Result<Limits, InvalidRateLimit> {
     let rates = |rates: Option<wire::RateLimits>| {
         let wire::RateLimits { messages, telemetry_messages, telemetry_data_points } = rates.unwrap_or_default();
@@ -425,6 +435,14 @@ fn mqtt(mqtt: wire::MqttTransport) -> Result<MqttTransport, InvalidChange> {
         attributes_subscribe_topic: name("profile.mqtt.attributes_subscribe_topic", mqtt.attributes_subscribe_topic)?,
         payload,
     })
+}
+
+/// Text that is no JSON says no rules: the control plane sends what it has parsed.
+fn alarms(text: &str) -> Result<Option<Arc<AlarmRules>>, InvalidAlarmRules> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    AlarmRules::parse(&serde_json::from_str(text).unwrap_or_default())
 }
 
 fn schema<'t>(field: &'static str, text: &'t str) -> Result<&'t str, InvalidChange> {

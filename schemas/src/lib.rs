@@ -4,8 +4,10 @@
 //! and name what was wrong. Nothing here does IO, asks the time or knows a store.
 
 pub mod alarm;
+pub mod alarm_rule;
 pub mod calculated;
 pub mod chain;
+pub mod condition;
 pub mod config;
 pub mod credential;
 pub mod forwarded;

@@ -29,10 +29,20 @@ pub enum Form {
     Switch,
     /// (msg, metadata, msgType) → `{msg, metadata, msgType}`, or an array of such
     Transform,
+    /// (prevMsg, prevMetadata, prevMsgType) → `{msg, metadata, msgType}`
+    Generate,
     /// (msg, metadata, msgType) → text
     Text,
     /// (msg, metadata, msgType) → any JSON: details of an alarm
     Details,
+}
+
+impl Form {
+    /// The names of its arguments.
+    #[must_use]
+    pub fn arguments(self) -> &'static str {
+        if self == Self::Generate { "prevMsg, prevMetadata, prevMsgType" } else { "msg, metadata, msgType" }
+    }
 }
 
 /// A script that parses.
@@ -76,8 +86,9 @@ impl Script {
             Language::Js => body.to_owned(),
             Language::Tbel => tbel::translate(body)?,
         };
-        check::check(&js, MESSAGE)?;
-        let simple = simple::recognise(form, &js);
+        check::check(form.arguments(), &js)?;
+        // What a generator is called with has other names.
+        let simple = if form == Form::Generate { None } else { simple::recognise(form, &js) };
         Ok(Self { form, language, body: body.to_owned(), js, simple })
     }
 
@@ -100,12 +111,9 @@ impl Script {
         let inner = tbel::translate(body)?;
         let parameters: Vec<&str> = std::iter::once("ctx").chain(arguments.iter().map(String::as_str)).collect();
         let parameters = parameters.join(", ");
-        check::check(&inner, &parameters)?;
+        check::check(&parameters, &inner)?;
         let names: Vec<String> = arguments.iter().map(|name| format!("\"{name}\"")).collect();
         let js = format!("return $calculate(msg, [{}], function({parameters}) {{\n{inner}\n}});", names.join(", "));
         Ok(Self { form: Form::Details, language: Language::Tbel, body: body.to_owned(), js, simple: None })
     }
 }
-
-/// What scripts of nodes are called with.
-const MESSAGE: &str = "msg, metadata, msgType";

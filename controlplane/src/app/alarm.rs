@@ -37,9 +37,14 @@ impl App {
     /// # Errors
     /// [`Error::Unavailable`] when the database is busy.
     pub async fn take_alarms(&self, alarms: Vec<Alarm>) -> Result<(), Error> {
+        let mut tenants: Vec<Uuid> = alarms.iter().map(|alarm| alarm.tenant.0).collect();
+        tenants.sort_unstable();
+        tenants.dedup();
         let mut write = self.store.write(Author::system(), clock::now_ms()).await?;
         alarm::take(&mut write, alarms).await?;
         write.commit().await?;
+        // Nobody may be listening.
+        drop(self.alarms_changed.send(tenants.into()));
         Ok(())
     }
 
@@ -92,8 +97,9 @@ impl App {
         Ok(alarm::kinds(self.reader(), walls, link).await?)
     }
 
-    /// The tenant, and the customer whose devices' and assets' alarms are seen. Of an originator that the caller may read, everything is.
-    async fn alarm_walls(&self, caller: &Caller, filter: &AlarmFilter) -> Result<(Uuid, Option<Uuid>), Error> {
+    /// The tenant, and the customer whose devices' and assets' alarms are seen. Of an originator that the caller may read,
+    /// everything is.
+    pub(super) async fn alarm_walls(&self, caller: &Caller, filter: &AlarmFilter) -> Result<(Uuid, Option<Uuid>), Error> {
         let Scope { tenant, customer } = permit_within(caller, Resource::Device, Operation::ReadValues)?;
         let Some((kind, id)) = &filter.originator else { return Ok((tenant, customer)) };
         self.authorize_entity(caller, kind, *id, Use::Read).await?;

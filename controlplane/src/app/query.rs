@@ -64,7 +64,7 @@ impl App {
     }
 
     /// Every entity that matches, with the values of `keys`.
-    async fn matching(&self, scope: &Reach, query: &EntityQuery, keys: &[Key]) -> Result<Vec<EntityRow>, Error> {
+    pub(super) async fn matching(&self, scope: &Reach, query: &EntityQuery, keys: &[Key]) -> Result<Vec<EntityRow>, Error> {
         let limit = CANDIDATES_MAX as u64 + 1;
         let candidates = search::candidates(self.reader(), wall(scope), query, limit).await?;
         if candidates.len() > CANDIDATES_MAX {
@@ -79,7 +79,7 @@ impl App {
         Ok(rows)
     }
 
-    async fn rows(&self, scope: &Reach, entities: Vec<ListedEntity>) -> Result<Vec<EntityRow>, Error> {
+    pub(super) async fn rows(&self, scope: &Reach, entities: Vec<ListedEntity>) -> Result<Vec<EntityRow>, Error> {
         let own = tenant::find(self.reader(), scope.tenant).await?.map(|tenant| tenant.title).unwrap_or_default();
         let customers: BTreeSet<uuid::Uuid> = entities.iter().filter_map(|entity| entity.customer).collect();
         let customers = customer::by_ids(self.reader(), customers.into_iter().collect()).await?;
@@ -92,7 +92,7 @@ impl App {
     }
 
     /// Adds the values of `keys` that shards have.
-    async fn fill(&self, rows: &mut [EntityRow], keys: &[Key]) -> Result<(), Error> {
+    pub(super) async fn fill(&self, rows: &mut [EntityRow], keys: &[Key]) -> Result<(), Error> {
         if rows.is_empty() || keys.is_empty() {
             return Ok(());
         }
@@ -113,7 +113,7 @@ impl App {
 
     /// Walks where relations have to be walked, and puts attributes of the caller's tenant, customer and user in the place of
     /// dynamic operands.
-    async fn resolve(&self, caller: &Caller, query: &mut EntityQuery) -> Result<(), Error> {
+    pub(super) async fn resolve(&self, caller: &Caller, query: &mut EntityQuery) -> Result<(), Error> {
         if let Selector::Reached(walk, types) = &query.selector {
             let reached = self.reached(caller, walk.clone()).await?;
             query.selector = Selector::Found(reached.into_iter().map(|end| end.id).collect(), types.clone());
@@ -158,7 +158,7 @@ impl App {
 }
 
 /// Whoever queries reads both the entities and their values.
-fn readable(caller: &Caller, query: &EntityQuery) -> Result<Reach, Error> {
+pub(super) fn readable(caller: &Caller, query: &EntityQuery) -> Result<Reach, Error> {
     for kind in &query.kinds {
         let resource = if *kind == EntityKind::Asset { Resource::Asset } else { Resource::Device };
         permit_within(caller, resource, Operation::ReadValues)?;

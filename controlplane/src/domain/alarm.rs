@@ -1,6 +1,8 @@
 //! Alarms as people ask for them and change them. What an alarm is, both planes share; its originator's shard has it (DESIGN 8.6, 23).
 //! Never decides when one begins or ends.
 
+use std::sync::Arc;
+
 use schemas::alarm::{Alarm, Propagation, RELATION_TYPES_MAX, Severity, Status};
 use schemas::id::{EntityId, TenantId};
 use serde_json::Value;
@@ -49,6 +51,8 @@ pub struct AlarmInfo {
 pub struct AlarmFilter {
     /// ThingsBoard's entity type and the id.
     pub originator: Option<(String, Uuid)>,
+    /// Only of these originators.
+    pub among: Option<Arc<[Uuid]>>,
     pub cleared: Option<bool>,
     pub acknowledged: Option<bool>,
     pub severities: Vec<Severity>,

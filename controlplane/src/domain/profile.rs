@@ -1,5 +1,6 @@
 //! A device profile: what devices of one type share. Never knows its devices.
 
+use schemas::alarm_rule::AlarmRules;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -89,6 +90,14 @@ pub(crate) fn mqtt_of(transport: &str, profile_data: &Value) -> Option<MqttTrans
     of_mqtt.then(|| MqttTransport::read(profile_data.get("transportConfiguration")?).ok()).flatten()
 }
 
+/// The alarm rules of a stored `profileData`, as JSON; empty if there are none. Those that were stored before they were checked, and
+/// are none, are not told: a data plane would refuse the whole profile.
+pub(crate) fn alarms_of(profile_data: &Value) -> String {
+    let alarms = profile_data.get("alarms").unwrap_or(&Value::Null);
+    let rules = AlarmRules::parse(alarms).ok().flatten();
+    rules.map(|_| alarms.to_string()).unwrap_or_default()
+}
+
 /// What a client sends to create (`id: None`) or replace a profile.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProfileDraft {
@@ -142,10 +151,8 @@ impl ProfileDraft {
         let provision = ProvisionType::parse(said).ok_or_else(unknown)?;
         typed_part(&mut parts, "provisionConfiguration", provision.name())?;
         self.provision_key = provision_key(&mut parts["provisionConfiguration"], provision, self.provision_key.take())?;
-        match parts.entry("alarms").or_insert(Value::Null) {
-            Value::Null | Value::Array(_) => {}
-            other => return Err(Invalid::new("alarms", &other.to_string(), "must be an array")),
-        }
+        let alarms = parts.entry("alarms").or_insert(Value::Null);
+        AlarmRules::parse(alarms).map_err(|invalid| Invalid::new("profileData", "", invalid.to_string()))?;
         self.transport = Some(transport);
         self.provision = Some(provision.name().to_owned());
         self.profile_data = Value::Object(parts);
@@ -276,7 +283,7 @@ mod tests {
         });
         check(ProfileDraft::default(), Ok(json!(["DEFAULT", "DISABLED", null, plain])));
         let said = json!({
-            "transportConfiguration": {"type": "SNMP", "timeoutMs": 500}, "alarms": [{"id": "a"}], "novel": 1,
+            "transportConfiguration": {"type": "SNMP", "timeoutMs": 500}, "alarms": [], "novel": 1,
             "provisionConfiguration": {"type": "ALLOW_CREATE_NEW_DEVICES", "provisionDeviceSecret": "s"},
         });
         let mut full = said.clone();
@@ -287,7 +294,10 @@ mod tests {
     #[test]
     fn each_bad_part_is_named() {
         check(draft(None, None, json!([])), Err("profileData"));
-        check(draft(None, None, json!({"alarms": {}})), Err("alarms"));
+        check(draft(None, None, json!({"alarms": {}})), Err("alarms: must be an array"));
+        let missing = "alarms[0].alarmType: missing: expected a text of 1 to 255 bytes without control characters; \
+                       alarms[0].createRules: missing: expected an object; alarms[1]: expected an object";
+        check(draft(None, None, json!({"alarms": [{"id": "a"}, 7]})), Err(missing));
         check(draft(None, None, json!({"configuration": 7})), Err("configuration: \"7\" must be an object"));
         check(draft(Some("mqtt"), None, json!(null)), Err("transportType: \"mqtt\""));
         let other = json!({"transportConfiguration": {"type": "COAP"}});

@@ -78,6 +78,22 @@ impl Key {
         Self { kind: KeyKind::Field, name: name.to_owned() }
     }
 
+    /// Checks keys that are shown.
+    ///
+    /// # Errors
+    /// [`Invalid`] naming what breaks a bound.
+    pub fn shown(field: &'static str, keys: &[Self]) -> Result<(), Invalid> {
+        let remote = distinct(keys.iter());
+        if remote.len() > KEYS_MAX {
+            let rule = format!("must name at most {KEYS_MAX} attributes and series");
+            return Err(Invalid::new(field, &format!("{} keys", remote.len()), rule));
+        }
+        match keys.iter().find(|key| !is_sized(key)) {
+            Some(key) => Err(Invalid::new(field, &key.name, key_rule())),
+            None => Ok(()),
+        }
+    }
+
     /// Is it kept on a shard?
     #[must_use]
     pub fn is_remote(&self) -> bool {
@@ -175,14 +191,7 @@ impl EntityListing {
     /// [`Invalid`] naming what breaks a bound.
     pub fn checked(self) -> Result<Self, Invalid> {
         known("sortOrder.key", &self.sort)?;
-        let remote = distinct(self.shown.iter());
-        if remote.len() > KEYS_MAX {
-            let rule = format!("must name at most {KEYS_MAX} attributes and series");
-            return Err(Invalid::new("latestValues", &format!("{} keys", remote.len()), rule));
-        }
-        if let Some(key) = self.shown.iter().find(|key| !is_sized(key)) {
-            return Err(Invalid::new("latestValues", &key.name, key_rule()));
-        }
+        Key::shown("latestValues", &self.shown)?;
         Ok(Self { query: self.query.checked()?, ..self })
     }
 

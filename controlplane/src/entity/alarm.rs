@@ -7,7 +7,7 @@ use schemas::alarm::{Alarm, Severity};
 use sea_orm::{
     ActiveModelBehavior,
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey, DeriveRelation, EntityTrait, EnumIter, Order,
+    ColumnTrait, Condition, ConnectionTrait, DeriveEntityModel, DerivePrimaryKey, DeriveRelation, EntityTrait, EnumIter, Order,
     PaginatorTrait, PrimaryKeyTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
     sea_query::{Expr, ExprTrait, Func, OnConflict},
 };
@@ -42,6 +42,9 @@ pub struct Model {
     pub clear_ms: i64,
     pub assign_ms: i64,
     pub assignee_id: Option<Uuid>,
+    /// The originator's owner sees it, its tenant does.
+    pub to_owner: bool,
+    pub to_tenant: bool,
     /// What a list is searched by, lower-cased.
     pub search: String,
     /// kept.proto's Alarm.
@@ -81,6 +84,8 @@ fn row(alarm: &Alarm) -> ActiveModel {
         clear_ms: Set(alarm.clear_ts.unwrap_or(0)),
         assign_ms: Set(alarm.assign_ts.unwrap_or(0)),
         assignee_id: Set(alarm.assignee),
+        to_owner: Set(alarm.propagation.to_owner),
+        to_tenant: Set(alarm.propagation.to_tenant),
         search: Set(words.join(" ").to_lowercase()),
         record: Set(alarm.encode()),
     }
@@ -124,6 +129,8 @@ pub async fn take(write: &mut Write, alarms: Vec<Alarm>) -> Result<(), StoreErro
         Column::ClearMs,
         Column::AssignMs,
         Column::AssigneeId,
+        Column::ToOwner,
+        Column::ToTenant,
         Column::Search,
         Column::Record,
     ];
@@ -189,7 +196,11 @@ fn selected(tenant: Uuid, customer: Option<Uuid>, filter: &AlarmFilter) -> Selec
         select = select.filter(of(devices.into_query()).or(of(assets.into_query())));
     }
     if let Some((kind, id)) = &filter.originator {
-        select = select.filter(Column::OriginatorId.eq(*id)).filter(Column::OriginatorType.eq(kind.as_str()));
+        let own = Condition::all().add(Column::OriginatorId.eq(*id)).add(Column::OriginatorType.eq(kind.as_str()));
+        select = select.filter(Condition::any().add(own).add_option(propagated(tenant, kind, *id)));
+    }
+    if let Some(among) = &filter.among {
+        select = select.filter(Column::OriginatorId.is_in(among.iter().copied()));
     }
     for (wanted, column) in [(filter.cleared, Column::ClearMs), (filter.acknowledged, Column::AckMs)] {
         match wanted {
@@ -245,6 +256,38 @@ pub async fn page(
     let (data, total) = (page.data, page.total_elements);
     let alarms = data.into_iter().map(Alarm::try_from).collect::<Result<Vec<_>, _>>()?;
     Ok(Page::new(alarms, total, link))
+}
+
+/// The alarms of others that a customer or a tenant sees, as devices and assets belong to it now.
+fn propagated(tenant: Uuid, kind: &str, id: Uuid) -> Option<Condition> {
+    let owned_by = |customer: Option<Uuid>| {
+        let owner = |column: Expr| match customer {
+            Some(customer) => column.eq(customer),
+            None => column.is_null(),
+        };
+        let devices = device::Entity::find().select_only().column(device::Column::Id).filter(device::Column::TenantId.eq(tenant));
+        let devices = devices.filter(owner(Expr::col((device::Entity, device::Column::CustomerId))));
+        let assets = asset::Entity::find().select_only().column(asset::Column::Id).filter(asset::Column::TenantId.eq(tenant));
+        let assets = assets.filter(owner(Expr::col((asset::Entity, asset::Column::CustomerId))));
+        let of = |own| Column::OriginatorId.in_subquery(own);
+        Condition::all().add(Column::ToOwner.eq(true)).add(of(devices.into_query()).or(of(assets.into_query())))
+    };
+    if kind == EntityKind::Customer.name() {
+        return Some(owned_by(Some(id)));
+    }
+    (kind == EntityKind::Tenant.name()).then(|| Condition::any().add(Column::ToTenant.eq(true)).add(owned_by(None)))
+}
+
+/// How many alarms the filter lets through.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn count(
+    db: &impl ConnectionTrait,
+    (tenant, customer): (Uuid, Option<Uuid>),
+    filter: &AlarmFilter,
+) -> Result<u64, StoreError> {
+    Ok(selected(tenant, customer, filter).count(db).await?)
 }
 
 /// The worst severity among the alarms that the filter lets through.

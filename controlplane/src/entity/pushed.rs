@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        ACCESS_TOKEN, Arrow, CalculatedField, Contact, EntityKind, FieldOf, MqttTransport, RelationGroup, TransportLimits, is_gateway, mqtt_of, unhex,
+        ACCESS_TOKEN, Arrow, CalculatedField, Contact, EntityKind, FieldOf, MqttTransport, RelationGroup, TransportLimits,
+        alarms_of, is_gateway, mqtt_of, unhex,
     },
     entity::{
         StoreError, asset, asset_profile, calculated, chain, contact, credential, customer, device, json, meta, profile, relation, tenant,
@@ -44,7 +45,7 @@ pub enum Body {
     Tenant { details: Box<Details>, limits: TransportLimits },
     Customer { tenant: Uuid, details: Box<Details> },
     Chain { tenant: Uuid, name: String, root: bool, metadata: String },
-    Profile { tenant: Uuid, name: String, chain: Option<Uuid>, mqtt: Option<MqttTransport> },
+    Profile { tenant: Uuid, name: String, chain: Option<Uuid>, mqtt: Option<MqttTransport>, alarms: String },
     Device { tenant: Uuid, profile: Uuid, customer: Option<Uuid>, name: String, kind: String, gateway: bool },
     Credential { device: Uuid, shown: Known },
     Field { tenant: Uuid, of: FieldOf, name: String, configuration: String },
@@ -115,9 +116,10 @@ impl From<chain::Model> for Pushed {
 
 impl From<profile::Model> for Pushed {
     fn from(row: profile::Model) -> Self {
-        let mqtt = mqtt_of(&row.transport, &json(&row.profile_data));
+        let profile_data = json(&row.profile_data);
+        let (mqtt, alarms) = (mqtt_of(&row.transport, &profile_data), alarms_of(&profile_data));
         let profile::Model { tenant_id: tenant, name, chain_id: chain, .. } = row;
-        pushed(row.revision, row.id, Body::Profile { tenant, name, chain, mqtt })
+        pushed(row.revision, row.id, Body::Profile { tenant, name, chain, mqtt, alarms })
     }
 }
 

@@ -24,11 +24,12 @@ pub(super) fn change(row: Pushed) -> wire::Change {
         Body::Chain { tenant, name, root, metadata } => {
             wire::change::Body::Chain(wire::RuleChain { tenant_id: bytes(tenant), name, root, metadata })
         }
-        Body::Profile { tenant, name, chain, mqtt: said } => wire::change::Body::Profile(wire::DeviceProfile {
+        Body::Profile { tenant, name, chain, mqtt: said, alarms } => wire::change::Body::Profile(wire::DeviceProfile {
             tenant_id: bytes(tenant),
             name,
             rule_chain_id: chain.map(bytes).unwrap_or_default(),
             mqtt: said.map(mqtt),
+            alarms,
         }),
         Body::Device { tenant, profile, customer, name, kind, gateway } => {
             let (tenant_id, profile_id) = (bytes(tenant), bytes(profile));

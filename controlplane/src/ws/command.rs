@@ -2,9 +2,11 @@
 //! both read into one list of commands. Total on any text; never decides who may ask.
 
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::telemetry::{Aggregation, Watch};
+use crate::ws::alarms::Wanted;
 use schemas::telemetry::Scope;
 
 /// Commands of one frame.
@@ -30,8 +32,20 @@ pub(in crate::ws) struct Refused {
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::ws) enum Command {
     Subscribe(Subscription),
-    Unsubscribe { id: i64 },
-    History { id: i64, subject: Subject, span: Span },
+    Unsubscribe {
+        id: i64,
+    },
+    History {
+        id: i64,
+        subject: Subject,
+        span: Span,
+    },
+    /// The query as it came.
+    Alarms {
+        id: i64,
+        wanted: Wanted,
+        query: Value,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +87,14 @@ struct RawFrame {
     attr_sub_cmds: Option<Vec<RawCommand>>,
     #[serde(default)]
     history_cmds: Option<Vec<RawCommand>>,
+    #[serde(default)]
+    alarm_data_cmds: Option<Vec<RawCommand>>,
+    #[serde(default)]
+    alarm_data_unsubscribe_cmds: Option<Vec<RawCommand>>,
+    #[serde(default)]
+    alarm_count_cmds: Option<Vec<RawCommand>>,
+    #[serde(default)]
+    alarm_count_unsubscribe_cmds: Option<Vec<RawCommand>>,
     #[serde(flatten)]
     other: std::collections::BTreeMap<String, IgnoredAny>,
 }
@@ -101,6 +123,7 @@ struct RawCommand {
     limit: Option<i64>,
     agg: Option<String>,
     token: Option<String>,
+    query: Option<Value>,
 }
 
 /// Reads one text frame. `Err` when it is no frame at all.
@@ -119,6 +142,10 @@ pub(in crate::ws) fn parse(text: &str) -> Result<Frame, String> {
     commands.extend(raw.ts_sub_cmds.unwrap_or_default().into_iter().map(subscribe_timeseries));
     commands.extend(raw.attr_sub_cmds.unwrap_or_default().into_iter().map(subscribe_attributes));
     commands.extend(raw.history_cmds.unwrap_or_default().into_iter().map(history));
+    commands.extend(raw.alarm_data_cmds.unwrap_or_default().into_iter().map(|raw| alarms(raw, Wanted::Page)));
+    commands.extend(raw.alarm_count_cmds.unwrap_or_default().into_iter().map(|raw| alarms(raw, Wanted::Count)));
+    let ended = [raw.alarm_data_unsubscribe_cmds, raw.alarm_count_unsubscribe_cmds].into_iter().flatten().flatten();
+    commands.extend(ended.map(|raw| Ok(Command::Unsubscribe { id: raw.cmd_id })));
     if commands.is_empty() && token.is_none() && !raw.other.is_empty() {
         let names: Vec<&str> = raw.other.keys().map(String::as_str).collect();
         return Err(format!("none of {} is offered here", names.join(", ")));
@@ -134,7 +161,11 @@ fn typed(raw: RawCommand) -> Result<Command, Refused> {
         Some("TIMESERIES") => subscribe_timeseries(raw),
         Some("ATTRIBUTES") => subscribe_attributes(raw),
         Some("TIMESERIES_HISTORY") => history(raw),
-        Some("TIMESERIES_UNSUBSCRIBE" | "ATTRIBUTES_UNSUBSCRIBE") => Ok(Command::Unsubscribe { id: raw.cmd_id }),
+        Some("ALARM_DATA") => alarms(raw, Wanted::Page),
+        Some("ALARM_COUNT") => alarms(raw, Wanted::Count),
+        Some("TIMESERIES_UNSUBSCRIBE" | "ATTRIBUTES_UNSUBSCRIBE" | "ALARM_DATA_UNSUBSCRIBE" | "ALARM_COUNT_UNSUBSCRIBE") => {
+            Ok(Command::Unsubscribe { id: raw.cmd_id })
+        }
         Some(other) => Err(refused(&raw, format!("type: \"{other}\" is not offered"))),
         None => Err(refused(&raw, "type: missing".to_owned())),
     }
@@ -172,6 +203,13 @@ fn subscribe_attributes(raw: RawCommand) -> Result<Command, Refused> {
     };
     let subject = subject(&raw)?;
     Ok(Command::Subscribe(Subscription { id: raw.cmd_id, subject, what: Watch::Attributes(scope), window: None }))
+}
+
+fn alarms(raw: RawCommand, wanted: Wanted) -> Result<Command, Refused> {
+    match raw.query {
+        Some(query) => Ok(Command::Alarms { id: raw.cmd_id, wanted, query }),
+        None => Err(refused(&raw, "query: missing".to_owned())),
+    }
 }
 
 fn history(raw: RawCommand) -> Result<Command, Refused> {

@@ -19,6 +19,7 @@ use crate::{
     error::Error,
     telemetry::{Entity, Live, Range, Series, Unanswered, Update},
     ws::{
+        alarms::{self, Alarms, Subscriptions, Wanted},
         command::{self, Command, Refused, Span, Subject, Subscription},
         outgoing::{Outgoing, Overflow},
         update,
@@ -61,6 +62,7 @@ struct Session {
     numbers: HashMap<i64, u32>,
     last_number: u32,
     fetches: JoinSet<Fetched>,
+    alarms: Subscriptions,
 }
 
 struct Watched {
@@ -78,7 +80,7 @@ struct Fetched {
 }
 
 /// Serves a socket to its end. `known` is who opened it, if the URL said so.
-pub(in crate::ws) async fn run(app: Arc<App>, socket: WebSocket, known: Option<(String, Caller)>) {
+pub(in crate::ws) async fn run((app, alarms): (Arc<App>, Alarms), socket: WebSocket, known: Option<(String, Caller)>) {
     let (sink, mut incoming) = socket.split();
     let out = Outgoing::start(sink);
     let (token, caller, first) = match known {
@@ -98,6 +100,7 @@ pub(in crate::ws) async fn run(app: Arc<App>, socket: WebSocket, known: Option<(
         numbers: HashMap::new(),
         last_number: 0,
         fetches: JoinSet::new(),
+        alarms: Subscriptions::new(alarms),
     };
     let ended = match session.obey(first).await {
         Ok(()) => session.serve(&mut incoming).await,
@@ -136,6 +139,7 @@ enum Woken {
     Heard(Option<Result<Message, axum::Error>>),
     Updated(Result<Option<Update>, Unanswered>),
     Fetched(Fetched),
+    AlarmsChanged,
     Tick,
     Gone,
 }
@@ -152,6 +156,7 @@ impl Session {
                 heard = incoming.next() => Woken::Heard(heard),
                 updated = next_update(&mut self.live) => Woken::Updated(updated),
                 Some(Ok(fetched)) = self.fetches.join_next() => Woken::Fetched(fetched),
+                () = self.alarms.changed(self.caller.tenant) => Woken::AlarmsChanged,
                 _ = pings.tick() => Woken::Tick,
                 () = self.out.gone() => Woken::Gone,
             };
@@ -166,6 +171,7 @@ impl Session {
                 Woken::Updated(Ok(None)) => return Err(End(close_code::AGAIN, "the live stream has ended".to_owned())),
                 Woken::Updated(Err(error)) => return Err(End(close_code::AGAIN, error.to_string())),
                 Woken::Fetched(fetched) => self.fetched(fetched)?,
+                Woken::AlarmsChanged => self.look_at_alarms(false).await?,
                 Woken::Tick => {
                     if unanswered >= UNANSWERED_PINGS_MAX {
                         return Err(End(close_code::POLICY, "no sign of life for 30 s".to_owned()));
@@ -213,7 +219,15 @@ impl Session {
     async fn obey(&mut self, commands: Vec<Result<Command, Refused>>) -> Result<(), End> {
         for command in commands {
             match command {
-                Ok(Command::Unsubscribe { id }) => self.unsubscribe(id),
+                Ok(Command::Unsubscribe { id }) => {
+                    self.unsubscribe(id);
+                    self.alarms.end(id);
+                }
+                Ok(Command::Alarms { id, wanted, query }) => {
+                    self.unsubscribe(id);
+                    let answer = self.alarms.begin((&self.app, &self.caller), id, (wanted, query)).await;
+                    self.tell_of_alarms(id, wanted, answer)?;
+                }
                 Ok(Command::Subscribe(subscription)) => {
                     let id = subscription.id;
                     if let Err(error) = self.subscribe(subscription).await {
@@ -231,9 +245,23 @@ impl Session {
         Ok(())
     }
 
+    /// Tells what is not as the client knows it.
+    async fn look_at_alarms(&mut self, anew: bool) -> Result<(), End> {
+        for (id, wanted, answer) in self.alarms.look((&self.app, &self.caller), anew).await {
+            self.tell_of_alarms(id, wanted, answer)?;
+        }
+        Ok(())
+    }
+
+    fn tell_of_alarms(&self, id: i64, wanted: Wanted, answer: Result<String, Error>) -> Result<(), End> {
+        let text = answer.unwrap_or_else(|error| alarms::refusal(id, wanted, code(&error), &told(error)));
+        Ok(self.out.text(text)?)
+    }
+
     async fn subscribe(&mut self, subscription: Subscription) -> Result<(), Error> {
         // A command id that is in use is given a new meaning.
         self.unsubscribe(subscription.id);
+        self.alarms.end(subscription.id);
         if self.watches.len() >= SUBSCRIPTIONS_MAX {
             return Err(Error::Refused(format!("at most {SUBSCRIPTIONS_MAX} subscriptions on one socket")));
         }
@@ -349,7 +377,7 @@ impl Session {
                 self.out.text(update::of_error(id, code(&error), &error.to_string()))?;
             }
         }
-        Ok(())
+        self.look_at_alarms(true).await
     }
 }
 

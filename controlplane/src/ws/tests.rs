@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::http::Method;
 use futures_util::{SinkExt, StreamExt};
 use proptest::prelude::*;
 use schemas::{
@@ -17,6 +18,7 @@ use tokio_tungstenite::{
 use uuid::Uuid;
 
 use super::{
+    alarms::Wanted,
     command::{Command, Refused, Span, Subject, Subscription, parse},
     update,
 };
@@ -61,6 +63,15 @@ fn legacy_and_current_frames_mean_the_same() {
     let range = r#""keys":"a","startTs":5,"endTs":15,"interval":2,"limit":7,"agg":"MAX""#;
     check(&format!(r#"{{"historyCmds":[{{{body},{range}}}]}}"#), history.clone());
     check(&format!(r#"{{"cmds":[{{{body},{range},"type":"TIMESERIES_HISTORY"}}]}}"#), history);
+    let alarms = |wanted| vec![Ok(Command::Alarms { id: 2, wanted, query: json!({ "a": 1 }) })];
+    let command = r#""cmdId":2,"query":{"a":1}"#;
+    check(&format!(r#"{{"alarmDataCmds":[{{{command}}}]}}"#), alarms(Wanted::Page));
+    check(&format!(r#"{{"cmds":[{{{command},"type":"ALARM_DATA"}}]}}"#), alarms(Wanted::Page));
+    check(&format!(r#"{{"alarmCountCmds":[{{{command}}}]}}"#), alarms(Wanted::Count));
+    check(&format!(r#"{{"cmds":[{{{command},"type":"ALARM_COUNT"}}]}}"#), alarms(Wanted::Count));
+    let ended = vec![Ok(Command::Unsubscribe { id: 2 })];
+    check(r#"{"alarmDataUnsubscribeCmds":[{"cmdId":2}]}"#, ended.clone());
+    check(r#"{"cmds":[{"cmdId":2,"type":"ALARM_COUNT_UNSUBSCRIBE"}]}"#, ended);
     let signed = parse(r#"{"authCmd":{"cmdId":0,"token":"t"},"cmds":[]}"#).unwrap();
     assert_eq!((signed.token.as_deref(), signed.commands.len()), (Some("t"), 0));
 }
@@ -76,6 +87,7 @@ fn a_wrong_command_is_refused_under_its_id() {
         (format!(r#"{{"historyCmds":[{{{body},"keys":"a","startTs":9,"endTs":3}}]}}"#), "startTs: 9 must be 0 or more"),
         (format!(r#"{{"tsSubCmds":[{{{body},"timeWindow":5}}]}}"#), "keys: must be named"),
         (format!(r#"{{"tsSubCmds":[{{{body},"keys":"a","timeWindow":5,"agg":"X"}}]}}"#), "agg: \"X\" must be NONE"),
+        (r#"{"alarmDataCmds":[{"cmdId":4}]}"#.to_owned(), "query: missing"),
         (format!(r#"{{"cmds":[{{{body},"type":"ENTITY_DATA"}}]}}"#), "type: \"ENTITY_DATA\" is not offered"),
     ];
     for (text, says) in refusals {
@@ -262,4 +274,73 @@ async fn bounds_of_a_socket_hold() {
     let (mut client, _) = connect_async(format!("{url}/api/ws/plugins/telemetry?token={token}")).await.unwrap();
     client.send(Message::Text(" ".repeat(40_000).into())).await.unwrap();
     assert_eq!(close_code(&mut client).await, Some(1009));
+}
+
+#[tokio::test]
+async fn alarms_are_told_when_they_change_and_only_then() {
+    let fake = Fake::start().await;
+    let house = House::open(Some(&fake)).await;
+    let token = house.sign_in("tenant@thingsboard.org", "tenant").await;
+    let device = house.demo_device(&token).await;
+    let url = serve(&house).await;
+    let (mut client, _) = connect_async(format!("{url}/api/ws?token={token}")).await.unwrap();
+    let begin = async |kind: &str, severity: &str| {
+        let alarm = json!({ "type": kind, "originator": { "entityType": "DEVICE", "id": device }, "severity": severity });
+        let answer = house.ask(&Method::POST, "/api/alarm", Some(&token), Some(&alarm.to_string())).await;
+        answer.body["id"]["id"].as_str().unwrap().to_owned()
+    };
+    let cold = begin("cold", "MINOR").await;
+    let devices = json!({ "type": "singleEntity", "singleEntity": { "entityType": "DEVICE", "id": device } });
+    let sorted = json!({ "key": { "type": "ALARM_FIELD", "key": "severity" }, "direction": "ASC" });
+    let link = json!({ "pageSize": 10, "page": 0, "sortOrder": sorted, "timeWindow": 86_400_000, "typeList": ["hot", "cold"],
+        "severityList": [], "statusList": ["ACTIVE"], "searchPropagatedAlarms": false, "assigneeId": null });
+    let query = json!({ "entityFilter": devices, "pageLink": link, "keyFilters": [], "alarmFields": [{ "type": "ALARM_FIELD", "key": "type" }],
+        "entityFields": [{ "type": "ENTITY_FIELD", "key": "name" }], "latestValues": [{ "type": "TIME_SERIES", "key": "temperature" }] });
+    let count = json!({ "statusList": ["ACTIVE"], "severityList": ["CRITICAL"] });
+    say(&mut client, json!({ "alarmDataCmds": [{ "cmdId": 1, "query": query }] })).await;
+    let first = hear(&mut client).await;
+    assert_eq!((&first["cmdId"], &first["cmdUpdateType"], &first["update"]), (&json!(1), &json!("ALARM_DATA"), &Json::Null));
+    let row = &first["data"]["data"][0];
+    assert_eq!((&row["id"]["id"], &row["entityId"]["id"], &row["type"]), (&json!(cold), &json!(device), &json!("cold")));
+    assert_eq!((&row["latest"]["ENTITY_FIELD"]["name"]["value"], &first["totalEntities"]), (&json!("Test Device A1"), &json!(1)));
+    assert_eq!(row["latest"]["TIME_SERIES"]["temperature"]["value"], "21.0");
+    say(&mut client, json!({ "cmds": [{ "type": "ALARM_COUNT", "cmdId": 2, "query": count }] })).await;
+    let counted = hear(&mut client).await;
+    assert_eq!((&counted["cmdUpdateType"], &counted["count"]), (&json!("ALARM_COUNT_DATA"), &json!(0)));
+
+    // Another one is a page, a change of one that is there an update; what does not fit the query is not told.
+    let hot = begin("hot", "CRITICAL").await;
+    let mut told = [hear(&mut client).await, hear(&mut client).await];
+    told.sort_by_key(|told| told["cmdId"].as_i64());
+    let ids: Vec<&Json> = told[0]["data"]["data"].as_array().unwrap().iter().map(|row| &row["id"]["id"]).collect();
+    assert_eq!((ids, &told[1]["count"]), (vec![&json!(hot), &json!(cold)], &json!(1)));
+    begin("else", "MINOR").await;
+    house.ask(&Method::POST, &format!("/api/alarm/{cold}/ack"), Some(&token), None).await;
+    let changed = hear(&mut client).await;
+    assert_eq!(
+        (&changed["cmdId"], &changed["data"], changed["update"].as_array().map(Vec::len)),
+        (&json!(1), &Json::Null, Some(1))
+    );
+    assert_eq!((&changed["update"][0]["id"]["id"], &changed["update"][0]["status"]), (&json!(cold), &json!("ACTIVE_ACK")));
+    say(&mut client, json!({ "cmds": [{ "type": "ALARM_DATA_UNSUBSCRIBE", "cmdId": 1 }] })).await;
+    house.ask(&Method::POST, &format!("/api/alarm/{hot}/clear"), Some(&token), None).await;
+    let counted = hear(&mut client).await;
+    assert_eq!((&counted["cmdId"], &counted["count"]), (&json!(2), &json!(0)));
+
+    // What is wrong with a query is told under its id.
+    for (query, says) in
+        [(json!({}), "pageLink"), (json!({ "entityFilter": { "type": "relationsQuery" }, "pageLink": link }), "relationsQuery")]
+    {
+        say(&mut client, json!({ "alarmDataCmds": [{ "cmdId": 9, "query": query }] })).await;
+        let refusal = hear(&mut client).await;
+        assert_eq!((&refusal["cmdId"], &refusal["errorCode"]), (&json!(9), &json!(2)));
+        assert!(refusal["errorMsg"].as_str().unwrap().contains(says), "{refusal}");
+    }
+    // The same over HTTP.
+    let ask = async |path: &str, body: &Json| house.ask(&Method::POST, path, Some(&token), Some(&body.to_string())).await.body;
+    let page = ask("/api/alarmsQuery/find", &query).await;
+    assert_eq!((&page["totalElements"], &page["data"][0]["id"]["id"]), (&json!(1), &json!(cold)));
+    assert_eq!(ask("/api/alarmsQuery/count", &json!({ "statusList": ["CLEARED"] })).await, json!(1));
+    let none = json!({ "entityFilter": { "type": "entityList", "entityType": "DEVICE", "entityList": [ID] } });
+    assert_eq!(ask("/api/alarmsQuery/count", &none).await, json!(0));
 }

@@ -14,10 +14,11 @@ use schemas::{
 };
 use uuid::Uuid;
 
-use super::{DeviceState, Writing, marks::Marks};
+use super::{DeviceState, Writing, marks::Marks, progress};
 use crate::{
     clock::Timestamp,
     limits,
+    progress::Progress,
     store::{
         Engine, Family, Range, StoreError,
         key::{self, Kind, Part},
@@ -45,6 +46,8 @@ pub struct Kept {
     /// What rule nodes remember.
     nodes: BTreeMap<Uuid, Box<[u8]>>,
     pub(super) alarms: BTreeMap<Uuid, Alarm>,
+    /// How far alarm rules have come, by node.
+    pub(super) progress: BTreeMap<Uuid, Progress>,
     pub(super) marks: Marks,
     last_packet_id: u16,
     /// Downlinks up to this number were sent on the present connection.
@@ -63,6 +66,7 @@ impl Kept {
             && self.will.is_none()
             && self.nodes.is_empty()
             && self.alarms.is_empty()
+            && self.progress.is_empty()
             && self.marks.is_empty()
     }
 
@@ -73,7 +77,8 @@ impl Kept {
         let calls: usize = self.calls.values().map(|call| call.params.len() + call.additional_info.len() + 256).sum();
         let nodes: usize = self.nodes.values().map(|state| state.len() + 64).sum();
         let alarms: usize = self.alarms.values().map(|alarm| alarm.text_bytes() + size_of::<Alarm>() + 32).sum();
-        let small = nodes + alarms + self.received.len() * 8 + self.children.len() * 96 + self.marks.bytes();
+        let progress: usize = self.progress.values().map(|one| one.bytes() + size_of::<Progress>() + 32).sum();
+        let small = nodes + alarms + progress + self.received.len() * 8 + self.children.len() * 96 + self.marks.bytes();
         size_of::<Self>() + session + small + downlinks + calls
     }
 
@@ -108,6 +113,10 @@ impl Kept {
             part if part == Part::Alarm as u8 => {
                 let alarm = Alarm::decode(record).map_err(|invalid| bad(&invalid.to_string()))?;
                 self.alarms.insert(id(what)?, alarm);
+            }
+            part if part == Part::Progress as u8 => {
+                let progress = progress::decode(read(row_key, record)?).ok_or_else(|| bad("expected ids and severities"))?;
+                self.progress.insert(id(what)?, progress);
             }
             part if part == Part::Mark as u8 => {
                 self.marks.take(DeviceId(id(what)?), record).ok_or_else(|| bad("expected numbers of 8 bytes"))?;

@@ -92,7 +92,7 @@ fn header(key: &[u8], record: &[u8]) -> Result<Pending, StoreError> {
     Ok(Pending { originator, node, number, tenant: owed.tenant, bytes: record.len() })
 }
 
-fn encode(owed: &OwedCall) -> Delivery {
+pub(super) fn encode(owed: &OwedCall) -> Delivery {
     let OwedCall { tenant, taken, departed } = owed;
     let Departed { path, kind, metadata, data, own_ts } = departed.clone();
     let place = |(chain, node): (ChainId, Uuid)| Place { chain: chain.0.into(), node: node.into() };
@@ -107,7 +107,7 @@ fn encode(owed: &OwedCall) -> Delivery {
     }
 }
 
-fn decode(delivery: Delivery) -> Option<OwedCall> {
+pub(super) fn decode(delivery: Delivery) -> Option<OwedCall> {
     let Delivery { tenant, path, kind, metadata, data, own_ts, taken_ts } = delivery;
     let id = |bytes: &[u8]| Uuid::from_slice(bytes).ok();
     let path = path.iter().map(|place| Some((ChainId(id(&place.chain)?), id(&place.node)?))).collect::<Option<_>>()?;

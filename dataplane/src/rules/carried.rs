@@ -24,6 +24,8 @@ pub(super) mod name {
     pub(crate) const IS_EXISTING_ALARM: &str = "isExistingAlarm";
     pub(crate) const IS_SEVERITY_UPDATED: &str = "isSeverityUpdated";
     pub(crate) const IS_CLEARED_ALARM: &str = "isClearedAlarm";
+    pub(crate) const CONDITION_REPEATS: &str = "alarmConditionRepeats";
+    pub(crate) const CONDITION_DURATION: &str = "alarmConditionDuration";
     pub(crate) const PREVIOUS_DETAILS: &str = "prevAlarmDetails";
 }
 

@@ -7,16 +7,19 @@ use std::sync::Arc;
 
 use schemas::chain::Target;
 use schemas::chain::external::External;
+use schemas::chain::timed::Generate;
 use schemas::id::ChainId;
 use uuid::Uuid;
 
+use crate::clock::Timestamp;
 use crate::effect::Effect;
 use crate::limits::STEPS_PER_MESSAGE_MAX;
 use crate::message::Message;
-use crate::owed::{Call, Departed};
+use crate::owed::{Call, Departed, Waiting};
 use crate::rules::Fact;
 use crate::rules::carried::{Carried, Changed, Kind};
-use crate::rules::node::{self, Next, Node, SUCCESS, Scene};
+use crate::rules::node::timed::{self, Pack, Pending};
+use crate::rules::node::{self, Fork, Itself, Next, Node, SUCCESS, Scene};
 use crate::rules::plan::Step;
 use crate::rules::running::Running;
 use crate::rules::world::World;
@@ -78,17 +81,8 @@ pub fn resume<'m>(
     world: &mut dyn World,
     into: &mut Vec<Effect<'m>>,
 ) -> Option<Evaluation> {
-    let mut path = departed.path.iter();
-    let (chain, mut node) = *path.next()?;
-    let root = world.running(Target::Chain(chain))?;
-    let (mut frames, mut last) = (Vec::new(), Rc::clone(&root));
-    for (chain, inner) in path {
-        let running = world.running(Target::Chain(*chain))?;
-        let step = last.plan().find(node)?.0;
-        frames.push(Frame { running: Rc::clone(&running), back: (frames.len(), step) });
-        (last, node) = (running, *inner);
-    }
-    let (index, step) = last.plan().find(node)?;
+    let Reached { root, frames, last, index } = reach(&departed.path, world)?;
+    let step = last.plan().at(index)?;
     let frame = frames.len();
     let scene = Scene { message, world, into };
     let mut walk = Walk { root: &root, scene, frames, waiting: Vec::new(), evaluation: Evaluation::default(), counted: 0 };
@@ -101,6 +95,50 @@ pub fn resume<'m>(
     Some(walk.evaluation)
 }
 
+/// Time has passed for a node that remembers, which lies at the end of a path. `message` says only whose time. `None` if the node is
+/// gone.
+pub fn elapse<'m>(
+    path: &[(ChainId, Uuid)],
+    message: &'m Message<'m>,
+    world: &mut dyn World,
+    into: &mut Vec<Effect<'m>>,
+) -> Option<Evaluation> {
+    let Reached { root, frames, last, index } = reach(path, world)?;
+    let step = last.plan().at(index)?;
+    let frame = frames.len();
+    let scene = Scene { message, world, into };
+    let evaluation = Evaluation { executed: 1, ..Evaluation::default() };
+    let mut walk = Walk { root: &root, scene, frames, waiting: Vec::new(), evaluation, counted: 0 };
+    let carried = Carried::AsCame(message);
+    let next = step.node.elapse(step, &carried, &mut walk.scene)?;
+    let way = walk.follow(Way { frame, targets: 0..0, carried }, (&last, index, step), next);
+    walk.run(way);
+    Some(walk.evaluation)
+}
+
+/// A node at the end of a path: where the path begins, the chains on the way, and the node's place in the last one.
+struct Reached {
+    root: Rc<Running>,
+    frames: Vec<Frame>,
+    last: Rc<Running>,
+    index: usize,
+}
+
+fn reach(path: &[(ChainId, Uuid)], world: &mut dyn World) -> Option<Reached> {
+    let mut path = path.iter();
+    let (chain, mut node) = *path.next()?;
+    let root = world.running(Target::Chain(chain))?;
+    let (mut frames, mut last) = (Vec::new(), Rc::clone(&root));
+    for (chain, inner) in path {
+        let running = world.running(Target::Chain(*chain))?;
+        let step = last.plan().find(node)?.0;
+        frames.push(Frame { running: Rc::clone(&running), back: (frames.len(), step) });
+        (last, node) = (running, *inner);
+    }
+    let index = last.plan().find(node)?.0;
+    Some(Reached { root, frames, last, index })
+}
+
 /// The call that the node makes for a message that waits there. `None` if the node is gone.
 ///
 /// # Errors
@@ -110,6 +148,22 @@ pub fn call(running: &Running, departed: &Departed) -> Option<Result<(Arc<Extern
     let Node::External(external) = &running.plan().find(departed.node().1)?.1.node else { return None };
     let carried = Carried::Changed(Rc::new(arrive(departed)));
     Some(node::external::call(external, &carried).map(|call| (Arc::clone(external), call)))
+}
+
+/// What goes on in place of an originator's messages at a node that deduplicates. `None` if the node is gone.
+#[must_use]
+pub fn together(running: &Running, node: Uuid, pending: Vec<Pending>, now: Timestamp) -> Option<Vec<Pack>> {
+    let Node::Deduplicate(with) = &running.plan().find(node)?.1.node else { return None };
+    Some(timed::packs(with, pending, now))
+}
+
+/// What a node that makes messages is told. `None` if there is no such node.
+#[must_use]
+pub fn generator(running: &Running, node: Uuid) -> Option<&Arc<Generate>> {
+    match &running.plan().find(node)?.1.node {
+        Node::Generate(generate) => Some(generate),
+        _ => None,
+    }
 }
 
 fn depart(carried: &Carried<'_>, path: Vec<(ChainId, Uuid)>) -> Departed {
@@ -225,6 +279,7 @@ impl<'w, 'm> Walk<'w, 'm> {
                 );
                 way
             }
+            Next::Fork(fork) => self.fork(way, (running, index, step), *fork),
             Next::Said(labels) => {
                 let way = self.put_aside(way);
                 // Nobody drew an edge for the others.
@@ -241,7 +296,7 @@ impl<'w, 'm> Walk<'w, 'm> {
                 None => self.failed(way, (running, index, step), "there is no such rule chain".to_owned()),
             },
             Next::Leave => self.leave(way, &step.name),
-            Next::Depart if step.id.is_nil() => {
+            Next::Depart | Next::Wait(..) if step.id.is_nil() => {
                 self.failed(way, (running, index, step), "the node has no id by which the message could come back".to_owned())
             }
             Next::Depart => {
@@ -249,9 +304,35 @@ impl<'w, 'm> Walk<'w, 'm> {
                 self.scene.into.push(Effect::Owe(Box::new(departed)));
                 way
             }
+            Next::Wait(how, due) => {
+                let departed = depart(&way.carried, self.path(frame, (running.chain(), step.id)));
+                self.scene.into.push(Effect::Wait(Box::new(Waiting { how, due, departed })));
+                way
+            }
             Next::Fail(reason) => self.failed(way, (running, index, step), reason),
-            // `run` has ended with it.
-            Next::Need(_) => way,
+            // Of a fact that is lacking `run` has ended with it.
+            Next::End | Next::Need(_) => way,
+        }
+    }
+
+    /// Sends the message and those that were made of it their ways; what the node remembers goes with them.
+    fn fork(&mut self, way: Way<'m>, (running, index, step): (&Running, usize, &Step), fork: Fork) -> Way<'m> {
+        let (frame, Fork { each, itself, keep }) = (way.frame, fork);
+        if let Some(mut progress) = keep {
+            if step.id.is_nil() {
+                let reason = "the node has no id under which it could remember".to_owned();
+                return self.failed(way, (running, index, step), reason);
+            }
+            progress.path = self.path(frame, (running.chain(), step.id));
+            self.scene.into.push(Effect::KeepProgress(Box::new(progress)));
+        }
+        let way = self.put_aside(way);
+        let own = matches!(itself, Itself::Goes).then(|| (step.route(SUCCESS), way.carried.clone()));
+        let made = each.into_iter().map(|(outcome, changed)| (step.route(outcome), Carried::Changed(Rc::new(changed))));
+        self.branch(running, frame, own.into_iter().chain(made).collect());
+        match itself {
+            Itself::Fails(reason) => self.failed(way, (running, index, step), reason),
+            Itself::Goes | Itself::Stays => way,
         }
     }
 

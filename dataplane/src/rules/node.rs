@@ -13,11 +13,13 @@ mod math;
 mod originator;
 mod owner;
 mod past;
+mod profile;
 mod rpc;
 mod save_attributes;
 mod save_timeseries;
 mod script;
 mod split_array;
+pub(super) mod timed;
 
 pub(super) use script::by_engine;
 
@@ -25,6 +27,7 @@ use std::sync::Arc;
 
 use schemas::alarm::Status;
 use schemas::chain::external::{External, ToEmail};
+use schemas::chain::timed::{Count, Deduplicate, Delay, Generate};
 use schemas::chain::{self, EntityType, NodeKind, Target};
 use schemas::script::Script;
 use uuid::Uuid;
@@ -32,6 +35,8 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::effect::Effect;
 use crate::message::{Message, Scope, Value};
+use crate::owed::Waits;
+use crate::progress::Progress;
 use crate::rules::Fact;
 use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::filter::MessageTypeFilter;
@@ -55,6 +60,7 @@ pub(super) enum Next {
     As(usize, Changed),
     /// Several do, one after the other.
     Each(Vec<Changed>),
+    Fork(Box<Fork>),
     /// The message goes on by each of the labels that were said.
     Said(Vec<String>),
     Enter(Target),
@@ -62,9 +68,33 @@ pub(super) enum Next {
     Leave,
     /// The message leaves for the world outside, and goes on from here when that has answered.
     Depart,
+    /// The message waits here until then.
+    Wait(Waits, Timestamp),
+    /// The way ends here.
+    End,
     Fail(String),
     /// Nothing: the node lacks a fact.
     Need(Box<Fact>),
+}
+
+/// Several messages go on, each by an outcome.
+#[derive(Default)]
+pub(super) struct Fork {
+    pub(super) each: Vec<(usize, Changed)>,
+    pub(super) itself: Itself,
+    /// What the node remembers from now on; where it stands is not said yet.
+    pub(super) keep: Option<Progress>,
+}
+
+/// What the message does from which they were made.
+#[derive(Default)]
+pub(super) enum Itself {
+    /// It goes on by Success, before them.
+    Goes,
+    Fails(String),
+    /// There is none.
+    #[default]
+    Stays,
 }
 
 /// What a node has to work with.
@@ -108,11 +138,17 @@ pub(super) enum Node {
     AlarmStatus(Vec<Status>),
     Log,
     RpcReply(String),
-    RpcRequest,
+    RpcRequest(u64),
     ToEmail(ToEmail),
     External(Arc<External>),
+    GeofenceEvents(chain::geofence::GeofenceEvents),
+    Delay(Delay),
+    Deduplicate(Deduplicate),
+    Count(Arc<Count>),
+    Generate(Arc<Generate>),
     Nested(Target),
     Output,
+    Profile,
     Pass,
 }
 
@@ -151,12 +187,18 @@ impl Node {
             NodeKind::AlarmStatus { statuses } => Self::AlarmStatus(statuses),
             NodeKind::Log => Self::Log,
             NodeKind::RpcReply { request_key } => Self::RpcReply(request_key),
-            NodeKind::RpcRequest => Self::RpcRequest,
+            NodeKind::RpcRequest { timeout_ms } => Self::RpcRequest(timeout_ms),
             NodeKind::ToEmail(email) => Self::ToEmail(email),
             NodeKind::External(external) => Self::External(external),
+            NodeKind::GeofenceEvents(events) => Self::GeofenceEvents(events),
+            NodeKind::Delay(delay) => Self::Delay(delay),
+            NodeKind::Deduplicate(deduplicate) => Self::Deduplicate(deduplicate),
+            NodeKind::Count(count) => Self::Count(Arc::new(count)),
+            NodeKind::Generate(generate) => Self::Generate(generate),
             NodeKind::Nested { chain } => Self::Nested(chain),
             NodeKind::Output => Self::Output,
-            NodeKind::Pass(_) | NodeKind::DeviceProfile => Self::Pass,
+            NodeKind::DeviceProfile => Self::Profile,
+            NodeKind::Pass(_) => Self::Pass,
         }
     }
 
@@ -198,12 +240,28 @@ impl Node {
                 Next::By(SUCCESS)
             }
             Self::RpcReply(key) => rpc::reply(key, carried, scene.into),
-            Self::RpcRequest => rpc::request(carried),
+            Self::RpcRequest(timeout_ms) => rpc::request(*timeout_ms, step.id, carried, scene),
             Self::ToEmail(email) => external::to_email(email, carried),
             Self::External(external) => external::run(external, carried, scene),
+            Self::GeofenceEvents(events) => geofence::events(events, step.id, carried, scene),
+            Self::Delay(delay) => timed::delay(delay, step.id, carried, scene),
+            Self::Deduplicate(with) => timed::deduplicate(with, step.id, carried, scene),
+            // What comes in is counted anyway, and what a generator is sent is nothing to it.
+            Self::Count(_) | Self::Generate(_) => Next::End,
             Self::Nested(target) => Next::Enter(*target),
             Self::Output => Next::Leave,
+            Self::Profile => profile::run(step.id, carried, scene),
             Self::Pass => Next::By(SUCCESS),
+        }
+    }
+}
+
+impl Node {
+    /// Acts because time has passed. `None`: nodes of this kind remember nothing that could be due.
+    pub(super) fn elapse(&self, step: &Step, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Option<Next> {
+        match self {
+            Self::Profile => Some(profile::elapse(step.id, carried, scene)),
+            _ => None,
         }
     }
 }
@@ -234,6 +292,15 @@ impl Scene<'_, '_> {
             _ => None,
         });
         kept.or_else(|| self.world.state(node))
+    }
+
+    /// What a node remembers of the alarm rules of the originator's profile.
+    fn progress(&mut self, node: Uuid) -> Option<Progress> {
+        let kept = self.into.iter().rev().find_map(|effect| match effect {
+            Effect::KeepProgress(progress) if progress.node() == node => Some((**progress).clone()),
+            _ => None,
+        });
+        kept.or_else(|| self.world.progress(node))
     }
 
     /// An attribute of the originator, with what this message has saved or deleted already.

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use schemas::chain::{Chain, EDGES_MAX, EXECUTIONS_MAX, Labels, MessageType, NODES_MAX, label};
+use schemas::chain::timed::{Count, Generate};
+use schemas::chain::{Chain, EDGES_MAX, EXECUTIONS_MAX, Labels, MessageType, NODES_MAX, NodeKind, label};
 
 use uuid::Uuid;
 
@@ -28,6 +29,15 @@ pub struct Plan {
     reads: bool,
     /// Whether some node may lack a fact.
     asks: bool,
+    /// Whether some node acts by itself.
+    acts: bool,
+}
+
+/// A node that acts by itself.
+#[derive(Clone, Copy, Debug)]
+pub enum Timer<'p> {
+    Count(&'p Arc<Count>),
+    Generate(&'p Arc<Generate>),
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +61,8 @@ impl Plan {
         let steps = chain.nodes.len();
         let reads = chain.nodes.iter().any(|node| node.kind.reads());
         let asks = chain.nodes.iter().any(|node| node.kind.asks());
-        let mut plan = Self { reads, asks, ..Self::default() };
+        let acts = chain.nodes.iter().any(|node| matches!(node.kind, NodeKind::Count(_) | NodeKind::Generate(_)));
+        let mut plan = Self { reads, asks, acts, ..Self::default() };
         plan.targets.extend(chain.first.and_then(|first| target(first, steps)));
         plan.entry = 0..position(plan.targets.len());
         let mut outgoing = vec![Vec::new(); steps];
@@ -115,9 +126,24 @@ impl Plan {
         self.steps.get(step).map(|step| &*step.name)
     }
 
+    /// The nodes that act by themselves when time has passed, each with its step and id.
+    pub fn timers(&self) -> impl Iterator<Item = (usize, Uuid, Timer<'_>)> {
+        let steps = if self.acts { self.steps.as_slice() } else { &[] };
+        steps.iter().enumerate().filter_map(|(index, step)| match &step.node {
+            Node::Count(count) => Some((index, step.id, Timer::Count(count))),
+            Node::Generate(generate) => Some((index, step.id, Timer::Generate(generate))),
+            _ => None,
+        })
+    }
+
     /// The step of the node with this id.
     pub(super) fn find(&self, id: Uuid) -> Option<(usize, &Step)> {
         self.steps.iter().enumerate().find(|(_, step)| step.id == id)
+    }
+
+    /// The step at an index.
+    pub(super) fn at(&self, index: usize) -> Option<&Step> {
+        self.steps.get(index)
     }
 
     /// The id of a step; nil if it has none.

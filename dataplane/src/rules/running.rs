@@ -76,6 +76,12 @@ impl Running {
         (0..self.plan.len()).map(count).collect()
     }
 
+    /// How many messages came to a step.
+    #[must_use]
+    pub fn executed(&self, step: usize) -> u64 {
+        self.executed.get(step).map_or(0, Cell::get)
+    }
+
     pub(super) fn count_executed(&self, step: usize) {
         add(&self.executed, step);
     }

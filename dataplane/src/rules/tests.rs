@@ -4,7 +4,9 @@ mod alarms;
 mod calculated;
 mod external;
 mod nodes;
+mod profile;
 mod simple;
+mod timed;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -83,7 +85,9 @@ fn describe(effect: &Effect<'_>) -> String {
         Effect::DeleteAttributes { scope, keys, .. } => format!("delete {} of {}", keys.join(" "), scope.name()),
         Effect::KeepState { node, state } => format!("state of {node}: {} bytes", state.len()),
         Effect::Answer { request, json } => format!("answer {request} {json}"),
+        Effect::KeepProgress(progress) => format!("progress of {}: {}", progress.node(), progress.rules.len()),
         Effect::Owe(departed) => format!("owe at {}", departed.node().1),
+        Effect::Wait(waiting) => format!("wait at {} until {}", waiting.departed.node().1, waiting.due.0),
         Effect::Alarm(alarm) => {
             let Alarm { kind, version, severity, details, start_ts, end_ts, .. } = &**alarm;
             let (severity, status) = (severity.name(), alarm.status().name());
@@ -104,6 +108,24 @@ fn filter(standard: Vec<MessageType>) -> NodeKind {
 fn chain(nodes: Vec<Node>, edges: &[(usize, &str, usize)]) -> Chain {
     let edge = |(from, label, to): &(usize, &str, usize)| Edge { from: *from, to: *to, label: (*label).to_owned() };
     Chain { first: Some(0), nodes, edges: edges.iter().map(edge).collect() }
+}
+
+#[test]
+fn every_class_has_a_row() {
+    let tested = [
+        include_str!("tests/nodes.rs"),
+        include_str!("tests/nodes/facts.rs"),
+        include_str!("tests/nodes/filters.rs"),
+        include_str!("tests/alarms.rs"),
+        include_str!("tests/external.rs"),
+        include_str!("tests/profile.rs"),
+        include_str!("tests/timed.rs"),
+    ];
+    let tested = tested.concat();
+    for class in NodeKind::CLASSES {
+        let class = class.strip_prefix(nodes::PREFIX).expect("all of ThingsBoard's");
+        assert!(tested.contains(class), "{class} has no row");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use schemas::alarm::Alarm;
+use schemas::alarm_rule::AlarmRules;
 use schemas::chain::{Owner, Target};
 use schemas::config::Details;
 use schemas::id::EntityId;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::message::{Scope, Value};
+use crate::progress::Progress;
 use crate::query::Series;
 use crate::rules::{Absent, Fact, Running};
 use crate::script::{Answer, ScriptFailure, Subject};
@@ -30,6 +32,16 @@ pub trait World {
 
     /// What a node remembers of the originator, as it was before this message.
     fn state(&mut self, _node: Uuid) -> Option<Box<[u8]>> {
+        None
+    }
+
+    /// The alarm rules of the originator's profile.
+    fn alarm_rules(&self) -> Option<Arc<AlarmRules>> {
+        None
+    }
+
+    /// How far they have come at a node, as it was before this message.
+    fn progress(&mut self, _node: Uuid) -> Option<Progress> {
         None
     }
 
@@ -93,6 +105,14 @@ pub trait World {
     /// Why not.
     fn may_owe(&self) -> Result<(), String> {
         Err("there is nobody who could call".to_owned())
+    }
+
+    /// How many messages wait at a node for a time: of anybody on this shard, and of the originator.
+    ///
+    /// # Errors
+    /// Why no other may.
+    fn waiting(&self, _node: Uuid) -> Result<(usize, usize), String> {
+        Err("there is nobody who could wait".to_owned())
     }
 
     /// What a script of the tenant answers.

@@ -160,7 +160,7 @@ fn place(script: &Arc<Script>) -> usize {
 }
 
 fn compile<'js>(ctx: &Ctx<'js>, script: &Script) -> Result<Function<'js>, CaughtError<'js>> {
-    ctx.eval(format!("(function(msg, metadata, msgType) {{\n{}\n}})", script.js)).catch(ctx)
+    ctx.eval(format!("(function({}) {{\n{}\n}})", script.form.arguments(), script.js)).catch(ctx)
 }
 
 /// What was thrown, for people.
@@ -187,6 +187,7 @@ pub(super) fn expected(form: Form) -> &'static str {
         Form::Filter => "true or false",
         Form::Switch => "a text or an array of texts",
         Form::Transform => "{msg, metadata, msgType} or an array of such",
+        Form::Generate => "{msg, metadata, msgType}",
         Form::Text => "a text",
         Form::Details => "JSON",
     }
@@ -201,7 +202,9 @@ fn answer(form: Form, value: Value, subject: Subject<'_>) -> Result<Answer, Scri
             let labels = labels.into_iter().map(|label| if let Value::String(label) = label { Some(label) } else { None });
             labels.collect::<Option<_>>().map(Answer::Labels).ok_or_else(wrong)
         }
-        (Form::Transform, Value::Object(message)) => Ok(Answer::Messages(vec![message_of(message, subject).ok_or_else(wrong)?])),
+        (Form::Transform | Form::Generate, Value::Object(message)) => {
+            Ok(Answer::Messages(vec![message_of(message, subject).ok_or_else(wrong)?]))
+        }
         (Form::Transform, Value::Array(messages)) => {
             let message = |value| if let Value::Object(message) = value { message_of(message, subject) } else { None };
             messages.into_iter().map(message).collect::<Option<_>>().map(Answer::Messages).ok_or_else(wrong)

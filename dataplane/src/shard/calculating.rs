@@ -8,9 +8,10 @@ use schemas::chain::MessageType;
 use schemas::id::EntityId;
 use schemas::script::Script;
 
+use super::known::Known;
 use super::needing::{Spoken, Waiter, Whose};
 use super::turn::Shard;
-use super::work::{Known, Stage};
+use super::work::Stage;
 use crate::clock::Timestamp;
 use crate::device::windows::{Kept, Span, WindowOf};
 use crate::effect::Effect;

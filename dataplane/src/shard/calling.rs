@@ -11,14 +11,19 @@ use schemas::generated::query::CallStatus;
 use schemas::id::DeviceId;
 use uuid::Uuid;
 
+use super::alarming::fresh_id;
 use super::delivering::keep;
+use super::dues::{Asked, Outcome};
 use super::ledger::Owed;
 use super::needing::Waiter;
+use super::resuming::error;
 use super::turn::Shard;
 use super::work::writing;
 use crate::clock::Timestamp;
+use crate::device::waiting::Due;
 use crate::limits;
 use crate::message::Body;
+use crate::owed::Departed;
 use crate::payload;
 use crate::query::{Call, Called, QueryError, Reply};
 use crate::session::Delivery;
@@ -58,8 +63,17 @@ struct Open {
 #[derive(Debug)]
 enum Whose {
     /// Somebody waits for the outcome.
-    Asked(Reply<Called>),
+    Asked(Asker),
     Stored(Uuid),
+}
+
+/// Who makes a call.
+#[derive(Debug)]
+enum Asker {
+    /// Somebody by the API.
+    Query(Reply<Called>),
+    /// A message that waits at a node.
+    Node(Due),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,17 +175,53 @@ impl Calls {
 impl Shard {
     /// Takes a call whose device's state is resident.
     pub(super) fn call(&mut self, device: DeviceId, call: Call, reply: Reply<Called>) {
+        self.call_for(device, call, Asker::Query(reply));
+    }
+
+    /// Makes the calls of messages that wait for the answers.
+    pub(super) fn call_devices(&mut self) {
+        for Asked { due, expires, departed } in self.dues.take_asked() {
+            self.call_for(DeviceId(due.originator.0), call_of(&departed, expires, self.now.timestamp), Asker::Node(due));
+            self.bell.ring();
+        }
+    }
+
+    fn tell(&mut self, asker: Asker, id: Uuid, called: Result<Called, QueryError>) {
+        let due = match asker {
+            Asker::Query(reply) => return self.reply(reply, called),
+            Asker::Node(due) => due,
+        };
+        let data = match called {
+            Ok(Called::Response(data)) => Ok(data),
+            Ok(Called::Delivered) => Ok("{}".to_owned()),
+            Ok(Called::Queued) => Ok(serde_json::json!({ "rpcId": id }).to_string()),
+            Ok(Called::NoConnection) => Err("NO_ACTIVE_CONNECTION"),
+            Ok(Called::TimedOut) => Err("TIMEOUT"),
+            Err(_) => Err("INTERNAL"),
+        };
+        let outcome = match data {
+            Ok(data) => Outcome { data, failure: None },
+            Err(name) => Outcome { data: error(name), failure: Some(name.to_owned()) },
+        };
+        self.dues.answered(due, outcome);
+        self.bell.ring();
+    }
+
+    fn call_for(&mut self, device: DeviceId, call: Call, asker: Asker) {
         if self.table.device(device).is_none() {
-            return self.reply(reply, Err(QueryError::Invalid("the device does not exist".to_owned())));
+            return self.tell(asker, call.id, Err(QueryError::Invalid("the device does not exist".to_owned())));
         }
         if self.calls.count >= limits::CALLS_PER_SHARD_MAX
             || self.calls.open.get(&device).is_some_and(|calls| calls.len() >= limits::OPEN_CALLS_PER_DEVICE_MAX)
         {
-            return self.reply(reply, Err(QueryError::TooLarge("too many calls are open".to_owned())));
+            return self.tell(asker, call.id, Err(QueryError::TooLarge("too many calls are open".to_owned())));
         }
         let id = self.calls.next_id(self.now.timestamp);
         let Call { id: stored, method, params, one_way, persistent, expires, retries, additional_info } = call;
-        self.raise_call(device, MessageType::RpcCallFromServerToDevice, &method, &params);
+        // A call that rules make is nothing new to them.
+        if matches!(asker, Asker::Query(_)) {
+            self.raise_call(device, MessageType::RpcCallFromServerToDevice, &method, &params);
+        }
         let whose = if persistent {
             let record = kept::Call {
                 created_ts: self.now.timestamp.0,
@@ -187,13 +237,13 @@ impl Shard {
                 additional_info,
             };
             if let Err(full) = self.store_call(device, stored, record) {
-                return self.reply(reply, Err(full));
+                return self.tell(asker, stored, Err(full));
             }
-            self.reply(reply, Ok(Called::Queued));
+            self.tell(asker, stored, Ok(Called::Queued));
             self.raise_call(device, MessageType::RpcQueued, &method, &params);
             Whose::Stored(stored)
         } else {
-            Whose::Asked(reply)
+            Whose::Asked(asker)
         };
         let progress = Progress::Waiting;
         self.calls.insert(device, id, Open { whose, method, params, one_way, progress, deadline: expires });
@@ -352,7 +402,7 @@ impl Shard {
         let now = self.now;
         let Some(call) = self.calls.remove(device, id) else { return };
         match call.whose {
-            Whose::Asked(reply) => self.reply(reply, Ok(called)),
+            Whose::Asked(asker) => self.tell(asker, Uuid::nil(), Ok(called)),
             Whose::Stored(stored) => {
                 let Some(state) = self.residents.get_mut(device.into(), now.instant) else { return };
                 state.end_call(&mut writing(&mut self.ledger, now), stored, false, |record| {
@@ -442,5 +492,27 @@ impl Shard {
         let request = String::from_utf8(json).unwrap_or_default().into();
         let body = Body::Rpc { request, id: None };
         let _outcome = self.evaluate_device((device, &plan), kind, body, Waiter::Nobody);
+    }
+}
+
+/// The call that a message makes, as its data and metadata say.
+fn call_of(departed: &Departed, expires: Timestamp, now: Timestamp) -> Call {
+    let data: serde_json::Value = serde_json::from_str(&departed.data).unwrap_or_default();
+    let said = |key: &str| departed.metadata.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
+    let is = |key: &str| said(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let json = |field: &str| data.get(field).map(ToString::to_string).unwrap_or_default();
+    let method = data.get("method").map(|method| method.as_str().map_or_else(|| method.to_string(), str::to_owned));
+    Call {
+        id: said("requestUUID").and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_else(|| fresh_id(now)),
+        method: method.unwrap_or_default(),
+        params: json("params"),
+        one_way: is("oneway"),
+        persistent: is("persistent"),
+        expires,
+        retries: said("retries")
+            .and_then(|retries| retries.parse().ok())
+            .unwrap_or(limits::CALL_RETRIES)
+            .min(limits::CALL_RETRIES_MAX),
+        additional_info: json("additionalInfo"),
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::alarming::Unconfirmed;
 use super::outbox::Next;
 use crate::{
-    device::outbox::OwedCall,
+    device::{outbox::OwedCall, waiting::Due},
     limits,
     owed::Answered,
     query::{Query, Target},
@@ -41,6 +41,8 @@ pub enum Event {
     Forward(Box<Unsent>),
     /// A lane read calls that are to be made.
     CallsRead(Box<CallsRead>),
+    /// A lane read messages whose time has come.
+    DueRead(Box<DueRead>),
     /// What came of a call to the outside.
     CameOf { flight: u64, answered: Box<Answered> },
     /// A lane has read changed alarms that the control plane may not know.
@@ -66,6 +68,7 @@ impl fmt::Debug for Event {
             Self::Loaded(_) => "Loaded",
             Self::Forward(_) => "Forward",
             Self::CallsRead(_) => "CallsRead",
+            Self::DueRead(_) => "DueRead",
             Self::CameOf { .. } => "CameOf",
             Self::Unconfirmed(_) => "Unconfirmed",
             Self::Fact { .. } => "Fact",
@@ -94,6 +97,17 @@ pub struct CallsRead {
     pub(super) calls: Vec<(Next, Result<Option<OwedCall>, StoreError>)>,
     /// What was read is durable with this ticket.
     pub(super) ticket: Ticket,
+}
+
+/// By their numbers.
+pub(super) type Messages = Vec<(u64, OwedCall)>;
+
+/// See [`Event::DueRead`].
+#[derive(Debug)]
+pub struct DueRead {
+    /// Of the store that was read.
+    pub(super) generation: u32,
+    pub(super) found: Vec<(Due, Result<Messages, StoreError>)>,
 }
 
 /// Counts the shards that have not yet applied a set of changes; the last one to drop it calls back.

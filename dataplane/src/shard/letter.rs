@@ -7,6 +7,7 @@ use schemas::id::DeviceId;
 
 use super::channel::MovedChannel;
 use super::ledger::OwnedDownlink;
+use super::making::Counted;
 use super::needing::Question;
 use super::slab::Key;
 use crate::clock::{Instant, Timestamp};
@@ -158,4 +159,6 @@ pub(super) enum Letter {
     Ask(Box<Question>),
     /// The answer, under the question's number.
     Fact(Box<(u64, Found)>),
+    /// What a shard has counted, for the owner of the tenant.
+    Counted(Box<Counted>),
 }

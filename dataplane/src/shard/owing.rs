@@ -194,7 +194,7 @@ impl Shard {
     }
 
     /// A node has answered a device's call after it called outside itself.
-    fn answer_client_call(&mut self, device: DeviceId, request: u32, json: String) {
+    pub(super) fn answer_client_call(&mut self, device: DeviceId, request: u32, json: String) {
         let waits = self.client_calls.iter().position(|(_, of, _, id)| (*of, *id) == (device, request));
         let Some((.., to, id)) = waits.and_then(|place| self.client_calls.remove(place)) else { return };
         let downlink = Some(OwnedDownlink::RpcResponse(id, json.into_bytes()));

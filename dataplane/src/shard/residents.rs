@@ -10,9 +10,11 @@ use uuid::Uuid;
 use super::letter::Errand;
 use super::needing::Question;
 use super::owing::Returned;
+use super::resuming::Ripe;
 use super::slab::Key;
 use crate::clock::{Instant, Timestamp};
 use crate::device::DeviceState;
+use crate::device::outbox::OwedCall;
 use crate::limits;
 use crate::query::{Query, Target};
 
@@ -29,6 +31,10 @@ pub(super) enum Parked {
     Errand(Box<Errand>),
     /// A message whose call to the outside was answered.
     Returned(Box<Returned>),
+    /// Something that waited for time, and is due.
+    Ripe(Box<Ripe>),
+    /// A message that a node of its own made.
+    Behind(Box<OwedCall>),
     /// A message that needs a fact of the entity.
     Fact(Box<Question>),
     /// Calls of the server whose time has come.
@@ -39,6 +45,8 @@ pub(super) enum Parked {
     Interrupted,
     /// A device whose inactivity deadline has passed.
     Overdue,
+    /// A device some of whose alarm rules have waited long enough.
+    RulesDue,
     /// The control plane has this alarm in this version.
     Confirmed(Uuid, u64),
 }

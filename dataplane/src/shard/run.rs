@@ -71,6 +71,8 @@ pub struct Parts {
     pub connections_per_address: Option<u32>,
     pub rpc_submit: Submit,
     pub forwarders: Forwarders,
+    /// The name of this data plane.
+    pub instance: Arc<str>,
     /// To whoever makes calls to the outside.
     pub calls_out: tokio::sync::mpsc::Sender<crate::owed::Due>,
     /// Questions for the control plane.
@@ -229,6 +231,11 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         questions: Questions::new(parts.questions),
         forwards: Default::default(),
         outbox: Default::default(),
+        dues: Default::default(),
+        counting: Vec::new(),
+        timers_changed: false,
+        instance: parts.instance,
+        rule_times: Default::default(),
         calls_out: parts.calls_out,
         alarm_feed: Default::default(),
         needs: Default::default(),

@@ -18,6 +18,8 @@ use super::calling::Calls;
 use super::channel::{Channel, Written};
 use super::connection::Connection;
 use super::delivering::{Polls, Through};
+use super::dues::Dues;
+use super::elapsing::RuleTimes;
 use super::event::Mailbox;
 use super::fairness::Fairness;
 use super::forwarding::Forwards;
@@ -25,6 +27,7 @@ use super::inquiring::Questions;
 use super::ledger::{Ledger, Owed, Persisted, Standstill};
 use super::letter::{Address, Letter, Moved};
 use super::listening::{Listening, Protocol};
+use super::making::Counting;
 use super::mesh::Mesh;
 use super::needing::Needs;
 use super::outbox::Outbox;
@@ -87,6 +90,16 @@ pub(super) struct Shard {
     pub questions: Questions,
     pub forwards: Forwards,
     pub outbox: Outbox,
+    /// What waits for time.
+    pub dues: Dues,
+    /// Nodes that count.
+    pub counting: Vec<Counting>,
+    /// Which nodes act by themselves is to be looked at again.
+    pub timers_changed: bool,
+    /// The name of this data plane.
+    pub instance: Arc<str>,
+    /// When to look at alarm rules of devices that say nothing.
+    pub rule_times: RuleTimes,
     /// To whoever makes calls to the outside.
     pub calls_out: mpsc::Sender<Due>,
     pub alarm_feed: AlarmFeed,
@@ -157,6 +170,7 @@ impl Shard {
         self.persist();
         self.ledger.submit_reads();
         self.make_calls();
+        self.read_due();
         self.submit_loads();
         self.settle();
         self.flush();
@@ -213,6 +227,7 @@ impl Shard {
             }
             Letter::Ask(question) => self.answer_fact(question.from, question.number, question.fact),
             Letter::Fact(fact) => self.fact_found(fact.0, fact.1),
+            Letter::Counted(counted) => self.counted(*counted),
             Letter::Down(down) => self.take_down(down.0, &down.1),
         }
     }

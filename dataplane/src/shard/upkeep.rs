@@ -36,6 +36,7 @@ impl Shard {
             Event::Loaded(loaded) => self.state_loaded(*loaded),
             Event::Forward(unsent) => self.forward_read(*unsent),
             Event::CallsRead(read) => self.calls_read(*read),
+            Event::DueRead(read) => self.due_read(*read),
             Event::CameOf { flight, answered } => self.came_of(flight, *answered),
             Event::Unconfirmed(unconfirmed) => self.unconfirmed_read(*unconfirmed),
             Event::Fact { number, found } => self.fact_found(number, found),
@@ -59,10 +60,13 @@ impl Shard {
         if let ShardChange::CredentialRevoked { device, credential } = change {
             return self.revoke(*device, Some(*credential));
         }
+        self.timers_changed |= change.is_of_chains();
         if matches!(change, ShardChange::Whole) {
             self.forwards.begin(self.now.instant);
             self.tend_forwards();
             self.outbox.begin();
+            self.dues.begin();
+            self.rule_times.begin();
         }
         for entity in self.table.apply(change) {
             // An asset has neither session nor forwards: there is nothing to close then.
@@ -70,6 +74,7 @@ impl Shard {
             self.revoke(device, None);
             self.forwards.forget(device);
             self.outbox.forget(entity);
+            self.forget_due(entity);
             self.forget_messages(entity);
             self.residents.forget(entity);
             device::delete_entity(entity, &mut self.ledger.batch);
@@ -121,6 +126,10 @@ impl Shard {
                 (Parked::Will, None) => self.say_kept_will(DeviceId(entity.0)),
                 (Parked::Returned(returned), None) => self.returned(entity, *returned),
                 (Parked::Returned(returned), Some(_)) => self.not_returned(entity, &returned),
+                (Parked::Ripe(ripe), None) => self.goes_on(*ripe),
+                (Parked::Ripe(ripe), Some(_)) => self.not_yet(&ripe),
+                (Parked::Behind(message), None) => self.behind(entity, &message, None),
+                (Parked::Behind(_), Some(_)) => self.counters.increment(Counter::WaitsLost),
                 (Parked::Calls, _) | (Parked::Will, Some(_)) => {}
                 (Parked::Connection(key), None) => self.unpark(key),
                 (Parked::Connection(key), Some(_)) => drop_flow(self.refuse(key, Refusal::Unavailable)),
@@ -130,6 +139,8 @@ impl Shard {
                 (Parked::Confirmed(alarm, version), None) => self.alarm_confirmed(entity, alarm, version),
                 (Parked::Confirmed(..), Some(_)) => self.alarm_unconfirmed(),
                 (Parked::Overdue, None) => self.overdue(entity),
+                (Parked::RulesDue, None) => self.rules_due(entity),
+                (Parked::RulesDue, Some(_)) => self.rules_unread(entity),
                 (Parked::Interrupted | Parked::Overdue, Some(error)) => {
                     tracing::warn!(%entity, error, "the state of a device could not be loaded");
                 }
@@ -173,7 +184,11 @@ impl Shard {
             self.expire_wills();
             self.tend_forwards();
             self.outbox.tend(now.instant);
+            self.follow_timers();
+            self.tell_counts();
+            self.dues.ripen(now);
             self.tell_of_alarms();
+            self.tend_rules();
             for entity in self.residents.overdue(now.timestamp) {
                 self.with_state(entity, Parked::Overdue);
             }
@@ -193,6 +208,7 @@ impl Shard {
         }
         self.counters.set(Counter::ConnectionsOpen, self.connections.len() as u64);
         self.counters.set(Counter::CallsOwed, self.outbox.len() as u64);
+        self.counters.set(Counter::MessagesWaiting, self.dues.len() as u64);
         self.counters.set(Counter::StatesResident, self.residents.len() as u64);
         self.say_standstill();
     }
@@ -219,11 +235,12 @@ impl Shard {
         if self.residents.contains(entity) {
             match what {
                 Parked::Overdue => self.overdue(entity),
+                Parked::RulesDue => self.rules_due(entity),
                 Parked::Confirmed(alarm, version) => self.alarm_confirmed(entity, alarm, version),
                 Parked::Interrupted => self.interrupted(entity),
                 Parked::Will => self.say_kept_will(DeviceId(entity.0)),
                 Parked::Connection(_) | Parked::Query(..) | Parked::Errand(_) | Parked::Fact(_) => {}
-                Parked::Calls | Parked::Returned(_) => {}
+                Parked::Calls | Parked::Returned(_) | Parked::Ripe(_) | Parked::Behind(_) => {}
             }
             return true;
         }
@@ -331,6 +348,9 @@ impl Shard {
         }
         self.recover_forwards(engine);
         self.recover_calls(engine);
+        self.recover_due(engine);
+        self.timers_changed = true;
+        self.recover_rules(engine);
         self.alarm_feed.begin();
     }
 
@@ -374,6 +394,8 @@ impl Shard {
         self.calls.clear();
         self.forwards.clear();
         self.outbox.clear();
+        self.dues.clear();
+        self.rule_times.clear();
         self.alarm_feed.clear();
         self.watches.clear();
         self.drop_messages();

@@ -2,23 +2,22 @@
 //! wait: what a message gets wrong becomes the outcome of its receipt, and what it lacks is said to whoever has it wait.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
-use schemas::alarm::Alarm;
-use schemas::chain::{EntityType, MessageType, Owner, Target};
-use schemas::config::{Details, Payload};
+use schemas::chain::{EntityType, MessageType};
+use schemas::config::Payload;
 use schemas::generated::kept;
-use schemas::id::{DeviceId, EntityId, TenantId};
-use schemas::script::Script;
+use schemas::id::{ChainId, DeviceId, EntityId, TenantId};
 use uuid::Uuid;
 
 use super::admitting::topics;
-use super::alarming::fresh_id;
 use super::calculating::{Touched, saved_by};
 use super::connection::{Connection, Standing};
 use super::decoding;
 use super::delivering::keep;
+use super::dues::{Asked, Dues};
+use super::elapsing::RuleTimes;
 use super::ledger::{Ledger, Owed};
+use super::known::{Facts, Known, Lacking};
 use super::letter::{Address, Of};
 use super::limiting::cost;
 use super::needing::{Spoken, Waiter, Whose};
@@ -29,16 +28,17 @@ use super::turn::Shard;
 use super::watching::Watches;
 use crate::clock::{Now, Timestamp};
 use crate::device::outbox::{self, OwedCall, Pending};
-use crate::device::{DeviceState, Dictionary, RefusedReadings, Writing};
+use crate::device::waiting::{self, Due};
+use crate::device::{DeviceState, RefusedReadings, Writing};
 use crate::effect::Effect;
 use crate::limits;
 use crate::message::{Body, Entry, Message, Readings, Scope, Value, emptied};
 use crate::metric::{Counter, ShardCounters};
-use crate::owed::Departed;
+use crate::owed::{Departed, Waiting, Waits};
 use crate::payload;
 use crate::query::{Attribute, Point, Series};
-use crate::rules::{self, Absent, Evaluation, Fact, Found, Running, World};
-use crate::script::{Answer, Engines, ScriptFailure, Subject};
+use crate::rules::{self, Evaluation, Running};
+use crate::script::Engines;
 use crate::session::{Format, Outcome, Promise, Topics};
 use crate::snapshot::{DeviceFields, Table};
 
@@ -146,7 +146,7 @@ impl Shard {
                 let fields = facts.calculated.then(|| self.table.fields_of(device)).filter(|fields| !fields.is_empty());
                 (facts.tenant, EntityType::Device, facts.name, facts.kind, topics, fields)
             }
-            Whose::Entity(entity, tenant) => (tenant, type_of(&self.table, entity, tenant), "", "", None, None),
+            Whose::Entity(entity, tenant) => (tenant, type_of((&self.table, &self.dues), entity, tenant), "", "", None, None),
         };
         let originator = spoken.whose.entity();
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return Ok(Outcome::Unspecified) };
@@ -154,8 +154,9 @@ impl Shard {
         let (kind, received) = (spoken.kind, spoken.received);
         let body = std::mem::replace(&mut spoken.body, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
-        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
+        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
+        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics };
         self.answers.clear();
         let by = By { table: &self.table, running, fields, scripts: &mut self.scripts, answers: &mut self.answers };
         let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
@@ -178,15 +179,17 @@ impl Shard {
     ) -> (Option<Evaluation>, Vec<(u32, String)>) {
         let facts = self.table.device(DeviceId(originator.0));
         let (device_name, device_type) = facts.map_or(("", ""), |facts| (facts.name, facts.kind));
-        let originator_type = if facts.is_some() { EntityType::Device } else { type_of(&self.table, originator, tenant) };
+        let originator_type =
+            if facts.is_some() { EntityType::Device } else { type_of((&self.table, &self.dues), originator, tenant) };
         let calculated = facts.is_some_and(|facts| facts.calculated);
         let topics = facts.and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let kind = MessageType::parse(&departed.kind).unwrap_or(MessageType::PostTelemetryRequest);
         let (received, body) = (self.now.timestamp, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return (None, Vec::new()) };
-        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
+        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
+        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let otherwise = Some("a message that comes back from the outside does not wait for facts");
         let known = Known { facts: &[], counted: 0, otherwise };
@@ -203,12 +206,42 @@ impl Shard {
         (evaluation, answers)
     }
 
+    /// Time has passed for a node that remembers something of a device. `None` if the node or the device is gone.
+    pub(super) fn elapse(&mut self, device: DeviceId, path: &[(ChainId, Uuid)]) -> Option<Evaluation> {
+        let facts = self.table.device(device)?;
+        let calculated = facts.calculated;
+        let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
+        let message = Message {
+            kind: MessageType::Alarm,
+            originator: device.into(),
+            originator_type: EntityType::Device,
+            tenant: facts.tenant,
+            device_name: facts.name,
+            device_type: facts.kind,
+            received: self.now.timestamp,
+            body: Body::Lifecycle,
+        };
+        let state = self.residents.get_mut(device.into(), self.now.instant)?;
+        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
+        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics };
+        let known = Known { facts: &[], counted: 0, otherwise: Some("what time brings about does not wait for facts") };
+        let (mut effects, mut answers) = (Vec::new(), Vec::new());
+        let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
+        let evaluation = rules::elapse(path, &message, &mut facts, &mut effects)?;
+        let saved = if calculated { saved_by(&effects) } else { Vec::new() };
+        stage.act(&message, effects, &evaluation, &mut answers);
+        self.calculate_behind(Whose::Device(device), saved);
+        Some(evaluation)
+    }
+
     /// The stage on which an entity's writes are prepared; `None` when its state is not resident.
     pub(super) fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
         let topics = self.table.device(DeviceId(entity.0)).and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let state = self.residents.get_mut(entity, self.now.instant)?;
-        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        Some(Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics })
+        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
+        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
+        Some(Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics })
     }
 
     fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
@@ -242,6 +275,8 @@ impl Shard {
 pub(super) struct Stage<'s> {
     pub ledger: &'s mut Ledger,
     pub outbox: &'s mut Outbox,
+    pub dues: &'s mut Dues,
+    pub rule_times: &'s mut RuleTimes,
     pub state: &'s mut DeviceState,
     pub watches: &'s Watches,
     pub counters: &'s ShardCounters,
@@ -321,8 +356,8 @@ impl Stage<'_> {
         message: &'f Message<'f>,
         known: Known<'f>,
     ) -> Facts<'f> {
-        let (state, dictionary, outbox) = (&*self.state, &self.ledger.dictionary, &*self.outbox);
-        Facts { table, message, state, dictionary, scripts, outbox, known }
+        let (state, dictionary, outbox, dues) = (&*self.state, &self.ledger.dictionary, &*self.outbox, &*self.dues);
+        Facts { table, message, state, dictionary, scripts, outbox, dues, known }
     }
 
     /// Does what an evaluation says must happen.
@@ -370,12 +405,23 @@ impl Stage<'_> {
                     tracing::debug!(%full, originator = %message.originator, "a node cannot remember");
                 }
             }
+            Effect::KeepProgress(progress) => {
+                let kept = self.state.keep_progress(&mut writing(self.ledger, self.now), (**progress).clone());
+                if let Err(full) = kept {
+                    self.counters.increment(Counter::NodesFailed);
+                    tracing::debug!(%full, originator = %message.originator, "a node cannot remember");
+                }
+                if let Some(due) = self.state.rules_due() {
+                    self.rule_times.arm(due, message.originator);
+                }
+            }
             Effect::Owe(departed) => {
                 let owed = OwedCall { tenant: message.tenant, taken: self.now.timestamp, departed: (**departed).clone() };
                 let (originator, number) = (message.originator, self.ledger.sequence.next());
                 let bytes = outbox::put(&mut self.ledger.batch, originator, number, &owed);
                 self.outbox.add(Pending { originator, node: owed.departed.node().1, number, tenant: owed.tenant, bytes });
             }
+            Effect::Wait(waiting) => self.wait(message, waiting),
             Effect::Alarm(alarm) => {
                 if let Err(full) = self.keep_alarm(alarm) {
                     self.counters.increment(Counter::NodesFailed);
@@ -389,6 +435,20 @@ impl Stage<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A message waits from this batch on.
+    fn wait(&mut self, message: &Message<'_>, waiting: &Waiting) {
+        let Waiting { how, due: at, departed } = waiting;
+        let (tenant, originator, node) = (message.tenant, message.originator, departed.node().1);
+        let owed = OwedCall { tenant, taken: self.now.timestamp, departed: departed.clone() };
+        let mut due = Due::new(originator, node, self.ledger.sequence.next(), (tenant, *how, *at));
+        if *how == Waits::Answer {
+            due.at = Timestamp(at.0.saturating_add(limits::ANSWER_GRACE_MS));
+            self.dues.ask(Asked { due, expires: *at, departed: departed.clone() });
+        }
+        due.bytes = waiting::put(&mut self.ledger.batch, due, &owed);
+        self.dues.add(due, self.now);
     }
 
     /// Saves all entries of a message; nothing of it when one is refused.
@@ -524,124 +584,12 @@ impl By<'_> {
     }
 }
 
-/// The fact that a message lacks, and how many of its steps were counted before.
-#[derive(Debug)]
-pub(super) struct Lacking {
-    pub fact: Box<Fact>,
-    pub counted: u32,
-}
-
-/// The facts that were found for a message.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Known<'k> {
-    facts: &'k [(Fact, Found)],
-    counted: u32,
-    /// Why nothing else is asked for, if it is not.
-    otherwise: Option<&'static str>,
-}
-
-impl Known<'_> {
-    /// # Errors
-    /// [`Absent`].
-    pub(super) fn find(&self, fact: &Fact) -> Result<&[Series], Absent> {
-        match self.facts.iter().find(|(known, _)| known == fact) {
-            Some((_, Ok(series))) => Ok(series),
-            Some((_, Err(reason))) => Err(Absent::Never(reason.clone())),
-            None => Err(self.otherwise.map_or(Absent::NotYet, |reason| Absent::Never(reason.to_owned()))),
-        }
-    }
-}
-
-/// What nodes may ask: the originator's state, the table, and facts that were found.
-struct Facts<'s> {
-    table: &'s Table,
-    message: &'s Message<'s>,
-    state: &'s DeviceState,
-    dictionary: &'s Dictionary,
-    scripts: &'s mut Engines,
-    outbox: &'s Outbox,
-    known: Known<'s>,
-}
-
-impl World for Facts<'_> {
-    fn attribute(&mut self, scope: Scope, key: &str) -> Option<(Timestamp, Value<'static>)> {
-        let found = self.state.attributes(Some(scope), &[key.to_owned()]).pop()?;
-        Some((found.last_update, found.value))
-    }
-
-    fn latest(&mut self, key: &str) -> Option<(Timestamp, Value<'static>)> {
-        self.state.latest_of(self.dictionary, key).map(|(ts, value)| (ts, value.clone()))
-    }
-
-    fn state(&mut self, node: Uuid) -> Option<Box<[u8]>> {
-        self.state.node_state(node).map(Into::into)
-    }
-
-    fn related(&mut self, inward: bool, kind: &str, other: Option<EntityId>) -> bool {
-        self.table.relations().has(self.message.originator, inward, kind, other)
-    }
-
-    fn asset(&mut self) -> Option<(String, String)> {
-        self.table.asset(self.message.originator).map(|asset| (asset.name.clone(), asset.kind.clone()))
-    }
-
-    fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {
-        self.state.active_alarm(kind).cloned()
-    }
-
-    fn alarm(&mut self, id: Uuid) -> Option<Alarm> {
-        self.state.alarm(id).filter(|alarm| !alarm.deleted).cloned()
-    }
-
-    fn alarm_room(&mut self) -> usize {
-        self.state.alarm_room()
-    }
-
-    fn new_id(&mut self) -> Uuid {
-        fresh_id(self.message.received)
-    }
-
-    fn owner(&self, of: Owner) -> Option<EntityId> {
-        match (of, self.message.originator_type) {
-            (Owner::Tenant, _) => Some(self.message.tenant.into()),
-            (Owner::Customer, EntityType::Customer) => Some(self.message.originator),
-            (Owner::Customer, _) => self.table.customer_of(self.message.originator).map(EntityId::from),
-        }
-    }
-
-    fn details(&self, owner: EntityId) -> Option<&Details> {
-        self.table.details(owner)
-    }
-
-    fn fact(&self, fact: &Fact) -> Result<&[Series], Absent> {
-        self.known.find(fact)
-    }
-
-    fn running(&mut self, target: Target) -> Option<Rc<Running>> {
-        let found = match target {
-            Target::Chain(id) => self.table.plan(self.message.tenant, id),
-            Target::OfOriginator => {
-                let own = self.table.plan_of_device(DeviceId(self.message.originator.0));
-                own.or_else(|| self.table.plan_of_entity(self.message.originator, self.message.tenant))
-            }
-        };
-        found.map(Rc::clone)
-    }
-
-    fn may_owe(&self) -> Result<(), String> {
-        self.outbox.has_room(self.message.tenant)
-    }
-
-    fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure> {
-        self.scripts.run(self.message.tenant, script, subject)
-    }
-}
-
 /// What an entity is that is no device of the table's. Queries do not say it of others than tenants and assets.
-fn type_of(table: &Table, entity: EntityId, tenant: TenantId) -> EntityType {
+fn type_of((table, dues): (&Table, &Dues), entity: EntityId, tenant: TenantId) -> EntityType {
     match entity.0 == tenant.0 {
         true => EntityType::Tenant,
         false if table.asset(entity).is_some() => EntityType::Asset,
+        false if dues.makes(entity) => EntityType::RuleNode,
         false => EntityType::Customer,
     }
 }

@@ -49,6 +49,12 @@ pub enum ShardChange {
 }
 
 impl ShardChange {
+    /// Whether behind it other nodes than before may act by themselves.
+    #[must_use]
+    pub fn is_of_chains(&self) -> bool {
+        matches!(self, Self::Chain { .. } | Self::ChainDeleted(_) | Self::TenantDeleted(_) | Self::Sweep | Self::Whole)
+    }
+
     /// Whether the shard that owns some partitions needs this change.
     #[must_use]
     pub fn concerns(&self, owns: impl Fn(Partition) -> bool) -> bool {

@@ -6,6 +6,7 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 use aws_lc_rs::hmac;
 use foldhash::fast::RandomState;
 use schemas::{
+    alarm_rule::AlarmRules,
     chain::external::SystemMail,
     config::{Asset, Details, Device, MqttTransport},
     id::{AssetId, ChainId, CustomerId, DeviceId, EntityId, FieldId, ProfileId, TenantId},
@@ -44,6 +45,7 @@ struct ProfileRow {
     mqtt: Option<Arc<MqttTransport>>,
     /// It has calculated fields.
     calculated: bool,
+    alarms: Option<Arc<AlarmRules>>,
 }
 
 #[derive(Debug)]
@@ -118,8 +120,9 @@ impl Table {
                 self.details.remove(&(*id).into());
             }
             ShardChange::Profile(profile) => {
-                let (mqtt, calculated) = (profile.mqtt.clone().map(Arc::new), self.fields.has_profile(profile.id));
-                let value = ProfileRow { chain: profile.chain, mqtt, calculated };
+                let (mqtt, alarms) = (profile.mqtt.clone().map(Arc::new), profile.alarms.clone());
+                let calculated = self.fields.has_profile(profile.id);
+                let value = ProfileRow { chain: profile.chain, mqtt, alarms, calculated };
                 self.profiles.insert(profile.id, Row { value, marked });
             }
             ShardChange::ProfileDeleted(id) => {
@@ -185,6 +188,13 @@ impl Table {
     #[must_use]
     pub fn field(&self, tenant: TenantId, id: FieldId) -> Option<&Field> {
         self.fields.find(tenant, id)
+    }
+
+    /// When a device of this profile has alarms.
+    #[must_use]
+    pub fn alarm_rules(&self, id: DeviceId) -> Option<&Arc<AlarmRules>> {
+        let device = &self.devices.get(&id)?.value;
+        self.profiles.get(&device.profile)?.value.alarms.as_ref()
     }
 
     /// An asset of this shard.
@@ -257,6 +267,11 @@ impl Table {
     #[must_use]
     pub fn plan(&self, tenant: TenantId, id: ChainId) -> Option<&Rc<Running>> {
         self.chains.get(&id).filter(|row| row.value.tenant == tenant).map(|row| &row.value.running)
+    }
+
+    /// Every chain, whose it is, and its plan.
+    pub fn chains(&self) -> impl Iterator<Item = (ChainId, TenantId, &Rc<Running>)> {
+        self.chains.iter().map(|(id, row)| (*id, row.value.tenant, &row.value.running))
     }
 
     #[must_use]

@@ -41,6 +41,11 @@ pub enum Kind {
     DeadLetter = 11,
     /// entity 16 | alarm id 16: alarms whose last change the control plane has not confirmed
     AlarmFeed = 12,
+    /// 0 | due ts 8 | originator 16 | node 16 | number 8: when what waits for time goes on, in that order;
+    /// 1 | originator 16 | node 16 | number 8: the message that does
+    Waiting = 13,
+    /// entity 16: when somebody has to look at its alarm rules, in the value
+    RulesDue = 14,
 }
 
 /// Parts of [`Kind::Kept`]. The numbers are on disk.
@@ -63,6 +68,8 @@ pub enum Part {
     Node = 8,
     /// alarm id 16
     Alarm = 9,
+    /// node id 16: how far alarm rules have come there
+    Progress = 10,
 }
 
 impl Kind {
@@ -81,7 +88,9 @@ impl Kind {
             | Self::Forward
             | Self::Owed
             | Self::DeadLetter
-            | Self::AlarmFeed => Family::State,
+            | Self::AlarmFeed
+            | Self::Waiting
+            | Self::RulesDue => Family::State,
         }
     }
 }
@@ -91,6 +100,8 @@ pub const ENTITY_PREFIX_BYTES: usize = 19;
 const ROW_BYTES: usize = ENTITY_PREFIX_BYTES + 16;
 const DEADLINE_BYTES: usize = 3 + 8 + 16;
 const KEY_NAME_BYTES: usize = 3 + 4;
+const DUE_BYTES: usize = 4 + 8 + 16 + 16 + 8;
+const WAITING_BYTES: usize = 4 + 16 + 16 + 8;
 
 /// A key of partition, kind and entity.
 pub type EntityKey = [u8; ENTITY_PREFIX_BYTES];
@@ -101,7 +112,9 @@ pub fn ts_bytes(ts: Timestamp) -> [u8; 8] {
     (ts.0.cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
-fn ts_from(bytes: &[u8]) -> Option<Timestamp> {
+/// The time of such bytes.
+#[must_use]
+pub fn ts_from(bytes: &[u8]) -> Option<Timestamp> {
     let bits = u64::from_be_bytes(bytes.try_into().ok()?) ^ (1 << 63);
     Some(Timestamp(bits.cast_signed()))
 }
@@ -254,6 +267,67 @@ pub fn parse_alarm_feed(key: &[u8]) -> Option<(EntityId, Uuid)> {
     Some((parse_entity(entity)?, Uuid::from_slice(alarm).ok()?))
 }
 
+/// The key that says when something that waits is due.
+#[must_use]
+pub fn due(originator: EntityId, node: Uuid, number: u64, at: Timestamp) -> [u8; DUE_BYTES] {
+    let mut key = [0; DUE_BYTES];
+    key[..2].copy_from_slice(&Partition::of(originator).number().to_be_bytes());
+    key[2] = Kind::Waiting as u8;
+    key[4..12].copy_from_slice(&ts_bytes(at));
+    key[12..28].copy_from_slice(originator.0.as_bytes());
+    key[28..44].copy_from_slice(node.as_bytes());
+    key[44..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The originator, node, number and time of such a key.
+#[must_use]
+pub fn parse_due(key: &[u8]) -> Option<(EntityId, Uuid, u64, Timestamp)> {
+    let rest = key.get(3..).filter(|_| key.len() == DUE_BYTES)?.strip_prefix(&[0])?;
+    let (at, rest) = rest.split_at_checked(8)?;
+    let (originator, rest) = rest.split_at_checked(16)?;
+    let (node, number) = rest.split_at_checked(16)?;
+    let id = |bytes: &[u8]| Uuid::from_slice(bytes).ok();
+    Some((EntityId(id(originator)?), id(node)?, u64::from_be_bytes(number.try_into().ok()?), ts_from(at)?))
+}
+
+/// [from, to) of all such keys in one partition.
+#[must_use]
+pub fn due_range(partition: Partition) -> ([u8; 4], [u8; 4]) {
+    let [high, low] = partition.number().to_be_bytes();
+    ([high, low, Kind::Waiting as u8, 0], [high, low, Kind::Waiting as u8, 1])
+}
+
+/// The key of a message that waits at a node.
+#[must_use]
+pub fn waiting(originator: EntityId, node: Uuid, number: u64) -> [u8; WAITING_BYTES] {
+    let mut key = [0; WAITING_BYTES];
+    key[..2].copy_from_slice(&Partition::of(originator).number().to_be_bytes());
+    key[2..4].copy_from_slice(&[Kind::Waiting as u8, 1]);
+    key[4..20].copy_from_slice(originator.0.as_bytes());
+    key[20..36].copy_from_slice(node.as_bytes());
+    key[36..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The number of such a key.
+#[must_use]
+pub fn parse_waiting(key: &[u8]) -> Option<u64> {
+    let number = key.get(WAITING_BYTES - 8..).filter(|_| key.len() == WAITING_BYTES)?;
+    Some(u64::from_be_bytes(number.try_into().ok()?))
+}
+
+/// [from, to) of the messages of an originator that wait: at this node, or anywhere.
+#[must_use]
+pub fn waiting_range(originator: EntityId, node: Option<Uuid>) -> (Vec<u8>, Vec<u8>) {
+    let from = waiting(originator, node.unwrap_or_default(), 0);
+    let kept = if node.is_some() { 36 } else { 20 };
+    let mut to = from[..kept].to_vec();
+    // Behind every number and every node; an id is never 16 bytes of 0xFF.
+    to.extend_from_slice(&[0xFF; WAITING_BYTES + 1][kept..]);
+    (from[..kept].to_vec(), to)
+}
+
 /// The key under which a key's name lies in its partition's dictionary (DESIGN 17).
 #[must_use]
 pub fn key_name(partition: Partition, id: u32) -> [u8; KEY_NAME_BYTES] {
@@ -349,10 +423,14 @@ mod tests {
         check(&kept(ID, Part::Will, &[]), &format!("{PARTITION}07{id}06"));
         check(&kept(ID, Part::Mark, ID.0.as_bytes()), &format!("{PARTITION}07{id}07{id}"));
         check(&kept(ID, Part::Alarm, ID.0.as_bytes()), &format!("{PARTITION}07{id}09{id}"));
+        check(&kept(ID, Part::Progress, ID.0.as_bytes()), &format!("{PARTITION}07{id}0a{id}"));
+        check(&entity(Kind::RulesDue, ID), &format!("{PARTITION}0e{id}"));
         check(&alarm_feed(ID, ID.0), &format!("{PARTITION}0c{id}{id}"));
         check(&owed(ID, ID.0, 3), &format!("{PARTITION}0a{id}{id}0000000000000003"));
         check(&dead_letter(ID, 3), &format!("{PARTITION}0b{id}03"));
         check(&alarm_feed(ID, ID.0), &format!("{PARTITION}0c{id}{id}"));
+        check(&due(ID, ID.0, 3, Timestamp(1)), &format!("{PARTITION}0d008000000000000001{id}{id}0000000000000003"));
+        check(&waiting(ID, ID.0, 3), &format!("{PARTITION}0d01{id}{id}0000000000000003"));
         check(&call(ID, ID.0), &format!("{PARTITION}08{id}{id}"));
         check(&forward(ID, 3), &format!("{PARTITION}09{id}0000000000000003"));
     }
@@ -374,6 +452,9 @@ mod tests {
         assert_eq!(parse_forward(&entity(Kind::Forward, ID)), None);
         assert_eq!(parse_alarm_feed(&alarm_feed(ID, Uuid::from_u128(9))), Some((ID, Uuid::from_u128(9))));
         assert_eq!(parse_alarm_feed(&entity(Kind::AlarmFeed, ID)), None);
+        let node = Uuid::from_u128(9);
+        assert_eq!(parse_due(&due(ID, node, 7, Timestamp(5))), Some((ID, node, 7, Timestamp(5))));
+        assert_eq!((parse_due(&waiting(ID, node, 7)), parse_waiting(&waiting(ID, node, 7))), (None, Some(7)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod alarm;
 mod enrichment;
 mod external;
+mod timed;
 
 pub use external::system_mail;
 
@@ -17,15 +18,15 @@ use super::{
     MathResult, MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Owner, Passing,
     Renames, SaveAttributes, SaveTimeseries, Side, Target,
     formula::Formula,
-    geofence::{Geofence, Perimeter, Point, Source},
+    geofence::{Geofence, GeofenceEvents, Perimeter, Point, Source},
     json_path::JsonPath,
     node::{
         ACKNOWLEDGE, ALARM_STATUS, ASSET_PROFILE_SWITCH, CALCULATE_DELTA, CHECK_FIELDS, CHECK_RELATION, CHECKPOINT, CLEAR_ALARM,
-        COPY_KEYS, CREATE_ALARM, CUSTOMER_DETAILS, CUSTOMER_VALUES, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_PROFILE,
-        ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE, JSON_PATH, LOG, MATH, MQTT, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS,
-        ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES,
-        SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES,
-        TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
+        COPY_KEYS, COUNT, CREATE_ALARM, CUSTOMER_DETAILS, CUSTOMER_VALUES, DEDUPLICATE, DELAY, DELETE_ATTRIBUTES, DELETE_KEYS,
+        DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GENERATE, GEOFENCE, GEOFENCE_EVENTS, JSON_PATH, LOG, MATH, MQTT, NESTED,
+        ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RENAME_KEYS, REST_CALL,
+        RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL,
+        SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
     },
     parse::Problems,
 };
@@ -84,7 +85,12 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         SEND_EMAIL => reader.node_mailer().map(|mailer| NodeKind::External(Arc::new(External::Email(mailer)))),
         TO_EMAIL => reader.email().map(NodeKind::ToEmail),
         RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
-        RPC_REQUEST => Some(NodeKind::RpcRequest),
+        RPC_REQUEST => reader.call_timeout_ms().map(|timeout_ms| NodeKind::RpcRequest { timeout_ms }),
+        GEOFENCE_EVENTS => reader.geofence_events().map(NodeKind::GeofenceEvents),
+        DELAY => reader.delay().map(NodeKind::Delay),
+        DEDUPLICATE => reader.deduplicate().map(NodeKind::Deduplicate),
+        COUNT => reader.count().map(NodeKind::Count),
+        GENERATE => reader.generate().map(|generate| NodeKind::Generate(Arc::new(generate))),
         NESTED => reader.target().map(|chain| NodeKind::Nested { chain }),
         OUTPUT => Some(NodeKind::Output),
         ACKNOWLEDGE => Some(NodeKind::Pass(Passing::Acknowledge)),
@@ -266,6 +272,16 @@ impl Reader<'_> {
             self.perimeter(circle?).map(Source::Fixed)
         };
         Some(Geofence { latitude_key: latitude_key?, longitude_key: longitude_key?, perimeter: perimeter? })
+    }
+
+    fn geofence_events(&mut self) -> Option<GeofenceEvents> {
+        let fence = self.geofence();
+        let (inside, outside) = (
+            self.before("minInsideDuration", "minInsideDurationTimeUnit", 1),
+            self.before("minOutsideDuration", "minOutsideDurationTimeUnit", 1),
+        );
+        let report_each = self.flag("reportPresenceStatusOnEachMessage");
+        Some(GeofenceEvents { fence: fence?, min_inside_ms: inside?, min_outside_ms: outside?, report_each: report_each? })
     }
 
     fn perimeter(&mut self, circle: bool) -> Option<Perimeter> {

@@ -15,6 +15,17 @@ pub struct Geofence {
     pub perimeter: Source,
 }
 
+/// Tells when the point of an originator begins or ends to lie within.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GeofenceEvents {
+    pub fence: Geofence,
+    /// For longer than this within, or outside, in milliseconds, and it has stayed there.
+    pub min_inside_ms: i64,
+    pub min_outside_ms: i64,
+    /// Every message is told whether it lies within, not only the first after it has stayed.
+    pub report_each: bool,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     Fixed(Perimeter),

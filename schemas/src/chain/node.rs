@@ -3,7 +3,13 @@
 
 use std::sync::Arc;
 
-use super::{EntityType, External, MessageType, ToEmail, formula::Formula, geofence::Geofence, json_path::JsonPath};
+use super::{
+    EntityType, External, MessageType, ToEmail,
+    formula::Formula,
+    geofence::{Geofence, GeofenceEvents},
+    json_path::JsonPath,
+    timed::{Count, Deduplicate, Delay, Generate},
+};
 use crate::{
     alarm::{Propagation, Severity, Status},
     id::{ChainId, EntityId},
@@ -64,14 +70,22 @@ pub enum NodeKind {
         statuses: Vec<Status>,
     },
     Math(Math),
-    /// Lets everything pass: alarm rules of profiles are not evaluated.
+    /// Alarm rules of the originator's profile.
     DeviceProfile,
     RpcReply {
         request_key: String,
     },
-    RpcRequest,
+    /// Calls its originator, and waits for the answer so long at most.
+    RpcRequest {
+        timeout_ms: u64,
+    },
     ToEmail(ToEmail),
     External(Arc<External>),
+    GeofenceEvents(GeofenceEvents),
+    Delay(Delay),
+    Deduplicate(Deduplicate),
+    Count(Count),
+    Generate(Arc<Generate>),
     Nested {
         chain: Target,
     },
@@ -460,6 +474,11 @@ classes! {
     SEND_EMAIL = "mail.TbSendEmailNode";
     REST_CALL = "rest.TbRestApiCallNode";
     MQTT = "mqtt.TbMqttNode";
+    GEOFENCE_EVENTS = "geo.TbGpsGeofencingActionNode";
+    DELAY = "delay.TbMsgDelayNode";
+    DEDUPLICATE = "deduplication.TbMsgDeduplicationNode";
+    COUNT = "action.TbMsgCountNode";
+    GENERATE = "debug.TbMsgGeneratorNode";
     NESTED = "flow.TbRuleChainInputNode";
     OUTPUT = "flow.TbRuleChainOutputNode";
     ACKNOWLEDGE = "flow.TbAckNode";
@@ -487,6 +506,7 @@ const PROFILE: Labels =
     Labels::Of(&[label::SUCCESS, label::FAILURE, "Alarm Created", "Alarm Updated", "Alarm Severity Updated", "Alarm Cleared"]);
 const CREATED: Labels = Labels::Of(&["Created", "Updated", label::FALSE, label::FAILURE]);
 const CLEARED: Labels = Labels::Of(&["Cleared", label::FALSE, label::FAILURE]);
+const PRESENCE: Labels = Labels::Of(&[label::SUCCESS, "Entered", "Left", "Inside", "Outside", label::FAILURE]);
 const DECISION: Labels = Labels::Of(&[label::TRUE, label::FALSE, label::FAILURE]);
 
 impl NodeKind {
@@ -528,13 +548,18 @@ impl NodeKind {
             Self::Math(_) => (MATH, ACTION),
             Self::DeviceProfile => (DEVICE_PROFILE, PROFILE),
             Self::RpcReply { .. } => (RPC_REPLY, ACTION),
-            Self::RpcRequest => (RPC_REQUEST, ACTION),
+            Self::RpcRequest { .. } => (RPC_REQUEST, ACTION),
             Self::ToEmail(_) => (TO_EMAIL, ACTION),
             Self::External(external) => match **external {
                 External::Rest(_) => (REST_CALL, ACTION),
                 External::Mqtt(_) => (MQTT, ACTION),
                 External::Email(_) => (SEND_EMAIL, ACTION),
             },
+            Self::GeofenceEvents(_) => (GEOFENCE_EVENTS, PRESENCE),
+            Self::Delay(_) => (DELAY, ACTION),
+            Self::Deduplicate(_) => (DEDUPLICATE, ACTION),
+            Self::Count(_) => (COUNT, ACTION),
+            Self::Generate(_) => (GENERATE, ACTION),
             Self::Nested { .. } => (NESTED, Labels::Any),
             Self::Output => (OUTPUT, Labels::None),
             Self::Pass(Passing::Acknowledge) => (ACKNOWLEDGE, ACTION),
@@ -562,7 +587,7 @@ impl NodeKind {
     /// Whether the node may need what neither the message nor its originator's state says, or leads to one that may.
     #[must_use]
     pub fn asks(&self) -> bool {
-        matches!(self, Self::OwnerValues(_) | Self::OriginatorTelemetry(_) | Self::Nested { .. })
+        matches!(self, Self::OwnerValues(_) | Self::OriginatorTelemetry(_) | Self::DeviceProfile | Self::Nested { .. })
     }
 
     /// Whether the node looks at or changes what the message says, so that each ts of a telemetry message has to be a message
@@ -581,9 +606,10 @@ impl NodeKind {
                 | Self::SaveTimeseries(_)
                 | Self::SaveAttributes(_)
                 | Self::Log
-                | Self::DeviceProfile
                 | Self::RpcReply { .. }
-                | Self::RpcRequest
+                | Self::RpcRequest { .. }
+                | Self::Count(_)
+                | Self::Generate(_)
                 | Self::Output
                 | Self::Pass(_)
         )

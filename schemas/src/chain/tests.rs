@@ -270,6 +270,70 @@ fn configurations_of_filters_and_keys() {
 }
 
 #[test]
+fn configurations_of_nodes_that_wait_for_time() {
+    let one = |class, configuration, problems: &[&str]| {
+        let problems: Vec<String> = problems.iter().map(|problem| format!("nodes[0].configuration.{problem}")).collect();
+        let problems: Vec<&str> = problems.iter().map(String::as_str).collect();
+        check(&chain(vec![node(class, configuration)], vec![]), &problems).map(|chain| chain.nodes[0].kind.clone())
+    };
+    let delay = "delay.TbMsgDelayNode";
+    // As ThingsBoard makes them anew, before and after its configuration version 1.
+    let old = json!({ "periodInSeconds": 60, "maxPendingMsgs": 1000, "periodInSecondsPattern": null,
+        "useMetadataPeriodInSecondsPatterns": false });
+    let new = json!({ "periodValue": 1, "periodTimeUnit": "MINUTES", "maxPendingMsgs": 1000, "periodValuePattern": null,
+        "periodTimeUnitPattern": null, "usePeriodValuePattern": false, "usePeriodTimeUnitPattern": false });
+    assert_ne!((one(delay, old, &[]), one(delay, new, &[])), (None, None));
+    one(delay, json!({ "maxPendingMsgs": 0 }), &["maxPendingMsgs: 0: expected a whole number from 1 to 100000"]);
+    one(delay, json!({ "periodInSeconds": -1 }), &["periodInSeconds: -1: expected a whole number from 0"]);
+    let days = json!({ "periodValue": 1, "periodTimeUnit": "DAYS" });
+    one(delay, days, &["periodTimeUnit: \"DAYS\": expected SECONDS, MINUTES or HOURS"]);
+    let pattern = json!({ "useMetadataPeriodInSecondsPatterns": true });
+    one(delay, pattern, &["periodInSecondsPattern: missing: expected a name"]);
+
+    let deduplicate = "deduplication.TbMsgDeduplicationNode";
+    let usual = json!({ "interval": 60, "strategy": "FIRST", "outMsgType": null, "queueName": null, "maxPendingMsgs": 100,
+        "maxRetries": 3 });
+    one(deduplicate, usual, &[]);
+    one(deduplicate, json!({ "strategy": "ALL" }), &["outMsgType: missing: expected a message type"]);
+    one(deduplicate, json!({ "strategy": "SOME" }), &["strategy: \"SOME\": expected FIRST, LAST or ALL"]);
+    let many = json!({ "interval": 0, "maxPendingMsgs": 1001 });
+    one(deduplicate, many, &["interval: 0: expected", "maxPendingMsgs: 1001: expected a whole number from 1 to 1000"]);
+
+    one("action.TbMsgCountNode", json!({ "telemetryPrefix": "messageCount", "interval": 1 }), &[]);
+    one("action.TbMsgCountNode", json!({ "interval": 0 }), &["interval: 0: expected a whole number from 1"]);
+
+    let generate = "debug.TbMsgGeneratorNode";
+    let script = "let msg = prevMsg; return {msg: msg, metadata: prevMetadata, msgType: prevMsgType};";
+    let made = |more: Value| {
+        let mut with = json!({ "msgCount": 0, "periodInSeconds": 1, "scriptLang": "JS", "jsScript": script });
+        with.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        with
+    };
+    let id = "6f8a1c1e-0000-4000-8000-000000000001";
+    let maker = |kind| match kind {
+        Some(NodeKind::Generate(generate)) => Some(generate.originator),
+        _ => None,
+    };
+    let of = |more| maker(one(generate, made(more), &[]));
+    assert_eq!(of(json!({ "originatorType": null, "originatorId": null })), Some(timed::Maker::Node));
+    assert_eq!(of(json!({ "originatorType": "RULE_NODE", "originatorId": id })), Some(timed::Maker::Node));
+    assert_eq!(of(json!({ "originatorType": "TENANT", "originatorId": id })), Some(timed::Maker::Tenant));
+    assert!(matches!(of(json!({ "originatorType": "DEVICE", "originatorId": id })), Some(timed::Maker::Device(_))));
+    one(generate, made(json!({ "originatorType": "ASSET" })), &["originatorType: ASSET is not supported yet"]);
+    one(generate, made(json!({ "periodInSeconds": 0 })), &["periodInSeconds: 0: expected a whole number from 1"]);
+    one(generate, json!({}), &["jsScript: missing: expected a script"]);
+
+    let call = "rpc.TbSendRPCRequestNode";
+    one(call, json!({ "timeoutInSeconds": 60 }), &[]);
+    one(call, json!({ "timeoutInSeconds": -1 }), &["timeoutInSeconds: -1: expected a whole number from 0"]);
+
+    let fence = json!({ "perimeterType": "CIRCLE", "centerLatitude": 1, "centerLongitude": 1, "range": 1,
+        "minInsideDuration": -1, "minOutsideDurationTimeUnit": "YEARS" });
+    let problems = ["minInsideDuration: -1: expected 0 to", "minOutsideDurationTimeUnit: \"YEARS\": expected MILLISECONDS"];
+    one("geo.TbGpsGeofencingActionNode", fence, &problems);
+}
+
+#[test]
 fn configurations_of_alarms() {
     #[track_caller]
     fn one(class: &str, configuration: &Value, problems: &[&str]) {

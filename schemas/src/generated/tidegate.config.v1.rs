@@ -231,6 +231,9 @@ pub struct DeviceProfile {
     /// Absent: ThingsBoard's topics and JSON only.
     #[prost(message, optional, tag = "4")]
     pub mqtt: ::core::option::Option<MqttTransport>,
+    /// ThingsBoard's profileData.alarms as JSON; empty: none.
+    #[prost(string, tag = "5")]
+    pub alarms: ::prost::alloc::string::String,
 }
 /// ThingsBoard's MqttDeviceProfileTransportConfiguration. Empty topics: ThingsBoard's own.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -239,6 +239,39 @@ pub struct DeadLetter {
     #[prost(uint64, tag = "4")]
     pub number: u64,
 }
+/// How far the alarm rules of a device's profile have come at one device profile node.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Progress {
+    /// The node, last; before it the nodes by which messages enter each chain but the first.
+    #[prost(message, repeated, tag = "1")]
+    pub path: ::prost::alloc::vec::Vec<delivery::Place>,
+    #[prost(message, repeated, tag = "2")]
+    pub rules: ::prost::alloc::vec::Vec<progress::Rule>,
+}
+/// Nested message and enum types in `Progress`.
+pub mod progress {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Rule {
+        /// The rule's id, and its severity; unspecified of the one that clears.
+        #[prost(string, tag = "1")]
+        pub id: ::prost::alloc::string::String,
+        #[prost(enumeration = "super::alarm::Severity", tag = "2")]
+        pub severity: i32,
+        /// Messages in a row, of a condition that has to repeat.
+        #[prost(uint64, tag = "3")]
+        pub times: u64,
+        /// Of one that has to last: the last message that met it, for how long it had lasted then, and how long it has to.
+        #[prost(int64, tag = "4")]
+        pub last_ts: i64,
+        #[prost(int64, tag = "5")]
+        pub lasted_ms: i64,
+        #[prost(int64, tag = "6")]
+        pub required_ms: i64,
+        /// It has lasted long enough, which was acted on.
+        #[prost(bool, tag = "7")]
+        pub reached: bool,
+    }
+}
 /// An alarm of an entity until it is cleared and the control plane has confirmed that (DESIGN 8.6, 23). What the planes tell each
 /// other of an alarm is this record too.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -11,8 +11,8 @@ const STACK_BYTES_MAX: usize = 256 << 10;
 /// How often the engine asks whether to go on, each time after some thousand steps.
 const INTERRUPTS_MAX: u32 = 20;
 
-/// Its parameters are names, by commas.
-pub(super) fn check(body: &str, parameters: &str) -> Result<(), InvalidScript> {
+/// The names of its arguments stand between commas.
+pub(super) fn check(arguments: &str, body: &str) -> Result<(), InvalidScript> {
     let refused = |error: rquickjs::Error| InvalidScript::Js(error.to_string());
     let runtime = Runtime::new().map_err(refused)?;
     runtime.set_memory_limit(MEMORY_BYTES_MAX);
@@ -26,10 +26,10 @@ pub(super) fn check(body: &str, parameters: &str) -> Result<(), InvalidScript> {
     let context =
         Context::custom::<(intrinsic::Eval, intrinsic::RegExpCompiler, intrinsic::RegExp)>(&runtime).map_err(refused)?;
     context.with(|ctx| {
-        let compiled = ctx.eval::<Value<'_>, _>(format!("(function({parameters}) {{\n{body}\n}})")).catch(&ctx);
+        let compiled = ctx.eval::<Value<'_>, _>(format!("(function({arguments}) {{\n{body}\n}})")).catch(&ctx);
         let function = compiled.map_err(|error| InvalidScript::Js(said(&error)))?;
         // What ends the function and begins another one does so only within the brackets that it expects.
-        let other = ctx.eval::<Value<'_>, _>(format!("[function({parameters}) {{\n{body}\n}}]")).catch(&ctx);
+        let other = ctx.eval::<Value<'_>, _>(format!("[function({arguments}) {{\n{body}\n}}]")).catch(&ctx);
         let single = other.is_ok_and(|array| array.as_array().is_some_and(|array| array.len() == 1));
         if function.is_function() && single {
             Ok(())

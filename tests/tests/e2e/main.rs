@@ -7,6 +7,7 @@
     reason = "test code: it reads the clock to report times, and panics and prints to report"
 )]
 
+mod alarm_rules;
 mod alarms;
 mod assets;
 mod attributes;
@@ -41,3 +42,4 @@ mod sessions;
 mod settings;
 mod shards;
 mod slow_peers;
+mod timing;

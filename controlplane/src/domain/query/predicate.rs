@@ -1,5 +1,6 @@
 //! The conditions of an entity query: operations on texts, numbers and booleans, joined by AND and OR. Total on any value.
 
+pub use schemas::condition::{BoolOperation, NumberOperation, TextOperation};
 use schemas::telemetry::Value;
 
 /// Whose server attribute takes the place of a fixed operand.
@@ -34,95 +35,6 @@ impl<T> Operand<T> {
             self.fixed = found;
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextOperation {
-    Equal,
-    NotEqual,
-    StartsWith,
-    EndsWith,
-    Contains,
-    NotContains,
-    In,
-    NotIn,
-}
-
-impl TextOperation {
-    /// ThingsBoard's spelling.
-    pub const NAMES: [(&'static str, Self); 8] = [
-        ("EQUAL", Self::Equal),
-        ("NOT_EQUAL", Self::NotEqual),
-        ("STARTS_WITH", Self::StartsWith),
-        ("ENDS_WITH", Self::EndsWith),
-        ("CONTAINS", Self::Contains),
-        ("NOT_CONTAINS", Self::NotContains),
-        ("IN", Self::In),
-        ("NOT_IN", Self::NotIn),
-    ];
-
-    fn is_denial(self) -> bool {
-        matches!(self, Self::NotEqual | Self::NotContains | Self::NotIn)
-    }
-
-    fn holds(self, value: &str, operand: &str) -> bool {
-        let listed = || operand.split(',').any(|one| one.trim() == value);
-        match self {
-            Self::Equal => value == operand,
-            Self::NotEqual => value != operand,
-            Self::StartsWith => value.starts_with(operand),
-            Self::EndsWith => value.ends_with(operand),
-            Self::Contains => value.contains(operand),
-            Self::NotContains => !value.contains(operand),
-            Self::In => listed(),
-            Self::NotIn => !listed(),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NumberOperation {
-    Equal,
-    NotEqual,
-    Greater,
-    Less,
-    GreaterOrEqual,
-    LessOrEqual,
-}
-
-impl NumberOperation {
-    /// ThingsBoard's spelling.
-    pub const NAMES: [(&'static str, Self); 6] = [
-        ("EQUAL", Self::Equal),
-        ("NOT_EQUAL", Self::NotEqual),
-        ("GREATER", Self::Greater),
-        ("LESS", Self::Less),
-        ("GREATER_OR_EQUAL", Self::GreaterOrEqual),
-        ("LESS_OR_EQUAL", Self::LessOrEqual),
-    ];
-
-    #[expect(clippy::float_cmp, reason = "equal is what was asked for")]
-    fn holds(self, value: f64, operand: f64) -> bool {
-        match self {
-            Self::Equal => value == operand,
-            Self::NotEqual => value != operand,
-            Self::Greater => value > operand,
-            Self::Less => value < operand,
-            Self::GreaterOrEqual => value >= operand,
-            Self::LessOrEqual => value <= operand,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BoolOperation {
-    Equal,
-    NotEqual,
-}
-
-impl BoolOperation {
-    /// ThingsBoard's spelling.
-    pub const NAMES: [(&'static str, Self); 2] = [("EQUAL", Self::Equal), ("NOT_EQUAL", Self::NotEqual)];
 }
 
 /// A condition on one value. A value that is not there, or of another kind, meets only denials.
@@ -161,8 +73,7 @@ impl Predicate {
                 None => *operation == NumberOperation::NotEqual,
             },
             Self::Bool { operation, operand } => match (value, operation) {
-                (Some(Value::Bool(value)), BoolOperation::Equal) => *value == operand.fixed,
-                (Some(Value::Bool(value)), BoolOperation::NotEqual) => *value != operand.fixed,
+                (Some(Value::Bool(value)), operation) => operation.holds(*value, operand.fixed),
                 (_, operation) => *operation == BoolOperation::NotEqual,
             },
             Self::All(parts) => parts.iter().all(|part| part.matches(value)),

@@ -3,10 +3,12 @@
 use schemas::alarm::{Alarm, Propagation, Severity};
 use schemas::id::{EntityId, TenantId};
 
+use serde_json::json;
+
 use super::*;
 use crate::{
-    domain::AlarmFilter,
-    entity::{alarm, comment},
+    domain::{AlarmFilter, Contact, Customer},
+    entity::{alarm, comment, customer},
 };
 
 fn an_alarm(device: &Device, kind: &str) -> Alarm {
@@ -109,6 +111,51 @@ async fn alarms_and_comments_go_with_what_they_are_of() {
         cascade::delete_tenant(&mut write, tenant.id).await.unwrap();
         write.commit().await.unwrap();
         assert_eq!(comments(alarms[1].id).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn owners_and_tenants_see_what_is_propagated_to_them() {
+    check(LOG, async |store| {
+        let (tenant, devices) = save_devices(store, "T", &["a", "b"]).await;
+        let propagating = |of: &Device, kind: &str, (to_owner, to_tenant): (bool, bool)| Alarm {
+            propagation: Propagation { to_owner, to_tenant, ..Propagation::default() },
+            ..an_alarm(of, kind)
+        };
+        let all = [
+            propagating(&devices[0], "quiet", (false, false)),
+            propagating(&devices[0], "owner", (true, false)),
+            propagating(&devices[0], "tenant", (false, true)),
+        ];
+        take(store, all.to_vec()).await;
+        let seen_by = async |kind: &str, id: Uuid| {
+            let filter = AlarmFilter { originator: Some((kind.to_owned(), id)), ..AlarmFilter::default() };
+            let mut kinds: Vec<String> = list(store, tenant.id, &filter).await.into_iter().map(|alarm| alarm.kind).collect();
+            kinds.sort_unstable();
+            kinds
+        };
+        // The owner of what is nobody's is the tenant.
+        assert_eq!(seen_by("TENANT", tenant.id).await, ["owner", "tenant"]);
+        let customer = Uuid::now_v7();
+        let (title, contact, additional_info) = ("C".to_owned(), Contact::default(), json!({}));
+        let saved = Customer { id: customer, created_ms: NOW, version: 1, tenant: tenant.id, title, contact, additional_info };
+        let mut write = store.write(Author::system(), NOW).await.unwrap();
+        customer::insert(&mut write, &saved).await.unwrap();
+        write.commit().await.unwrap();
+        assert_eq!(seen_by("CUSTOMER", customer).await, Vec::<String>::new());
+        let mut write = store.write(Author::system(), NOW).await.unwrap();
+        let given = Device { customer: Some(customer), version: devices[0].version + 1, ..devices[0].clone() };
+        device::update(&mut write, &given).await.unwrap();
+        write.commit().await.unwrap();
+        assert_eq!(seen_by("CUSTOMER", customer).await, ["owner"]);
+        assert_eq!(
+            (seen_by("TENANT", tenant.id).await, seen_by("DEVICE", devices[0].id).await.len()),
+            (vec!["tenant".to_owned()], 3)
+        );
+        let quieter = Alarm { version: 2, propagation: Propagation::default(), ..all[1].clone() };
+        take(store, vec![quieter]).await;
+        assert_eq!(seen_by("CUSTOMER", customer).await, Vec::<String>::new());
     })
     .await;
 }

@@ -6,12 +6,15 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::{
-    BoolOperation, Dynamic, DynamicSource, EntityKind, EntityListing, EntityQuery, Invalid, Key, KeyFilter, KeyKind,
-    NumberOperation, Operand, PageLink, Predicate, RelationFilter, RelationGroup, RelationQuery, Selector, Side, SortOrder,
-    TextOperation,
-};
 use crate::rest::relation::{self, FilterForm};
+use crate::{
+    domain::{
+        AlarmCount, AlarmFilter, AlarmListing, BoolOperation, Dynamic, DynamicSource, EntityKind, EntityListing, EntityQuery,
+        Invalid, Key, KeyFilter, KeyKind, NumberOperation, Operand, PageLink, Predicate, RelationFilter, RelationGroup,
+        RelationQuery, Selector, Side, SortOrder, TextOperation, severity,
+    },
+    rest::shape::{IdShape, given},
+};
 
 /// Predicates nest no deeper than the domain allows; this only keeps the reading of them from going on for ever.
 const DEPTH_MAX: usize = 32;
@@ -122,6 +125,110 @@ pub(in crate::rest) struct DynamicForm {
     inherit: bool,
 }
 
+/// A page of alarms to find.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AlarmDataQuery)]
+pub(in crate::rest) struct AlarmListingForm {
+    #[serde(flatten)]
+    entities: CountForm,
+    page_link: AlarmPageLinkForm,
+    /// What is shown of each alarm's entity: `{"type":"ENTITY_FIELD","key":"name"}`.
+    #[serde(default)]
+    entity_fields: Option<Vec<KeyForm>>,
+    #[serde(default)]
+    latest_values: Option<Vec<KeyForm>>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AlarmDataPageLink)]
+pub(in crate::rest) struct AlarmPageLinkForm {
+    page_size: u64,
+    page: u64,
+    text_search: Option<String>,
+    /// By an `ALARM_FIELD`, such as `createdTime` or `severity`.
+    sort_order: Option<SortForm>,
+    #[serde(flatten)]
+    which: WhichAlarmsForm,
+}
+
+/// Alarms to count.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AlarmCountQuery)]
+pub(in crate::rest) struct AlarmCountForm {
+    /// As of an entity query; without it, all alarms that the caller sees.
+    entity_filter: Option<Value>,
+    #[serde(default)]
+    key_filters: Option<Vec<KeyFilterForm>>,
+    #[serde(default)]
+    key_filters_operation: Option<String>,
+    #[serde(flatten)]
+    which: WhichAlarmsForm,
+}
+
+/// Which alarms, whatever their entities are.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AlarmRestrictions)]
+pub(in crate::rest) struct WhichAlarmsForm {
+    /// Created between these milliseconds since the Unix epoch.
+    start_ts: Option<i64>,
+    end_ts: Option<i64>,
+    /// Or in so many milliseconds before now.
+    time_window: Option<i64>,
+    type_list: Option<Vec<String>>,
+    /// `ANY`, `ACTIVE`, `CLEARED`, `ACK`, `UNACK`.
+    status_list: Option<Vec<String>>,
+    severity_list: Option<Vec<String>>,
+    assignee_id: Option<IdShape>,
+}
+
+impl AlarmListingForm {
+    pub(in crate::rest) fn listing(self) -> Result<AlarmListing, Invalid> {
+        let AlarmPageLinkForm { page_size, page, text_search, sort_order, which } = self.page_link;
+        let mut link = PageLink::new(page_size, page)?.search(text_search.as_deref())?;
+        if let Some(SortForm { key: KeyForm { r#type, key }, direction }) = sort_order {
+            if r#type != "ALARM_FIELD" {
+                return Err(Invalid::new("sortOrder.key", &r#type, "must have the type ALARM_FIELD"));
+            }
+            link = link.sort(Some(&key), Some(direction.as_deref().unwrap_or("ASC")))?;
+        }
+        let mut shown = named_keys("entityFields", self.entity_fields)?;
+        shown.extend(named_keys("latestValues", self.latest_values)?);
+        AlarmListing { count: which.count(Some(self.entities.query()?))?, link, shown }.checked()
+    }
+}
+
+impl AlarmCountForm {
+    pub(in crate::rest) fn count(self) -> Result<AlarmCount, Invalid> {
+        let Self { entity_filter, key_filters, key_filters_operation, which } = self;
+        let entities = match entity_filter.filter(|filter| !filter.is_null()) {
+            Some(entity_filter) => Some(CountForm { entity_filter, key_filters, key_filters_operation }.query()?),
+            None => None,
+        };
+        which.count(entities)?.checked()
+    }
+}
+
+impl WhichAlarmsForm {
+    fn count(self, entities: Option<EntityQuery>) -> Result<AlarmCount, Invalid> {
+        let severities = self.severity_list.unwrap_or_default();
+        let mut filter = AlarmFilter {
+            severities: severities.iter().map(|name| severity(name)).collect::<Result<_, _>>()?,
+            kinds: self.type_list.unwrap_or_default(),
+            assignee: given(self.assignee_id),
+            // ThingsBoard's clients write 0 where they mean no bound.
+            from_ms: self.start_ts.filter(|ts| *ts > 0),
+            to_ms: self.end_ts.filter(|ts| *ts > 0),
+            ..AlarmFilter::default()
+        };
+        filter.with_search_statuses(self.status_list.unwrap_or_default().iter().map(String::as_str))?;
+        Ok(AlarmCount { entities, filter, window_ms: self.time_window.filter(|window| *window != 0) })
+    }
+}
+
 impl ListingForm {
     pub(in crate::rest) fn listing(self) -> Result<EntityListing, Invalid> {
         let mut query = self.query.query()?;
@@ -135,11 +242,8 @@ impl ListingForm {
                 (key("sortOrder.key", order.key)?, checked.sort_order == SortOrder::Descending)
             }
         };
-        let named = |field, keys: Option<Vec<KeyForm>>| -> Result<Vec<Key>, Invalid> {
-            keys.unwrap_or_default().into_iter().map(|form| key(field, form)).collect()
-        };
-        let mut shown = named("entityFields", self.entity_fields)?;
-        shown.extend(named("latestValues", self.latest_values)?);
+        let mut shown = named_keys("entityFields", self.entity_fields)?;
+        shown.extend(named_keys("latestValues", self.latest_values)?);
         Ok(EntityListing { query, page_size: link.page_size, page: link.page, sort, descending, shown })
     }
 }
@@ -155,6 +259,10 @@ impl CountForm {
         let (kinds, selector) = selector(&self.entity_filter)?;
         Ok(EntityQuery { kinds, selector, filters, any, search: None })
     }
+}
+
+fn named_keys(field: &'static str, keys: Option<Vec<KeyForm>>) -> Result<Vec<Key>, Invalid> {
+    keys.unwrap_or_default().into_iter().map(|form| key(field, form)).collect()
 }
 
 fn key(field: &'static str, form: KeyForm) -> Result<Key, Invalid> {

@@ -96,7 +96,11 @@ fn begin_or_go_on(
     Ok((alarm, Some(grown)))
 }
 
-fn begin(scene: &mut Scene<'_, '_>, (kind, severity, propagation): (String, Severity, Propagation), start_ts: i64) -> Alarm {
+pub(super) fn begin(
+    scene: &mut Scene<'_, '_>,
+    (kind, severity, propagation): (String, Severity, Propagation),
+    start_ts: i64,
+) -> Alarm {
     Alarm {
         id: scene.world.new_id(),
         version: 1,
@@ -149,7 +153,7 @@ pub(super) fn status(statuses: &[Status], carried: &Carried<'_>, scene: &mut Sce
 }
 
 /// Stages an alarm; the message that goes on says it.
-fn told(scene: &mut Scene<'_, '_>, alarm: Alarm, flags: &[&str], carried: &Carried<'_>) -> Changed {
+pub(super) fn told(scene: &mut Scene<'_, '_>, alarm: Alarm, flags: &[&str], carried: &Carried<'_>) -> Changed {
     let mut changed = carried.change();
     changed.kind = Kind::Standard(MessageType::Alarm);
     changed.data = alarm.to_json();
@@ -179,7 +183,7 @@ fn build(
     }
 }
 
-fn with_details(alarm: &mut Alarm, details: Option<&Value>) -> Result<(), String> {
+pub(super) fn with_details(alarm: &mut Alarm, details: Option<&Value>) -> Result<(), String> {
     let Some(details) = details else { return Ok(()) };
     alarm.set_details(details);
     if alarm.details.len() > limits::ALARM_DETAILS_BYTES_MAX {
@@ -216,7 +220,7 @@ fn read(data: &Value) -> Result<Wanted, String> {
 
 impl Scene<'_, '_> {
     /// The originator's alarm of a type that is not cleared, with what this message has made of it already.
-    fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {
+    pub(super) fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {
         let staged = self.staged_alarms().find(|alarm| alarm.kind == kind).cloned();
         match staged {
             Some(staged) => Some(staged).filter(|alarm| !alarm.is_cleared()),
@@ -229,7 +233,7 @@ impl Scene<'_, '_> {
         staged.or_else(|| self.world.alarm(id))
     }
 
-    fn alarm_room(&mut self) -> usize {
+    pub(super) fn alarm_room(&mut self) -> usize {
         let begun = self.staged_alarms().filter(|alarm| alarm.version == 1).count();
         self.world.alarm_room().saturating_sub(begun)
     }

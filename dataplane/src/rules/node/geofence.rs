@@ -1,16 +1,69 @@
-//! GPS geofencing filter: whether the point a message names lies within a perimeter. Without a point or a perimeter it fails.
+//! GPS geofencing: whether the point a message names lies within a perimeter, and whether it has entered, left or stayed. Without a
+//! point or a perimeter it fails. Which it was is remembered of each originator, durably.
 
-use schemas::chain::geofence::{Geofence, Perimeter, Point, Source};
+use schemas::chain::geofence::{Geofence, GeofenceEvents, Perimeter, Point, Source};
 use serde_json::Value;
+use uuid::Uuid;
 
+use crate::clock::Timestamp;
+use crate::effect::Effect;
 use crate::rules::carried::Carried;
-use crate::rules::node::{Next, decide};
+use crate::rules::node::{Next, SUCCESS, Scene, decide};
+
+const ENTERED: usize = 1;
+const LEFT: usize = 2;
+const INSIDE: usize = 3;
+const OUTSIDE: usize = 4;
+
+/// Where an originator was.
+#[derive(Clone, Copy)]
+struct Presence {
+    inside: bool,
+    since: Timestamp,
+    /// For long enough.
+    stayed: bool,
+}
 
 pub(super) fn run(fence: &Geofence, carried: &Carried<'_>) -> Next {
     match is_within(fence, carried) {
         Ok(within) => decide(within),
         Err(reason) => Next::Fail(reason),
     }
+}
+
+pub(super) fn events(events: &GeofenceEvents, node: Uuid, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {
+    let inside = match is_within(&events.fence, carried) {
+        Ok(inside) => inside,
+        Err(reason) => return Next::Fail(reason),
+    };
+    let now = scene.message.received;
+    let before = scene.state(node).and_then(|state| read(&state)).filter(|before| before.inside == inside);
+    let Some(before) = before else {
+        keep(node, Presence { inside, since: now, stayed: false }, scene);
+        return Next::By(if inside { ENTERED } else { LEFT });
+    };
+    let there = if inside { INSIDE } else { OUTSIDE };
+    if events.report_each {
+        return Next::By(there);
+    }
+    let least_ms = if inside { events.min_inside_ms } else { events.min_outside_ms };
+    if before.stayed || now.0.saturating_sub(before.since.0) <= least_ms {
+        return Next::By(SUCCESS);
+    }
+    keep(node, Presence { stayed: true, ..before }, scene);
+    Next::By(there)
+}
+
+fn keep(node: Uuid, presence: Presence, scene: &mut Scene<'_, '_>) {
+    let flags = u8::from(presence.inside) | u8::from(presence.stayed) << 1;
+    let state = [&[flags][..], &presence.since.0.to_be_bytes()].concat().into();
+    scene.into.push(Effect::KeepState { node, state });
+}
+
+fn read(state: &[u8]) -> Option<Presence> {
+    let (flags, since) = state.split_first()?;
+    let since = Timestamp(i64::from_be_bytes(since.try_into().ok()?));
+    Some(Presence { inside: flags & 1 != 0, since, stayed: flags & 2 != 0 })
 }
 
 fn is_within(fence: &Geofence, carried: &Carried<'_>) -> Result<bool, String> {

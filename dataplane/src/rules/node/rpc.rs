@@ -1,10 +1,16 @@
-//! RPC nodes: the answer to a device's call, and the call to a device, which was on its way before rules heard of it.
+//! RPC nodes: the answer to a device's call, and the call to a device. One that an operator makes was on its way before rules heard
+//! of it.
 
-use schemas::chain::MessageType;
+use std::borrow::Cow;
 
+use schemas::chain::{EntityType, MessageType};
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
 use crate::effect::Effect;
+use crate::owed::Waits;
 use crate::rules::carried::Carried;
-use crate::rules::node::{Next, SUCCESS};
+use crate::rules::node::{Next, SUCCESS, Scene};
 
 /// The data is the answer to the originator's call with the number that the metadata has under `key`.
 pub(super) fn reply(key: &str, carried: &Carried<'_>, into: &mut Vec<Effect<'_>>) -> Next {
@@ -16,10 +22,30 @@ pub(super) fn reply(key: &str, carried: &Carried<'_>, into: &mut Vec<Effect<'_>>
     Next::By(SUCCESS)
 }
 
-/// Calls of operators reach their device by themselves; rules only see them.
-pub(super) fn request(carried: &Carried<'_>) -> Next {
+/// Calls of operators reach their device by themselves; rules only see them. Every other message is a call of its own, and waits for
+/// the answer.
+pub(super) fn request(timeout_ms: u64, node: Uuid, carried: &Carried<'_>, scene: &Scene<'_, '_>) -> Next {
     if carried.standard() == Some(MessageType::RpcCallFromServerToDevice) {
         return Next::By(SUCCESS);
     }
-    Next::Fail("calls that a rule makes are not supported yet".to_owned())
+    if scene.message.originator_type != EntityType::Device {
+        return Next::Fail("Message originator is not a device entity!".to_owned());
+    }
+    let data = carried.data();
+    for (field, reason) in
+        [("method", "Method is not present in the message!"), ("params", "Params are not present in the message!")]
+    {
+        if data.get(field).is_none() {
+            return Next::Fail(reason.to_owned());
+        }
+    }
+    match scene.world.waiting(node) {
+        Ok(_) => Next::Wait(Waits::Answer, expires(timeout_ms, scene.message.received, carried.metadata("expirationTime"))),
+        Err(reason) => Next::Fail(reason),
+    }
+}
+
+fn expires(timeout_ms: u64, from: Timestamp, said: Option<Cow<'_, str>>) -> Timestamp {
+    let said = said.and_then(|said| said.trim().parse().ok());
+    Timestamp(said.unwrap_or_else(|| from.0.saturating_add(i64::try_from(timeout_ms).unwrap_or(i64::MAX))))
 }

@@ -73,7 +73,7 @@ impl World for Chains {
     }
 }
 
-fn parsed(chain: u128, nodes: &[(&str, Json)], edges: &[(usize, &str, usize)]) -> Chain {
+pub(super) fn parsed(chain: u128, nodes: &[(&str, Json)], edges: &[(usize, &str, usize)]) -> Chain {
     let node = |(index, (class, configuration)): (usize, &(&str, Json))| {
         let id = json!({ "entityType": "RULE_NODE", "id": Uuid::from_u128(chain * 100 + index as u128) });
         let name = format!("{}{index}", class.rsplit('.').next().unwrap_or(class));

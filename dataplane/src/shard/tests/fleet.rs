@@ -135,6 +135,7 @@ impl Fleet {
                 rpc_submit: Submit::Burst,
                 forwarders: Forwarders::new("the token of both planes"),
                 questions: questions.clone(),
+                instance: "here".into(),
                 calls_out: calls_out.clone(),
             };
             furnish(parts, Rc::new(Bell::default())).unwrap()
@@ -149,7 +150,7 @@ impl Fleet {
         let plan = Arc::new(Plan::compile(&Chain::parse(&default_root_chain().to_string()).unwrap()));
         let general = [
             ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default()), Arc::default()),
-            ShardChange::Profile(Profile { id: profile, tenant, name: "default".into(), chain: None, mqtt: None }),
+            ShardChange::Profile(Profile { id: profile, tenant, name: "default".into(), chain: None, mqtt: None, alarms: None }),
             ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant, root: true, plan },
         ];
         self.apply(&general);
@@ -168,7 +169,7 @@ impl Fleet {
         let plan = Arc::new(Plan::compile(chain));
         self.apply(&[
             ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default()), Arc::default()),
-            ShardChange::Profile(Profile { id: profile, tenant, name: "default".into(), chain: None, mqtt: None }),
+            ShardChange::Profile(Profile { id: profile, tenant, name: "default".into(), chain: None, mqtt: None, alarms: None }),
             ShardChange::Chain { id: ChainId(id(2)), tenant, root: true, plan },
         ]);
         for (n, name) in (10..).zip(names) {

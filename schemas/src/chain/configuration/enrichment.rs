@@ -126,8 +126,8 @@ impl Reader<'_> {
         Some(Interval::Before { start_ms, end_ms })
     }
 
-    /// So long before the message, in milliseconds. ThingsBoard counts minutes where no unit is named.
-    fn before(&mut self, field: &str, unit: &str, otherwise: i64) -> Option<i64> {
+    /// So long, in milliseconds. ThingsBoard counts minutes where no unit is named.
+    pub(super) fn before(&mut self, field: &str, unit: &str, otherwise: i64) -> Option<i64> {
         let count = match self.value(field) {
             None => Some(otherwise),
             Some(_) => self.required(field, &format!("0 to {UNITS_MAX}"), |value| {

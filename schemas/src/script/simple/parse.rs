@@ -222,7 +222,7 @@ impl<'s> Parser<'s> {
             Form::Switch if self.sees("[") => self.list(),
             Form::Switch => self.expression().map(Outcome::Value),
             Form::Transform => self.object(Self::message),
-            Form::Text | Form::Details => None,
+            Form::Text | Form::Details | Form::Generate => None,
         }
     }
 

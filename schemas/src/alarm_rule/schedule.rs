@@ -1,0 +1,33 @@
+//! Whether a rule is looked at, at a time. The zone's own days and midnights count, as in ThingsBoard.
+
+use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, TimeZone};
+use chrono_tz::Tz;
+
+use super::Schedule;
+
+/// Milliseconds of a day without a change of the clocks.
+pub(super) const DAY_MS: i64 = 86_400_000;
+
+impl Schedule {
+    /// `ts`: milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn is_active(&self, ts: i64) -> bool {
+        let Self::Weekly { zone, days } = self else { return true };
+        let Some((day, passed)) = day_and_time(*zone, ts) else { return false };
+        match days.get(day).copied().flatten() {
+            Some((from, to)) if from <= to => (from..to).contains(&passed),
+            Some((from, to)) => from < passed || (0 < passed && passed < to),
+            None => false,
+        }
+    }
+}
+
+/// Days after Monday, and milliseconds after midnight.
+fn day_and_time(zone: Tz, ts: i64) -> Option<(usize, i64)> {
+    let local = DateTime::from_timestamp_millis(ts)?.with_timezone(&zone);
+    let midnight = local.date_naive().and_time(NaiveTime::MIN);
+    // Where the clocks go forward at midnight, the day begins at the first moment that there is.
+    let start = (0..=3).find_map(|hours| zone.from_local_datetime(&(midnight + TimeDelta::hours(hours))).earliest())?;
+    let day = usize::try_from(local.weekday().num_days_from_monday()).ok()?;
+    Some((day, ts - start.timestamp_millis()))
+}
