@@ -8,6 +8,7 @@ mod alarm_query;
 mod asset;
 mod asset_profile;
 mod audit;
+mod calculated;
 mod call;
 mod chain;
 mod claim;

@@ -6,6 +6,7 @@ mod alarm_query;
 mod asset;
 mod asset_profile;
 mod audit;
+mod calculated;
 mod call;
 mod certificate;
 mod chain;
@@ -33,6 +34,7 @@ pub use alarm_query::{AlarmCount, AlarmListing, AlarmRow};
 pub use asset::{Asset, AssetDraft, AssetFilter, AssetInfo};
 pub use asset_profile::{AssetProfile, AssetProfileDraft};
 pub use audit::{AuditFilter, AuditLine, AuditSubject};
+pub use calculated::{CalculatedField, FieldDraft, FieldOf};
 pub use call::{Call, CallDraft, CallOutcome, CallStatus, StoredCall};
 #[cfg(test)]
 pub(crate) use certificate::tests as certificates;
@@ -90,6 +92,7 @@ pub enum EntityKind {
     OtaPackage,
     /// A persistent call of the server to a device.
     Rpc,
+    CalculatedField,
     Asset,
     AssetProfile,
     /// Not an entity of ThingsBoard's: an arrow between two of them.
@@ -97,7 +100,7 @@ pub enum EntityKind {
 }
 
 impl EntityKind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Tenant,
         Self::Customer,
         Self::User,
@@ -109,6 +112,7 @@ impl EntityKind {
         Self::TenantProfile,
         Self::OtaPackage,
         Self::Rpc,
+        Self::CalculatedField,
         Self::Asset,
         Self::AssetProfile,
         Self::Relation,
@@ -129,6 +133,7 @@ impl EntityKind {
             Self::TenantProfile => "TENANT_PROFILE",
             Self::OtaPackage => "OTA_PACKAGE",
             Self::Rpc => "RPC",
+            Self::CalculatedField => "CALCULATED_FIELD",
             Self::Asset => "ASSET",
             Self::AssetProfile => "ASSET_PROFILE",
             Self::Relation => "RELATION",
@@ -156,6 +161,7 @@ impl EntityKind {
             Self::TenantProfile => "Tenant profile",
             Self::OtaPackage => "OTA package",
             Self::Rpc => "RPC",
+            Self::CalculatedField => "Calculated field",
             Self::Asset => "Asset",
             Self::AssetProfile => "Asset profile",
             Self::Relation => "Relation",

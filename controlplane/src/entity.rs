@@ -5,6 +5,7 @@ pub mod alarm;
 pub mod asset;
 pub mod asset_profile;
 pub mod audit;
+pub mod calculated;
 pub mod call;
 pub mod cascade;
 pub mod chain;

@@ -7,6 +7,7 @@ mod m0003_calls;
 mod m0004_alarms;
 mod m0005_assets;
 mod m0006_customers;
+mod m0007_calculated_fields;
 mod m0009_propagation;
 mod shape;
 
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrations {
             Box::new(m0004_alarms::Step),
             Box::new(m0005_assets::Step),
             Box::new(m0006_customers::Step),
+            Box::new(m0007_calculated_fields::Step),
             Box::new(m0009_propagation::Step),
         ]
     }

@@ -8,6 +8,7 @@ mod asset;
 mod asset_profile;
 mod audit;
 mod auth;
+mod calculated;
 mod call;
 mod chain;
 mod claim;
@@ -167,6 +168,7 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(alarm::routes())
         .merge(call::routes())
         .merge(dead_letter::routes())
+        .merge(calculated::routes())
         .merge(package::routes())
         .merge(audit::routes())
         .merge(query::routes())

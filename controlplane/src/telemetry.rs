@@ -26,7 +26,7 @@ pub use self::{
     dead_letters::FoundDeadLetters,
     many::{AttributeKey, Latest},
     pool::{InvalidLine, Pool},
-    rules::NodeCount,
+    rules::{FieldCount, NodeCount},
     watch::{Live, Update, Watch},
 };
 

@@ -15,6 +15,7 @@ pub mod progress;
 mod sequence;
 mod timeseries;
 pub mod waiting;
+pub mod windows;
 
 use std::{collections::BTreeMap, mem::size_of};
 
@@ -106,6 +107,8 @@ pub struct DeviceState {
     pub refusals: Refusals,
     /// Sessions, calls, children: most devices have none.
     kept: Option<Box<kept::Kept>>,
+    /// Of calculated fields; never on disk.
+    windows: Vec<windows::Window>,
 }
 
 const LATEST_BYTES: usize = size_of::<Latest>();
@@ -126,6 +129,7 @@ impl DeviceState {
             bytes: 0,
             refusals: Refusals::default(),
             kept: None,
+            windows: Vec::new(),
         }
     }
 
@@ -155,7 +159,8 @@ impl DeviceState {
     /// Resident size, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.bytes + self.kept.as_ref().map_or(0, |kept| kept.bytes())
+        let windows: usize = self.windows.iter().map(windows::Window::bytes).sum();
+        size_of::<Self>() + self.bytes + self.kept.as_ref().map_or(0, |kept| kept.bytes()) + windows
     }
 
     /// Writes the record if it has changed: at eviction and at clean stop (DESIGN 16).

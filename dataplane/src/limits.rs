@@ -130,6 +130,14 @@ pub const DATA_BYTES_MAX: usize = SCRIPT_RESULT_BYTES_MAX;
 pub const SCRIPTS_COMPILED_MAX: usize = 256;
 /// Tenants of one shard whose scripts stay compiled; a multiple of 16.
 pub const SCRIPT_ENGINES_MAX: usize = 16;
+/// Calculations that one message may lead to, each as often as something that it depends on is written.
+pub const CALCULATIONS_PER_MESSAGE_MAX: u32 = 64;
+/// Readings that a calculated field keeps of one device, in bytes; as in ThingsBoard.
+pub const FIELD_STATE_BYTES_MAX: usize = 32 << 10;
+/// One value of a calculated field's argument, in bytes; as in ThingsBoard.
+pub const FIELD_ARGUMENT_BYTES_MAX: usize = 2 << 10;
+/// Why a calculated field failed last, in bytes.
+pub const FIELD_FAILURE_BYTES_MAX: usize = 512;
 /// What a protobuf payload may become as JSON, in bytes: defaults are written out, and one message may have thousands of others in it.
 pub const DECODED_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
 /// Longest key of a reading or attribute, in bytes.

@@ -80,6 +80,12 @@ counters! {
     NodesFailed => "tidegate_nodes_failed_total", "messages that failed at a node without a way on from there";
     MessagesParked => "tidegate_messages_parked_total", "messages that waited for a fact of another entity or of the past";
     FactsMissed => "tidegate_facts_missed_total", "facts that did not come in time or could not be had";
+    FieldsCalculated => "tidegate_fields_calculated_total", "calculated fields whose result was stored";
+    FieldsUnready => "tidegate_fields_unready_total", "calculations for which an argument had no value yet";
+    FieldArgumentsFailed => "tidegate_field_arguments_failed_total", "calculations whose arguments could not be had or are too large";
+    FieldExpressionsFailed => "tidegate_field_expressions_failed_total", "calculations whose formula has no value or whose script failed";
+    FieldResultsRefused => "tidegate_field_results_refused_total", "results of calculated fields that could not be stored";
+    FieldsCut => "tidegate_fields_cut_total", "calculations left out because fields would have fed each other without end";
     NodesLogged => "tidegate_nodes_logged_total", "messages seen by log nodes";
     StatesEvicted => "tidegate_states_evicted_total", "idle device states evicted";
     StatesResident => "tidegate_states_resident", "device states in memory";

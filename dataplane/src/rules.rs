@@ -3,6 +3,7 @@
 //! Evaluation is a function of the message, the plan and what the world answers: no IO, no clock, no failure, no waiting. A fact that
 //! the world has to find first ends it without effects; it begins anew when the fact is there. Knows no protocol and no store.
 
+pub mod calculated;
 mod carried;
 mod evaluate;
 mod fact;

@@ -1,6 +1,7 @@
 //! One per core; owns everything above it in the import table, and is the only place that knows the order of things.
 
 pub mod bell;
+mod calculating;
 pub mod event;
 pub mod listening;
 pub mod mesh;
@@ -22,6 +23,7 @@ mod fairness;
 mod forwarding;
 mod gateway;
 mod inquiring;
+mod known;
 mod ledger;
 mod letter;
 mod limiting;

@@ -3,9 +3,11 @@
 
 pub mod change;
 pub mod directory;
+pub mod fields;
 pub mod related;
 pub mod table;
 
 pub use change::{ShardChange, compile};
 pub use directory::Directory;
+pub use fields::{DeviceFields, Field, FieldCount};
 pub use table::{DeviceFacts, Table};

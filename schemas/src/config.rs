@@ -10,10 +10,11 @@ use ::uuid::Uuid;
 
 use crate::{
     alarm_rule::{AlarmRules, InvalidAlarmRules},
+    calculated::{Calculation, InvalidCalculation},
     chain::{Chain, EntityType, InvalidChain, external::SystemMail, system_mail},
     generated::config as wire,
     id::{
-        AssetId, ChainId, CredentialId, CustomerId, DeviceId, EntityId, InvalidId, ProfileId, RelationId, Revision, TenantId,
+        AssetId, ChainId, CredentialId, CustomerId, DeviceId, EntityId, FieldId, InvalidId, ProfileId, RelationId, Revision, TenantId,
         uuid,
     },
     protobuf::{InvalidPayloads, Payloads, Texts},
@@ -46,12 +47,14 @@ pub enum ChangeBody {
     Asset(Asset),
     Relation(Relation),
     Customer(Customer),
+    Field(CalculatedField),
     TenantDeleted(TenantId),
     CustomerDeleted(CustomerId),
     ProfileDeleted(ProfileId),
     DeviceDeleted(DeviceId),
     CredentialDeleted(CredentialId),
     ChainDeleted(ChainId),
+    FieldDeleted(FieldId),
     AssetDeleted(AssetId),
     RelationDeleted(RelationId),
 }
@@ -221,6 +224,25 @@ pub struct PushedChain {
     pub chain: Chain,
 }
 
+/// A calculated field, parsed and checked by the same code that checked it at save time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CalculatedField {
+    pub id: FieldId,
+    pub tenant: TenantId,
+    pub of: FieldOf,
+    pub name: String,
+    /// Shared: every shard has it.
+    pub calculation: Arc<Calculation>,
+}
+
+/// For whom a field is calculated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FieldOf {
+    Device(DeviceId),
+    /// Each of its devices.
+    Profile(ProfileId),
+}
+
 /// Why a change cannot be applied; reported to the control plane, which shows it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InvalidChange {
@@ -236,6 +258,10 @@ pub enum InvalidChange {
     Token(usize),
     #[error("rule chain: {0}")]
     Chain(#[from] InvalidChain),
+    #[error("calculated field: {0}")]
+    Calculation(#[from] InvalidCalculation),
+    #[error("calculated_field: expected either a device or a device profile")]
+    FieldOf,
     #[error("credential_key: expected 32 bytes, got {0}")]
     Key(usize),
     #[error(transparent)]
@@ -295,6 +321,7 @@ impl TryFrom<wire::Change> for Change {
                 root: chain.root,
                 chain: Chain::parse(&chain.metadata)?,
             }),
+            wire::change::Body::CalculatedField(field) => ChangeBody::Field(calculated_field(FieldId(id), field)?),
             wire::change::Body::Installation(installation) => ChangeBody::Installation(Installation {
                 credential_key: installation
                     .credential_key
@@ -324,6 +351,22 @@ impl TryFrom<wire::Change> for Change {
     }
 }
 
+fn calculated_field(id: FieldId, field: wire::CalculatedField) -> Result<CalculatedField, InvalidChange> {
+    let device = optional("calculated_field.device_id", &field.device_id)?.map(|id| FieldOf::Device(DeviceId(id)));
+    let profile = optional("calculated_field.profile_id", &field.profile_id)?.map(|id| FieldOf::Profile(ProfileId(id)));
+    let of = match (device, profile) {
+        (Some(of), None) | (None, Some(of)) => of,
+        _ => return Err(InvalidChange::FieldOf),
+    };
+    Ok(CalculatedField {
+        id,
+        tenant: TenantId(uuid("calculated_field.tenant_id", &field.tenant_id)?),
+        of,
+        name: name("calculated_field.name", field.name)?,
+        calculation: Arc::new(Calculation::parse(&field.configuration)?),
+    })
+}
+
 fn gone(deleted: &wire::Deleted, id: Uuid) -> Result<ChangeBody, InvalidChange> {
     Ok(match deleted.kind() {
         wire::EntityKind::Tenant => ChangeBody::TenantDeleted(TenantId(id)),
@@ -334,6 +377,7 @@ fn gone(deleted: &wire::Deleted, id: Uuid) -> Result<ChangeBody, InvalidChange> 
         wire::EntityKind::RuleChain => ChangeBody::ChainDeleted(ChainId(id)),
         wire::EntityKind::Asset => ChangeBody::AssetDeleted(AssetId(id)),
         wire::EntityKind::Relation => ChangeBody::RelationDeleted(RelationId(id)),
+        wire::EntityKind::CalculatedField => ChangeBody::FieldDeleted(FieldId(id)),
         wire::EntityKind::Installation | wire::EntityKind::Unspecified => return Err(InvalidChange::Kind(deleted.kind)),
     })
 }

@@ -60,6 +60,10 @@ id!(
     ChainId
 );
 id!(
+    /// A calculated field.
+    FieldId
+);
+id!(
     /// Anything that owns attributes or series, whatever its kind.
     EntityId
 );

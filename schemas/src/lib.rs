@@ -5,6 +5,7 @@
 
 pub mod alarm;
 pub mod alarm_rule;
+pub mod calculated;
 pub mod chain;
 pub mod condition;
 pub mod config;

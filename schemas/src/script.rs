@@ -86,9 +86,34 @@ impl Script {
             Language::Js => body.to_owned(),
             Language::Tbel => tbel::translate(body)?,
         };
-        check::check(form, &js)?;
+        check::check(form.arguments(), &js)?;
         // What a generator is called with has other names.
         let simple = if form == Form::Generate { None } else { simple::recognise(form, &js) };
         Ok(Self { form, language, body: body.to_owned(), js, simple })
+    }
+
+    /// The script of a calculated field: TBEL that is called with `ctx` and its arguments, by their names, and answers
+    /// [`Form::Details`]. What is called is the data plane's prelude, with ThingsBoard's arguments as `msg`.
+    ///
+    /// # Errors
+    /// [`InvalidScript`]. Names that are no names in JavaScript are a script that does not parse.
+    pub fn calculation(body: &str, arguments: &[String]) -> Result<Self, InvalidScript> {
+        if body.len() > BODY_BYTES_MAX {
+            return Err(InvalidScript::TooLong(body.len()));
+        }
+        if body.trim().is_empty() {
+            return Err(InvalidScript::Empty);
+        }
+        let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if let Some(name) = arguments.iter().find(|name| !is_name(name)) {
+            return Err(InvalidScript::Js(format!("{name}: expected letters, digits and _ in the name of an argument")));
+        }
+        let inner = tbel::translate(body)?;
+        let parameters: Vec<&str> = std::iter::once("ctx").chain(arguments.iter().map(String::as_str)).collect();
+        let parameters = parameters.join(", ");
+        check::check(&parameters, &inner)?;
+        let names: Vec<String> = arguments.iter().map(|name| format!("\"{name}\"")).collect();
+        let js = format!("return $calculate(msg, [{}], function({parameters}) {{\n{inner}\n}});", names.join(", "));
+        Ok(Self { form: Form::Details, language: Language::Tbel, body: body.to_owned(), js, simple: None })
     }
 }

@@ -19,6 +19,7 @@ pub enum Resource {
     AdminSettings,
     OtaPackage,
     AuditLog,
+    CalculatedField,
     Asset,
     AssetProfile,
     /// Between entities that the caller can see.
@@ -26,7 +27,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Tenant,
         Self::TenantProfile,
         Self::Customer,
@@ -38,6 +39,7 @@ impl Resource {
         Self::AdminSettings,
         Self::OtaPackage,
         Self::AuditLog,
+        Self::CalculatedField,
         Self::Asset,
         Self::AssetProfile,
         Self::Relation,
@@ -92,7 +94,7 @@ pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -
         (Authority::TenantAdmin | Authority::CustomerUser, Resource::AdminSettings) => &[],
         // What is inside a tenant is the tenant's alone.
         (Authority::SysAdmin, Resource::Customer | Resource::Device | Resource::DeviceProfile | Resource::RuleChain) => &[],
-        (Authority::SysAdmin, Resource::OtaPackage | Resource::AuditLog) => &[],
+        (Authority::SysAdmin, Resource::OtaPackage | Resource::AuditLog | Resource::CalculatedField) => &[],
         (Authority::SysAdmin, Resource::Asset | Resource::AssetProfile | Resource::Relation) => &[],
         (Authority::TenantAdmin, Resource::Tenant) => &[Read, ReadValues, WriteValues],
         (Authority::TenantAdmin, Resource::TenantProfile) => &[Read],
@@ -101,6 +103,7 @@ pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -
         (Authority::TenantAdmin, Resource::DeviceProfile | Resource::RuleChain | Resource::OtaPackage) => {
             &[Read, Create, Write, Delete]
         }
+        (Authority::TenantAdmin, Resource::CalculatedField) => &[Read, Create, Write, Delete],
         (Authority::TenantAdmin, Resource::AuditLog) => &[Read],
         (Authority::TenantAdmin, Resource::Asset) => &[Read, Create, Write, Delete, Assign, ReadValues, WriteValues],
         (Authority::TenantAdmin, Resource::AssetProfile) => &[Read, Create, Write, Delete],
@@ -112,7 +115,7 @@ pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -
         (Authority::CustomerUser, Resource::Asset) => &[Read, ReadValues, WriteValues],
         (Authority::CustomerUser, Resource::DeviceProfile | Resource::AssetProfile | Resource::Relation) => &[Read],
         (Authority::CustomerUser, Resource::Tenant | Resource::TenantProfile | Resource::RuleChain | Resource::Instance) => &[],
-        (Authority::CustomerUser, Resource::OtaPackage | Resource::AuditLog) => &[],
+        (Authority::CustomerUser, Resource::OtaPackage | Resource::AuditLog | Resource::CalculatedField) => &[],
     };
     operations.contains(&operation)
 }

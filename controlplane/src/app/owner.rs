@@ -64,6 +64,7 @@ impl App {
             | EntityKind::Installation
             | EntityKind::TenantProfile
             | EntityKind::OtaPackage
+            | EntityKind::CalculatedField
             | EntityKind::AssetProfile
             | EntityKind::Relation
             | EntityKind::Rpc => return Err(unknown().into()),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     domain::EntityKind,
     entity::{
-        StoreError, Write, alarm, asset, asset_profile, call, chain, claim, credential, customer, device, package, profile,
+        StoreError, Write, alarm, asset, asset_profile, calculated, call, chain, claim, credential, customer, device, package, profile,
         relation, rollout, tenant, user,
     },
 };
@@ -64,6 +64,7 @@ pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError
     delete_rows!(write, EntityKind::Asset, asset, id);
     asset_profile::Entity::delete_many().filter(asset_profile::Column::TenantId.eq(id)).exec(write.db()).await?;
     delete_rows!(write, EntityKind::Credential, credential, id);
+    delete_rows!(write, EntityKind::CalculatedField, calculated, id);
     delete_rows!(write, EntityKind::Device, device, id);
     delete_rows!(write, EntityKind::DeviceProfile, profile, id);
     delete_rows!(write, EntityKind::RuleChain, chain, id);

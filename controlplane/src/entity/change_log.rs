@@ -67,6 +67,7 @@ pub(super) fn number(kind: EntityKind) -> i64 {
         EntityKind::TenantProfile => 9,
         EntityKind::Asset => 10,
         EntityKind::Relation => 11,
+        EntityKind::CalculatedField => 20,
         // Data planes are never told of these; their numbers leave room for kinds they are told of.
         EntityKind::OtaPackage => 100,
         EntityKind::Rpc => 101,

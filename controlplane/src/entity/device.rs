@@ -9,9 +9,9 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::{
-    domain::{Customer, Device, DeviceFilter, DeviceInfo, EntityKind, Page, PageLink},
+    domain::{Customer, Device, DeviceFilter, DeviceInfo, EntityKind, FieldOf, Page, PageLink},
     entity::{
-        StoreError, Write, alarm, call, customer, json,
+        StoreError, Write, alarm, calculated, call, customer, json,
         page::{self, Listing},
         profile, relation, rollout, unique,
     },
@@ -195,6 +195,7 @@ pub async fn update(write: &mut Write, device: &Device) -> Result<(), StoreError
 /// [`StoreError`].
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     write.changed(EntityKind::Device, id, true).await?;
+    calculated::delete_of(write, FieldOf::Device(id)).await?;
     relation::delete_of(write, EntityKind::Device, id).await?;
     call::delete_of_device(write, id).await?;
     alarm::delete_of_originator(write, id).await?;

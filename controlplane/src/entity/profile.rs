@@ -10,9 +10,9 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::{
-    domain::{DeviceProfile, EntityKind, Page, PageLink, ProvisionType},
+    domain::{DeviceProfile, EntityKind, FieldOf, Page, PageLink, ProvisionType},
     entity::{
-        StoreError, Write, device, json,
+        StoreError, Write, calculated, device, json,
         page::{self, Listing},
         relation, rollout, unique,
     },
@@ -226,6 +226,7 @@ pub async fn update(write: &mut Write, profile: &DeviceProfile, renamed: bool) -
 /// [`StoreError`].
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     write.changed(EntityKind::DeviceProfile, id, true).await?;
+    calculated::delete_of(write, FieldOf::Profile(id)).await?;
     relation::delete_of(write, EntityKind::DeviceProfile, id).await?;
     rollout::delete_of_profile(write, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;

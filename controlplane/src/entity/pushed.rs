@@ -8,22 +8,23 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        ACCESS_TOKEN, Arrow, Contact, EntityKind, MqttTransport, RelationGroup, TransportLimits, alarms_of, is_gateway, mqtt_of,
-        unhex,
+        ACCESS_TOKEN, Arrow, CalculatedField, Contact, EntityKind, FieldOf, MqttTransport, RelationGroup, TransportLimits,
+        alarms_of, is_gateway, mqtt_of, unhex,
     },
     entity::{
-        StoreError, asset, asset_profile, chain, contact, credential, customer, device, json, meta, profile, relation, tenant,
+        StoreError, asset, asset_profile, calculated, chain, contact, credential, customer, device, json, meta, profile, relation, tenant,
         tenant_profile,
     },
 };
 
 /// The kinds data planes know, what others refer to first.
-pub const KINDS: [EntityKind; 9] = [
+pub const KINDS: [EntityKind; 10] = [
     EntityKind::Installation,
     EntityKind::Tenant,
     EntityKind::Customer,
     EntityKind::RuleChain,
     EntityKind::DeviceProfile,
+    EntityKind::CalculatedField,
     EntityKind::Device,
     EntityKind::Asset,
     EntityKind::Relation,
@@ -47,6 +48,7 @@ pub enum Body {
     Profile { tenant: Uuid, name: String, chain: Option<Uuid>, mqtt: Option<MqttTransport>, alarms: String },
     Device { tenant: Uuid, profile: Uuid, customer: Option<Uuid>, name: String, kind: String, gateway: bool },
     Credential { device: Uuid, shown: Known },
+    Field { tenant: Uuid, of: FieldOf, name: String, configuration: String },
     Asset { tenant: Uuid, customer: Option<Uuid>, name: String, kind: String, chain: Option<Uuid> },
     Relation(Arrow),
 }
@@ -94,6 +96,7 @@ impl Body {
             Self::Profile { .. } => EntityKind::DeviceProfile,
             Self::Device { .. } => EntityKind::Device,
             Self::Credential { .. } => EntityKind::Credential,
+            Self::Field { .. } => EntityKind::CalculatedField,
             Self::Asset { .. } => EntityKind::Asset,
             Self::Relation(_) => EntityKind::Relation,
         }
@@ -126,6 +129,15 @@ impl From<device::Model> for Pushed {
         let gateway = row.additional_info.contains("gateway") && is_gateway(&json(&row.additional_info));
         let device::Model { tenant_id: tenant, profile_id: profile, customer_id: customer, name, kind, .. } = row;
         pushed(row.revision, row.id, Body::Device { tenant, profile, customer, name, kind, gateway })
+    }
+}
+
+impl From<calculated::Model> for Pushed {
+    fn from(row: calculated::Model) -> Self {
+        let (revision, configuration) = (row.revision, row.configuration.clone());
+        let field = CalculatedField::from(row);
+        let (tenant, of, name) = (field.tenant, field.of, field.name);
+        pushed(revision, field.id, Body::Field { tenant, of, name, configuration })
     }
 }
 
@@ -238,6 +250,7 @@ pub async fn by_ids(db: &impl ConnectionTrait, kind: EntityKind, ids: Vec<Uuid>)
             relations(relation::Entity::find().filter(relation::Column::Id.is_in(ids)).filter(common()).all(db).await?)?
         }
         EntityKind::Customer => by_ids!(db, customer, ids),
+        EntityKind::CalculatedField => by_ids!(db, calculated, ids),
         EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc | EntityKind::AssetProfile => {
             Vec::new()
         }
@@ -278,6 +291,7 @@ pub async fn after(db: &impl ConnectionTrait, kind: EntityKind, id: Option<Uuid>
             relations(select.order_by_asc(relation::Column::Id).limit(limit).all(db).await?)?
         }
         EntityKind::Customer => after!(db, customer, id, limit),
+        EntityKind::CalculatedField => after!(db, calculated, id, limit),
         EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc | EntityKind::AssetProfile => {
             Vec::new()
         }
@@ -293,6 +307,7 @@ pub async fn count(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
         + customer::Entity::find().count(db).await?
         + chain::Entity::find().count(db).await?
         + profile::Entity::find().count(db).await?
+        + calculated::Entity::find().count(db).await?
         + device::Entity::find().count(db).await?
         + asset::Entity::find().count(db).await?
         + relation::Entity::find().filter(common()).count(db).await?

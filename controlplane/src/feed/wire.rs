@@ -5,7 +5,7 @@ use schemas::generated::config as wire;
 use uuid::Uuid;
 
 use crate::{
-    domain::{Arrow, EntityKind, MqttTransport, PayloadType, TransportLimits},
+    domain::{Arrow, EntityKind, FieldOf, MqttTransport, PayloadType, TransportLimits},
     entity::pushed::{Body, Details, Known, Pushed},
 };
 
@@ -43,6 +43,14 @@ pub(super) fn change(row: Pushed) -> wire::Change {
             };
             wire::change::Body::Credential(wire::Credential { device_id: bytes(device), token_sha256 })
         }
+        Body::Field { tenant, of, name, configuration } => {
+            let (device_id, profile_id) = match of {
+                FieldOf::Device(id) => (bytes(id), Vec::new()),
+                FieldOf::Profile(id) => (Vec::new(), bytes(id)),
+            };
+            let tenant_id = bytes(tenant);
+            wire::change::Body::CalculatedField(wire::CalculatedField { tenant_id, device_id, profile_id, name, configuration })
+        }
         Body::Asset { tenant, customer, name, kind, chain } => wire::change::Body::Asset(wire::Asset {
             tenant_id: bytes(tenant),
             name,
@@ -71,6 +79,7 @@ pub(super) fn deleted(revision: u64, kind: EntityKind, id: Uuid) -> Option<wire:
         EntityKind::Device => wire::EntityKind::Device,
         EntityKind::Credential => wire::EntityKind::Credential,
         EntityKind::Installation => wire::EntityKind::Installation,
+        EntityKind::CalculatedField => wire::EntityKind::CalculatedField,
         EntityKind::Asset => wire::EntityKind::Asset,
         EntityKind::Relation => wire::EntityKind::Relation,
         EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc | EntityKind::AssetProfile => {

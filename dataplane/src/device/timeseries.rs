@@ -84,6 +84,7 @@ impl DeviceState {
             if record || armed || self.rows_since_record >= limits::ROWS_PER_STATE_RECORD {
                 self.write_record(w);
             }
+            self.extend_windows(readings, &saved.ts, w.now);
         }
         Ok(saved)
     }
@@ -184,6 +185,7 @@ impl DeviceState {
         let before = self.record.tombstones.len();
         self.record.tombstones.retain(|old| !replaced(old));
         let seq = w.sequence.next();
+        self.forget_windows();
         let mut deleted = Deleted::default();
         for (id, name) in mine {
             self.record.tombstones.push(Tombstone { key: id, start, end, seq });

@@ -226,6 +226,7 @@ pub(super) fn kind(change: &wire::Change) -> Option<(wire::EntityKind, bool)> {
         Body::Asset(_) => (EntityKind::Asset, false),
         Body::Relation(_) => (EntityKind::Relation, false),
         Body::Customer(_) => (EntityKind::Customer, false),
+        Body::CalculatedField(_) => (EntityKind::CalculatedField, false),
         Body::Deleted(deleted) => (deleted.kind(), true),
     })
 }

@@ -263,6 +263,10 @@ impl query_server::Query for Queries {
         Ok(Response::new(newest::latest_of(self, request.into_inner()).await?))
     }
 
+    async fn field_count(&self, request: Request<wire::FieldCountRequest>) -> Result<Response<wire::FieldCountReply>, Status> {
+        rules::field_count(&self.shards, request.get_ref()).await.map(Response::new)
+    }
+
     async fn node_counts(&self, request: Request<wire::NodeCountsRequest>) -> Result<Response<wire::NodeCountsReply>, Status> {
         Ok(Response::new(rules::node_counts(&self.shards, &request.into_inner()).await?))
     }

@@ -3,7 +3,7 @@
 
 mod alarm;
 mod check_fields;
-mod delta;
+pub(super) mod delta;
 pub(super) mod external;
 mod filter;
 mod geofence;

@@ -1,6 +1,7 @@
 //! Plans against examples, and against a naive interpreter of the chain.
 
 mod alarms;
+mod calculated;
 mod external;
 mod nodes;
 mod profile;

@@ -147,8 +147,89 @@
     return into;
   };
 
+  // What calculated fields are given of a rolling argument. What is no number is passed over, unless a call says otherwise.
+  class Point {
+    constructor(ts, value) { this.ts = ts; this.value = value; }
+    getTs() { return this.ts; }
+  }
+  class Points {
+    constructor(timeWindow, values) { this.timeWindow = timeWindow; this.values = values; }
+    [Symbol.iterator]() { return this.values[Symbol.iterator](); }
+    $size() { return this.values.length; }
+    $values() { return this.values; }
+    getSize() { return this.values.length; }
+    getValues() { return this.values; }
+    getTimeWindow() { return this.timeWindow; }
+  }
+  class Rolling extends Points {
+    numbers(ignoreNaN) {
+      if (this.values.length === 0) throw new Error('Rolling argument values are empty.');
+      const numbers = this.values.map(point => point.value);
+      return ignoreNaN ? numbers.filter(number => !Number.isNaN(number)) : numbers;
+    }
+    some(ignoreNaN) {
+      const numbers = this.numbers(ignoreNaN);
+      if (numbers.length === 0) throw new Error('Rolling argument values are empty.');
+      return numbers;
+    }
+    max(ignoreNaN = true) { return this.some(ignoreNaN).reduce((a, b) => Math.max(a, b)); }
+    min(ignoreNaN = true) { return this.some(ignoreNaN).reduce((a, b) => Math.min(a, b)); }
+    sum(ignoreNaN = true) { return this.numbers(ignoreNaN).reduce((a, b) => a + b, 0); }
+    mean(ignoreNaN = true) { const numbers = this.some(ignoreNaN); return numbers.reduce((a, b) => a + b, 0) / numbers.length; }
+    avg(ignoreNaN = true) { return this.mean(ignoreNaN); }
+    std(ignoreNaN = true) {
+      const mean = this.mean(ignoreNaN), numbers = this.some(ignoreNaN);
+      return Math.sqrt(numbers.reduce((sum, number) => sum + (number - mean) ** 2, 0) / numbers.length);
+    }
+    median(ignoreNaN = true) {
+      const numbers = this.some(ignoreNaN);
+      if (numbers.some(Number.isNaN)) return NaN;
+      numbers.sort((a, b) => a - b);
+      const middle = numbers.length >> 1;
+      return numbers.length % 2 ? numbers[middle] : (numbers[middle - 1] + numbers[middle]) / 2;
+    }
+    count(ignoreNaN = true) { return this.values.filter(point => !ignoreNaN || !Number.isNaN(point.value)).length; }
+    first(ignoreNaN = true) { return this.some(ignoreNaN)[0]; }
+    last(ignoreNaN = true) { const numbers = this.some(ignoreNaN); return numbers[numbers.length - 1]; }
+    merge(other, settings) { return this.mergeAll([other], settings); }
+    mergeAll(others, settings) {
+      const all = [this, ...others], ignoreNaN = !settings || String(settings.ignoreNaN) !== 'false';
+      const window = (settings && settings.timeWindow) || {
+        startTs: Math.min(...all.map(one => one.timeWindow.startTs)), endTs: Math.max(...all.map(one => one.timeWindow.endTs)),
+      };
+      const times = [...new Set(all.flatMap(one => one.values.map(point => point.ts)))].sort((a, b) => a - b);
+      const next = all.map(() => 0), newest = all.map(() => NaN), merged = [];
+      for (const ts of times) {
+        all.forEach((one, at) => {
+          while (next[at] < one.values.length && one.values[next[at]].ts <= ts) newest[at] = one.values[next[at]++].value;
+        });
+        const within = !(settings && settings.timeWindow) || (ts >= window.startTs && ts < window.endTs);
+        if (!within || (ignoreNaN && newest.some(Number.isNaN))) continue;
+        const row = { ts, values: newest.slice() };
+        newest.forEach((value, at) => { row['v' + (at + 1)] = value; });
+        merged.push(row);
+      }
+      return new Points(window, merged);
+    }
+  }
+  define(Point.prototype, { getValue() { return this.value; } });
+  // `given` as ThingsBoard writes arguments: single ones come as their value, and whole in `ctx.args`.
+  const calculate = (given, names, script) => {
+    const args = {};
+    let latestTs = -1;
+    for (const name of names) {
+      const argument = given[name];
+      const points = argument.values && argument.values.map(point => new Point(point.ts, point.value === null ? NaN : point.value));
+      args[name] = points ? new Rolling(argument.timeWindow, points) : argument;
+      for (const { ts } of points || [argument]) if (ts > latestTs) latestTs = ts;
+    }
+    const answer = script({ args, latestTs }, ...names.map(name => args[name] instanceof Rolling ? args[name] : args[name].value));
+    return answer === undefined ? null : answer;
+  };
+
   const functions = {
-    $each: values => values == null ? [] : Array.isArray(values) || values instanceof Set ? values : typeof values === 'string' ? values : keys(values).map(key => values[key]),
+    $calculate: calculate,
+    $each: values => values == null ? [] : values instanceof Points ? values.values : Array.isArray(values) || values instanceof Set ? values : typeof values === 'string' ? values : keys(values).map(key => values[key]),
     $int: value => { const whole = Math.trunc(Number(value)); if (Number.isNaN(whole)) throw new Error('no int: ' + value); return whole | 0; },
     $long: value => { const whole = Math.trunc(Number(value)); if (Number.isNaN(whole)) throw new Error('no long: ' + value); return whole; },
     $double: value => { const number = Number(value); if (Number.isNaN(number)) throw new Error('no double: ' + value); return number; },
@@ -215,7 +296,7 @@
     freeze(globalThis[name]);
     Object.defineProperty(globalThis, name, { writable: false, configurable: false });
   }
-  for (const other of [[][Symbol.iterator](), ''[Symbol.iterator](), function*() {}, async function() {}, /x/, new Date(0)]) {
+  for (const other of [[][Symbol.iterator](), ''[Symbol.iterator](), function*() {}, async function() {}, /x/, new Date(0), new Rolling(null, []), new Point(0, 0)]) {
     freeze(Object.getPrototypeOf(other));
   }
 

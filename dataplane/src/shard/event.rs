@@ -11,7 +11,7 @@ use std::{
 
 use crossbeam::queue::ArrayQueue;
 use schemas::generated::kept::Forward;
-use schemas::id::{ChainId, DeviceId, TenantId};
+use schemas::id::{ChainId, DeviceId, FieldId, TenantId};
 use tokio::sync::oneshot;
 
 use super::alarming::Unconfirmed;
@@ -24,7 +24,7 @@ use crate::{
     query::{DeadLetters, DeadLettersAsk, Query, Target},
     registry::Told,
     rules::{Found, NodeCount},
-    snapshot::ShardChange,
+    snapshot::{FieldCount, ShardChange},
     store::{StoreError, Ticket},
 };
 
@@ -52,6 +52,8 @@ pub enum Event {
     Fact { number: u64, found: Found },
     /// The control plane's answer to a question of this shard.
     Told { number: u64, told: Told },
+    /// What became of a tenant's calculated field.
+    CountField { tenant: TenantId, field: FieldId, reply: oneshot::Sender<FieldCount> },
     /// What happened at the nodes of a tenant's chain.
     Count { tenant: TenantId, chain: ChainId, reply: oneshot::Sender<Vec<NodeCount>> },
     /// Something is asked of calls that were given up.
@@ -79,6 +81,7 @@ impl fmt::Debug for Event {
             Self::Count { .. } => "Count",
             Self::DeadLetters { .. } => "DeadLetters",
             Self::DeadLettersRead(_) => "DeadLettersRead",
+            Self::CountField { .. } => "CountField",
             Self::Drain => "Drain",
         })
     }

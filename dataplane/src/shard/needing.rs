@@ -14,12 +14,12 @@ use schemas::id::{DeviceId, EntityId, Partition, TenantId};
 use super::asking::post;
 use super::connection::Standing;
 use super::event::Event;
+use super::known::Lacking;
 use super::ledger::Owed;
 use super::letter::{Address, Letter};
 use super::residents::{Parked, Parking};
 use super::slab::Key;
 use super::turn::Shard;
-use super::work::Lacking;
 use crate::clock::{Instant, Timestamp};
 use crate::device::DeviceState;
 use crate::limits;
@@ -91,11 +91,18 @@ pub(super) struct Spoken<'m> {
     pub counted: u32,
     /// Its device was inactive before it, if it is known by now.
     awoke: Option<bool>,
+    /// It is for calculated fields alone, by no plan.
+    for_fields: bool,
 }
 
 impl<'m> Spoken<'m> {
     pub(super) fn new(whose: Whose, kind: MessageType, body: Body<'m>, waiter: Waiter, received: Timestamp) -> Self {
-        Self { whose, kind, body, waiter, received, facts: Vec::new(), counted: 0, awoke: None }
+        Self { whose, kind, body, waiter, received, facts: Vec::new(), counted: 0, awoke: None, for_fields: false }
+    }
+
+    /// The same for calculated fields alone.
+    pub(super) fn for_fields(self) -> Self {
+        Self { for_fields: true, ..self }
     }
 
     /// The first time, what a device says itself is a sign of life.
@@ -108,8 +115,8 @@ impl<'m> Spoken<'m> {
     }
 
     fn into_owned(self) -> Spoken<'static> {
-        let Self { whose, kind, body, waiter, received, facts, counted, awoke } = self;
-        Spoken { whose, kind, body: body.into_owned(), waiter, received, facts, counted, awoke }
+        let Self { whose, kind, body, waiter, received, facts, counted, awoke, for_fields } = self;
+        Spoken { whose, kind, body: body.into_owned(), waiter, received, facts, counted, awoke, for_fields }
     }
 }
 
@@ -459,7 +466,8 @@ impl Shard {
     fn resume_first(&mut self, originator: EntityId) {
         // It is held while messages wait, unless its device was deleted.
         let Some(Message { mut spoken, deadline, .. }) = self.needs.take_first(originator) else { return };
-        let (whose, waiter, running) = (spoken.whose, spoken.waiter, self.running_of(spoken.whose));
+        let (whose, waiter) = (spoken.whose, spoken.waiter);
+        let running = if spoken.for_fields { Rc::default() } else { self.running_of(whose) };
         let now = std::mem::replace(&mut self.now.timestamp, spoken.received);
         let written = self.ledger.batch.len();
         let evaluated = match self.is_stored(originator, waiter) {

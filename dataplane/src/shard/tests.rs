@@ -2,6 +2,7 @@
 //! disks hold of what they did not promise.
 
 mod alarms;
+mod calculated;
 mod calls;
 mod facts;
 mod fairness;

@@ -20,7 +20,7 @@ use crate::message::Body;
 use crate::metric::Counter;
 use crate::query::QueryError;
 use crate::session::{Close, Outcome, Reason, Refusal};
-use crate::snapshot::ShardChange;
+use crate::snapshot::{Field, ShardChange};
 
 impl Shard {
     pub(super) fn take_event(&mut self, event: Event) {
@@ -48,6 +48,10 @@ impl Shard {
             }
             Event::DeadLetters { sought, ask } => self.ask_dead_letters(sought, ask),
             Event::DeadLettersRead(read) => self.dead_letters_read(*read),
+            Event::CountField { tenant, field, reply } => {
+                let counts = self.table.field(tenant, field).map(Field::counts).unwrap_or_default();
+                drop(reply.send(counts));
+            }
             Event::Drain => self.drain(),
         }
     }

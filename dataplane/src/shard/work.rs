@@ -2,25 +2,22 @@
 //! wait: what a message gets wrong becomes the outcome of its receipt, and what it lacks is said to whoever has it wait.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
-use schemas::alarm::Alarm;
-use schemas::alarm_rule::AlarmRules;
-use schemas::chain::{EntityType, MessageType, Owner, Target};
-use schemas::config::{Details, Payload};
+use schemas::chain::{EntityType, MessageType};
+use schemas::config::Payload;
 use schemas::generated::kept;
 use schemas::id::{ChainId, DeviceId, EntityId, TenantId};
-use schemas::script::Script;
 use uuid::Uuid;
 
 use super::admitting::topics;
-use super::alarming::fresh_id;
+use super::calculating::{Touched, saved_by};
 use super::connection::{Connection, Standing};
 use super::decoding;
 use super::delivering::keep;
 use super::dues::Dues;
 use super::elapsing::RuleTimes;
 use super::ledger::{Ledger, Owed};
+use super::known::{Facts, Known, Lacking};
 use super::letter::{Address, Of};
 use super::limiting::cost;
 use super::needing::{Spoken, Waiter, Whose};
@@ -31,19 +28,18 @@ use super::turn::Shard;
 use super::watching::Watches;
 use crate::clock::{Now, Timestamp};
 use crate::device::outbox::{self, OwedCall, Pending};
-use crate::device::{DeviceState, Dictionary, RefusedReadings, Writing};
+use crate::device::{DeviceState, RefusedReadings, Writing};
 use crate::effect::Effect;
 use crate::limits;
 use crate::message::{Body, Entry, Message, Readings, Scope, Value, emptied};
 use crate::metric::{Counter, ShardCounters};
 use crate::owed::Departed;
 use crate::payload;
-use crate::progress::Progress;
 use crate::query::{Attribute, Point, Series};
-use crate::rules::{self, Absent, Evaluation, Fact, Found, Running, World};
-use crate::script::{Answer, Engines, ScriptFailure, Subject};
+use crate::rules::{self, Evaluation, Running};
+use crate::script::Engines;
 use crate::session::{Format, Outcome, Promise, Topics};
-use crate::snapshot::Table;
+use crate::snapshot::{DeviceFields, Table};
 
 impl Shard {
     pub(super) fn telemetry(&mut self, key: Key, bytes: &[u8], format: Format, promise: Option<Promise>) -> Flow {
@@ -142,13 +138,14 @@ impl Shard {
     /// # Errors
     /// [`Lacking`]: nothing was done.
     pub(super) fn evaluate(&mut self, spoken: &mut Spoken<'_>, running: &Running) -> Result<Outcome, Lacking> {
-        let (tenant, originator_type, device_name, device_type, topics) = match spoken.whose {
+        let (tenant, originator_type, device_name, device_type, topics, fields) = match spoken.whose {
             Whose::Device(device) => {
                 let Some(facts) = self.table.device(device) else { return Ok(Outcome::Unspecified) };
                 let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
-                (facts.tenant, EntityType::Device, facts.name, facts.kind, topics)
+                let fields = facts.calculated.then(|| self.table.fields_of(device)).filter(|fields| !fields.is_empty());
+                (facts.tenant, EntityType::Device, facts.name, facts.kind, topics, fields)
             }
-            Whose::Entity(entity, tenant) => (tenant, type_of((&self.table, &self.dues), entity, tenant), "", "", None),
+            Whose::Entity(entity, tenant) => (tenant, type_of((&self.table, &self.dues), entity, tenant), "", "", None, None),
         };
         let originator = spoken.whose.entity();
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return Ok(Outcome::Unspecified) };
@@ -160,7 +157,7 @@ impl Shard {
         let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
         let mut stage = Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics };
         self.answers.clear();
-        let by = By { table: &self.table, running, scripts: &mut self.scripts, answers: &mut self.answers };
+        let by = By { table: &self.table, running, fields, scripts: &mut self.scripts, answers: &mut self.answers };
         let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
         let evaluated = stage.evaluate(by, &message, known);
         match (&evaluated, message.body) {
@@ -183,6 +180,7 @@ impl Shard {
         let (device_name, device_type) = facts.map_or(("", ""), |facts| (facts.name, facts.kind));
         let originator_type =
             if facts.is_some() { EntityType::Device } else { type_of((&self.table, &self.dues), originator, tenant) };
+        let calculated = facts.is_some_and(|facts| facts.calculated);
         let topics = facts.and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let kind = MessageType::parse(&departed.kind).unwrap_or(MessageType::PostTelemetryRequest);
         let (received, body) = (self.now.timestamp, Body::Lifecycle);
@@ -196,15 +194,21 @@ impl Shard {
         let known = Known { facts: &[], counted: 0, otherwise };
         let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
         let evaluation = rules::resume(departed, failure, &message, &mut facts, &mut effects);
+        let mut saved = Vec::new();
         if let Some(evaluation) = &evaluation {
+            if calculated {
+                saved = saved_by(&effects);
+            }
             stage.act(&message, effects, evaluation, &mut answers);
         }
+        self.calculate_behind(Whose::Device(DeviceId(originator.0)), saved);
         (evaluation, answers)
     }
 
     /// Time has passed for a node that remembers something of a device. `None` if the node or the device is gone.
     pub(super) fn elapse(&mut self, device: DeviceId, path: &[(ChainId, Uuid)]) -> Option<Evaluation> {
         let facts = self.table.device(device)?;
+        let calculated = facts.calculated;
         let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
         let message = Message {
             kind: MessageType::Alarm,
@@ -224,7 +228,9 @@ impl Shard {
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
         let evaluation = rules::elapse(path, &message, &mut facts, &mut effects)?;
+        let saved = if calculated { saved_by(&effects) } else { Vec::new() };
         stage.act(&message, effects, &evaluation, &mut answers);
+        self.calculate_behind(Whose::Device(device), saved);
         Some(evaluation)
     }
 
@@ -283,7 +289,7 @@ impl Stage<'_> {
     /// may lack a fact, nothing is written before all of them have theirs: a message and its packet id are one batch.
     fn evaluate(&mut self, mut by: By<'_>, message: &Message<'_>, known: Known<'_>) -> Result<Outcome, Lacking> {
         let readings = match &message.body {
-            Body::Telemetry(readings) if by.running.plan().reads() && readings.entries.len() > 1 => readings,
+            Body::Telemetry(readings) if by.looks() && readings.entries.len() > 1 => readings,
             _ => return self.evaluate_one(&mut by, message, known),
         };
         let part = |entry: &Entry| {
@@ -291,7 +297,7 @@ impl Stage<'_> {
             let entries = vec![Entry { ts: entry.ts, range: 0..those.len() }];
             Message { body: Body::Telemetry(Readings { entries, readings: those }), ..*message }
         };
-        if by.running.plan().asks() {
+        if by.asks() {
             for entry in &readings.entries {
                 self.try_one(&mut by, &part(entry), known)?;
             }
@@ -312,7 +318,12 @@ impl Stage<'_> {
         let mut effects = Vec::new();
         let mut facts = self.facts((by.table, by.scripts), message, known);
         let evaluation = rules::evaluate_again(by.running, message, &mut facts, &mut effects, u32::MAX);
-        evaluation.needs.map_or(Ok(()), |fact| Err(Lacking { fact, counted: 0 }))
+        let lacking = |fact| Lacking { fact, counted: 0 };
+        match (evaluation.needs, &by.fields) {
+            (Some(fact), _) => Err(lacking(fact)),
+            (None, Some(fields)) => self.prepare(fields, &Touched::of(message, &effects), message, known).map_err(lacking),
+            (None, None) => Ok(()),
+        }
     }
 
     fn evaluate_one(&mut self, by: &mut By<'_>, message: &Message<'_>, known: Known<'_>) -> Result<Outcome, Lacking> {
@@ -323,7 +334,18 @@ impl Stage<'_> {
             self.ledger.effects = emptied(effects);
             return Err(Lacking { fact, counted: evaluation.executed });
         }
-        Ok(self.act(message, effects, &evaluation, by.answers))
+        let Some(fields) = &by.fields else { return Ok(self.act(message, effects, &evaluation, by.answers)) };
+        let touched = Touched::of(message, &effects);
+        if let Err(fact) = self.prepare(fields, &touched, message, known) {
+            self.ledger.effects = emptied(effects);
+            // All of its steps went on.
+            return Err(Lacking { fact, counted: evaluation.executed.saturating_add(1) });
+        }
+        let outcome = self.act(message, effects, &evaluation, by.answers);
+        if outcome == Outcome::Stored {
+            self.calculate((fields, by.scripts), touched, message, known);
+        }
+        Ok(outcome)
     }
 
     /// What nodes may ask while this message is evaluated.
@@ -527,126 +549,23 @@ struct By<'b> {
     table: &'b Table,
     /// The chain it enters.
     running: &'b Running,
+    /// What is calculated for the originator, if anything is.
+    fields: Option<DeviceFields>,
     scripts: &'b mut Engines,
     /// To calls of the originator.
     answers: &'b mut Vec<(u32, String)>,
 }
 
-/// The fact that a message lacks, and how many of its steps were counted before.
-#[derive(Debug)]
-pub(super) struct Lacking {
-    pub fact: Box<Fact>,
-    pub counted: u32,
-}
-
-/// The facts that were found for a message.
-#[derive(Clone, Copy)]
-struct Known<'k> {
-    facts: &'k [(Fact, Found)],
-    counted: u32,
-    /// Why nothing else is asked for, if it is not.
-    otherwise: Option<&'static str>,
-}
-
-/// What nodes may ask: the originator's state, the table, and facts that were found.
-struct Facts<'s> {
-    table: &'s Table,
-    message: &'s Message<'s>,
-    state: &'s DeviceState,
-    dictionary: &'s Dictionary,
-    scripts: &'s mut Engines,
-    outbox: &'s Outbox,
-    dues: &'s Dues,
-    known: Known<'s>,
-}
-
-impl World for Facts<'_> {
-    fn attribute(&mut self, scope: Scope, key: &str) -> Option<(Timestamp, Value<'static>)> {
-        let found = self.state.attributes(Some(scope), &[key.to_owned()]).pop()?;
-        Some((found.last_update, found.value))
+impl By<'_> {
+    /// Whether somebody looks at what messages say.
+    fn looks(&self) -> bool {
+        self.running.plan().reads() || self.fields.is_some()
     }
 
-    fn latest(&mut self, key: &str) -> Option<(Timestamp, Value<'static>)> {
-        self.state.latest_of(self.dictionary, key).map(|(ts, value)| (ts, value.clone()))
-    }
-
-    fn state(&mut self, node: Uuid) -> Option<Box<[u8]>> {
-        self.state.node_state(node).map(Into::into)
-    }
-
-    fn alarm_rules(&self) -> Option<Arc<AlarmRules>> {
-        self.table.alarm_rules(DeviceId(self.message.originator.0)).map(Arc::clone)
-    }
-
-    fn progress(&mut self, node: Uuid) -> Option<Progress> {
-        self.state.progress(node).cloned()
-    }
-
-    fn related(&mut self, inward: bool, kind: &str, other: Option<EntityId>) -> bool {
-        self.table.relations().has(self.message.originator, inward, kind, other)
-    }
-
-    fn asset(&mut self) -> Option<(String, String)> {
-        self.table.asset(self.message.originator).map(|asset| (asset.name.clone(), asset.kind.clone()))
-    }
-
-    fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {
-        self.state.active_alarm(kind).cloned()
-    }
-
-    fn alarm(&mut self, id: Uuid) -> Option<Alarm> {
-        self.state.alarm(id).filter(|alarm| !alarm.deleted).cloned()
-    }
-
-    fn alarm_room(&mut self) -> usize {
-        self.state.alarm_room()
-    }
-
-    fn new_id(&mut self) -> Uuid {
-        fresh_id(self.message.received)
-    }
-
-    fn owner(&self, of: Owner) -> Option<EntityId> {
-        match (of, self.message.originator_type) {
-            (Owner::Tenant, _) => Some(self.message.tenant.into()),
-            (Owner::Customer, EntityType::Customer) => Some(self.message.originator),
-            (Owner::Customer, _) => self.table.customer_of(self.message.originator).map(EntityId::from),
-        }
-    }
-
-    fn details(&self, owner: EntityId) -> Option<&Details> {
-        self.table.details(owner)
-    }
-
-    fn fact(&self, fact: &Fact) -> Result<&[Series], Absent> {
-        match self.known.facts.iter().find(|(known, _)| known == fact) {
-            Some((_, Ok(series))) => Ok(series),
-            Some((_, Err(reason))) => Err(Absent::Never(reason.clone())),
-            None => Err(self.known.otherwise.map_or(Absent::NotYet, |reason| Absent::Never(reason.to_owned()))),
-        }
-    }
-
-    fn running(&mut self, target: Target) -> Option<Rc<Running>> {
-        let found = match target {
-            Target::Chain(id) => self.table.plan(self.message.tenant, id),
-            Target::OfOriginator => {
-                let own = self.table.plan_of_device(DeviceId(self.message.originator.0));
-                own.or_else(|| self.table.plan_of_entity(self.message.originator, self.message.tenant))
-            }
-        };
-        found.map(Rc::clone)
-    }
-
-    fn may_owe(&self) -> Result<(), String> {
-        self.outbox.has_room(self.message.tenant)
-    }
-
-    fn waiting(&self, node: Uuid) -> Result<(usize, usize), String> {
-        self.dues.waiting(self.message.tenant, self.message.originator, node)
-    }
-
-    fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure> {
-        self.scripts.run(self.message.tenant, script, subject)
+    /// Whether somebody may lack a fact.
+    fn asks(&self) -> bool {
+        let fields = self.fields.iter().flat_map(DeviceFields::iter);
+        self.running.plan().asks() || fields.into_iter().any(|field| field.calculation.asks())
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use schemas::{
-    config::{Asset, Change, ChangeBody, Customer, Details, Device, Installation, Profile, Relation},
-    id::{AssetId, ChainId, CustomerId, DeviceId, Partition, ProfileId, RelationId, TenantId},
+    config::{Asset, CalculatedField, Change, ChangeBody, Customer, Details, Device, FieldOf, Installation, Profile, Relation},
+    id::{AssetId, ChainId, CustomerId, DeviceId, FieldId, Partition, ProfileId, RelationId, Revision, TenantId},
 };
 
 use crate::quota;
@@ -30,6 +30,8 @@ pub enum ShardChange {
         plan: Arc<Plan>,
     },
     ChainDeleted(ChainId),
+    Field(Arc<CalculatedField>, Revision),
+    FieldDeleted(FieldId),
     Asset(Asset),
     AssetDeleted(AssetId),
     Relation(Relation),
@@ -62,6 +64,10 @@ impl ShardChange {
             Self::Asset(asset) => owns(Partition::of(asset.id.into())),
             Self::AssetDeleted(id) => owns(Partition::of((*id).into())),
             Self::Relation(relation) => [relation.from.id, relation.to.id].into_iter().any(|end| owns(Partition::of(end))),
+            Self::Field(field, _) => match field.of {
+                FieldOf::Device(id) => owns(Partition::of(id.into())),
+                FieldOf::Profile(_) => true,
+            },
             _ => true,
         }
     }
@@ -89,6 +95,8 @@ pub fn compile(change: &Change) -> Option<ShardChange> {
             plan: Arc::new(Plan::compile(&chain.chain)),
         },
         ChangeBody::ChainDeleted(id) => ShardChange::ChainDeleted(*id),
+        ChangeBody::Field(field) => ShardChange::Field(Arc::new(field.clone()), change.revision),
+        ChangeBody::FieldDeleted(id) => ShardChange::FieldDeleted(*id),
         ChangeBody::Asset(asset) => ShardChange::Asset(asset.clone()),
         ChangeBody::AssetDeleted(id) => ShardChange::AssetDeleted(*id),
         ChangeBody::Relation(relation) => ShardChange::Relation(relation.clone()),

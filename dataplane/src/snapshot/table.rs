@@ -9,10 +9,11 @@ use schemas::{
     alarm_rule::AlarmRules,
     chain::external::SystemMail,
     config::{Asset, Details, Device, MqttTransport},
-    id::{AssetId, ChainId, CustomerId, DeviceId, EntityId, ProfileId, TenantId},
+    id::{AssetId, ChainId, CustomerId, DeviceId, EntityId, FieldId, ProfileId, TenantId},
 };
 
 use super::change::ShardChange;
+use super::fields::{DeviceFields, Field, Fields};
 use super::related::Relations;
 use crate::quota::Share;
 use crate::rules::Running;
@@ -27,6 +28,8 @@ pub struct DeviceFacts<'t> {
     pub gateway: bool,
     /// Its profile's own topics.
     pub mqtt: Option<&'t Arc<MqttTransport>>,
+    /// Whether something may be calculated for it: [`Table::fields_of`] says.
+    pub calculated: bool,
 }
 
 #[derive(Debug)]
@@ -40,6 +43,8 @@ struct Row<T> {
 struct ProfileRow {
     chain: Option<ChainId>,
     mqtt: Option<Arc<MqttTransport>>,
+    /// It has calculated fields.
+    calculated: bool,
     alarms: Option<Arc<AlarmRules>>,
 }
 
@@ -60,6 +65,7 @@ pub struct Table {
     relations: Relations,
     chains: HashMap<ChainId, Row<ChainRow>>,
     roots: HashMap<TenantId, ChainId>,
+    fields: Fields,
     /// Of tenants and customers, for rules that are told of them.
     details: HashMap<EntityId, Row<Arc<Details>>, RandomState>,
     credential_key: Option<hmac::Key>,
@@ -114,8 +120,9 @@ impl Table {
                 self.details.remove(&(*id).into());
             }
             ShardChange::Profile(profile) => {
-                let value =
-                    ProfileRow { chain: profile.chain, mqtt: profile.mqtt.clone().map(Arc::new), alarms: profile.alarms.clone() };
+                let (mqtt, alarms) = (profile.mqtt.clone().map(Arc::new), profile.alarms.clone());
+                let calculated = self.fields.has_profile(profile.id);
+                let value = ProfileRow { chain: profile.chain, mqtt, alarms, calculated };
                 self.profiles.insert(profile.id, Row { value, marked });
             }
             ShardChange::ProfileDeleted(id) => {
@@ -145,6 +152,14 @@ impl Table {
                 self.chains.remove(id);
                 self.find_roots();
             }
+            ShardChange::Field(field, revision) => {
+                self.fields.insert(field, *revision, marked);
+                self.find_calculated();
+            }
+            ShardChange::FieldDeleted(id) => {
+                self.fields.remove(*id);
+                self.find_calculated();
+            }
             // Sessions know their credential; the table does not.
             ShardChange::CredentialRevoked { .. } | ShardChange::Whole => {}
             ShardChange::Mark => self.mark = self.mark.wrapping_add(1),
@@ -156,8 +171,23 @@ impl Table {
     #[must_use]
     pub fn device(&self, id: DeviceId) -> Option<DeviceFacts<'_>> {
         let device = &self.devices.get(&id)?.value;
-        let mqtt = self.profiles.get(&device.profile).and_then(|row| row.value.mqtt.as_ref());
-        Some(DeviceFacts { tenant: device.tenant, name: &device.name, kind: &device.kind, gateway: device.gateway, mqtt })
+        let profile = self.profiles.get(&device.profile).map(|row| &row.value);
+        let mqtt = profile.and_then(|profile| profile.mqtt.as_ref());
+        let calculated = profile.is_some_and(|profile| profile.calculated) || self.fields.have_devices();
+        let Device { tenant, name, kind, gateway, .. } = device;
+        Some(DeviceFacts { tenant: *tenant, name, kind, gateway: *gateway, mqtt, calculated })
+    }
+
+    /// What is calculated for a device.
+    #[must_use]
+    pub fn fields_of(&self, id: DeviceId) -> DeviceFields {
+        self.devices.get(&id).map(|row| self.fields.of(id, row.value.profile)).unwrap_or_default()
+    }
+
+    /// A calculated field of a tenant's.
+    #[must_use]
+    pub fn field(&self, tenant: TenantId, id: FieldId) -> Option<&Field> {
+        self.fields.find(tenant, id)
     }
 
     /// When a device of this profile has alarms.
@@ -253,6 +283,10 @@ impl Table {
         self.roots = self.chains.iter().filter(|(_, row)| row.value.root).map(|(id, row)| (row.value.tenant, *id)).collect();
     }
 
+    fn find_calculated(&mut self) {
+        self.profiles.iter_mut().for_each(|(id, row)| row.value.calculated = self.fields.has_profile(*id));
+    }
+
     fn sweep(&mut self) -> Vec<EntityId> {
         let mark = self.mark;
         self.tenants.retain(|_, row| row.marked == mark);
@@ -260,6 +294,8 @@ impl Table {
         self.profiles.retain(|_, row| row.marked == mark);
         self.chains.retain(|_, row| row.marked == mark);
         self.find_roots();
+        self.fields.sweep(mark);
+        self.find_calculated();
         let gone: Vec<DeviceId> = self.devices.iter().filter(|(_, row)| row.marked != mark).map(|(id, _)| *id).collect();
         for id in &gone {
             self.devices.remove(id);

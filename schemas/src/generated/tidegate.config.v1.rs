@@ -102,7 +102,7 @@ pub struct Change {
     /// The entity's UUID, 16 bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(oneof = "change::Body", tags = "3, 4, 5, 6, 7, 8, 9, 12, 13, 16")]
+    #[prost(oneof = "change::Body", tags = "3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 20")]
     pub body: ::core::option::Option<change::Body>,
 }
 /// Nested message and enum types in `Change`.
@@ -129,6 +129,8 @@ pub mod change {
         Relation(super::Relation),
         #[prost(message, tag = "16")]
         Customer(super::Customer),
+        #[prost(message, tag = "20")]
+        CalculatedField(super::CalculatedField),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -335,6 +337,21 @@ pub struct RuleChain {
     #[prost(string, tag = "4")]
     pub metadata: ::prost::alloc::string::String,
 }
+/// What is calculated for a device, or for every device of a profile; the other id is empty.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CalculatedField {
+    #[prost(bytes = "vec", tag = "1")]
+    pub tenant_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub device_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub profile_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
+    /// ThingsBoard's configuration as JSON, with its type.
+    #[prost(string, tag = "5")]
+    pub configuration: ::prost::alloc::string::String,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum EntityKind {
@@ -349,6 +366,7 @@ pub enum EntityKind {
     Asset = 8,
     Relation = 9,
     Customer = 16,
+    CalculatedField = 20,
 }
 impl EntityKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -367,6 +385,7 @@ impl EntityKind {
             Self::Asset => "ENTITY_KIND_ASSET",
             Self::Relation => "ENTITY_KIND_RELATION",
             Self::Customer => "ENTITY_KIND_CUSTOMER",
+            Self::CalculatedField => "ENTITY_KIND_CALCULATED_FIELD",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -382,6 +401,7 @@ impl EntityKind {
             "ENTITY_KIND_ASSET" => Some(Self::Asset),
             "ENTITY_KIND_RELATION" => Some(Self::Relation),
             "ENTITY_KIND_CUSTOMER" => Some(Self::Customer),
+            "ENTITY_KIND_CALCULATED_FIELD" => Some(Self::CalculatedField),
             _ => None,
         }
     }

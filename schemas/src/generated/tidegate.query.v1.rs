@@ -24,6 +24,27 @@ pub struct NodeCount {
     #[prost(map = "string, uint64", tag = "4")]
     pub left: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FieldCountRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub tenant_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub field_id: ::prost::alloc::vec::Vec<u8>,
+}
+/// Of all shards together; all zero when the field is not known here.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FieldCountReply {
+    /// Results that were stored.
+    #[prost(uint64, tag = "1")]
+    pub calculated: u64,
+    #[prost(uint64, tag = "2")]
+    pub failed: u64,
+    /// Empty: it has not failed.
+    #[prost(string, tag = "3")]
+    pub last_failure: ::prost::alloc::string::String,
+    #[prost(int64, tag = "4")]
+    pub last_failure_ts: i64,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TryScriptRequest {
     #[prost(enumeration = "ScriptForm", tag = "1")]
@@ -1112,6 +1133,31 @@ pub mod query_client {
                 .insert(GrpcMethod::new("tidegate.query.v1.Query", "NodeCounts"));
             self.inner.unary(req, path, codec).await
         }
+        /// What became of a calculated field since this instance applied it.
+        pub async fn field_count(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FieldCountRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FieldCountReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.query.v1.Query/FieldCount",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.query.v1.Query", "FieldCount"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Runs a script of a rule node once, as a shard would.
         pub async fn try_script(
             &mut self,
@@ -1317,6 +1363,11 @@ pub mod query_server {
             &self,
             request: tonic::Request<super::NodeCountsRequest>,
         ) -> std::result::Result<tonic::Response<super::NodeCountsReply>, tonic::Status>;
+        /// What became of a calculated field since this instance applied it.
+        async fn field_count(
+            &self,
+            request: tonic::Request<super::FieldCountRequest>,
+        ) -> std::result::Result<tonic::Response<super::FieldCountReply>, tonic::Status>;
         /// Runs a script of a rule node once, as a shard would.
         async fn try_script(
             &self,
@@ -2032,6 +2083,49 @@ pub mod query_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = NodeCountsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.query.v1.Query/FieldCount" => {
+                    #[allow(non_camel_case_types)]
+                    struct FieldCountSvc<T: Query>(pub Arc<T>);
+                    impl<T: Query> tonic::server::UnaryService<super::FieldCountRequest>
+                    for FieldCountSvc<T> {
+                        type Response = super::FieldCountReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FieldCountRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::field_count(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FieldCountSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -2,7 +2,7 @@
 
 use rquickjs::{CatchResultExt, CaughtError, Context, Runtime, Value, context::intrinsic};
 
-use super::{Form, InvalidScript};
+use super::InvalidScript;
 
 /// Memory for compiling one script, in bytes.
 const MEMORY_BYTES_MAX: usize = 16 << 20;
@@ -11,7 +11,8 @@ const STACK_BYTES_MAX: usize = 256 << 10;
 /// How often the engine asks whether to go on, each time after some thousand steps.
 const INTERRUPTS_MAX: u32 = 20;
 
-pub(super) fn check(form: Form, body: &str) -> Result<(), InvalidScript> {
+/// The names of its arguments stand between commas.
+pub(super) fn check(arguments: &str, body: &str) -> Result<(), InvalidScript> {
     let refused = |error: rquickjs::Error| InvalidScript::Js(error.to_string());
     let runtime = Runtime::new().map_err(refused)?;
     runtime.set_memory_limit(MEMORY_BYTES_MAX);
@@ -24,7 +25,6 @@ pub(super) fn check(form: Form, body: &str) -> Result<(), InvalidScript> {
     })));
     let context =
         Context::custom::<(intrinsic::Eval, intrinsic::RegExpCompiler, intrinsic::RegExp)>(&runtime).map_err(refused)?;
-    let arguments = form.arguments();
     context.with(|ctx| {
         let compiled = ctx.eval::<Value<'_>, _>(format!("(function({arguments}) {{\n{body}\n}})")).catch(&ctx);
         let function = compiled.map_err(|error| InvalidScript::Js(said(&error)))?;

@@ -39,6 +39,7 @@ fn a_second_tenant_sees_and_changes_nothing_of_the_first() {
     for path in hidden {
         refused(second.get(&path).status, &path);
     }
+    check_field(first, &second, &device.id);
     let originator = json!({ "entityType": "DEVICE", "id": device.id });
     let alarm = first.post("/api/alarm", &json!({ "originator": originator, "type": "secret", "severity": "MINOR" })).json();
     let alarm = format!("/api/alarm/{}", id_of(&alarm));
@@ -95,6 +96,30 @@ fn check_dead_letters(fixture: &Fixture, second: &Rest) {
 
 fn refused(status: u16, what: &str) {
     assert!(status == 403 || status == 404, "{what} answers {status}");
+}
+
+/// What is calculated for a device of the first tenant; and one of the second that would be told of it.
+fn check_field(first: &Rest, second: &Rest, device: &str) {
+    let configuration = |argument: &Value| {
+        json!({ "type": "SIMPLE", "arguments": { "a": argument }, "expression": "a", "output": { "type": "TIME_SERIES", "name": "b" } })
+    };
+    let secret = json!({ "refEntityKey": { "key": "secret", "type": "TS_LATEST" } });
+    let form = json!({ "name": "mine", "entityId": { "entityType": "DEVICE", "id": device }, "configuration": configuration(&secret) });
+    let field = first.post("/api/calculatedField", &form).json();
+    let path = format!("/api/calculatedField/{}", id_of(&field));
+    refused(second.get(&path).status, &path);
+    refused(second.get(&format!("{path}/statistics")).status, "what became of a field");
+    refused(second.get(&format!("/api/DEVICE/{device}/calculatedFields?pageSize=10&page=0")).status, "a device's fields");
+    refused(second.post("/api/calculatedField", &form).status, "a field of a device that is not theirs");
+    refused(second.post("/api/calculatedField", &field).status, "a field that is not theirs");
+    refused(second.delete(&path).status, "a field that is not theirs to delete");
+    let own = fixture::device(second, "theirs");
+    let mut far = secret;
+    far["refEntityId"] = json!({ "entityType": "DEVICE", "id": device });
+    let spy = json!({ "name": "spy", "entityId": { "entityType": "DEVICE", "id": own.id }, "configuration": configuration(&far) });
+    second.post("/api/calculatedField", &spy).expect_error(400);
+    second.delete(&format!("/api/device/{}", own.id)).expect_text(200);
+    assert_eq!(first.get(&path).json(), field, "nothing changed");
 }
 
 fn check_lists(second: &Rest) {

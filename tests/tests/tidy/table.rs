@@ -35,7 +35,7 @@ pub(crate) const DATAPLANE: &[Row] = &[
     ("rules", &["message", "owed", "progress", "effect", "query", "payload", "script", "limits", "clock"]),
     ("store", &["message", "effect", "limits", "clock", "metric", "query"]),
     ("device", &["message", "owed", "progress", "effect", "limits", "clock", "quota", "store", "query"]),
-    ("snapshot", &["rules", "limits", "quota"]),
+    ("snapshot", &["rules", "limits", "clock", "quota"]),
     ("auth", &["snapshot", "limits", "clock"]),
     (
         "shard",

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::{
     domain::EntityKind,
     entity::{
-        StoreError, asset, asset_profile, audit, chain, customer, device, json as parsed, package, profile, tenant,
-        tenant_profile, user,
+        StoreError, asset, asset_profile, audit, calculated, chain, customer, device, json as parsed, package, profile,
+        tenant, tenant_profile, user,
     },
 };
 
@@ -52,6 +52,7 @@ pub(super) async fn subjects(
         EntityKind::RuleChain => rows!(db, chain, ids).map(|row| (row.id, of_chain(row))).collect(),
         EntityKind::OtaPackage => rows!(db, package, ids).map(|row| (row.id, of_package(row))).collect(),
         EntityKind::TenantProfile => rows!(db, tenant_profile, ids).map(|row| (row.id, of_tenant_profile(row))).collect(),
+        EntityKind::CalculatedField => rows!(db, calculated, ids).map(|row| (row.id, of_field(row))).collect(),
         EntityKind::Credential | EntityKind::Rpc | EntityKind::Installation | EntityKind::Relation => HashMap::new(),
     })
 }
@@ -146,6 +147,17 @@ fn of_tenant(row: tenant::Model) -> Subject {
 
 fn of_chain(row: chain::Model) -> Subject {
     let facts = json!({"name": row.name, "root": row.root, "debugMode": row.debug_mode, "version": row.version});
+    Subject::new(row.name, None, facts)
+}
+
+fn of_field(row: calculated::Model) -> Subject {
+    let facts = json!({
+        "name": row.name,
+        "deviceId": row.device_id,
+        "deviceProfileId": row.profile_id,
+        "configuration": parsed(&row.configuration),
+        "version": row.version,
+    });
     Subject::new(row.name, None, facts)
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use schemas::generated::query as wire;
-use schemas::id::{ChainId, TenantId, uuid};
+use schemas::id::{ChainId, FieldId, TenantId, uuid};
 use schemas::script::{Form, Language, Script};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -41,6 +41,30 @@ fn add(sum: &mut wire::NodeCount, count: NodeCount) {
     for (label, left) in count.left {
         *sum.left.entry(label).or_default() += left;
     }
+}
+
+pub(super) async fn field_count(shards: &Shards, request: &wire::FieldCountRequest) -> Result<wire::FieldCountReply, Status> {
+    let wrong = |error: schemas::id::InvalidId| Status::invalid_argument(error.to_string());
+    let tenant = TenantId(uuid("tenant_id", &request.tenant_id).map_err(wrong)?);
+    let field = FieldId(uuid("field_id", &request.field_id).map_err(wrong)?);
+    let mut asked = Vec::new();
+    for mailbox in shards.all() {
+        let (reply, answer) = oneshot::channel();
+        mailbox.deliver(Event::CountField { tenant, field, reply }).await;
+        asked.push(answer);
+    }
+    let mut sum = wire::FieldCountReply::default();
+    for answer in asked {
+        let count = answer.await.map_err(|_| Status::unavailable("a shard has ended"))?;
+        sum.calculated += count.calculated;
+        sum.failed += count.failed;
+        if let Some((ts, reason)) = count.last_failure
+            && ts.0 >= sum.last_failure_ts
+        {
+            (sum.last_failure_ts, sum.last_failure) = (ts.0, reason);
+        }
+    }
+    Ok(sum)
 }
 
 pub(super) async fn try_script(request: wire::TryScriptRequest) -> Result<wire::TryScriptReply, Status> {

@@ -62,7 +62,7 @@ pub(super) fn of(number: f64) -> Value {
 }
 
 /// To so many decimals, halves away from zero. Decimals are what people wrote, so 1.005 is a half although its double is less.
-pub(super) fn rounded(number: f64, decimals: u32) -> f64 {
+pub(in crate::rules) fn rounded(number: f64, decimals: u32) -> f64 {
     let decimals = usize::try_from(decimals).unwrap_or(15);
     if places(number) <= decimals {
         return number;

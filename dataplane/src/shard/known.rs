@@ -1,0 +1,150 @@
+//! What an evaluation may know: the originator's state, the table, and the facts that were found for its message. Never finds a fact.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use schemas::alarm::Alarm;
+use schemas::alarm_rule::AlarmRules;
+use schemas::chain::{EntityType, Owner, Target};
+use schemas::config::Details;
+use schemas::id::{DeviceId, EntityId};
+use schemas::script::Script;
+use uuid::Uuid;
+
+use super::alarming::fresh_id;
+use super::dues::Dues;
+use super::outbox::Outbox;
+use crate::clock::Timestamp;
+use crate::device::{DeviceState, Dictionary};
+use crate::message::{Message, Scope, Value};
+use crate::progress::Progress;
+use crate::query::Series;
+use crate::rules::{Absent, Fact, Found, Running, World};
+use crate::script::{Answer, Engines, ScriptFailure, Subject};
+use crate::snapshot::Table;
+
+/// The fact that a message lacks, and how many of its steps were counted before.
+#[derive(Debug)]
+pub(super) struct Lacking {
+    pub fact: Box<Fact>,
+    pub counted: u32,
+}
+
+/// The facts that were found for a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known<'k> {
+    pub facts: &'k [(Fact, Found)],
+    pub counted: u32,
+    /// Why nothing else is asked for, if it is not.
+    pub otherwise: Option<&'static str>,
+}
+
+impl Known<'_> {
+    /// # Errors
+    /// [`Absent`].
+    pub(super) fn find(&self, fact: &Fact) -> Result<&[Series], Absent> {
+        match self.facts.iter().find(|(known, _)| known == fact) {
+            Some((_, Ok(series))) => Ok(series),
+            Some((_, Err(reason))) => Err(Absent::Never(reason.clone())),
+            None => Err(self.otherwise.map_or(Absent::NotYet, |reason| Absent::Never(reason.to_owned()))),
+        }
+    }
+}
+
+/// What nodes may ask: the originator's state, the table, and facts that were found.
+pub(super) struct Facts<'s> {
+    pub table: &'s Table,
+    pub message: &'s Message<'s>,
+    pub state: &'s DeviceState,
+    pub dictionary: &'s Dictionary,
+    pub scripts: &'s mut Engines,
+    pub outbox: &'s Outbox,
+    pub dues: &'s Dues,
+    pub known: Known<'s>,
+}
+
+impl World for Facts<'_> {
+    fn attribute(&mut self, scope: Scope, key: &str) -> Option<(Timestamp, Value<'static>)> {
+        let found = self.state.attributes(Some(scope), &[key.to_owned()]).pop()?;
+        Some((found.last_update, found.value))
+    }
+
+    fn latest(&mut self, key: &str) -> Option<(Timestamp, Value<'static>)> {
+        self.state.latest_of(self.dictionary, key).map(|(ts, value)| (ts, value.clone()))
+    }
+
+    fn state(&mut self, node: Uuid) -> Option<Box<[u8]>> {
+        self.state.node_state(node).map(Into::into)
+    }
+
+    fn alarm_rules(&self) -> Option<Arc<AlarmRules>> {
+        self.table.alarm_rules(DeviceId(self.message.originator.0)).map(Arc::clone)
+    }
+
+    fn progress(&mut self, node: Uuid) -> Option<Progress> {
+        self.state.progress(node).cloned()
+    }
+
+    fn related(&mut self, inward: bool, kind: &str, other: Option<EntityId>) -> bool {
+        self.table.relations().has(self.message.originator, inward, kind, other)
+    }
+
+    fn asset(&mut self) -> Option<(String, String)> {
+        self.table.asset(self.message.originator).map(|asset| (asset.name.clone(), asset.kind.clone()))
+    }
+
+    fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {
+        self.state.active_alarm(kind).cloned()
+    }
+
+    fn alarm(&mut self, id: Uuid) -> Option<Alarm> {
+        self.state.alarm(id).filter(|alarm| !alarm.deleted).cloned()
+    }
+
+    fn alarm_room(&mut self) -> usize {
+        self.state.alarm_room()
+    }
+
+    fn new_id(&mut self) -> Uuid {
+        fresh_id(self.message.received)
+    }
+
+    fn owner(&self, of: Owner) -> Option<EntityId> {
+        match (of, self.message.originator_type) {
+            (Owner::Tenant, _) => Some(self.message.tenant.into()),
+            (Owner::Customer, EntityType::Customer) => Some(self.message.originator),
+            (Owner::Customer, _) => self.table.customer_of(self.message.originator).map(EntityId::from),
+        }
+    }
+
+    fn details(&self, owner: EntityId) -> Option<&Details> {
+        self.table.details(owner)
+    }
+
+    fn fact(&self, fact: &Fact) -> Result<&[Series], Absent> {
+        self.known.find(fact)
+    }
+
+    fn running(&mut self, target: Target) -> Option<Rc<Running>> {
+        let found = match target {
+            Target::Chain(id) => self.table.plan(self.message.tenant, id),
+            Target::OfOriginator => {
+                let own = self.table.plan_of_device(DeviceId(self.message.originator.0));
+                own.or_else(|| self.table.plan_of_entity(self.message.originator, self.message.tenant))
+            }
+        };
+        found.map(Rc::clone)
+    }
+
+    fn may_owe(&self) -> Result<(), String> {
+        self.outbox.has_room(self.message.tenant)
+    }
+
+    fn waiting(&self, node: Uuid) -> Result<(usize, usize), String> {
+        self.dues.waiting(self.message.tenant, self.message.originator, node)
+    }
+
+    fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure> {
+        self.scripts.run(self.message.tenant, script, subject)
+    }
+}
