@@ -3,6 +3,7 @@
 use std::{ops::Deref, rc::Rc, sync::Arc};
 
 use schemas::alarm::Alarm;
+use schemas::config::End;
 use uuid::Uuid;
 
 use crate::message::{Readings, Scope};
@@ -23,6 +24,8 @@ pub enum Effect<'m> {
     KeepState { node: Uuid, state: Box<[u8]> },
     /// Call outside for a message that goes on when that is answered (DESIGN 8.6, 22).
     Owe(Box<Departed>),
+    /// The message goes on where this entity is its originator (DESIGN 8.3, 8).
+    Forward { departed: Box<Departed>, to: End },
     /// An alarm of the originator is like this from now on.
     Alarm(Box<Alarm>),
     /// Write the message to the log (sampled), under the node's name.

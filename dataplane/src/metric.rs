@@ -59,6 +59,9 @@ counters! {
     CallsRetried => "tidegate_calls_retried_total", "attempts of calls to the outside that have to be made again";
     CallsFailed => "tidegate_calls_failed_total", "calls to the outside that were refused or given up";
     CallsLost => "tidegate_calls_lost_total", "calls to the outside whose node is gone";
+    PassagesOwed => "tidegate_messages_passing", "messages on their way to other originators";
+    MessagesPassed => "tidegate_messages_passed_total", "messages taken for their new originators";
+    MessagesLost => "tidegate_messages_lost_total", "messages whose new originator or node is gone, or that cannot be read";
     MessagesDiscarded => "tidegate_messages_discarded_total", "messages refused for their payload";
     TopicsUnknown => "tidegate_topics_unknown_total", "PUBLISHes to a topic that is not the device's";
     TimestampsRefused => "tidegate_timestamps_refused_total", "messages with a ts outside the accepted range";

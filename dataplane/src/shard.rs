@@ -27,6 +27,8 @@ mod needing;
 mod operating;
 mod outbox;
 mod owing;
+mod passages;
+mod passing;
 mod residents;
 mod serve;
 mod slab;

@@ -2,6 +2,7 @@
 //! An outcome is a number; only compiling knows its label.
 
 mod alarm;
+mod change_originator;
 mod check_fields;
 mod delta;
 pub(super) mod external;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use schemas::alarm::Status;
 use schemas::chain::external::{External, ToEmail};
 use schemas::chain::{self, EntityType, NodeKind, Target};
+use schemas::config::End;
 use schemas::script::Script;
 use uuid::Uuid;
 
@@ -60,6 +62,8 @@ pub(super) enum Next {
     Leave,
     /// The message leaves for the world outside, and goes on from here when that has answered.
     Depart,
+    /// The message goes on from here where this entity is its originator.
+    Forward(End),
     Fail(String),
     /// Nothing: the node lacks a fact.
     Need(Box<Fact>),
@@ -97,6 +101,7 @@ pub(super) enum Node {
     RenameKeys(chain::Renames),
     SplitArray,
     JsonPath(chain::json_path::JsonPath),
+    ChangeOriginator(chain::NewOriginator),
     ScriptTransform(Arc<Script>),
     SaveTimeseries(chain::SaveTimeseries),
     SaveAttributes(chain::SaveAttributes),
@@ -140,6 +145,7 @@ impl Node {
             NodeKind::RenameKeys(renames) => Self::RenameKeys(renames),
             NodeKind::SplitArray => Self::SplitArray,
             NodeKind::JsonPath(path) => Self::JsonPath(path),
+            NodeKind::ChangeOriginator(to) => Self::ChangeOriginator(to),
             NodeKind::ScriptTransform(script) => Self::ScriptTransform(script),
             NodeKind::SaveTimeseries(save) => Self::SaveTimeseries(save),
             NodeKind::SaveAttributes(save) => Self::SaveAttributes(save),
@@ -182,6 +188,7 @@ impl Node {
             Self::RenameKeys(renames) => keys::rename(renames, carried),
             Self::SplitArray => split_array::run(carried),
             Self::JsonPath(path) => json_path::run(path, carried),
+            Self::ChangeOriginator(to) => change_originator::run(to, scene),
             Self::ScriptFilter(script) | Self::ScriptSwitch(script) | Self::ScriptTransform(script) => {
                 script::run(script, carried, scene)
             }

@@ -82,6 +82,7 @@ fn describe(effect: &Effect<'_>) -> String {
         Effect::KeepState { node, state } => format!("state of {node}: {} bytes", state.len()),
         Effect::Answer { request, json } => format!("answer {request} {json}"),
         Effect::Owe(departed) => format!("owe at {}", departed.node().1),
+        Effect::Forward { departed, to } => format!("forward to {} {} from {}", to.kind.name(), to.id, departed.node().1),
         Effect::Alarm(alarm) => {
             let Alarm { kind, version, severity, details, start_ts, end_ts, .. } = &**alarm;
             let (severity, status) = (severity.name(), alarm.status().name());

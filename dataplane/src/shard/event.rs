@@ -18,6 +18,7 @@ use super::alarming::Unconfirmed;
 use super::outbox::Next;
 use crate::{
     device::outbox::OwedCall,
+    device::passage::{Pair, Read},
     limits,
     owed::Answered,
     query::{Query, Target},
@@ -41,6 +42,8 @@ pub enum Event {
     Forward(Box<Unsent>),
     /// A lane read calls that are to be made.
     CallsRead(Box<CallsRead>),
+    /// A lane read messages that are on their way to other originators.
+    PassagesRead(Box<PassagesRead>),
     /// What came of a call to the outside.
     CameOf { flight: u64, answered: Box<Answered> },
     /// A lane has read changed alarms that the control plane may not know.
@@ -64,6 +67,7 @@ impl fmt::Debug for Event {
             Self::Loaded(_) => "Loaded",
             Self::Forward(_) => "Forward",
             Self::CallsRead(_) => "CallsRead",
+            Self::PassagesRead(_) => "PassagesRead",
             Self::CameOf { .. } => "CameOf",
             Self::Unconfirmed(_) => "Unconfirmed",
             Self::Fact { .. } => "Fact",
@@ -89,6 +93,16 @@ pub struct Unsent {
 #[derive(Debug)]
 pub struct CallsRead {
     pub(super) calls: Vec<(Next, Result<Option<OwedCall>, StoreError>)>,
+    /// What was read is durable with this ticket.
+    pub(super) ticket: Ticket,
+}
+
+/// See [`Event::PassagesRead`].
+#[derive(Debug)]
+pub struct PassagesRead {
+    pub(super) generation: u32,
+    pub(super) pair: Pair,
+    pub(super) found: Result<Read, StoreError>,
     /// What was read is durable with this ticket.
     pub(super) ticket: Ticket,
 }

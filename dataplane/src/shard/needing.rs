@@ -22,9 +22,11 @@ use super::turn::Shard;
 use super::work::Lacking;
 use crate::clock::{Instant, Timestamp};
 use crate::device::DeviceState;
+use crate::device::passage::Pair;
 use crate::limits;
 use crate::message::Body;
 use crate::metric::Counter;
+use crate::owed::Departed;
 use crate::query::{Attribute, History, Point, Series};
 use crate::rules::{Fact, Found, Running};
 use crate::session::{Outcome, Promise};
@@ -48,6 +50,11 @@ pub(super) enum Waiter {
         to: Address,
         id: u32,
         promise: Option<(Key, Promise)>,
+    },
+    /// The partition that sent it here under this number.
+    Passage {
+        pair: Pair,
+        number: u64,
     },
 }
 
@@ -89,13 +96,25 @@ pub(super) struct Spoken<'m> {
     pub facts: Vec<(Fact, Found)>,
     /// Steps that were counted before a fact was lacking.
     pub counted: u32,
+    /// It came from another originator, and goes on behind a node; what it says is there.
+    pub arrived: Option<Box<Departed>>,
     /// Its device was inactive before it, if it is known by now.
     awoke: Option<bool>,
 }
 
 impl<'m> Spoken<'m> {
     pub(super) fn new(whose: Whose, kind: MessageType, body: Body<'m>, waiter: Waiter, received: Timestamp) -> Self {
-        Self { whose, kind, body, waiter, received, facts: Vec::new(), counted: 0, awoke: None }
+        Self { whose, kind, body, waiter, received, facts: Vec::new(), counted: 0, arrived: None, awoke: None }
+    }
+
+    /// The same for a message that came from another originator, which is no sign of life.
+    pub(super) fn arriving(self, departed: Departed) -> Self {
+        Self { arrived: Some(Box::new(departed)), awoke: Some(false), ..self }
+    }
+
+    /// About what it says takes in memory, in bytes.
+    fn bytes(&self) -> usize {
+        self.body.bytes() + self.arrived.as_ref().map_or(0, |departed| departed.bytes())
     }
 
     /// The first time, what a device says itself is a sign of life.
@@ -108,8 +127,8 @@ impl<'m> Spoken<'m> {
     }
 
     fn into_owned(self) -> Spoken<'static> {
-        let Self { whose, kind, body, waiter, received, facts, counted, awoke } = self;
-        Spoken { whose, kind, body: body.into_owned(), waiter, received, facts, counted, awoke }
+        let Self { whose, kind, body, waiter, received, facts, counted, arrived, awoke } = self;
+        Spoken { whose, kind, body: body.into_owned(), waiter, received, facts, counted, arrived, awoke }
     }
 }
 
@@ -276,7 +295,7 @@ impl Shard {
     }
 
     fn wait_behind(&mut self, spoken: Spoken<'_>) -> Option<Outcome> {
-        let bytes = MESSAGE_BYTES + spoken.body.bytes();
+        let bytes = MESSAGE_BYTES + spoken.bytes();
         if !self.needs.has_room(bytes) {
             return Some(Outcome::Unavailable);
         }
@@ -312,7 +331,7 @@ impl Shard {
             spoken.counted = lacking.counted;
             let fact = *lacking.fact;
             let known: usize = spoken.facts.iter().map(|(fact, found)| fact.bytes() + known_bytes(found)).sum();
-            let bytes = MESSAGE_BYTES + spoken.body.bytes() + known + fact.bytes();
+            let bytes = MESSAGE_BYTES + spoken.bytes() + known + fact.bytes();
             let found = if spoken.facts.len() >= limits::FACTS_PER_MESSAGE_MAX {
                 Err(format!("more than {} facts for one message", limits::FACTS_PER_MESSAGE_MAX))
             } else if let Some(found) = self.at_hand(&fact) {
@@ -519,12 +538,15 @@ impl Shard {
 
     /// Says what became of a message that waited.
     fn tell_waiter(&mut self, whose: Whose, waiter: Waiter, outcome: Outcome, wrote: bool) {
+        if let Waiter::Passage { pair, number } = waiter {
+            return self.passage_said(pair, number);
+        }
         let Whose::Device(device) = whose else { return };
         if outcome != Outcome::Stored {
             self.counters.increment(Counter::MessagesDiscarded);
         }
         match waiter {
-            Waiter::Nobody => {}
+            Waiter::Nobody | Waiter::Passage { .. } => {}
             Waiter::Connection(key, promise) => {
                 if outcome == Outcome::Stored {
                     self.keep_identifier(device, promise);

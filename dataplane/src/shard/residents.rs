@@ -13,6 +13,7 @@ use super::owing::Returned;
 use super::slab::Key;
 use crate::clock::{Instant, Timestamp};
 use crate::device::DeviceState;
+use crate::device::passage::Pair;
 use crate::limits;
 use crate::query::{Query, Target};
 
@@ -29,6 +30,8 @@ pub(super) enum Parked {
     Errand(Box<Errand>),
     /// A message whose call to the outside was answered.
     Returned(Box<Returned>),
+    /// The next message of a pair of partitions, whose new originator it is.
+    Passage(Pair),
     /// A message that needs a fact of the entity.
     Fact(Box<Question>),
     /// Calls of the server whose time has come.

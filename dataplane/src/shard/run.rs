@@ -229,6 +229,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         questions: Questions::new(parts.questions),
         forwards: Default::default(),
         outbox: Default::default(),
+        passages: Default::default(),
         calls_out: parts.calls_out,
         alarm_feed: Default::default(),
         needs: Default::default(),

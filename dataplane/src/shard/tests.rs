@@ -6,6 +6,7 @@ mod calls;
 mod facts;
 mod fleet;
 mod owing;
+mod passing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -28,6 +28,7 @@ use super::listening::{Listening, Protocol};
 use super::mesh::Mesh;
 use super::needing::Needs;
 use super::outbox::Outbox;
+use super::passages::Passages;
 use super::placement::Placement;
 use super::residents::Residents;
 use super::slab::{Key, Slab};
@@ -87,6 +88,8 @@ pub(super) struct Shard {
     pub questions: Questions,
     pub forwards: Forwards,
     pub outbox: Outbox,
+    /// Messages on their way to other originators.
+    pub passages: Passages,
     /// To whoever makes calls to the outside.
     pub calls_out: mpsc::Sender<Due>,
     pub alarm_feed: AlarmFeed,
@@ -157,6 +160,7 @@ impl Shard {
         self.persist();
         self.ledger.submit_reads();
         self.make_calls();
+        self.send_passages();
         self.submit_loads();
         self.settle();
         self.flush();
@@ -213,6 +217,8 @@ impl Shard {
             }
             Letter::Ask(question) => self.answer_fact(question.from, question.number, question.fact),
             Letter::Fact(fact) => self.fact_found(fact.0, fact.1),
+            Letter::Passing(passing) => self.take_passages(*passing),
+            Letter::Passed(passed) => self.passed(passed.0, passed.1),
             Letter::Down(down) => self.take_down(down.0, &down.1),
         }
     }
@@ -412,6 +418,8 @@ impl Shard {
                 Owed::Receipt { connection, receipt, outcome } => self.settle_receipt(connection, receipt, outcome),
                 Owed::Forward { gateway, number, pack } => self.send_forward(gateway, number, *pack),
                 Owed::CallOut(flight) => self.call_out(flight),
+                Owed::Passages { pair, messages } => self.passages_out(pair, messages),
+                Owed::Passed { to, pair, up_to } => self.say_passed(to, pair, up_to),
                 Owed::Alarm { entity, alarm, version } => self.alarm_changed(entity, alarm, version),
                 Owed::Alarms(alarms) => self.alarms_read(alarms),
                 Owed::Answer { to, answer } => self.send_answer(to, answer),

@@ -37,6 +37,7 @@ impl Shard {
             Event::Forward(unsent) => self.forward_read(*unsent),
             Event::CallsRead(read) => self.calls_read(*read),
             Event::CameOf { flight, answered } => self.came_of(flight, *answered),
+            Event::PassagesRead(read) => self.passages_read(*read),
             Event::Unconfirmed(unconfirmed) => self.unconfirmed_read(*unconfirmed),
             Event::Fact { number, found } => self.fact_found(number, found),
             Event::Told { number, told } => self.told(number, told),
@@ -59,6 +60,7 @@ impl Shard {
             self.forwards.begin(self.now.instant);
             self.tend_forwards();
             self.outbox.begin();
+            self.passages.begin();
         }
         for entity in self.table.apply(change) {
             // An asset has neither session nor forwards: there is nothing to close then.
@@ -117,6 +119,8 @@ impl Shard {
                 (Parked::Will, None) => self.say_kept_will(DeviceId(entity.0)),
                 (Parked::Returned(returned), None) => self.returned(entity, *returned),
                 (Parked::Returned(returned), Some(_)) => self.not_returned(entity, &returned),
+                (Parked::Passage(pair), None) => self.go_on_taking(pair),
+                (Parked::Passage(pair), Some(_)) => self.end_taking(pair),
                 (Parked::Calls, _) | (Parked::Will, Some(_)) => {}
                 (Parked::Connection(key), None) => self.unpark(key),
                 (Parked::Connection(key), Some(_)) => drop_flow(self.refuse(key, Refusal::Unavailable)),
@@ -169,6 +173,7 @@ impl Shard {
             self.expire_wills();
             self.tend_forwards();
             self.outbox.tend(now.instant);
+            self.passages.tend(now.instant);
             self.tell_of_alarms();
             for entity in self.residents.overdue(now.timestamp) {
                 self.with_state(entity, Parked::Overdue);
@@ -189,6 +194,7 @@ impl Shard {
         }
         self.counters.set(Counter::ConnectionsOpen, self.connections.len() as u64);
         self.counters.set(Counter::CallsOwed, self.outbox.len() as u64);
+        self.counters.set(Counter::PassagesOwed, self.passages.len() as u64);
         self.counters.set(Counter::StatesResident, self.residents.len() as u64);
         self.say_standstill();
     }
@@ -219,7 +225,7 @@ impl Shard {
                 Parked::Interrupted => self.interrupted(entity),
                 Parked::Will => self.say_kept_will(DeviceId(entity.0)),
                 Parked::Connection(_) | Parked::Query(..) | Parked::Errand(_) | Parked::Fact(_) => {}
-                Parked::Calls | Parked::Returned(_) => {}
+                Parked::Calls | Parked::Returned(_) | Parked::Passage(_) => {}
             }
             return true;
         }
@@ -327,6 +333,7 @@ impl Shard {
         }
         self.recover_forwards(engine);
         self.recover_calls(engine);
+        self.recover_passages(engine);
         self.alarm_feed.begin();
     }
 
@@ -370,6 +377,7 @@ impl Shard {
         self.calls.clear();
         self.forwards.clear();
         self.outbox.clear();
+        self.passages.clear();
         self.alarm_feed.clear();
         self.watches.clear();
         self.drop_messages();

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use schemas::alarm::Alarm;
-use schemas::chain::{EntityType, MessageType, Owner, Target};
-use schemas::config::{Details, Payload};
+use schemas::chain::{EntityType, MessageType, Owner, RelationsQuery, Target};
+use schemas::config::{Details, End, Payload};
 use schemas::generated::kept;
-use schemas::id::{DeviceId, EntityId, TenantId};
+use schemas::id::{DeviceId, EntityId, Partition, TenantId};
 use schemas::script::Script;
 use uuid::Uuid;
 
@@ -22,12 +22,14 @@ use super::letter::{Address, Of};
 use super::limiting::cost;
 use super::needing::{Spoken, Waiter, Whose};
 use super::outbox::Outbox;
+use super::passages::Passages;
 use super::serve::Flow;
 use super::slab::Key;
 use super::turn::Shard;
 use super::watching::Watches;
 use crate::clock::{Now, Timestamp};
 use crate::device::outbox::{self, OwedCall, Pending};
+use crate::device::passage::{self, Pair, Passage};
 use crate::device::{DeviceState, Dictionary, RefusedReadings, Writing};
 use crate::effect::Effect;
 use crate::limits;
@@ -153,11 +155,15 @@ impl Shard {
         let body = std::mem::replace(&mut spoken.body, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
+        let (passages, counters) = (&mut self.passages, &self.counters);
+        let mut stage = Stage { ledger, outbox, passages, state, watches, counters, now, topics };
         self.answers.clear();
         let by = By { table: &self.table, running, scripts: &mut self.scripts, answers: &mut self.answers };
         let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
-        let evaluated = stage.evaluate(by, &message, known);
+        let evaluated = match &spoken.arrived {
+            Some(departed) => stage.go_on(by, &message, departed, known),
+            None => stage.evaluate(by, &message, known),
+        };
         match (&evaluated, message.body) {
             (Ok(_), Body::Telemetry(readings)) => self.readings = readings.recycle(),
             (Ok(_), _) => {}
@@ -183,12 +189,13 @@ impl Shard {
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return (None, Vec::new()) };
         let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
+        let (passages, counters) = (&mut self.passages, &self.counters);
+        let mut stage = Stage { ledger, outbox, passages, state, watches, counters, now, topics };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let otherwise = Some("a message that comes back from the outside does not wait for facts");
         let known = Known { facts: &[], counted: 0, otherwise };
         let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
-        let evaluation = rules::resume(departed, failure, &message, &mut facts, &mut effects);
+        let evaluation = rules::resume((departed, failure), &message, &mut facts, &mut effects, 0);
         if let Some(evaluation) = &evaluation {
             stage.act(&message, effects, evaluation, &mut answers);
         }
@@ -200,7 +207,8 @@ impl Shard {
         let topics = self.table.device(DeviceId(entity.0)).and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let state = self.residents.get_mut(entity, self.now.instant)?;
         let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        Some(Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics })
+        let (passages, counters) = (&mut self.passages, &self.counters);
+        Some(Stage { ledger, outbox, passages, state, watches, counters, now, topics })
     }
 
     fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
@@ -234,6 +242,7 @@ impl Shard {
 pub(super) struct Stage<'s> {
     pub ledger: &'s mut Ledger,
     pub outbox: &'s mut Outbox,
+    pub passages: &'s mut Passages,
     pub state: &'s mut DeviceState,
     pub watches: &'s Watches,
     pub counters: &'s ShardCounters,
@@ -271,6 +280,20 @@ impl Stage<'_> {
         Ok(outcome)
     }
 
+    /// A message from another originator goes on behind its node.
+    fn go_on(&mut self, by: By<'_>, message: &Message<'_>, departed: &Departed, known: Known<'_>) -> Result<Outcome, Lacking> {
+        let mut effects = Vec::new();
+        let mut facts = self.facts((by.table, by.scripts), message, known);
+        let Some(evaluation) = rules::resume((departed, None), message, &mut facts, &mut effects, known.counted) else {
+            self.counters.increment(Counter::MessagesLost);
+            return Ok(Outcome::Stored);
+        };
+        match evaluation.needs {
+            Some(fact) => Err(Lacking { fact, counted: evaluation.executed }),
+            None => Ok(self.act(message, effects, &evaluation, by.answers)),
+        }
+    }
+
     /// Whether a message has its facts: an evaluation of which nothing remains.
     fn try_one(&mut self, by: &mut By<'_>, message: &Message<'_>, known: Known<'_>) -> Result<(), Lacking> {
         let mut effects = Vec::new();
@@ -297,8 +320,8 @@ impl Stage<'_> {
         message: &'f Message<'f>,
         known: Known<'f>,
     ) -> Facts<'f> {
-        let (state, dictionary, outbox) = (&*self.state, &self.ledger.dictionary, &*self.outbox);
-        Facts { table, message, state, dictionary, scripts, outbox, known }
+        let (state, dictionary, outbox, passages) = (&*self.state, &self.ledger.dictionary, &*self.outbox, &*self.passages);
+        Facts { table, message, state, dictionary, scripts, outbox, passages, known }
     }
 
     /// Does what an evaluation says must happen.
@@ -351,6 +374,13 @@ impl Stage<'_> {
                 let (originator, number) = (message.originator, self.ledger.sequence.next());
                 let bytes = outbox::put(&mut self.ledger.batch, originator, number, &owed);
                 self.outbox.add(Pending { originator, node: owed.departed.node().1, number, tenant: owed.tenant, bytes });
+            }
+            Effect::Forward { departed, to } => {
+                let owed = OwedCall { tenant: message.tenant, taken: self.now.timestamp, departed: (**departed).clone() };
+                let pair = Pair { from: Partition::of(message.originator), to: Partition::of(to.id) };
+                let (tenant, number) = (message.tenant, self.ledger.sequence.next());
+                let bytes = passage::put(&mut self.ledger.batch, pair, number, &Passage { owed, to: *to });
+                self.passages.add(passage::Pending { pair, number, tenant, bytes });
             }
             Effect::Alarm(alarm) => {
                 if let Err(full) = self.keep_alarm(alarm) {
@@ -509,6 +539,7 @@ struct Facts<'s> {
     dictionary: &'s Dictionary,
     scripts: &'s mut Engines,
     outbox: &'s Outbox,
+    passages: &'s Passages,
     known: Known<'s>,
 }
 
@@ -528,6 +559,10 @@ impl World for Facts<'_> {
 
     fn related(&mut self, inward: bool, kind: &str, other: Option<EntityId>) -> bool {
         self.table.relations().has(self.message.originator, inward, kind, other)
+    }
+
+    fn neighbours(&self, query: &RelationsQuery) -> Vec<End> {
+        self.table.relations().neighbours(self.message.originator, query)
     }
 
     fn asset(&mut self) -> Option<(String, String)> {
@@ -583,6 +618,10 @@ impl World for Facts<'_> {
 
     fn may_owe(&self) -> Result<(), String> {
         self.outbox.has_room(self.message.tenant)
+    }
+
+    fn may_forward(&self) -> Result<(), String> {
+        self.passages.has_room(self.message.tenant)
     }
 
     fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure> {

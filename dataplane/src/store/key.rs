@@ -41,6 +41,10 @@ pub enum Kind {
     DeadLetter = 11,
     /// entity 16 | alarm id 16: alarms whose last change the control plane has not confirmed
     AlarmFeed = 12,
+    /// receiving partition 2 | number 8: messages on their way to other originators
+    Passage = 13,
+    /// sending partition 2: up to which number its messages were taken
+    PassageMark = 14,
 }
 
 /// Parts of [`Kind::Kept`]. The numbers are on disk.
@@ -81,7 +85,9 @@ impl Kind {
             | Self::Forward
             | Self::Owed
             | Self::DeadLetter
-            | Self::AlarmFeed => Family::State,
+            | Self::AlarmFeed
+            | Self::Passage
+            | Self::PassageMark => Family::State,
         }
     }
 }
@@ -91,6 +97,7 @@ pub const ENTITY_PREFIX_BYTES: usize = 19;
 const ROW_BYTES: usize = ENTITY_PREFIX_BYTES + 16;
 const DEADLINE_BYTES: usize = 3 + 8 + 16;
 const KEY_NAME_BYTES: usize = 3 + 4;
+const PASSAGE_BYTES: usize = 3 + 2 + 8;
 
 /// A key of partition, kind and entity.
 pub type EntityKey = [u8; ENTITY_PREFIX_BYTES];
@@ -254,6 +261,55 @@ pub fn parse_alarm_feed(key: &[u8]) -> Option<(EntityId, Uuid)> {
     Some((parse_entity(entity)?, Uuid::from_slice(alarm).ok()?))
 }
 
+/// The key of a message on its way from one partition to another.
+#[must_use]
+pub fn passage(from: Partition, to: Partition, number: u64) -> [u8; PASSAGE_BYTES] {
+    let mut key = [0; PASSAGE_BYTES];
+    key[..2].copy_from_slice(&from.number().to_be_bytes());
+    key[2] = Kind::Passage as u8;
+    key[3..5].copy_from_slice(&to.number().to_be_bytes());
+    key[5..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The first byte string after all such keys of one pair.
+#[must_use]
+pub fn passages_end(from: Partition, to: Partition) -> [u8; PASSAGE_BYTES + 1] {
+    let mut end = [0xFF; PASSAGE_BYTES + 1];
+    end[..5].copy_from_slice(&passage(from, to, 0)[..5]);
+    end
+}
+
+/// The partitions and the number of such a key.
+#[must_use]
+pub fn parse_passage(key: &[u8]) -> Option<(Partition, Partition, u64)> {
+    let (pair, number) = key.split_at_checked(5)?;
+    let to = Partition::new(u16::from_be_bytes(pair[3..].try_into().ok()?))?;
+    Some((partition(pair)?, to, u64::from_be_bytes(number.try_into().ok()?)))
+}
+
+/// The key under which a partition remembers which messages of another it has taken.
+#[must_use]
+pub fn passage_mark(to: Partition, from: Partition) -> [u8; 5] {
+    let mut key = [0; 5];
+    key[..2].copy_from_slice(&to.number().to_be_bytes());
+    key[2] = Kind::PassageMark as u8;
+    key[3..].copy_from_slice(&from.number().to_be_bytes());
+    key
+}
+
+/// The receiving and the sending partition of such a key.
+#[must_use]
+pub fn parse_passage_mark(key: &[u8]) -> Option<(Partition, Partition)> {
+    let from = u16::from_be_bytes(key.get(3..)?.try_into().ok()?);
+    Some((partition(key)?, Partition::new(from)?))
+}
+
+/// The partition that a key begins with.
+fn partition(key: &[u8]) -> Option<Partition> {
+    Partition::new(u16::from_be_bytes(key.get(..2)?.try_into().ok()?))
+}
+
 /// The key under which a key's name lies in its partition's dictionary (DESIGN 17).
 #[must_use]
 pub fn key_name(partition: Partition, id: u32) -> [u8; KEY_NAME_BYTES] {
@@ -355,6 +411,9 @@ mod tests {
         check(&alarm_feed(ID, ID.0), &format!("{PARTITION}0c{id}{id}"));
         check(&call(ID, ID.0), &format!("{PARTITION}08{id}{id}"));
         check(&forward(ID, 3), &format!("{PARTITION}09{id}0000000000000003"));
+        let other = Partition::new(259).unwrap();
+        check(&passage(partition, other, 3), &format!("{PARTITION}0d01030000000000000003"));
+        check(&passage_mark(partition, other), &format!("{PARTITION}0e0103"));
     }
 
     const PARTITION: &str = "0396";
@@ -374,6 +433,11 @@ mod tests {
         assert_eq!(parse_forward(&entity(Kind::Forward, ID)), None);
         assert_eq!(parse_alarm_feed(&alarm_feed(ID, Uuid::from_u128(9))), Some((ID, Uuid::from_u128(9))));
         assert_eq!(parse_alarm_feed(&entity(Kind::AlarmFeed, ID)), None);
+        let (one, other) = (Partition::of(ID), Partition::new(259).unwrap());
+        assert_eq!(parse_passage(&passage(one, other, 7)), Some((one, other, 7)));
+        assert_eq!(parse_passage(&passage_mark(one, other)), None);
+        assert_eq!(parse_passage_mark(&passage_mark(one, other)), Some((one, other)));
+        assert!(passage(one, other, u64::MAX).as_slice() < passages_end(one, other).as_slice());
     }
 
     #[test]

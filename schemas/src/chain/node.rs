@@ -53,6 +53,7 @@ pub enum NodeKind {
     RenameKeys(Renames),
     SplitArray,
     JsonPath(JsonPath),
+    ChangeOriginator(NewOriginator),
     ScriptTransform(Arc<Script>),
     SaveTimeseries(SaveTimeseries),
     SaveAttributes(SaveAttributes),
@@ -103,6 +104,48 @@ pub struct CheckRelation {
     pub kind: String,
     /// At its other end; `None`: anything.
     pub other: Option<EntityId>,
+}
+
+/// Which of the originator's relations of the common group are followed, one step far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RelationsQuery {
+    /// They end at the originator; else they begin there.
+    pub inward: bool,
+    /// One of them has to fit, if there are any.
+    pub filters: Vec<RelationFilter>,
+}
+
+/// See [`RelationsQuery`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RelationFilter {
+    /// ThingsBoard's `relationType`; `None`: any.
+    pub kind: Option<String>,
+    /// Any type but this one.
+    pub negate: bool,
+    /// What may be at the other end; none: anything.
+    pub ends: Vec<EntityType>,
+}
+
+impl RelationsQuery {
+    /// Whether a relation of this type to such an entity is followed.
+    #[must_use]
+    pub fn follows(&self, kind: &str, end: EntityType) -> bool {
+        let fits = |filter: &RelationFilter| {
+            let of_kind = filter.kind.as_deref().is_none_or(|wanted| (wanted == kind) != filter.negate);
+            of_kind && (filter.ends.is_empty() || filter.ends.contains(&end))
+        };
+        self.filters.is_empty() || self.filters.iter().any(fits)
+    }
+}
+
+/// Who the originator is behind a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewOriginator {
+    Owner(Owner),
+    /// The oldest relation counts.
+    Related(RelationsQuery),
+    /// Of the alarm that is the originator.
+    OfAlarm,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -444,6 +487,7 @@ classes! {
     RENAME_KEYS = "transform.TbRenameKeysNode";
     SPLIT_ARRAY = "transform.TbSplitArrayMsgNode";
     JSON_PATH = "transform.TbJsonPathNode";
+    CHANGE_ORIGINATOR = "transform.TbChangeOriginatorNode";
     SCRIPT_TRANSFORM = "transform.TbTransformMsgNode";
     SAVE_TIMESERIES = "telemetry.TbMsgTimeseriesNode";
     SAVE_ATTRIBUTES = "telemetry.TbMsgAttributesNode";
@@ -517,6 +561,7 @@ impl NodeKind {
             Self::RenameKeys(_) => (RENAME_KEYS, ACTION),
             Self::SplitArray => (SPLIT_ARRAY, ACTION),
             Self::JsonPath(_) => (JSON_PATH, ACTION),
+            Self::ChangeOriginator(_) => (CHANGE_ORIGINATOR, ACTION),
             Self::ScriptTransform(_) => (SCRIPT_TRANSFORM, ACTION),
             Self::SaveTimeseries(_) => (SAVE_TIMESERIES, ACTION),
             Self::SaveAttributes(_) => (SAVE_ATTRIBUTES, ACTION),

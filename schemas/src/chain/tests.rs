@@ -126,6 +126,34 @@ fn configurations() {
             "nodes[0].configuration.entityId: \"x\": expected a UUID",
         ],
     );
+    let change = "transform.TbChangeOriginatorNode";
+    one(change, json!({ "originatorSource": "ALARM_ORIGINATOR" }), &[]);
+    let filters = json!([{ "relationType": "", "entityTypes": ["ASSET"] }, { "relationType": "Contains", "negate": true }]);
+    let query = json!({ "direction": "TO", "maxLevel": 1, "fetchLastLevelOnly": false, "filters": filters });
+    one(change, json!({ "originatorSource": "RELATED", "relationsQuery": query }), &[]);
+    one(
+        change,
+        json!({ "originatorSource": "RELATED" }),
+        &["nodes[0].configuration.relationsQuery: missing: expected an object"],
+    );
+    one(
+        change,
+        json!({ "originatorSource": "ENTITY" }),
+        &["nodes[0].configuration.originatorSource: \"ENTITY\": expected CUSTOMER"],
+    );
+    let filters = json!([{ "entityTypes": ["TEAPOT"] }, 7, { "relationType": 8, "negate": 9 }]);
+    let query = json!({ "direction": "UP", "maxLevel": 2, "filters": filters });
+    one(
+        change,
+        json!({ "originatorSource": "RELATED", "relationsQuery": query }),
+        &[
+            "nodes[0].configuration.relationsQuery.direction: \"UP\": expected FROM or TO",
+            "nodes[0].configuration.relationsQuery.maxLevel: 2: expected 1",
+            "nodes[0].configuration.relationsQuery.filters[0].entityTypes: [\"TEAPOT\"]: expected an array",
+            "nodes[0].configuration.relationsQuery.filters[2].relationType: 8: expected a relation type",
+            "nodes[0].configuration.relationsQuery.filters[2].negate: 9: expected true or false",
+        ],
+    );
     let rest = "rest.TbRestApiCallNode";
     one(rest, json!({ "restEndpointUrlPattern": "http://x", "headers": { "A": "${b}" } }), &[]);
     one(

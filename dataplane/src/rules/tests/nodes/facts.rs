@@ -28,6 +28,10 @@ fn id(of: Owner) -> EntityId {
 }
 
 impl Told {
+    pub(super) fn owned() -> Self {
+        Self { owned: true, ..Self::default() }
+    }
+
     pub(super) fn owner(&self, of: Owner) -> Option<EntityId> {
         self.owned.then(|| id(of))
     }
