@@ -14,6 +14,7 @@ mod math;
 mod originator;
 mod owner;
 mod past;
+mod related;
 mod rpc;
 mod save_attributes;
 mod save_timeseries;
@@ -94,6 +95,8 @@ pub(super) enum Node {
     CalculateDelta(chain::CalculateDelta),
     OwnerValues(chain::OwnerValues),
     OwnerDetails(chain::OwnerDetails),
+    RelatedValues(chain::RelatedValues),
+    DeviceAttributes(chain::DeviceAttributes),
     OriginatorTelemetry(chain::OriginatorTelemetry),
     Math(chain::Math),
     CopyKeys(Patterns),
@@ -138,6 +141,8 @@ impl Node {
             NodeKind::CalculateDelta(delta) => Self::CalculateDelta(delta),
             NodeKind::OwnerValues(values) => Self::OwnerValues(values),
             NodeKind::OwnerDetails(details) => Self::OwnerDetails(details),
+            NodeKind::RelatedValues(values) => Self::RelatedValues(values),
+            NodeKind::DeviceAttributes(attributes) => Self::DeviceAttributes(attributes),
             NodeKind::OriginatorTelemetry(telemetry) => Self::OriginatorTelemetry(telemetry),
             NodeKind::Math(math) => Self::Math(math),
             NodeKind::CopyKeys(keys) => Self::CopyKeys(Patterns::compile(&keys)),
@@ -181,6 +186,8 @@ impl Node {
             Self::CalculateDelta(delta) => delta::run(delta, step.id, carried, scene),
             Self::OwnerValues(values) => owner::values(values, carried, scene),
             Self::OwnerDetails(details) => owner::details(details, carried, scene),
+            Self::RelatedValues(values) => related::values(values, carried, scene),
+            Self::DeviceAttributes(attributes) => related::device_attributes(attributes, carried, scene),
             Self::OriginatorTelemetry(telemetry) => past::run(telemetry, carried, scene),
             Self::Math(math) => math::run(math, carried, scene),
             Self::CopyKeys(patterns) => patterns.copy(carried),

@@ -8,7 +8,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
-use schemas::chain::MessageType;
+use schemas::chain::{EntityType, MessageType};
+use schemas::config::End;
 use schemas::id::{DeviceId, EntityId, Partition, TenantId};
 
 use super::asking::post;
@@ -24,7 +25,7 @@ use crate::clock::{Instant, Timestamp};
 use crate::device::DeviceState;
 use crate::device::passage::Pair;
 use crate::limits;
-use crate::message::Body;
+use crate::message::{Body, Value};
 use crate::metric::Counter;
 use crate::owed::Departed;
 use crate::query::{Attribute, History, Point, Series};
@@ -362,6 +363,9 @@ impl Shard {
 
     /// A fact of an entity whose state is in this shard's memory.
     fn at_hand(&mut self, fact: &Fact) -> Option<Vec<Series>> {
+        if let Fact::Named(end) = fact {
+            return self.named(*end);
+        }
         let entity = fact.entity()?;
         let state = self.residents.get_mut(entity, self.now.instant)?;
         Some(match fact {
@@ -373,8 +377,24 @@ impl Shard {
                 state.attributes(Some(*scope), keys).into_iter().map(series).collect()
             }
             Fact::Latest { keys, .. } => state.latest(&self.ledger.dictionary, keys),
-            Fact::History(_) => return None,
+            Fact::Named(_) | Fact::History(_) => return None,
         })
+    }
+
+    /// What an entity is called, if this shard is told of it.
+    fn named(&self, end: End) -> Option<Vec<Series>> {
+        let own = self.placement.shard_of(Partition::of(end.id)) == self.index;
+        let (name, kind) = match end.kind {
+            EntityType::Tenant | EntityType::Customer => (self.table.details(end.id).map(|details| details.title.as_str()), None),
+            _ if !own => return None,
+            EntityType::Device => self.table.device(DeviceId(end.id.0)).map(|device| (device.name, device.kind)).unzip(),
+            _ => self.table.asset(end.id).map(|asset| (asset.name.as_str(), asset.kind.as_str())).unzip(),
+        };
+        let series = |(key, value): (&str, Option<&str>)| {
+            let value = Value::Text(value?.to_owned().into());
+            Some(Series { key: key.to_owned(), points: vec![Point { ts: self.now.timestamp, value }] })
+        };
+        Some([("name", name), ("type", kind)].into_iter().filter_map(series).collect())
     }
 
     fn ask_for(&mut self, number: u64) {

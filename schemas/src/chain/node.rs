@@ -47,6 +47,8 @@ pub enum NodeKind {
     CalculateDelta(CalculateDelta),
     OwnerValues(OwnerValues),
     OwnerDetails(OwnerDetails),
+    RelatedValues(RelatedValues),
+    DeviceAttributes(DeviceAttributes),
     OriginatorTelemetry(OriginatorTelemetry),
     CopyKeys(Keys),
     DeleteKeys(Keys),
@@ -208,10 +210,39 @@ pub enum Owner {
     Tenant,
 }
 
-/// Server attributes or latest readings of the originator's owner. Names on both sides are templates.
+/// Values of the originator's owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnerValues {
     pub of: Owner,
+    pub values: Values,
+}
+
+/// What is told of the entity that the originator's oldest fitting relation leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelatedValues {
+    pub query: RelationsQuery,
+    pub told: RelatedTold,
+}
+
+/// See [`RelatedValues`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RelatedTold {
+    Values(Values),
+    Fields(OriginatorFields),
+}
+
+/// Attributes and latest readings of a device that the originator has a relation to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceAttributes {
+    pub query: RelationsQuery,
+    /// ThingsBoard's `deviceTypes`; none: any.
+    pub types: Vec<String>,
+    pub attributes: OriginatorAttributes,
+}
+
+/// Server attributes or latest readings of another entity. Names on both sides are templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Values {
     /// Latest readings, else attributes.
     pub latest: bool,
     /// The key, and the name under which it is put.
@@ -481,6 +512,8 @@ classes! {
     TENANT_VALUES = "metadata.TbGetTenantAttributeNode";
     CUSTOMER_DETAILS = "metadata.TbGetCustomerDetailsNode";
     TENANT_DETAILS = "metadata.TbGetTenantDetailsNode";
+    RELATED_VALUES = "metadata.TbGetRelatedAttributeNode";
+    DEVICE_ATTRIBUTES = "metadata.TbGetDeviceAttrNode";
     ORIGINATOR_TELEMETRY = "metadata.TbGetTelemetryNode";
     COPY_KEYS = "transform.TbCopyKeysNode";
     DELETE_KEYS = "transform.TbDeleteKeysNode";
@@ -555,6 +588,8 @@ impl NodeKind {
             Self::OwnerValues(OwnerValues { of: Owner::Tenant, .. }) => (TENANT_VALUES, ACTION),
             Self::OwnerDetails(OwnerDetails { of: Owner::Customer, .. }) => (CUSTOMER_DETAILS, ACTION),
             Self::OwnerDetails(OwnerDetails { of: Owner::Tenant, .. }) => (TENANT_DETAILS, ACTION),
+            Self::RelatedValues(_) => (RELATED_VALUES, ACTION),
+            Self::DeviceAttributes(_) => (DEVICE_ATTRIBUTES, ACTION),
             Self::OriginatorTelemetry(_) => (ORIGINATOR_TELEMETRY, ACTION),
             Self::CopyKeys(_) => (COPY_KEYS, ACTION),
             Self::DeleteKeys(_) => (DELETE_KEYS, ACTION),
@@ -607,7 +642,14 @@ impl NodeKind {
     /// Whether the node may need what neither the message nor its originator's state says, or leads to one that may.
     #[must_use]
     pub fn asks(&self) -> bool {
-        matches!(self, Self::OwnerValues(_) | Self::OriginatorTelemetry(_) | Self::Nested { .. })
+        matches!(
+            self,
+            Self::OwnerValues(_)
+                | Self::RelatedValues(_)
+                | Self::DeviceAttributes(_)
+                | Self::OriginatorTelemetry(_)
+                | Self::Nested { .. }
+        )
     }
 
     /// Whether the node looks at or changes what the message says, so that each ts of a telemetry message has to be a message

@@ -154,6 +154,36 @@ fn configurations() {
             "nodes[0].configuration.relationsQuery.filters[2].negate: 9: expected true or false",
         ],
     );
+    let related = "metadata.TbGetRelatedAttributeNode";
+    let query = json!({ "direction": "FROM", "filters": [{ "relationType": "Contains" }] });
+    one(related, json!({ "relationsQuery": query, "dataToFetch": "LATEST_TELEMETRY", "dataMapping": { "a": "b" } }), &[]);
+    one(related, json!({ "relationsQuery": query, "attrMapping": { "a": "b" } }), &[]);
+    one(related, json!({ "relationsQuery": query, "dataToFetch": "FIELDS", "dataMapping": { "name": "b" } }), &[]);
+    one(
+        related,
+        json!({ "relationsQuery": query, "dataToFetch": "FIELDS", "dataMapping": { "colour": "b" } }),
+        &["nodes[0].configuration.dataMapping: colour is not supported yet"],
+    );
+    one(
+        related,
+        json!({ "dataToFetch": "ALL" }),
+        &[
+            "nodes[0].configuration.relationsQuery: missing",
+            "nodes[0].configuration.attrMapping: missing",
+            "nodes[0].configuration.dataToFetch: \"ALL\"",
+        ],
+    );
+    let device = "metadata.TbGetDeviceAttrNode";
+    let query = json!({ "direction": "FROM", "maxLevel": 1, "relationType": "Contains", "deviceTypes": ["default"] });
+    one(device, json!({ "deviceRelationsQuery": query, "clientAttributeNames": ["a"], "fetchToData": false }), &[]);
+    one(
+        device,
+        json!({ "deviceRelationsQuery": { "direction": 1, "deviceTypes": 2 } }),
+        &[
+            "nodes[0].configuration.deviceRelationsQuery.direction: 1: expected FROM or TO",
+            "nodes[0].configuration.deviceRelationsQuery.deviceTypes: expected at most",
+        ],
+    );
     let rest = "rest.TbRestApiCallNode";
     one(rest, json!({ "restEndpointUrlPattern": "http://x", "headers": { "A": "${b}" } }), &[]);
     one(

@@ -74,6 +74,17 @@ impl Reader<'_> {
         Some(RelationsQuery { inward: inward?, filters: filters? })
     }
 
+    /// Of devices: one type of relations, and what types of devices they may lead to.
+    pub(super) fn device_query(&mut self, field: &str) -> Option<(RelationsQuery, Vec<String>)> {
+        let query = self.required(field, "an object", |value| value.as_object().cloned())?;
+        let path = format!("{}.{field}", self.path);
+        let mut of = Reader { fields: &query, path, problems: &mut *self.problems };
+        let (inward, near, types) = (of.inward(), of.one_level(), of.strings("deviceTypes"));
+        let filter = of.relation_filter().map(|filter| RelationFilter { ends: vec![EntityType::Device], ..filter });
+        near?;
+        Some((RelationsQuery { inward: inward?, filters: vec![filter?] }, types?))
+    }
+
     pub(super) fn inward(&mut self) -> Option<bool> {
         self.required("direction", "FROM or TO", |value| match value.as_str()? {
             "FROM" => Some(false),
