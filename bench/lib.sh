@@ -64,3 +64,27 @@ serve() {
     echo "tidegate does not start: $(tail -3 "$2")" >&2
     return 1
 }
+
+# api METHOD PATH TOKEN [JSON]: asks the control plane at $rest_port.
+api() {
+    curl -sS --fail-with-body -X "$1" "http://127.0.0.1:$rest_port$2" -H "X-Authorization: Bearer $3" \
+        -H 'Content-Type: application/json' ${4:+-d "$4"}
+}
+
+# login USER PASSWORD: a token of the user.
+login() {
+    curl -sS --fail-with-body "http://127.0.0.1:$rest_port/api/auth/login" -H 'Content-Type: application/json' \
+        -d "{\"username\":\"$1\",\"password\":\"$2\"}" | jq -r .token
+}
+
+# another_tenant NAME: a tenant with the administrator NAME@example.org, whose password is NAME-password.
+another_tenant() {
+    local token tenant user link
+    token=$(login sysadmin@thingsboard.org sysadmin)
+    tenant=$(api POST /api/tenant "$token" "{\"title\":\"$1\"}" | jq -c .id)
+    user=$(api POST '/api/user?sendActivationMail=false' "$token" \
+        "{\"email\":\"$1@example.org\",\"authority\":\"TENANT_ADMIN\",\"tenantId\":$tenant}" | jq -r .id.id)
+    link=$(api GET "/api/user/$user/activationLink" "$token")
+    curl -sS --fail-with-body -X POST "http://127.0.0.1:$rest_port/api/noauth/activate?sendActivationMail=false" \
+        -H 'Content-Type: application/json' -d "{\"activateToken\":\"${link##*activateToken=}\",\"password\":\"$1-password\"}" >/dev/null
+}

@@ -96,30 +96,12 @@ sample() {
     while rss_kib >>"$work/rss" 2>/dev/null; do sleep 1; done
 }
 
-api() { # api METHOD PATH TOKEN [JSON]
-    curl -sS --fail-with-body -X "$1" "http://127.0.0.1:$rest_port$2" -H "X-Authorization: Bearer $3" \
-        -H 'Content-Type: application/json' ${4:+-d "$4"}
-}
-
-# A tenant of its own for the devices that must get through.
-second_tenant() {
-    local token tenant user link
-    token=$(curl -sS --fail-with-body "http://127.0.0.1:$rest_port/api/auth/login" -H 'Content-Type: application/json' \
-        -d '{"username":"sysadmin@thingsboard.org","password":"sysadmin"}' | jq -r .token)
-    tenant=$(api POST /api/tenant "$token" '{"title":"modest"}' | jq -c .id)
-    user=$(api POST '/api/user?sendActivationMail=false' "$token" \
-        "{\"email\":\"modest@example.org\",\"authority\":\"TENANT_ADMIN\",\"tenantId\":$tenant}" | jq -r .id.id)
-    link=$(api GET "/api/user/$user/activationLink" "$token")
-    curl -sS --fail-with-body -X POST "http://127.0.0.1:$rest_port/api/noauth/activate?sendActivationMail=false" \
-        -H 'Content-Type: application/json' -d "{\"activateToken\":\"${link##*activateToken=}\",\"password\":\"modest-one\"}" >/dev/null
-}
-
 build
 TIDEGATE_MEMORY_MAX=$memory serve "$work/data" "$work/log" "$port" "$rest_port"
 rest=(--rest "http://127.0.0.1:$rest_port")
-second_tenant
+another_tenant modest
 "$load" fleet "${rest[@]}" --count 500 --prefix greedy --tokens "$work/greedy" >&2
-"$load" fleet "${rest[@]}" --count 20 --prefix modest --user modest@example.org --password modest-one --tokens "$work/modest" >&2
+"$load" fleet "${rest[@]}" --count 20 --prefix modest --user modest@example.org --password modest-password --tokens "$work/modest" >&2
 hold
 if [[ $how == SIGSTOP ]]; then
     pulse &
@@ -157,7 +139,7 @@ release
 audits=()
 for each in greedy during after; do
     user=()
-    [[ $each == greedy ]] || user=(--user modest@example.org --password modest-one)
+    [[ $each == greedy ]] || user=(--user modest@example.org --password modest-password)
     if "$load" verify "${rest[@]}" "${user[@]}" --ledger "$work/$each.ledger" >&2; then
         audits+=("$each passed")
     else

@@ -2,6 +2,7 @@
 //! write is one transaction (entity, change log, audit), then wakes the feed and waits for the data planes (DESIGN 26).
 //! Never speaks HTTP or gRPC shapes.
 
+mod admin_settings;
 mod alarm;
 mod asset;
 mod asset_profile;

@@ -15,6 +15,7 @@ mod contact;
 pub mod credential;
 pub mod customer;
 pub mod device;
+pub mod installation;
 pub mod meta;
 pub mod named;
 mod open;

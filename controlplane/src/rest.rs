@@ -1,6 +1,7 @@
 //! The HTTP face of the control plane: the full list of routes, the OpenAPI document made from them, and what answers where
 //! there is no route. ThingsBoard's paths and shapes (DESIGN 4). Never decides who may: handlers ask the application.
 
+mod admin_settings;
 mod alarm;
 mod answer;
 mod asset;
@@ -147,6 +148,7 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(auth::routes())
         .merge(tenant::routes())
         .merge(tenant_profile::routes())
+        .merge(admin_settings::routes())
         .merge(customer::routes())
         .merge(user::routes())
         .merge(device::routes())

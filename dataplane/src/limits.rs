@@ -100,6 +100,18 @@ pub const ALARMS_PAUSE_MS_MAX: u64 = 30_000;
 pub const SCRIPT_US_MAX: u64 = 5_000;
 /// What all scripts of one tenant may take of a second of their shard, in microseconds.
 pub const SCRIPT_SHARE_US_PER_S: i64 = 250_000;
+/// How often in a row a script goes beyond its time or memory before it rests.
+pub const SCRIPT_CUTS_IN_A_ROW_MAX: u32 = 3;
+/// How long it is not called then, in milliseconds; twice as long after each call that it is cut off in again.
+pub const SCRIPT_REST_MS_MIN: u64 = 1_000;
+/// Longest of these times, in milliseconds.
+pub const SCRIPT_REST_MS_MAX: u64 = 60_000;
+/// Scripts of one tenant and shard whose last call was cut off that are remembered.
+pub const SCRIPTS_RESTING_MAX: usize = 64;
+/// What scripts take while one connection is served before others are, in microseconds.
+pub const SCRIPT_SERVE_US_MAX: u64 = 1_000;
+/// The time of scripts as bytes of a turn and of a tenant's part of it: what messages take that run none, in bytes per microsecond.
+pub const SCRIPT_BYTES_PER_US: usize = 64;
 /// Memory of one tenant's scripts on one shard, in bytes.
 pub const SCRIPT_MEMORY_BYTES_MAX: usize = 8 << 20;
 /// Stack of a script, in bytes.
@@ -108,6 +120,8 @@ pub const SCRIPT_STACK_BYTES_MAX: usize = 256 << 10;
 pub const SCRIPT_ARGUMENTS_BYTES_MAX: usize = 100 << 10;
 /// A script's answer, in bytes of JSON; as in ThingsBoard.
 pub const SCRIPT_RESULT_BYTES_MAX: usize = 300 << 10;
+/// Longest text that a script makes without the engine, in bytes.
+pub const SIMPLE_TEXT_BYTES_MAX: usize = 16 << 10;
 /// What a node that repeats parts of a message may make of its data, in bytes of JSON.
 pub const DATA_BYTES_MAX: usize = SCRIPT_RESULT_BYTES_MAX;
 /// Scripts of one tenant that stay compiled.

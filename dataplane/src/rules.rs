@@ -6,9 +6,11 @@
 mod carried;
 mod evaluate;
 mod fact;
+pub mod harness;
 mod node;
 mod plan;
 mod running;
+mod simple;
 mod template;
 #[cfg(test)]
 mod tests;

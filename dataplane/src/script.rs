@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::limits::{SCRIPT_ARGUMENTS_BYTES_MAX, SCRIPT_MEMORY_BYTES_MAX, SCRIPT_RESULT_BYTES_MAX, SCRIPT_US_MAX};
+use crate::limits::{
+    SCRIPT_ARGUMENTS_BYTES_MAX, SCRIPT_CUTS_IN_A_ROW_MAX, SCRIPT_MEMORY_BYTES_MAX, SCRIPT_RESULT_BYTES_MAX, SCRIPT_US_MAX,
+};
 
 /// What a script is called with.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +54,8 @@ pub enum ScriptFailure {
     OutOfMemory,
     #[error("the tenant's scripts have used their share of the shard's time")]
     OutOfTime,
+    #[error("the script was cut off {} times in a row and rests", SCRIPT_CUTS_IN_A_ROW_MAX)]
+    Resting,
     #[error("the script was to answer {0}")]
     Shape(&'static str),
     #[error("the message is larger than {SCRIPT_ARGUMENTS_BYTES_MAX} bytes")]

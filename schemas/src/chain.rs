@@ -15,6 +15,7 @@ mod root;
 mod tests;
 
 pub use check::{EDGES_MAX, EXECUTIONS_MAX, NODES_MAX};
+pub use configuration::system_mail;
 pub use external::{External, ToEmail};
 pub use message_type::{EntityType, MessageType};
 pub use node::{

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ::uuid::Uuid;
 
 use crate::{
-    chain::{Chain, EntityType, InvalidChain},
+    chain::{Chain, EntityType, InvalidChain, external::SystemMail, system_mail},
     generated::config as wire,
     id::{
         AssetId, ChainId, CredentialId, CustomerId, DeviceId, EntityId, InvalidId, ProfileId, RelationId, Revision, TenantId,
@@ -60,6 +60,8 @@ pub enum ChangeBody {
 pub struct Installation {
     /// Device passwords are known by their HMAC-SHA-256 under this key (DESIGN 27).
     pub credential_key: [u8; 32],
+    /// The mail server of nodes that name none.
+    pub mail: Option<Arc<SystemMail>>,
 }
 
 impl std::fmt::Debug for Installation {
@@ -300,6 +302,8 @@ impl TryFrom<wire::Change> for Change {
                     .as_slice()
                     .try_into()
                     .map_err(|_| InvalidChange::Key(installation.credential_key.len()))?,
+                // What cannot be read is as good as none: e-mails fail and say so, and devices with passwords are let in all the same.
+                mail: serde_json::from_str(&installation.mail).ok().and_then(|mail| system_mail(&mail).ok()).map(Arc::new),
             }),
             wire::change::Body::Asset(asset) => ChangeBody::Asset(Asset {
                 id: AssetId(id),

@@ -2,10 +2,14 @@
 //! TBEL becomes JavaScript here. Never runs a script.
 
 mod check;
+pub mod harness;
+pub mod simple;
 mod tbel;
 #[cfg(test)]
 mod tests;
 mod token;
+
+use simple::Simple;
 
 /// Longest body, in bytes, as in ThingsBoard.
 pub const BODY_BYTES_MAX: usize = 50 << 10;
@@ -39,6 +43,8 @@ pub struct Script {
     pub body: String,
     /// The body of the function, in JavaScript.
     pub js: String,
+    /// The same, if it is so simple that it needs no engine.
+    pub simple: Option<Simple>,
 }
 
 /// Why a script is refused.
@@ -71,6 +77,7 @@ impl Script {
             Language::Tbel => tbel::translate(body)?,
         };
         check::check(&js)?;
-        Ok(Self { form, language, body: body.to_owned(), js })
+        let simple = simple::recognise(form, &js);
+        Ok(Self { form, language, body: body.to_owned(), js, simple })
     }
 }

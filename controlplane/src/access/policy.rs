@@ -15,6 +15,8 @@ pub enum Resource {
     RuleChain,
     /// A running data plane.
     Instance,
+    /// What the installation's administrator decides for all.
+    AdminSettings,
     OtaPackage,
     AuditLog,
     Asset,
@@ -24,7 +26,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Tenant,
         Self::TenantProfile,
         Self::Customer,
@@ -33,6 +35,7 @@ impl Resource {
         Self::DeviceProfile,
         Self::RuleChain,
         Self::Instance,
+        Self::AdminSettings,
         Self::OtaPackage,
         Self::AuditLog,
         Self::Asset,
@@ -85,6 +88,8 @@ pub fn allowed(authority: Authority, resource: Resource, operation: Operation) -
         (Authority::SysAdmin, Resource::User) => &[Read, Create, Write, Delete, ReadValues, WriteValues],
         (Authority::SysAdmin, Resource::TenantProfile) => &[Read, Create, Write, Delete],
         (Authority::SysAdmin, Resource::Instance) => &[Read],
+        (Authority::SysAdmin, Resource::AdminSettings) => &[Read, Write],
+        (Authority::TenantAdmin | Authority::CustomerUser, Resource::AdminSettings) => &[],
         // What is inside a tenant is the tenant's alone.
         (Authority::SysAdmin, Resource::Customer | Resource::Device | Resource::DeviceProfile | Resource::RuleChain) => &[],
         (Authority::SysAdmin, Resource::OtaPackage | Resource::AuditLog) => &[],

@@ -39,7 +39,7 @@ pub struct Pushed {
 
 #[derive(Clone, PartialEq)]
 pub enum Body {
-    Installation { credential_key: Vec<u8> },
+    Installation { credential_key: Vec<u8>, mail: String },
     Tenant { details: Box<Details>, limits: TransportLimits },
     Customer { tenant: Uuid, details: Box<Details> },
     Chain { tenant: Uuid, name: String, root: bool, metadata: String },
@@ -190,9 +190,10 @@ async fn installation(db: &impl ConnectionTrait) -> Result<Vec<Pushed>, StoreErr
     let key = meta::get(db, meta::CREDENTIAL_KEY).await?;
     let missing = || StoreError::Corrupt { table: "meta", rule: "there is no credential key".to_owned() };
     let credential_key = key.as_deref().and_then(unhex).ok_or_else(missing)?;
-    let revision = meta::get(db, meta::CREDENTIAL_KEY_REVISION).await?;
+    let revision = meta::get(db, meta::INSTALLATION_REVISION).await?;
     let revision = revision.and_then(|text| text.parse().ok()).unwrap_or(0);
-    Ok(vec![pushed(revision, Uuid::nil(), Body::Installation { credential_key })])
+    let mail = meta::get(db, meta::MAIL).await?.unwrap_or_default();
+    Ok(vec![pushed(revision, Uuid::nil(), Body::Installation { credential_key, mail })])
 }
 
 macro_rules! by_ids {

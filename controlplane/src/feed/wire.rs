@@ -11,7 +11,9 @@ use crate::{
 
 pub(super) fn change(row: Pushed) -> wire::Change {
     let body = match row.body {
-        Body::Installation { credential_key } => wire::change::Body::Installation(wire::Installation { credential_key }),
+        Body::Installation { credential_key, mail } => {
+            wire::change::Body::Installation(wire::Installation { credential_key, mail })
+        }
         Body::Tenant { details: said, limits: rates } => {
             let (name, limits, details) = (said.title.clone(), Some(limits(rates)), Some(details(said)));
             wire::change::Body::Tenant(wire::Tenant { name, limits, details })

@@ -86,8 +86,8 @@ impl<'m> Carried<'m> {
     /// One value of the metadata.
     pub(super) fn metadata(&self, key: &str) -> Option<Cow<'_, str>> {
         match self {
-            Self::AsCame(message) => said_beside(message).find(|(name, _)| *name == key).map(|(_, value)| value),
-            Self::Changed(changed) => changed.metadata.get(key).map(|value| Cow::Borrowed(value.as_str())),
+            Self::AsCame(message) => beside(message, key),
+            Self::Changed(changed) => Beside::Changed(&changed.metadata).get(key),
         }
     }
 
@@ -96,6 +96,19 @@ impl<'m> Carried<'m> {
         match self {
             Self::AsCame(message) => Cow::Owned(said(message)),
             Self::Changed(changed) => Cow::Borrowed(&changed.data),
+        }
+    }
+
+    /// Looks at the message without a copy of it where that can be.
+    pub(super) fn look<R>(&self, at: impl FnOnce(Sight<'_>) -> R) -> R {
+        let message = match self {
+            Self::AsCame(message) => *message,
+            Self::Changed(changed) => return at(changed.sight()),
+        };
+        let (beside, kind) = (Beside::Came(message), message.kind.name());
+        match readings(message) {
+            Some(readings) => at(Sight { data: Data::Readings(readings), beside, kind }),
+            None => at(Sight { data: Data::Whole(&said(message)), beside, kind }),
         }
     }
 
@@ -124,20 +137,84 @@ fn own_ts(message: &Message<'_>) -> Option<Timestamp> {
     }
 }
 
+/// What a message carries, as it lies there.
+pub(super) struct Sight<'v> {
+    pub(super) data: Data<'v>,
+    pub(super) beside: Beside<'v>,
+    pub(super) kind: &'v str,
+}
+
+pub(super) enum Data<'v> {
+    /// An object with a member for each.
+    Readings(&'v [Reading<'v>]),
+    Whole(&'v Value),
+}
+
+/// Where the metadata are.
+pub(super) enum Beside<'v> {
+    Came(&'v Message<'v>),
+    Changed(&'v Metadata),
+}
+
+impl<'v> Beside<'v> {
+    pub(super) fn get(&self, key: &str) -> Option<Cow<'v, str>> {
+        match self {
+            Self::Came(message) => beside(message, key),
+            Self::Changed(metadata) => metadata.get(key).map(|value| Cow::Borrowed(value.as_str())),
+        }
+    }
+
+    /// At most so much all names and values measure.
+    pub(super) fn at_most(&self, measure: impl Fn(&str) -> usize) -> usize {
+        match self {
+            Self::Came(message) => measure(message.device_name) + measure(message.device_type) + measure(OTHERS),
+            Self::Changed(metadata) => metadata.iter().map(|(name, value)| measure(name) + measure(value)).sum(),
+        }
+    }
+}
+
+/// As long as what else stands beside a message that came in: the names, a ts, a scope, a number.
+const OTHERS: &str =
+    "deviceName deviceType ts scope requestId -9223372036854775808 CLIENT_SCOPE 4294967295, with room for the marks";
+
+impl Changed {
+    pub(super) fn sight(&self) -> Sight<'_> {
+        Sight { data: Data::Whole(&self.data), beside: Beside::Changed(&self.metadata), kind: self.kind.name() }
+    }
+}
+
 /// The metadata of a message that came in.
 fn said_beside<'m>(message: &'m Message<'m>) -> impl Iterator<Item = (&'static str, Cow<'m, str>)> {
-    let device = [(name::DEVICE_NAME, message.device_name), (name::DEVICE_TYPE, message.device_type)];
-    let device = device.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, Cow::Borrowed(value)));
-    let ts = own_ts(message).unwrap_or(message.received).0.to_string();
-    let more = match &message.body {
+    let names = [name::DEVICE_NAME, name::DEVICE_TYPE, name::TS, name::SCOPE, name::REQUEST_ID];
+    names.into_iter().filter_map(|name| Some((name, beside(message, name)?)))
+}
+
+/// One of them.
+fn beside<'m>(message: &'m Message<'m>, key: &str) -> Option<Cow<'m, str>> {
+    let own = |text: &'m str| (!text.is_empty()).then_some(Cow::Borrowed(text));
+    match (key, &message.body) {
+        (name::DEVICE_NAME, _) => own(message.device_name),
+        (name::DEVICE_TYPE, _) => own(message.device_type),
+        (name::TS, _) => Some(Cow::Owned(own_ts(message).unwrap_or(message.received).0.to_string())),
         // A device names no scope.
-        Body::Attributes { scope, .. } if message.kind != MessageType::PostAttributesRequest => {
-            Some((name::SCOPE, Cow::Borrowed(scope.name())))
+        (name::SCOPE, Body::Attributes { scope, .. }) if message.kind != MessageType::PostAttributesRequest => {
+            Some(Cow::Borrowed(scope.name()))
         }
-        Body::Rpc { id: Some(id), .. } => Some((name::REQUEST_ID, Cow::Owned(id.to_string()))),
+        (name::REQUEST_ID, Body::Rpc { id: Some(id), .. }) => Some(Cow::Owned(id.to_string())),
         _ => None,
-    };
-    device.chain([(name::TS, Cow::Owned(ts))]).chain(more)
+    }
+}
+
+/// The readings that a message is an object of.
+fn readings<'m>(message: &'m Message<'m>) -> Option<&'m [Reading<'m>]> {
+    match &message.body {
+        Body::Telemetry(readings) => match readings.entries.as_slice() {
+            [entry] => Some(readings.of(entry)),
+            _ => None,
+        },
+        Body::Attributes { readings, .. } => Some(&readings.readings),
+        _ => None,
+    }
 }
 
 /// What a message that came in says.

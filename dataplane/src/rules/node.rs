@@ -21,6 +21,8 @@ mod save_timeseries;
 mod script;
 mod split_array;
 
+pub(super) use script::by_engine;
+
 use std::sync::Arc;
 
 use schemas::alarm::Status;
@@ -43,7 +45,7 @@ use crate::rules::world::World;
 /// Outcomes of nodes that act.
 pub(super) const SUCCESS: usize = 0;
 /// Outcomes of nodes that decide.
-const TRUE: usize = 0;
+pub(super) const TRUE: usize = 0;
 const FALSE: usize = 1;
 
 /// What follows a node.

@@ -3,6 +3,7 @@
 mod alarms;
 mod external;
 mod nodes;
+mod simple;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Answer, Engine, Engines, Said, ScriptFailure, Subject};
 use crate::clock::Clock;
-use crate::limits::{SCRIPT_ARGUMENTS_BYTES_MAX, SCRIPTS_COMPILED_MAX};
+use crate::limits::{SCRIPT_ARGUMENTS_BYTES_MAX, SCRIPT_CUTS_IN_A_ROW_MAX, SCRIPT_US_MAX, SCRIPTS_COMPILED_MAX};
 
 fn engine() -> Engine {
     Engine::new(Clock::start())
@@ -164,14 +164,50 @@ fn a_tenant_has_its_share_of_time_and_others_have_theirs() {
     let tenant = |n: u128| TenantId(Uuid::from_u128(n));
     let (data, metadata) = (json!({}), BTreeMap::new());
     let subject = Subject { data: &data, metadata: &metadata, kind: "" };
-    let (endless, good) =
-        (script(Form::Filter, Language::Js, "while (true) {}"), script(Form::Filter, Language::Js, "return true;"));
-    let failures: Vec<_> = (0..200).map(|_| engines.run(tenant(1), &endless, subject)).collect();
+    let good = script(Form::Filter, Language::Js, "return true;");
+    // Each of them another, so that none rests.
+    let endless: Vec<_> = (0..200).map(|_| script(Form::Filter, Language::Js, "while (true) {}")).collect();
+    let failures: Vec<_> = endless.iter().map(|endless| engines.run(tenant(1), endless, subject)).collect();
     assert_eq!(failures[0], Err(ScriptFailure::TooLong));
     // Somewhere: whoever waits long enough in between has earned another call.
     assert!(failures.contains(&Err(ScriptFailure::OutOfTime)), "after a quarter of a second of loops");
     for other in 2..6 {
         assert_eq!(engines.run(tenant(other), &good, subject), Ok(Answer::Truth(true)));
+    }
+}
+
+#[test]
+fn a_script_that_is_cut_off_again_and_again_rests_and_others_of_its_tenant_do_not() {
+    let mut engines = Engines::new(Clock::start(), 2);
+    let tenant = TenantId(Uuid::from_u128(1));
+    let (data, metadata) = (json!({}), BTreeMap::new());
+    let subject = Subject { data: &data, metadata: &metadata, kind: "" };
+    let [endless, good, sometimes] =
+        ["while (true) {}", "return true;", "while (msg.a) {} return true;"].map(|body| script(Form::Filter, Language::Js, body));
+    let bad = json!({ "a": 1 });
+    let loops = Subject { data: &bad, ..subject };
+    // On a busy machine the tenant's share is used up sooner, and is there again a moment later.
+    let in_time = |engines: &mut Engines, script, subject| loop {
+        match engines.run(tenant, script, subject) {
+            Err(ScriptFailure::OutOfTime) => {}
+            answer => return answer,
+        }
+    };
+    engines.begin();
+    for _ in 0..SCRIPT_CUTS_IN_A_ROW_MAX {
+        assert_eq!(in_time(&mut engines, &endless, subject), Err(ScriptFailure::TooLong));
+        assert_eq!(in_time(&mut engines, &good, subject), Ok(Answer::Truth(true)));
+    }
+    let spent_us = engines.spent_us();
+    assert!(spent_us >= u64::from(SCRIPT_CUTS_IN_A_ROW_MAX) * SCRIPT_US_MAX, "{spent_us}");
+    for _ in 0..100 {
+        assert_eq!(engines.run(tenant, &endless, subject), Err(ScriptFailure::Resting));
+    }
+    assert_eq!(engines.spent_us(), spent_us, "it is not even called");
+    // Whoever answers in between is not cut off in a row.
+    for _ in 0..SCRIPT_CUTS_IN_A_ROW_MAX * 2 {
+        assert_eq!(in_time(&mut engines, &sometimes, loops), Err(ScriptFailure::TooLong));
+        assert_eq!(in_time(&mut engines, &sometimes, subject), Ok(Answer::Truth(true)));
     }
 }
 

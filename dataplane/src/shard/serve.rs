@@ -141,6 +141,8 @@ impl Shard {
                 }
             };
             match flow {
+                // Others are served before more scripts run for this one.
+                Flow::More if self.scripts.spent_us() >= limits::SCRIPT_SERVE_US_MAX => break,
                 Flow::More => {}
                 Flow::Stop => break,
                 Flow::Again => {

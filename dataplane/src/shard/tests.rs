@@ -4,6 +4,7 @@
 mod alarms;
 mod calls;
 mod facts;
+mod fairness;
 mod fleet;
 mod owing;
 mod passing;

@@ -378,7 +378,8 @@ impl Shard {
                 self.held.push(key);
                 continue;
             }
-            let consumed = self.serve(key);
+            self.scripts.begin();
+            let consumed = self.serve(key) + self.scripts_worth(key);
             self.ready.charge(tenant, consumed);
             budget = budget.saturating_sub(consumed);
             if self.ledger.batch.bytes() > limits::BATCH_BYTES_MAX {
@@ -389,6 +390,16 @@ impl Shard {
         if self.ready.len() > 0 && self.ledger.has_room(self.pools.promises) {
             self.bell.ring();
         }
+    }
+
+    /// What scripts took while a connection was served, in bytes: whoever has them run waits behind others as whoever sends much.
+    fn scripts_worth(&mut self, key: Key) -> usize {
+        let spent_us = self.scripts.spent_us();
+        if spent_us >= limits::SCRIPT_SERVE_US_MAX {
+            // There may be more that was read.
+            self.make_ready(key);
+        }
+        usize::try_from(spent_us).unwrap_or(usize::MAX).saturating_mul(limits::SCRIPT_BYTES_PER_US)
     }
 
     fn persist(&mut self) {

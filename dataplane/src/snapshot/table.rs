@@ -6,6 +6,7 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 use aws_lc_rs::hmac;
 use foldhash::fast::RandomState;
 use schemas::{
+    chain::external::SystemMail,
     config::{Asset, Details, Device, MqttTransport},
     id::{AssetId, ChainId, CustomerId, DeviceId, EntityId, ProfileId, TenantId},
 };
@@ -60,6 +61,7 @@ pub struct Table {
     /// Of tenants and customers, for rules that are told of them.
     details: HashMap<EntityId, Row<Arc<Details>>, RandomState>,
     credential_key: Option<hmac::Key>,
+    mail: Option<Arc<SystemMail>>,
     /// Among so many shards a tenant's limits are shared.
     shards: u16,
     /// Counts full states. A bit would not do: rows of a full state that broke off would look repeated in the next.
@@ -121,6 +123,7 @@ impl Table {
             }
             ShardChange::Installation(installation) => {
                 self.credential_key = Some(hmac::Key::new(hmac::HMAC_SHA256, &installation.credential_key));
+                self.mail.clone_from(&installation.mail);
             }
             ShardChange::DeviceDeleted(id) => return self.devices.remove(id).map(|_| (*id).into()).into_iter().collect(),
             ShardChange::Asset(asset) => {
@@ -179,6 +182,12 @@ impl Table {
     #[must_use]
     pub fn details(&self, of: EntityId) -> Option<&Details> {
         self.details.get(&of).map(|row| &*row.value)
+    }
+
+    /// The mail server of nodes that name none.
+    #[must_use]
+    pub fn mail(&self) -> Option<&SystemMail> {
+        self.mail.as_deref()
     }
 
     /// Under which key device passwords are hashed; `None` until the control plane has said.

@@ -6,6 +6,8 @@ mod enrichment;
 mod external;
 mod relations;
 
+pub use external::system_mail;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -83,7 +85,7 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         DEVICE_PROFILE => Some(NodeKind::DeviceProfile),
         REST_CALL => reader.rest_call().map(|call| NodeKind::External(Arc::new(External::Rest(call)))),
         MQTT => reader.mqtt_publish().map(|publish| NodeKind::External(Arc::new(External::Mqtt(publish)))),
-        SEND_EMAIL => reader.mailer().map(|mailer| NodeKind::External(Arc::new(External::Email(mailer)))),
+        SEND_EMAIL => reader.node_mailer().map(|mailer| NodeKind::External(Arc::new(External::Email(mailer)))),
         TO_EMAIL => reader.email().map(NodeKind::ToEmail),
         RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
         RPC_REQUEST => Some(NodeKind::RpcRequest),

@@ -201,7 +201,7 @@ fn configurations() {
         json!({ "topicPattern": "t", "host": "h", "ssl": true }),
         &["nodes[0].configuration.ssl: true: TLS is"],
     );
-    one("mail.TbSendEmailNode", json!({}), &["nodes[0].configuration.useSystemSmtpSettings: expected false"]);
+    one("mail.TbSendEmailNode", json!({ "useSystemSmtpSettings": false }), &["nodes[0].configuration.smtpHost: missing"]);
     one(
         "kafka.TbKafkaNode",
         json!({}),
@@ -426,14 +426,14 @@ mod properties {
 
     proptest! {
         #[test]
-        fn any_text(text in "\\PC{0,64}") {
+        fn any_text_is_a_chain_or_refused(text in "\\PC{0,64}") {
             if let Err(InvalidChain(problems)) = Chain::parse(&text) {
                 prop_assert!(!problems.is_empty());
             }
         }
 
         #[test]
-        fn any_edges(edges in prop::collection::vec((0_usize..6, 0_usize..6, 0_usize..3), 0..12)) {
+        fn any_edges_are_taken_or_refused(edges in prop::collection::vec((0_usize..6, 0_usize..6, 0_usize..3), 0..12)) {
             let labels = ["Success", "Failure", "True"];
             let edges: Vec<Value> = edges.iter().map(|(from, to, label)| edge(*from, *to, labels[*label])).collect();
             match Chain::parse(&chain(vec![log(); 5], edges.clone()).to_string()) {

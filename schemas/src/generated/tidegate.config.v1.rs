@@ -142,6 +142,9 @@ pub struct Installation {
     /// 32 bytes: device passwords are known by their HMAC-SHA-256 under this key (DESIGN 27).
     #[prost(bytes = "vec", tag = "1")]
     pub credential_key: ::prost::alloc::vec::Vec<u8>,
+    /// ThingsBoard's admin settings "mail" as JSON; "" = there are none.
+    #[prost(string, tag = "2")]
+    pub mail: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Tenant {

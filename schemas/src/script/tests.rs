@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Form, InvalidScript, Language, Script};
+use super::{Form, InvalidScript, Language, Script, harness};
 
 fn parse(language: Language, body: &str) -> Result<Script, InvalidScript> {
     Script::parse(Form::Filter, language, body)
@@ -87,8 +87,7 @@ fn what_has_no_meaning_is_refused_with_its_place() {
 proptest! {
     #[test]
     fn any_text_is_parsed_or_refused(body in "\\PC{0,200}") {
-        let _parsed = parse(Language::Js, &body);
-        let _parsed = parse(Language::Tbel, &body);
+        harness::any(&body);
     }
 
     #[test]
@@ -98,7 +97,6 @@ proptest! {
             "'a'", "+", "-", "return", "def", "and", "size", "//", "\n", "/*", "*/", "<", ">", "=", "String", "is",
         ]), 0..40)
     ) {
-        let body = tokens.join(" ");
-        let _parsed = parse(Language::Tbel, &body);
+        harness::any(&tokens.join(" "));
     }
 }

@@ -17,6 +17,7 @@ mod connectivity;
 mod device_http;
 mod diskfull;
 mod drain;
+mod exported;
 mod firmware;
 mod gateway;
 mod identity;

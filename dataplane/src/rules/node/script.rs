@@ -1,4 +1,5 @@
-//! Script filter, switch and transformation: the tenant's engine answers, and what it answers follows.
+//! Script filter, switch and transformation: what is simple is evaluated in place, else the tenant's engine answers; what is answered
+//! follows.
 
 use std::sync::Arc;
 
@@ -6,9 +7,20 @@ use schemas::script::Script;
 
 use crate::rules::carried::{Carried, Changed, Kind, name};
 use crate::rules::node::{Next, Scene, decide};
+use crate::rules::simple;
 use crate::script::{Answer, Said, Subject};
 
 pub(super) fn run(script: &Arc<Script>, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {
+    match simple::answer(script, carried) {
+        Some(simple::Answer::Truth(truth)) => decide(truth),
+        Some(simple::Answer::Labels(labels)) => Next::Said(labels),
+        Some(simple::Answer::Message(changed)) => Next::With(changed),
+        None => by_engine(script, carried, scene),
+    }
+}
+
+/// Asks the tenant's engine.
+pub(in crate::rules) fn by_engine(script: &Arc<Script>, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {
     // A script sees everything, so there is no cheaper way to it than the whole message.
     let whole = match carried {
         Carried::AsCame(_) => &carried.change(),

@@ -90,6 +90,7 @@ pub(super) struct Fleet {
     /// Calls to the outside, which nobody makes but the test.
     pub(super) calls: mpsc::Receiver<Due>,
     address: SocketAddr,
+    credentials: DirectoryWriter,
     /// What the shards ask of the control plane.
     pub(super) questions: mpsc::Receiver<Question>,
 }
@@ -104,7 +105,8 @@ impl Fleet {
         let address = bound.address;
         let mut sockets = bound.listeners.into_iter();
         let directory = Directory::new();
-        DirectoryWriter::new(Arc::clone(&directory)).insert(CredentialId(Uuid::nil()), device(TOKEN), &token_sha256(TOKEN));
+        let mut credentials = DirectoryWriter::new(Arc::clone(&directory));
+        credentials.insert(CredentialId(Uuid::nil()), device(TOKEN), &token_sha256(TOKEN));
         let clock = Clock::start();
         let (calls_out, calls) = mpsc::channel(64);
         let (questions, asked) = mpsc::channel(16);
@@ -137,7 +139,7 @@ impl Fleet {
             };
             furnish(parts, Rc::new(Bell::default())).unwrap()
         });
-        let mut fleet = Self { shards: shards.collect(), engines, clock, calls, address, questions: asked };
+        let mut fleet = Self { shards: shards.collect(), engines, clock, calls, address, questions: asked, credentials };
         fleet.configure();
         fleet
     }
@@ -157,6 +159,24 @@ impl Fleet {
             self.apply(&[ShardChange::Device(own)]);
         }
         self.apply(&[ShardChange::Whole]);
+    }
+
+    /// Another tenant, with devices of these names and tokens whose messages go through this chain.
+    pub(super) fn admit(&mut self, number: u128, names: &[&str], chain: &Chain) {
+        let id = |more: u128| Uuid::from_u128(number * 1_000 + more);
+        let (tenant, profile) = (TenantId(id(0)), ProfileId(id(1)));
+        let plan = Arc::new(Plan::compile(chain));
+        self.apply(&[
+            ShardChange::Tenant(tenant, quota::Tenant::new(&Limits::default()), Arc::default()),
+            ShardChange::Profile(Profile { id: profile, tenant, name: "default".into(), chain: None, mqtt: None }),
+            ShardChange::Chain { id: ChainId(id(2)), tenant, root: true, plan },
+        ]);
+        for (n, name) in (10..).zip(names) {
+            let (kind, gateway) = ("default".to_owned(), false);
+            let device = Device { id: device(name), tenant, profile, name: (*name).into(), kind, gateway, customer: None };
+            self.apply(&[ShardChange::Device(device)]);
+            self.credentials.insert(CredentialId(id(n)), self::device(name), &token_sha256(name));
+        }
     }
 
     pub(super) fn apply(&mut self, changes: &[ShardChange]) {
@@ -260,6 +280,11 @@ const DISCONNECT: u8 = 14;
 impl Client {
     /// Connects and goes on with its session, or begins a new one.
     pub(super) fn connect(fleet: &mut Fleet, five: bool, clean: bool) -> Self {
+        Self::connect_as(TOKEN, fleet, five, clean)
+    }
+
+    /// As the device of this token.
+    pub(super) fn connect_as(token: &str, fleet: &mut Fleet, five: bool, clean: bool) -> Self {
         let stream = TcpStream::connect(fleet.address).unwrap();
         stream.set_nonblocking(true).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -271,7 +296,7 @@ impl Client {
             body.extend([5, 0x11, 0, 0, 14, 16]);
         }
         body.extend(string("g"));
-        body.extend(string(TOKEN));
+        body.extend(string(token));
         client.send(0x10, &body);
         let mut said = None;
         fleet.turn_until("a CONNACK", |_| {
