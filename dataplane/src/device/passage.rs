@@ -191,7 +191,9 @@ mod tests {
     fn so_many_are_read_at_once() {
         let (engine, mut batch) = (MemoryEngine::new(), Batch::new());
         let pair = Pair { from: partition(1), to: partition(2) };
-        (0..200).for_each(|number| drop(put(&mut batch, pair, number, &passage(1))));
+        for number in 0..200 {
+            put(&mut batch, pair, number, &passage(1));
+        }
         engine.write(&batch).unwrap();
         assert_eq!(read(&*engine, pair, 0).unwrap().len(), limits::PASSAGES_AT_ONCE_MAX);
     }

@@ -54,7 +54,7 @@ fn compare(script: &Arc<Script>, carried: &Carried<'_>) -> Compared {
         Next::Said(labels) => Ok(Answer::Labels(labels)),
         Next::With(changed) => Ok(Answer::Message(changed)),
         Next::Fail(reason) => Err(reason),
-        Next::As(..) | Next::Each(_) | Next::Enter(_) | Next::Leave | Next::Depart | Next::Need(_) => {
+        Next::As(..) | Next::Each(_) | Next::Enter(_) | Next::Leave | Next::Depart | Next::Forward(_) | Next::Need(_) => {
             Err("something else".to_owned())
         }
     };
