@@ -11,6 +11,7 @@ pub mod kept;
 mod load;
 mod marks;
 pub mod outbox;
+pub mod passage;
 pub mod progress;
 mod sequence;
 mod timeseries;

@@ -3,6 +3,7 @@
 use std::{ops::Deref, rc::Rc, sync::Arc};
 
 use schemas::alarm::Alarm;
+use schemas::config::End;
 use uuid::Uuid;
 
 use crate::message::{Readings, Scope};
@@ -28,6 +29,8 @@ pub enum Effect<'m> {
     Owe(Box<Departed>),
     /// Keep a message that goes on when its time has come (DESIGN 8.1, 2).
     Wait(Box<Waiting>),
+    /// The message goes on where this entity is its originator (DESIGN 8.3, 8).
+    Forward { departed: Box<Departed>, to: End },
     /// An alarm of the originator is like this from now on.
     Alarm(Box<Alarm>),
     /// Write the message to the log (sampled), under the node's name.

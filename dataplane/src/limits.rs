@@ -369,6 +369,21 @@ pub const KAFKA_ANSWER_BYTES_MAX: usize = 128 << 10;
 /// Publications waiting for one such broker.
 pub const BROKER_CALLS_MAX: usize = 256;
 
+/// Messages of one shard on their way to other originators; a node that would send more fails (DESIGN 8.3, 8).
+pub const PASSAGES_PER_SHARD_MAX: usize = 65_536;
+/// The same of one tenant.
+pub const PASSAGES_PER_TENANT_MAX: usize = PASSAGES_PER_SHARD_MAX / 2;
+/// On disk, of one tenant and shard, in bytes.
+pub const PASSAGE_BYTES_PER_TENANT_MAX: usize = 256 << 20;
+/// Messages that are sent from one partition to another at once.
+pub const PASSAGES_AT_ONCE_MAX: usize = 64;
+/// The same in bytes; one more may exceed it.
+pub const PASSAGES_AT_ONCE_BYTES_MAX: usize = 128 << 10;
+/// Pairs of partitions of which one shard sends at once.
+pub const PASSAGE_PAIRS_AT_ONCE_MAX: usize = 32;
+/// How often one message leaves a node, for the outside or for another originator: a chain that enters itself behind such a node ends.
+pub const DEPARTURES_PER_MESSAGE_MAX: u32 = 64;
+
 /// How long a pack with refused parts waits for its gateway to send it again, in milliseconds.
 pub const FORWARD_HELD_MS: u64 = 3_600_000;
 /// Gateways of which a child remembers the parts it took; the one it heard of longest ago is forgotten.
@@ -568,6 +583,10 @@ impl Pools {
                 "waiting messages",
                 WAITING_PER_SHARD_MAX * WAITING_BYTES + DUE_BYTES_AT_ONCE_MAX + WAITING_BYTES_PER_ENTITY_MAX,
             ),
+            term(
+                "messages to other originators",
+                PASSAGES_PER_SHARD_MAX * PASSAGE_BYTES + PASSAGES_UNDER_WAY_BYTES + MARKS_BYTES,
+            ),
             // Two memtables per column family can exist while one is flushed.
             term("write buffers", self.write_buffer_bytes * 2),
             term("block cache share", self.block_cache_bytes / shards.max(1)),
@@ -611,6 +630,12 @@ const FORWARD_BYTES: usize = 256;
 const OWED_CALL_BYTES: usize = 256;
 /// What is remembered of a message that waits, at worst the only one of its originator, and its place among the times.
 const WAITING_BYTES: usize = 320;
+/// What is remembered of a message on its way to another originator, at worst one of its own pair.
+const PASSAGE_BYTES: usize = 256;
+/// Those that are sent and not taken, the one that exceeds what is sent at once included.
+const PASSAGES_UNDER_WAY_BYTES: usize = PASSAGE_PAIRS_AT_ONCE_MAX * (PASSAGES_AT_ONCE_BYTES_MAX + DATA_BYTES_MAX);
+/// Up to which number each partition has taken messages of each.
+const MARKS_BYTES: usize = 1_024 * 1_024 * 8;
 const EVENT_BYTES: usize = 128;
 const MESH_SLOT_BYTES: usize = 16;
 

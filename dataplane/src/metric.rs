@@ -62,6 +62,9 @@ counters! {
     MessagesWaiting => "tidegate_messages_waiting", "messages that wait for time at rule nodes";
     WaitsOver => "tidegate_waits_over_total", "messages at rule nodes whose time has come";
     WaitsLost => "tidegate_waits_lost_total", "messages whose time has come at a node that is gone";
+    PassagesOwed => "tidegate_messages_passing", "messages on their way to other originators";
+    MessagesPassed => "tidegate_messages_passed_total", "messages taken for their new originators";
+    MessagesLost => "tidegate_messages_lost_total", "messages whose new originator or node is gone, or that cannot be read";
     MessagesDiscarded => "tidegate_messages_discarded_total", "messages refused for their payload";
     TopicsUnknown => "tidegate_topics_unknown_total", "PUBLISHes to a topic that is not the device's";
     TimestampsRefused => "tidegate_timestamps_refused_total", "messages with a ts outside the accepted range";

@@ -20,9 +20,18 @@ pub struct Departed {
     pub data: String,
     /// Whether the ts in the metadata is the device's.
     pub own_ts: bool,
+    /// How often it has left a node like this, this time included.
+    pub departures: u32,
 }
 
 impl Departed {
+    /// About what it says takes in memory, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let metadata = |(name, value): (&String, &String)| 2 * size_of::<String>() + name.len() + value.len();
+        self.data.len() + self.metadata.iter().map(metadata).sum::<usize>() + size_of_val(self.path.as_slice())
+    }
+
     /// Where it waits. Nil for one that waits nowhere.
     #[must_use]
     pub fn node(&self) -> (ChainId, Uuid) {

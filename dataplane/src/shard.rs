@@ -32,6 +32,8 @@ mod needing;
 mod operating;
 mod outbox;
 mod owing;
+mod passages;
+mod passing;
 mod residents;
 mod resuming;
 mod reviving;

@@ -21,9 +21,10 @@ pub use external::{External, ToEmail};
 pub use message_type::{EntityType, MessageType};
 pub use node::{
     Aggregate, AlarmSeverity, CalculateDelta, CheckFields, CheckRelation, ClearAlarm, CreateAlarm, DeleteAttributes, Detail,
-    Fetch, Interval, Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes, NewAlarm, NodeKind,
-    OriginatorAttributes, OriginatorField, OriginatorFields, OriginatorTelemetry, Owner, OwnerDetails, OwnerValues, Passing,
-    Renames, SaveAttributes, SaveTimeseries, Side, Target, label,
+    DeviceAttributes, Fetch, Interval, Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes, NewAlarm,
+    NewOriginator, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, OriginatorTelemetry, Owner, OwnerDetails,
+    OwnerValues, Passing, RelatedTold, RelatedValues, RelationFilter, RelationsQuery, Renames, SaveAttributes, SaveTimeseries,
+    Side, Target, Values, label,
 };
 pub use root::default_root_chain;
 

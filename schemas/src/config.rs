@@ -14,8 +14,8 @@ use crate::{
     chain::{Chain, EntityType, InvalidChain, external::SystemMail, system_mail},
     generated::config as wire,
     id::{
-        AssetId, ChainId, CredentialId, CustomerId, DeviceId, EntityId, FieldId, InvalidId, ProfileId, RelationId, Revision, TenantId,
-        uuid,
+        AssetId, ChainId, CredentialId, CustomerId, DeviceId, EntityId, FieldId, InvalidId, ProfileId, RelationId, Revision,
+        TenantId, uuid,
     },
     protobuf::{InvalidPayloads, Payloads, Texts},
     rate::{InvalidRateLimit, RateLimit},

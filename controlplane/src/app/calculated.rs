@@ -195,7 +195,10 @@ async fn feeds_nobody_back(write: &Write, tenant: Uuid, draft: &FieldDraft, calc
         // Others were there before: a loop of theirs is not this one's.
         Some(way) if way.contains(&0) => {
             let names: Vec<&str> = way.iter().map(|place| fields[*place].0.as_str()).collect();
-            Err(Error::Refused(format!("configuration: calculated fields would feed each other without end: {}", names.join(" → "))))
+            Err(Error::Refused(format!(
+                "configuration: calculated fields would feed each other without end: {}",
+                names.join(" → ")
+            )))
         }
         _ => Ok(()),
     }

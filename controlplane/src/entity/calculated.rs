@@ -127,8 +127,7 @@ pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError`].
 pub async fn delete_of(write: &mut Write, whose: FieldOf) -> Result<(), StoreError> {
-    let ids: Vec<Uuid> =
-        Entity::find().select_only().column(Column::Id).filter(of(whose)).into_tuple().all(write.db()).await?;
+    let ids: Vec<Uuid> = Entity::find().select_only().column(Column::Id).filter(of(whose)).into_tuple().all(write.db()).await?;
     if !ids.is_empty() {
         write.changed_all(EntityKind::CalculatedField, &ids, true).await?;
         Entity::delete_many().filter(of(whose)).exec(write.db()).await?;

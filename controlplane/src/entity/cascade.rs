@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::{
     domain::EntityKind,
     entity::{
-        StoreError, Write, alarm, asset, asset_profile, calculated, call, chain, claim, credential, customer, device, package, profile,
-        relation, rollout, tenant, user,
+        StoreError, Write, alarm, asset, asset_profile, calculated, call, chain, claim, credential, customer, device, package,
+        profile, relation, rollout, tenant, user,
     },
 };
 

@@ -12,8 +12,8 @@ use crate::{
         alarms_of, is_gateway, mqtt_of, unhex,
     },
     entity::{
-        StoreError, asset, asset_profile, calculated, chain, contact, credential, customer, device, json, meta, profile, relation, tenant,
-        tenant_profile,
+        StoreError, asset, asset_profile, calculated, chain, contact, credential, customer, device, json, meta, profile,
+        relation, tenant, tenant_profile,
     },
 };
 

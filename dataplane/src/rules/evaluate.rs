@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::effect::Effect;
-use crate::limits::STEPS_PER_MESSAGE_MAX;
+use crate::limits::{DEPARTURES_PER_MESSAGE_MAX, STEPS_PER_MESSAGE_MAX};
 use crate::message::Message;
 use crate::owed::{Call, Departed, Waiting};
 use crate::rules::Fact;
@@ -64,7 +64,7 @@ pub fn evaluate_again<'m>(
     let before = into.len();
     let scene = Scene { message, world, into: &mut *into };
     let evaluation = Evaluation::default();
-    let mut walk = Walk { root: running, scene, frames: Vec::new(), waiting: Vec::new(), evaluation, counted };
+    let mut walk = Walk { root: running, scene, frames: Vec::new(), waiting: Vec::new(), evaluation, counted, departures: 0 };
     walk.run(root);
     let evaluation = walk.evaluation;
     if evaluation.needs.is_some() {
@@ -73,26 +73,32 @@ pub fn evaluate_again<'m>(
     evaluation
 }
 
-/// A message whose waiting is over goes on behind its node, by Success or for the reason why not. `None` if the node is gone.
+/// A message whose waiting is over goes on behind its node, by Success or for the reason why not. `None` if the node is gone. Steps
+/// that were counted before a fact was lacking are not counted once more.
 pub fn resume<'m>(
-    departed: &Departed,
-    failure: Option<String>,
+    (departed, failure): (&Departed, Option<String>),
     message: &'m Message<'m>,
     world: &mut dyn World,
     into: &mut Vec<Effect<'m>>,
+    counted: u32,
 ) -> Option<Evaluation> {
     let Reached { root, frames, last, index } = reach(&departed.path, world)?;
     let step = last.plan().at(index)?;
-    let frame = frames.len();
-    let scene = Scene { message, world, into };
-    let mut walk = Walk { root: &root, scene, frames, waiting: Vec::new(), evaluation: Evaluation::default(), counted: 0 };
+    let (frame, before, departures) = (frames.len(), into.len(), departed.departures);
+    let scene = Scene { message, world, into: &mut *into };
+    let evaluation = Evaluation::default();
+    let mut walk = Walk { root: &root, scene, frames, waiting: Vec::new(), evaluation, counted, departures };
     let way = Way { frame, targets: 0..0, carried: Carried::Changed(Rc::new(arrive(departed))) };
     let way = match failure {
         None => walk.take(way, &last, frame, step.route(SUCCESS)),
         Some(reason) => walk.failed(way, (&last, index, step), reason),
     };
     walk.run(way);
-    Some(walk.evaluation)
+    let evaluation = walk.evaluation;
+    if evaluation.needs.is_some() {
+        into.truncate(before);
+    }
+    Some(evaluation)
 }
 
 /// Time has passed for a node that remembers, which lies at the end of a path. `message` says only whose time. `None` if the node is
@@ -166,9 +172,9 @@ pub fn generator(running: &Running, node: Uuid) -> Option<&Arc<Generate>> {
     }
 }
 
-fn depart(carried: &Carried<'_>, path: Vec<(ChainId, Uuid)>) -> Departed {
+fn depart(carried: &Carried<'_>, path: Vec<(ChainId, Uuid)>, departures: u32) -> Departed {
     let Changed { kind, metadata, data, own_ts } = carried.change();
-    Departed { path, kind: kind.name().to_owned(), metadata, data: data.to_string(), own_ts }
+    Departed { path, kind: kind.name().to_owned(), metadata, data: data.to_string(), own_ts, departures }
 }
 
 fn arrive(departed: &Departed) -> Changed {
@@ -205,6 +211,8 @@ struct Walk<'w, 'm> {
     evaluation: Evaluation,
     /// Steps that an earlier evaluation counted; the last of them is the one that lacked a fact, and did not go on.
     counted: u32,
+    /// How often the message has left a node to go on there later.
+    departures: u32,
 }
 
 /// The plan of a frame: borrowed where the message began, else kept alive, whatever the table does meanwhile.
@@ -296,12 +304,21 @@ impl<'w, 'm> Walk<'w, 'm> {
                 None => self.failed(way, (running, index, step), "there is no such rule chain".to_owned()),
             },
             Next::Leave => self.leave(way, &step.name),
-            Next::Depart | Next::Wait(..) if step.id.is_nil() => {
+            Next::Depart | Next::Forward(_) | Next::Wait(..) if step.id.is_nil() => {
                 self.failed(way, (running, index, step), "the node has no id by which the message could come back".to_owned())
             }
+            Next::Depart | Next::Forward(_) if self.departures >= DEPARTURES_PER_MESSAGE_MAX => {
+                let reason = format!("the message has left nodes {DEPARTURES_PER_MESSAGE_MAX} times");
+                self.failed(way, (running, index, step), reason)
+            }
             Next::Depart => {
-                let departed = depart(&way.carried, self.path(frame, (running.chain(), step.id)));
-                self.scene.into.push(Effect::Owe(Box::new(departed)));
+                let departed = Box::new(self.depart(&way, (running.chain(), step.id)));
+                self.scene.into.push(Effect::Owe(departed));
+                way
+            }
+            Next::Forward(to) => {
+                let departed = Box::new(self.depart(&way, (running.chain(), step.id)));
+                self.scene.into.push(Effect::Forward { departed, to });
                 way
             }
             Next::Wait(how, due) => {
@@ -334,6 +351,11 @@ impl<'w, 'm> Walk<'w, 'm> {
             Itself::Fails(reason) => self.failed(way, (running, index, step), reason),
             Itself::Goes | Itself::Stays => way,
         }
+    }
+
+    /// What goes on later, from the node that a way has come to.
+    fn depart(&self, way: &Way<'m>, node: (ChainId, Uuid)) -> Departed {
+        depart(&way.carried, self.path(way.frame, node), self.departures + 1)
     }
 
     /// The nodes by which a message came to a node of a frame, which is the last of them.

@@ -1,6 +1,7 @@
 //! Facts: what neither a message nor its originator's state says. A node asks the world for one; a world that has to find it first
 //! says so, and the message is evaluated again when it is there (DESIGN 8.1, 1). Never finds one.
 
+use schemas::config::End;
 use schemas::id::EntityId;
 
 use crate::message::Scope;
@@ -13,6 +14,8 @@ pub enum Fact {
     Attributes { entity: EntityId, scope: Scope, keys: Vec<String> },
     /// Latest readings of another entity: series of one point each.
     Latest { entity: EntityId, keys: Vec<String> },
+    /// What another entity is called: its "name" and its "type", as far as it has them, as text.
+    Named(End),
     /// Readings of the originator's past.
     History(History),
 }
@@ -36,6 +39,7 @@ impl Fact {
         let keys = match self {
             Self::Attributes { keys, .. } | Self::Latest { keys, .. } => keys,
             Self::History(history) => &history.keys,
+            Self::Named(_) => return 0,
         };
         keys.iter().map(|key| size_of::<String>() + key.len()).sum()
     }
@@ -45,6 +49,7 @@ impl Fact {
     pub fn entity(&self) -> Option<EntityId> {
         match self {
             Self::Attributes { entity, .. } | Self::Latest { entity, .. } => Some(*entity),
+            Self::Named(end) => Some(end.id),
             Self::History(_) => None,
         }
     }

@@ -2,6 +2,7 @@
 //! An outcome is a number; only compiling knows its label.
 
 mod alarm;
+mod change_originator;
 mod check_fields;
 pub(super) mod delta;
 pub(super) mod external;
@@ -14,6 +15,7 @@ mod originator;
 mod owner;
 mod past;
 mod profile;
+mod related;
 mod rpc;
 mod save_attributes;
 mod save_timeseries;
@@ -29,6 +31,7 @@ use schemas::alarm::Status;
 use schemas::chain::external::{External, ToEmail};
 use schemas::chain::timed::{Count, Deduplicate, Delay, Generate};
 use schemas::chain::{self, EntityType, NodeKind, Target};
+use schemas::config::End;
 use schemas::script::Script;
 use uuid::Uuid;
 
@@ -72,6 +75,8 @@ pub(super) enum Next {
     Wait(Waits, Timestamp),
     /// The way ends here.
     End,
+    /// The message goes on from here where this entity is its originator.
+    Forward(End),
     Fail(String),
     /// Nothing: the node lacks a fact.
     Need(Box<Fact>),
@@ -122,6 +127,8 @@ pub(super) enum Node {
     CalculateDelta(chain::CalculateDelta),
     OwnerValues(chain::OwnerValues),
     OwnerDetails(chain::OwnerDetails),
+    RelatedValues(chain::RelatedValues),
+    DeviceAttributes(chain::DeviceAttributes),
     OriginatorTelemetry(chain::OriginatorTelemetry),
     Math(chain::Math),
     CopyKeys(Patterns),
@@ -129,6 +136,7 @@ pub(super) enum Node {
     RenameKeys(chain::Renames),
     SplitArray,
     JsonPath(chain::json_path::JsonPath),
+    ChangeOriginator(chain::NewOriginator),
     ScriptTransform(Arc<Script>),
     SaveTimeseries(chain::SaveTimeseries),
     SaveAttributes(chain::SaveAttributes),
@@ -171,6 +179,8 @@ impl Node {
             NodeKind::CalculateDelta(delta) => Self::CalculateDelta(delta),
             NodeKind::OwnerValues(values) => Self::OwnerValues(values),
             NodeKind::OwnerDetails(details) => Self::OwnerDetails(details),
+            NodeKind::RelatedValues(values) => Self::RelatedValues(values),
+            NodeKind::DeviceAttributes(attributes) => Self::DeviceAttributes(attributes),
             NodeKind::OriginatorTelemetry(telemetry) => Self::OriginatorTelemetry(telemetry),
             NodeKind::Math(math) => Self::Math(math),
             NodeKind::CopyKeys(keys) => Self::CopyKeys(Patterns::compile(&keys)),
@@ -178,6 +188,7 @@ impl Node {
             NodeKind::RenameKeys(renames) => Self::RenameKeys(renames),
             NodeKind::SplitArray => Self::SplitArray,
             NodeKind::JsonPath(path) => Self::JsonPath(path),
+            NodeKind::ChangeOriginator(to) => Self::ChangeOriginator(to),
             NodeKind::ScriptTransform(script) => Self::ScriptTransform(script),
             NodeKind::SaveTimeseries(save) => Self::SaveTimeseries(save),
             NodeKind::SaveAttributes(save) => Self::SaveAttributes(save),
@@ -219,6 +230,8 @@ impl Node {
             Self::CalculateDelta(delta) => delta::run(delta, step.id, carried, scene),
             Self::OwnerValues(values) => owner::values(values, carried, scene),
             Self::OwnerDetails(details) => owner::details(details, carried, scene),
+            Self::RelatedValues(values) => related::values(values, carried, scene),
+            Self::DeviceAttributes(attributes) => related::device_attributes(attributes, carried, scene),
             Self::OriginatorTelemetry(telemetry) => past::run(telemetry, carried, scene),
             Self::Math(math) => math::run(math, carried, scene),
             Self::CopyKeys(patterns) => patterns.copy(carried),
@@ -226,6 +239,7 @@ impl Node {
             Self::RenameKeys(renames) => keys::rename(renames, carried),
             Self::SplitArray => split_array::run(carried),
             Self::JsonPath(path) => json_path::run(path, carried),
+            Self::ChangeOriginator(to) => change_originator::run(to, scene),
             Self::ScriptFilter(script) | Self::ScriptSwitch(script) | Self::ScriptTransform(script) => {
                 script::run(script, carried, scene)
             }

@@ -88,6 +88,7 @@ fn describe(effect: &Effect<'_>) -> String {
         Effect::KeepProgress(progress) => format!("progress of {}: {}", progress.node(), progress.rules.len()),
         Effect::Owe(departed) => format!("owe at {}", departed.node().1),
         Effect::Wait(waiting) => format!("wait at {} until {}", waiting.departed.node().1, waiting.due.0),
+        Effect::Forward { departed, to } => format!("forward to {} {} from {}", to.kind.name(), to.id, departed.node().1),
         Effect::Alarm(alarm) => {
             let Alarm { kind, version, severity, details, start_ts, end_ts, .. } = &**alarm;
             let (severity, status) = (severity.name(), alarm.status().name());
@@ -116,6 +117,7 @@ fn every_class_has_a_row() {
         include_str!("tests/nodes.rs"),
         include_str!("tests/nodes/facts.rs"),
         include_str!("tests/nodes/filters.rs"),
+        include_str!("tests/nodes/relations.rs"),
         include_str!("tests/alarms.rs"),
         include_str!("tests/external.rs"),
         include_str!("tests/profile.rs"),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use schemas::alarm::Alarm;
 use schemas::alarm_rule::AlarmRules;
-use schemas::chain::{Owner, Target};
-use schemas::config::Details;
+use schemas::chain::{Owner, RelationsQuery, Target};
+use schemas::config::{Details, End};
 use schemas::id::EntityId;
 use schemas::script::Script;
 use uuid::Uuid;
@@ -49,6 +49,11 @@ pub trait World {
     /// this at its other end.
     fn related(&mut self, _inward: bool, _kind: &str, _other: Option<EntityId>) -> bool {
         false
+    }
+
+    /// What the originator's relations that the query follows lead to, the oldest relation first.
+    fn neighbours(&self, _query: &RelationsQuery) -> Vec<End> {
+        Vec::new()
     }
 
     /// The originator's name and its profile's, if it is an asset.
@@ -113,6 +118,14 @@ pub trait World {
     /// Why no other may.
     fn waiting(&self, _node: Uuid) -> Result<(usize, usize), String> {
         Err("there is nobody who could wait".to_owned())
+    }
+
+    /// Whether another message may be on its way to another originator.
+    ///
+    /// # Errors
+    /// Why not.
+    fn may_forward(&self) -> Result<(), String> {
+        Err("there is nobody who could pass it on".to_owned())
     }
 
     /// What a script of the tenant answers.

@@ -18,7 +18,11 @@ use super::alarming::Unconfirmed;
 use super::outbox::Next;
 use super::reviving::DeadLettersRead;
 use crate::{
-    device::{outbox::OwedCall, waiting::Due},
+    device::{
+        outbox::OwedCall,
+        passage::{Pair, Read},
+        waiting::Due,
+    },
     limits,
     owed::Answered,
     query::{DeadLetters, DeadLettersAsk, Query, Target},
@@ -44,6 +48,8 @@ pub enum Event {
     CallsRead(Box<CallsRead>),
     /// A lane read messages whose time has come.
     DueRead(Box<DueRead>),
+    /// A lane read messages that are on their way to other originators.
+    PassagesRead(Box<PassagesRead>),
     /// What came of a call to the outside.
     CameOf { flight: u64, answered: Box<Answered> },
     /// A lane has read changed alarms that the control plane may not know.
@@ -74,6 +80,7 @@ impl fmt::Debug for Event {
             Self::Forward(_) => "Forward",
             Self::CallsRead(_) => "CallsRead",
             Self::DueRead(_) => "DueRead",
+            Self::PassagesRead(_) => "PassagesRead",
             Self::CameOf { .. } => "CameOf",
             Self::Unconfirmed(_) => "Unconfirmed",
             Self::Fact { .. } => "Fact",
@@ -115,6 +122,16 @@ pub struct DueRead {
     /// Of the store that was read.
     pub(super) generation: u32,
     pub(super) found: Vec<(Due, Result<Messages, StoreError>)>,
+}
+
+/// See [`Event::PassagesRead`].
+#[derive(Debug)]
+pub struct PassagesRead {
+    pub(super) generation: u32,
+    pub(super) pair: Pair,
+    pub(super) found: Result<Read, StoreError>,
+    /// What was read is durable with this ticket.
+    pub(super) ticket: Ticket,
 }
 
 /// Counts the shards that have not yet applied a set of changes; the last one to drop it calls back.

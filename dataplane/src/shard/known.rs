@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use schemas::alarm::Alarm;
 use schemas::alarm_rule::AlarmRules;
-use schemas::chain::{EntityType, Owner, Target};
-use schemas::config::Details;
+use schemas::chain::{EntityType, Owner, RelationsQuery, Target};
+use schemas::config::{Details, End};
 use schemas::id::{DeviceId, EntityId};
 use schemas::script::Script;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::alarming::fresh_id;
 use super::dues::Dues;
 use super::outbox::Outbox;
+use super::passages::Passages;
 use crate::clock::Timestamp;
 use crate::device::{DeviceState, Dictionary};
 use crate::message::{Message, Scope, Value};
@@ -59,6 +60,7 @@ pub(super) struct Facts<'s> {
     pub dictionary: &'s Dictionary,
     pub scripts: &'s mut Engines,
     pub outbox: &'s Outbox,
+    pub passages: &'s Passages,
     pub dues: &'s Dues,
     pub known: Known<'s>,
 }
@@ -87,6 +89,10 @@ impl World for Facts<'_> {
 
     fn related(&mut self, inward: bool, kind: &str, other: Option<EntityId>) -> bool {
         self.table.relations().has(self.message.originator, inward, kind, other)
+    }
+
+    fn neighbours(&self, query: &RelationsQuery) -> Vec<End> {
+        self.table.relations().neighbours(self.message.originator, query)
     }
 
     fn asset(&mut self) -> Option<(String, String)> {
@@ -138,6 +144,10 @@ impl World for Facts<'_> {
 
     fn may_owe(&self) -> Result<(), String> {
         self.outbox.has_room(self.message.tenant)
+    }
+
+    fn may_forward(&self) -> Result<(), String> {
+        self.passages.has_room(self.message.tenant)
     }
 
     fn waiting(&self, node: Uuid) -> Result<(usize, usize), String> {

@@ -12,6 +12,7 @@ use super::event::Doorbell;
 use super::letter::{Address, Answer, Piece};
 use super::slab::Key;
 use crate::clock::Instant;
+use crate::device::passage::{Pair, Passage};
 use crate::device::{Dictionary, Sequence};
 use crate::effect::Effect;
 use crate::limits;
@@ -63,6 +64,17 @@ pub(super) enum Owed {
     },
     /// A call to the outside may be made.
     CallOut(u64),
+    /// Messages may go to their new originators' shard.
+    Passages {
+        pair: Pair,
+        messages: Vec<(u64, Passage)>,
+    },
+    /// Messages of a pair are taken up to this number.
+    Passed {
+        to: u16,
+        pair: Pair,
+        up_to: u64,
+    },
     /// Downlinks that a device's session keeps may be sent.
     Kept(DeviceId),
     /// A call of the server may be sent.

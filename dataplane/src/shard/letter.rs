@@ -1,5 +1,5 @@
 //! What goes between shards, or from a shard to itself: connections that move, errands for a device's owner and their answers,
-//! downlinks for a gateway's connection, facts that messages need. Values only. The path is the same whoever owns the device (DESIGN 8.3, 8).
+//! downlinks for a gateway's connection, facts that messages need, messages with another originator. Values only. The path is the same whoever owns the device (DESIGN 8.3, 8).
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::making::Counted;
 use super::needing::Question;
 use super::slab::Key;
 use crate::clock::{Instant, Timestamp};
+use crate::device::passage::{Pair, Passage};
 use crate::rules::Found;
 use crate::session::{Outcome, Package, Receipt};
 
@@ -147,6 +148,15 @@ pub(super) struct Piece {
     pub bytes: Vec<u8>,
 }
 
+/// See [`Letter::Passing`].
+#[derive(Debug)]
+pub(super) struct Passing {
+    pub from: u16,
+    pub pair: Pair,
+    /// In the order of their numbers.
+    pub messages: Vec<(u64, Passage)>,
+}
+
 /// What a ring carries.
 #[derive(Debug)]
 pub(super) enum Letter {
@@ -161,4 +171,8 @@ pub(super) enum Letter {
     Fact(Box<(u64, Found)>),
     /// What a shard has counted, for the owner of the tenant.
     Counted(Box<Counted>),
+    /// Messages whose new originators are of the receiving shard.
+    Passing(Box<Passing>),
+    /// Up to which number those of a pair are taken.
+    Passed(Box<(Pair, u64)>),
 }

@@ -8,7 +8,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
-use schemas::chain::MessageType;
+use schemas::chain::{EntityType, MessageType};
+use schemas::config::End;
 use schemas::id::{DeviceId, EntityId, Partition, TenantId};
 
 use super::asking::post;
@@ -22,9 +23,11 @@ use super::slab::Key;
 use super::turn::Shard;
 use crate::clock::{Instant, Timestamp};
 use crate::device::DeviceState;
+use crate::device::passage::Pair;
 use crate::limits;
-use crate::message::Body;
+use crate::message::{Body, Value};
 use crate::metric::Counter;
+use crate::owed::Departed;
 use crate::query::{Attribute, History, Point, Series};
 use crate::rules::{Fact, Found, Running};
 use crate::session::{Outcome, Promise};
@@ -48,6 +51,11 @@ pub(super) enum Waiter {
         to: Address,
         id: u32,
         promise: Option<(Key, Promise)>,
+    },
+    /// The partition that sent it here under this number.
+    Passage {
+        pair: Pair,
+        number: u64,
     },
 }
 
@@ -89,6 +97,8 @@ pub(super) struct Spoken<'m> {
     pub facts: Vec<(Fact, Found)>,
     /// Steps that were counted before a fact was lacking.
     pub counted: u32,
+    /// It came from another originator, and goes on behind a node; what it says is there.
+    pub arrived: Option<Box<Departed>>,
     /// Its device was inactive before it, if it is known by now.
     awoke: Option<bool>,
     /// It is for calculated fields alone, by no plan.
@@ -97,12 +107,23 @@ pub(super) struct Spoken<'m> {
 
 impl<'m> Spoken<'m> {
     pub(super) fn new(whose: Whose, kind: MessageType, body: Body<'m>, waiter: Waiter, received: Timestamp) -> Self {
-        Self { whose, kind, body, waiter, received, facts: Vec::new(), counted: 0, awoke: None, for_fields: false }
+        let (facts, arrived, awoke) = (Vec::new(), None, None);
+        Self { whose, kind, body, waiter, received, facts, counted: 0, arrived, awoke, for_fields: false }
     }
 
     /// The same for calculated fields alone.
     pub(super) fn for_fields(self) -> Self {
         Self { for_fields: true, ..self }
+    }
+
+    /// The same for a message that came from another originator, which is no sign of life.
+    pub(super) fn arriving(self, departed: Departed) -> Self {
+        Self { arrived: Some(Box::new(departed)), awoke: Some(false), ..self }
+    }
+
+    /// About what it says takes in memory, in bytes.
+    fn bytes(&self) -> usize {
+        self.body.bytes() + self.arrived.as_ref().map_or(0, |departed| departed.bytes())
     }
 
     /// The first time, what a device says itself is a sign of life.
@@ -115,8 +136,8 @@ impl<'m> Spoken<'m> {
     }
 
     fn into_owned(self) -> Spoken<'static> {
-        let Self { whose, kind, body, waiter, received, facts, counted, awoke, for_fields } = self;
-        Spoken { whose, kind, body: body.into_owned(), waiter, received, facts, counted, awoke, for_fields }
+        let Self { whose, kind, body, waiter, received, facts, counted, arrived, awoke, for_fields } = self;
+        Spoken { whose, kind, body: body.into_owned(), waiter, received, facts, counted, arrived, awoke, for_fields }
     }
 }
 
@@ -283,7 +304,7 @@ impl Shard {
     }
 
     fn wait_behind(&mut self, spoken: Spoken<'_>) -> Option<Outcome> {
-        let bytes = MESSAGE_BYTES + spoken.body.bytes();
+        let bytes = MESSAGE_BYTES + spoken.bytes();
         if !self.needs.has_room(bytes) {
             return Some(Outcome::Unavailable);
         }
@@ -319,7 +340,7 @@ impl Shard {
             spoken.counted = lacking.counted;
             let fact = *lacking.fact;
             let known: usize = spoken.facts.iter().map(|(fact, found)| fact.bytes() + known_bytes(found)).sum();
-            let bytes = MESSAGE_BYTES + spoken.body.bytes() + known + fact.bytes();
+            let bytes = MESSAGE_BYTES + spoken.bytes() + known + fact.bytes();
             let found = if spoken.facts.len() >= limits::FACTS_PER_MESSAGE_MAX {
                 Err(format!("more than {} facts for one message", limits::FACTS_PER_MESSAGE_MAX))
             } else if let Some(found) = self.at_hand(&fact) {
@@ -350,6 +371,9 @@ impl Shard {
 
     /// A fact of an entity whose state is in this shard's memory.
     fn at_hand(&mut self, fact: &Fact) -> Option<Vec<Series>> {
+        if let Fact::Named(end) = fact {
+            return self.named(*end);
+        }
         let entity = fact.entity()?;
         let state = self.residents.get_mut(entity, self.now.instant)?;
         Some(match fact {
@@ -361,8 +385,24 @@ impl Shard {
                 state.attributes(Some(*scope), keys).into_iter().map(series).collect()
             }
             Fact::Latest { keys, .. } => state.latest(&self.ledger.dictionary, keys),
-            Fact::History(_) => return None,
+            Fact::Named(_) | Fact::History(_) => return None,
         })
+    }
+
+    /// What an entity is called, if this shard is told of it.
+    fn named(&self, end: End) -> Option<Vec<Series>> {
+        let own = self.placement.shard_of(Partition::of(end.id)) == self.index;
+        let (name, kind) = match end.kind {
+            EntityType::Tenant | EntityType::Customer => (self.table.details(end.id).map(|details| details.title.as_str()), None),
+            _ if !own => return None,
+            EntityType::Device => self.table.device(DeviceId(end.id.0)).map(|device| (device.name, device.kind)).unzip(),
+            _ => self.table.asset(end.id).map(|asset| (asset.name.as_str(), asset.kind.as_str())).unzip(),
+        };
+        let series = |(key, value): (&str, Option<&str>)| {
+            let value = Value::Text(value?.to_owned().into());
+            Some(Series { key: key.to_owned(), points: vec![Point { ts: self.now.timestamp, value }] })
+        };
+        Some([("name", name), ("type", kind)].into_iter().filter_map(series).collect())
     }
 
     fn ask_for(&mut self, number: u64) {
@@ -527,12 +567,15 @@ impl Shard {
 
     /// Says what became of a message that waited.
     fn tell_waiter(&mut self, whose: Whose, waiter: Waiter, outcome: Outcome, wrote: bool) {
+        if let Waiter::Passage { pair, number } = waiter {
+            return self.passage_said(pair, number);
+        }
         let Whose::Device(device) = whose else { return };
         if outcome != Outcome::Stored {
             self.counters.increment(Counter::MessagesDiscarded);
         }
         match waiter {
-            Waiter::Nobody => {}
+            Waiter::Nobody | Waiter::Passage { .. } => {}
             Waiter::Connection(key, promise) => {
                 if outcome == Outcome::Stored {
                     self.keep_identifier(device, promise);

@@ -15,6 +15,7 @@ use super::slab::Key;
 use crate::clock::{Instant, Timestamp};
 use crate::device::DeviceState;
 use crate::device::outbox::OwedCall;
+use crate::device::passage::Pair;
 use crate::limits;
 use crate::query::{Query, Target};
 
@@ -35,6 +36,8 @@ pub(super) enum Parked {
     Ripe(Box<Ripe>),
     /// A message that a node of its own made.
     Behind(Box<OwedCall>),
+    /// The next message of a pair of partitions, whose new originator it is.
+    Passage(Pair),
     /// A message that needs a fact of the entity.
     Fact(Box<Question>),
     /// Calls of the server whose time has come.

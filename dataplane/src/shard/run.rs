@@ -237,6 +237,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         timers_changed: false,
         instance: parts.instance,
         rule_times: Default::default(),
+        passages: Default::default(),
         calls_out: parts.calls_out,
         alarm_feed: Default::default(),
         needs: Default::default(),

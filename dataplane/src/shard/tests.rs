@@ -8,6 +8,7 @@ mod facts;
 mod fairness;
 mod fleet;
 mod owing;
+mod passing;
 mod waiting;
 
 use std::collections::BTreeMap;

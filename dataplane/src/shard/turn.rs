@@ -31,6 +31,7 @@ use super::making::Counting;
 use super::mesh::Mesh;
 use super::needing::Needs;
 use super::outbox::Outbox;
+use super::passages::Passages;
 use super::placement::Placement;
 use super::residents::Residents;
 use super::reviving::Changed;
@@ -102,6 +103,8 @@ pub(super) struct Shard {
     pub instance: Arc<str>,
     /// When to look at alarm rules of devices that say nothing.
     pub rule_times: RuleTimes,
+    /// Messages on their way to other originators.
+    pub passages: Passages,
     /// To whoever makes calls to the outside.
     pub calls_out: mpsc::Sender<Due>,
     pub alarm_feed: AlarmFeed,
@@ -173,6 +176,7 @@ impl Shard {
         self.ledger.submit_reads();
         self.make_calls();
         self.read_due();
+        self.send_passages();
         self.submit_loads();
         self.settle();
         self.flush();
@@ -230,6 +234,8 @@ impl Shard {
             Letter::Ask(question) => self.answer_fact(question.from, question.number, question.fact),
             Letter::Fact(fact) => self.fact_found(fact.0, fact.1),
             Letter::Counted(counted) => self.counted(*counted),
+            Letter::Passing(passing) => self.take_passages(*passing),
+            Letter::Passed(passed) => self.passed(passed.0, passed.1),
             Letter::Down(down) => self.take_down(down.0, &down.1),
         }
     }
@@ -440,6 +446,8 @@ impl Shard {
                 Owed::Receipt { connection, receipt, outcome } => self.settle_receipt(connection, receipt, outcome),
                 Owed::Forward { gateway, number, pack } => self.send_forward(gateway, number, *pack),
                 Owed::CallOut(flight) => self.call_out(flight),
+                Owed::Passages { pair, messages } => self.passages_out(pair, messages),
+                Owed::Passed { to, pair, up_to } => self.say_passed(to, pair, up_to),
                 Owed::Alarm { entity, alarm, version } => self.alarm_changed(entity, alarm, version),
                 Owed::Alarms(alarms) => self.alarms_read(alarms),
                 Owed::Answer { to, answer } => self.send_answer(to, answer),

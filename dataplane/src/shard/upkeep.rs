@@ -38,6 +38,7 @@ impl Shard {
             Event::CallsRead(read) => self.calls_read(*read),
             Event::DueRead(read) => self.due_read(*read),
             Event::CameOf { flight, answered } => self.came_of(flight, *answered),
+            Event::PassagesRead(read) => self.passages_read(*read),
             Event::Unconfirmed(unconfirmed) => self.unconfirmed_read(*unconfirmed),
             Event::Fact { number, found } => self.fact_found(number, found),
             Event::Told { number, told } => self.told(number, told),
@@ -69,6 +70,7 @@ impl Shard {
             self.outbox.begin();
             self.dues.begin();
             self.rule_times.begin();
+            self.passages.begin();
         }
         for entity in self.table.apply(change) {
             // An asset has neither session nor forwards: there is nothing to close then.
@@ -133,6 +135,8 @@ impl Shard {
                 (Parked::Ripe(ripe), Some(_)) => self.not_yet(&ripe),
                 (Parked::Behind(message), None) => self.behind(entity, &message, None),
                 (Parked::Behind(_), Some(_)) => self.counters.increment(Counter::WaitsLost),
+                (Parked::Passage(pair), None) => self.go_on_taking(pair),
+                (Parked::Passage(pair), Some(_)) => self.end_taking(pair),
                 (Parked::Calls, _) | (Parked::Will, Some(_)) => {}
                 (Parked::Connection(key), None) => self.unpark(key),
                 (Parked::Connection(key), Some(_)) => drop_flow(self.refuse(key, Refusal::Unavailable)),
@@ -190,6 +194,7 @@ impl Shard {
             self.follow_timers();
             self.tell_counts();
             self.dues.ripen(now);
+            self.passages.tend(now.instant);
             self.tell_of_alarms();
             self.tend_rules();
             for entity in self.residents.overdue(now.timestamp) {
@@ -212,6 +217,7 @@ impl Shard {
         self.counters.set(Counter::ConnectionsOpen, self.connections.len() as u64);
         self.counters.set(Counter::CallsOwed, self.outbox.len() as u64);
         self.counters.set(Counter::MessagesWaiting, self.dues.len() as u64);
+        self.counters.set(Counter::PassagesOwed, self.passages.len() as u64);
         self.counters.set(Counter::StatesResident, self.residents.len() as u64);
         self.say_standstill();
     }
@@ -243,7 +249,7 @@ impl Shard {
                 Parked::Interrupted => self.interrupted(entity),
                 Parked::Will => self.say_kept_will(DeviceId(entity.0)),
                 Parked::Connection(_) | Parked::Query(..) | Parked::Errand(_) | Parked::Fact(_) => {}
-                Parked::Calls | Parked::Returned(_) | Parked::Ripe(_) | Parked::Behind(_) => {}
+                Parked::Calls | Parked::Returned(_) | Parked::Ripe(_) | Parked::Behind(_) | Parked::Passage(_) => {}
             }
             return true;
         }
@@ -354,6 +360,7 @@ impl Shard {
         self.recover_due(engine);
         self.timers_changed = true;
         self.recover_rules(engine);
+        self.recover_passages(engine);
         self.alarm_feed.begin();
     }
 
@@ -400,6 +407,7 @@ impl Shard {
         self.dead_letters.clear();
         self.dues.clear();
         self.rule_times.clear();
+        self.passages.clear();
         self.alarm_feed.clear();
         self.watches.clear();
         self.drop_messages();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use schemas::chain::{EntityType, MessageType};
 use schemas::config::Payload;
 use schemas::generated::kept;
-use schemas::id::{ChainId, DeviceId, EntityId, TenantId};
+use schemas::id::{ChainId, DeviceId, EntityId, Partition, TenantId};
 use uuid::Uuid;
 
 use super::admitting::topics;
@@ -16,18 +16,20 @@ use super::decoding;
 use super::delivering::keep;
 use super::dues::Dues;
 use super::elapsing::RuleTimes;
-use super::ledger::{Ledger, Owed};
 use super::known::{Facts, Known, Lacking};
+use super::ledger::{Ledger, Owed};
 use super::letter::{Address, Of};
 use super::limiting::cost;
 use super::needing::{Spoken, Waiter, Whose};
 use super::outbox::Outbox;
+use super::passages::Passages;
 use super::serve::Flow;
 use super::slab::Key;
 use super::turn::Shard;
 use super::watching::Watches;
 use crate::clock::{Now, Timestamp};
 use crate::device::outbox::{self, OwedCall, Pending};
+use crate::device::passage::{self, Pair, Passage};
 use crate::device::{DeviceState, RefusedReadings, Writing};
 use crate::effect::Effect;
 use crate::limits;
@@ -155,11 +157,15 @@ impl Shard {
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
         let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
-        let mut stage = Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics };
+        let (passages, counters) = (&mut self.passages, &self.counters);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, passages, state, watches, counters, now, topics };
         self.answers.clear();
         let by = By { table: &self.table, running, fields, scripts: &mut self.scripts, answers: &mut self.answers };
         let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
-        let evaluated = stage.evaluate(by, &message, known);
+        let evaluated = match &spoken.arrived {
+            Some(departed) => stage.go_on(by, &message, departed, known),
+            None => stage.evaluate(by, &message, known),
+        };
         match (&evaluated, message.body) {
             (Ok(_), Body::Telemetry(readings)) => self.readings = readings.recycle(),
             (Ok(_), _) => {}
@@ -188,12 +194,13 @@ impl Shard {
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return (None, Vec::new()) };
         let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
         let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
-        let mut stage = Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics };
+        let (passages, counters) = (&mut self.passages, &self.counters);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, passages, state, watches, counters, now, topics };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let otherwise = Some("a message that comes back from the outside does not wait for facts");
         let known = Known { facts: &[], counted: 0, otherwise };
         let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
-        let evaluation = rules::resume(departed, failure, &message, &mut facts, &mut effects);
+        let evaluation = rules::resume((departed, failure), &message, &mut facts, &mut effects, 0);
         let mut saved = Vec::new();
         if let Some(evaluation) = &evaluation {
             if calculated {
@@ -223,7 +230,8 @@ impl Shard {
         let state = self.residents.get_mut(device.into(), self.now.instant)?;
         let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
         let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
-        let mut stage = Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics };
+        let (passages, counters) = (&mut self.passages, &self.counters);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, passages, state, watches, counters, now, topics };
         let known = Known { facts: &[], counted: 0, otherwise: Some("what time brings about does not wait for facts") };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
@@ -240,7 +248,8 @@ impl Shard {
         let state = self.residents.get_mut(entity, self.now.instant)?;
         let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
         let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
-        Some(Stage { ledger, outbox, dues, rule_times, state, watches, counters: &self.counters, now, topics })
+        let (passages, counters) = (&mut self.passages, &self.counters);
+        Some(Stage { ledger, outbox, dues, rule_times, passages, state, watches, counters, now, topics })
     }
 
     fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
@@ -276,6 +285,7 @@ pub(super) struct Stage<'s> {
     pub outbox: &'s mut Outbox,
     pub dues: &'s mut Dues,
     pub rule_times: &'s mut RuleTimes,
+    pub passages: &'s mut Passages,
     pub state: &'s mut DeviceState,
     pub watches: &'s Watches,
     pub counters: &'s ShardCounters,
@@ -310,6 +320,26 @@ impl Stage<'_> {
                 outcome = one;
             }
         }
+        Ok(outcome)
+    }
+
+    /// A message from another originator goes on behind its node.
+    fn go_on(&mut self, by: By<'_>, message: &Message<'_>, departed: &Departed, known: Known<'_>) -> Result<Outcome, Lacking> {
+        let mut effects = Vec::new();
+        let mut facts = self.facts((by.table, by.scripts), message, known);
+        let Some(evaluation) = rules::resume((departed, None), message, &mut facts, &mut effects, known.counted) else {
+            self.counters.increment(Counter::MessagesLost);
+            return Ok(Outcome::Stored);
+        };
+        if let Some(fact) = evaluation.needs {
+            return Err(Lacking { fact, counted: evaluation.executed });
+        }
+        let Some(fields) = &by.fields else { return Ok(self.act(message, effects, &evaluation, by.answers)) };
+        let touched = Touched::of(message, &effects);
+        self.prepare(fields, &touched, message, known)
+            .map_err(|fact| Lacking { fact, counted: evaluation.executed.saturating_add(1) })?;
+        let outcome = self.act(message, effects, &evaluation, by.answers);
+        self.calculate((fields, by.scripts), touched, message, known);
         Ok(outcome)
     }
 
@@ -355,8 +385,9 @@ impl Stage<'_> {
         message: &'f Message<'f>,
         known: Known<'f>,
     ) -> Facts<'f> {
-        let (state, dictionary, outbox, dues) = (&*self.state, &self.ledger.dictionary, &*self.outbox, &*self.dues);
-        Facts { table, message, state, dictionary, scripts, outbox, dues, known }
+        let (state, dictionary) = (&*self.state, &self.ledger.dictionary);
+        let (outbox, dues, passages) = (&*self.outbox, &*self.dues, &*self.passages);
+        Facts { table, message, state, dictionary, scripts, outbox, dues, passages, known }
     }
 
     /// Does what an evaluation says must happen.
@@ -421,6 +452,13 @@ impl Stage<'_> {
                 self.outbox.add(Pending { originator, node: owed.departed.node().1, number, tenant: owed.tenant, bytes });
             }
             Effect::Wait(waiting) => self.wait(message, waiting),
+            Effect::Forward { departed, to } => {
+                let owed = OwedCall { tenant: message.tenant, taken: self.now.timestamp, departed: (**departed).clone() };
+                let pair = Pair { from: Partition::of(message.originator), to: Partition::of(to.id) };
+                let (tenant, number) = (message.tenant, self.ledger.sequence.next());
+                let bytes = passage::put(&mut self.ledger.batch, pair, number, &Passage { owed, to: *to });
+                self.passages.add(passage::Pending { pair, number, tenant, bytes });
+            }
             Effect::Alarm(alarm) => {
                 if let Err(full) = self.keep_alarm(alarm) {
                     self.counters.increment(Counter::NodesFailed);

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use schemas::{
-    config::Relation,
+    chain::RelationsQuery,
+    config::{End, Relation},
     id::{EntityId, RelationId},
 };
 
@@ -58,6 +59,19 @@ impl Relations {
         ids.iter().filter_map(|id| self.rows.get(id)).map(|row| &row.relation)
     }
 
+    /// What the relations that a query follows lead to, the oldest relation first.
+    #[must_use]
+    pub fn neighbours(&self, entity: EntityId, query: &RelationsQuery) -> Vec<End> {
+        let far = |relation: &Relation| {
+            let (own, far) = if query.inward { (relation.to, relation.from) } else { (relation.from, relation.to) };
+            (own.id == entity && query.follows(&relation.kind, far.kind)).then_some((relation.id.0, far))
+        };
+        let mut found: Vec<_> = self.of(entity).filter_map(far).collect();
+        // Their ids are made of the time.
+        found.sort_unstable_by_key(|(id, _)| *id);
+        found.into_iter().map(|(_, end)| end).collect()
+    }
+
     /// Whether there is a relation of this type that ends (`inward`) or begins at an entity of this shard; with `other` only one
     /// that has this at its other end.
     #[must_use]
@@ -71,7 +85,7 @@ impl Relations {
 
 #[cfg(test)]
 mod tests {
-    use schemas::{chain::EntityType, config::End};
+    use schemas::chain::{EntityType, RelationFilter};
     use uuid::Uuid;
 
     use super::*;
@@ -106,6 +120,22 @@ mod tests {
         relations.insert(&relation(4, 10, "Contains", 13), 2);
         relations.sweep(2);
         assert_eq!(relations.of(entity(10)).map(|one| one.to.id).collect::<Vec<_>>(), [entity(13)]);
+        for relation in [relation(9, 13, "Uses", 20), relation(8, 21, "Uses", 13), relation(7, 13, "Uses", 22)] {
+            relations.insert(&relation, 2);
+        }
+        let query = |inward, kind: Option<&str>, ends: &[EntityType]| {
+            let filter = RelationFilter { kind: kind.map(str::to_owned), negate: false, ends: ends.to_vec() };
+            RelationsQuery { inward, filters: vec![filter] }
+        };
+        let found = |query: &RelationsQuery| {
+            let found = relations.neighbours(entity(13), query);
+            found.iter().map(|end| end.id.0.as_u128()).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&query(false, Some("Uses"), &[])), [22, 20], "the oldest relation first");
+        assert_eq!(found(&query(true, None, &[EntityType::Asset])), [10, 21]);
+        assert_eq!(found(&query(true, None, &[EntityType::Device])), [0; 0]);
+        assert_eq!(found(&RelationsQuery { inward: true, filters: Vec::new() }), [10, 21]);
+        (7..=9).for_each(|id| relations.remove(RelationId(Uuid::from_u128(id))));
         assert!(relations.by_end.len() == 2 && relations.rows.len() == 1, "nothing is left behind: {relations:?}");
     }
 }

@@ -46,6 +46,10 @@ pub enum Kind {
     Waiting = 13,
     /// entity 16: when somebody has to look at its alarm rules, in the value
     RulesDue = 14,
+    /// receiving partition 2 | number 8: messages on their way to other originators
+    Passage = 15,
+    /// sending partition 2: up to which number its messages were taken
+    PassageMark = 16,
 }
 
 /// Parts of [`Kind::Kept`]. The numbers are on disk.
@@ -90,7 +94,9 @@ impl Kind {
             | Self::DeadLetter
             | Self::AlarmFeed
             | Self::Waiting
-            | Self::RulesDue => Family::State,
+            | Self::RulesDue
+            | Self::Passage
+            | Self::PassageMark => Family::State,
         }
     }
 }
@@ -102,6 +108,7 @@ const DEADLINE_BYTES: usize = 3 + 8 + 16;
 const KEY_NAME_BYTES: usize = 3 + 4;
 const DUE_BYTES: usize = 4 + 8 + 16 + 16 + 8;
 const WAITING_BYTES: usize = 4 + 16 + 16 + 8;
+const PASSAGE_BYTES: usize = 3 + 2 + 8;
 
 /// A key of partition, kind and entity.
 pub type EntityKey = [u8; ENTITY_PREFIX_BYTES];
@@ -328,6 +335,55 @@ pub fn waiting_range(originator: EntityId, node: Option<Uuid>) -> (Vec<u8>, Vec<
     (from[..kept].to_vec(), to)
 }
 
+/// The key of a message on its way from one partition to another.
+#[must_use]
+pub fn passage(from: Partition, to: Partition, number: u64) -> [u8; PASSAGE_BYTES] {
+    let mut key = [0; PASSAGE_BYTES];
+    key[..2].copy_from_slice(&from.number().to_be_bytes());
+    key[2] = Kind::Passage as u8;
+    key[3..5].copy_from_slice(&to.number().to_be_bytes());
+    key[5..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The first byte string after all such keys of one pair.
+#[must_use]
+pub fn passages_end(from: Partition, to: Partition) -> [u8; PASSAGE_BYTES + 1] {
+    let mut end = [0xFF; PASSAGE_BYTES + 1];
+    end[..5].copy_from_slice(&passage(from, to, 0)[..5]);
+    end
+}
+
+/// The partitions and the number of such a key.
+#[must_use]
+pub fn parse_passage(key: &[u8]) -> Option<(Partition, Partition, u64)> {
+    let (pair, number) = key.split_at_checked(5)?;
+    let to = Partition::new(u16::from_be_bytes(pair[3..].try_into().ok()?))?;
+    Some((partition(pair)?, to, u64::from_be_bytes(number.try_into().ok()?)))
+}
+
+/// The key under which a partition remembers which messages of another it has taken.
+#[must_use]
+pub fn passage_mark(to: Partition, from: Partition) -> [u8; 5] {
+    let mut key = [0; 5];
+    key[..2].copy_from_slice(&to.number().to_be_bytes());
+    key[2] = Kind::PassageMark as u8;
+    key[3..].copy_from_slice(&from.number().to_be_bytes());
+    key
+}
+
+/// The receiving and the sending partition of such a key.
+#[must_use]
+pub fn parse_passage_mark(key: &[u8]) -> Option<(Partition, Partition)> {
+    let from = u16::from_be_bytes(key.get(3..)?.try_into().ok()?);
+    Some((partition(key)?, Partition::new(from)?))
+}
+
+/// The partition that a key begins with.
+fn partition(key: &[u8]) -> Option<Partition> {
+    Partition::new(u16::from_be_bytes(key.get(..2)?.try_into().ok()?))
+}
+
 /// The key under which a key's name lies in its partition's dictionary (DESIGN 17).
 #[must_use]
 pub fn key_name(partition: Partition, id: u32) -> [u8; KEY_NAME_BYTES] {
@@ -433,6 +489,9 @@ mod tests {
         check(&waiting(ID, ID.0, 3), &format!("{PARTITION}0d01{id}{id}0000000000000003"));
         check(&call(ID, ID.0), &format!("{PARTITION}08{id}{id}"));
         check(&forward(ID, 3), &format!("{PARTITION}09{id}0000000000000003"));
+        let other = Partition::new(259).unwrap();
+        check(&passage(partition, other, 3), &format!("{PARTITION}0f01030000000000000003"));
+        check(&passage_mark(partition, other), &format!("{PARTITION}100103"));
     }
 
     const PARTITION: &str = "0396";
@@ -455,6 +514,11 @@ mod tests {
         let node = Uuid::from_u128(9);
         assert_eq!(parse_due(&due(ID, node, 7, Timestamp(5))), Some((ID, node, 7, Timestamp(5))));
         assert_eq!((parse_due(&waiting(ID, node, 7)), parse_waiting(&waiting(ID, node, 7))), (None, Some(7)));
+        let (one, other) = (Partition::of(ID), Partition::new(259).unwrap());
+        assert_eq!(parse_passage(&passage(one, other, 7)), Some((one, other, 7)));
+        assert_eq!(parse_passage(&passage_mark(one, other)), None);
+        assert_eq!(parse_passage_mark(&passage_mark(one, other)), Some((one, other)));
+        assert!(passage(one, other, u64::MAX).as_slice() < passages_end(one, other).as_slice());
     }
 
     #[test]

@@ -20,14 +20,8 @@ const RESERVED: [&str; 3] = ["ctx", "e", "pi"];
 /// Decimals of a double.
 const DECIMALS_MAX: u64 = 15;
 /// Types of ThingsBoard's that are not calculated here.
-const OTHER_TYPES: [&str; 6] = [
-    "GEOFENCING",
-    "ALARM",
-    "PROPAGATION",
-    "RELATED_ENTITIES_AGGREGATION",
-    "LATEST_VALUES_AGGREGATION",
-    "ENTITY_AGGREGATION",
-];
+const OTHER_TYPES: [&str; 6] =
+    ["GEOFENCING", "ALARM", "PROPAGATION", "RELATED_ENTITIES_AGGREGATION", "LATEST_VALUES_AGGREGATION", "ENTITY_AGGREGATION"];
 /// What happens to a stored result here anyway.
 const DONE_ANYWAY: [&str; 5] = ["saveTimeSeries", "saveLatest", "saveAttribute", "sendWsUpdate", "processCfs"];
 
@@ -109,7 +103,8 @@ impl Reader<'_> {
             Some("SIMPLE") => true,
             Some("SCRIPT") => false,
             Some(other) if OTHER_TYPES.contains(&other) => {
-                let rule = format!("{other}: calculated fields of this type are not supported yet; supported are SIMPLE and SCRIPT");
+                let rule =
+                    format!("{other}: calculated fields of this type are not supported yet; supported are SIMPLE and SCRIPT");
                 self.problem("type", rule);
                 return None;
             }

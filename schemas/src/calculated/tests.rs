@@ -49,9 +49,11 @@ fn a_formula_over_readings_and_attributes() {
 #[test]
 fn a_script_over_windows() {
     let rolling = |limit: u64, window: u64| json!({ "refEntityKey": { "key": "t", "type": "TS_ROLLING" }, "limit": limit, "timeWindow": window });
-    let field = parse(&json!({ "type": "SCRIPT", "arguments": { "a": rolling(5, 60_000), "b": rolling(0, 0), "c": rolling(9_999, 1) },
+    let field = parse(
+        &json!({ "type": "SCRIPT", "arguments": { "a": rolling(5, 60_000), "b": rolling(0, 0), "c": rolling(9_999, 1) },
         "expression": "return {mean: a.mean(), size: b.values.size()};", "output": { "type": "TIME_SERIES",
-        "strategy": { "type": "IMMEDIATE", "ttl": 60, "saveTimeSeries": true, "saveLatest": true, "sendWsUpdate": true, "processCfs": true } } }));
+        "strategy": { "type": "IMMEDIATE", "ttl": 60, "saveTimeSeries": true, "saveLatest": true, "sendWsUpdate": true, "processCfs": true } } }),
+    );
     let sources: Vec<Source> = field.arguments.iter().map(|argument| argument.source).collect();
     let expected = [(5, Some(60_000)), (1_000, None), (1_000, Some(1))];
     assert_eq!(sources, expected.map(|(limit, window_ms)| Source::Rolling { limit, window_ms }));
@@ -107,7 +109,10 @@ fn everything_that_is_wrong_is_said_at_once() {
 #[test]
 fn what_is_not_done_here_is_refused_by_its_name() {
     for kind in ["GEOFENCING", "ALARM", "PROPAGATION", "RELATED_ENTITIES_AGGREGATION", "ENTITY_AGGREGATION"] {
-        refused(&json!({ "type": kind }), &[&format!("configuration.type: {kind}: calculated fields of this type are not supported")]);
+        refused(
+            &json!({ "type": kind }),
+            &[&format!("configuration.type: {kind}: calculated fields of this type are not supported")],
+        );
     }
     refused(&json!({ "type": "X" }), &["configuration.type: \"X\": expected SIMPLE or SCRIPT"]);
     refused(&json!([]), &["configuration: expected an object"]);
@@ -149,7 +154,9 @@ fn loops_are_found_as_far_as_formulas_say_them() {
     let far = json!({ "x": { "refEntityId": { "entityType": "DEVICE", "id": Uuid::nil() }, "refEntityKey": { "key": "b", "type": "TS_LATEST" } } });
     check(&[parse(&simple(&far, "x", &series("b")))], None);
     // What a script writes is not known before it has run.
-    let script = parse(&json!({ "type": "SCRIPT", "arguments": { "a": latest("a") }, "expression": "return {a: a};", "output": { "type": "TIME_SERIES" } }));
+    let script = parse(
+        &json!({ "type": "SCRIPT", "arguments": { "a": latest("a") }, "expression": "return {a: a};", "output": { "type": "TIME_SERIES" } }),
+    );
     assert!(script.may_feed(&field("q", "r")) && !attribute.may_feed(&script));
     check(&[script], None);
 }

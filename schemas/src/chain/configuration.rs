@@ -5,6 +5,7 @@ mod alarm;
 mod enrichment;
 mod external;
 mod kafka;
+mod relations;
 mod timed;
 
 pub use external::system_mail;
@@ -15,25 +16,26 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    CalculateDelta, CheckFields, CheckRelation, DeleteAttributes, EntityType, External, Keys, Math, MathArgument, MathOperand,
-    MathResult, MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Owner, Passing,
-    Renames, SaveAttributes, SaveTimeseries, Side, Target,
+    CalculateDelta, CheckFields, DeleteAttributes, EntityType, External, Keys, Math, MathArgument, MathOperand, MathResult,
+    MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Owner, Passing, Renames,
+    SaveAttributes, SaveTimeseries, Side, Target,
     formula::Formula,
     geofence::{Geofence, GeofenceEvents, Perimeter, Point, Source},
     json_path::JsonPath,
     node::{
-        ACKNOWLEDGE, ALARM_STATUS, ASSET_PROFILE_SWITCH, CALCULATE_DELTA, CHECK_FIELDS, CHECK_RELATION, CHECKPOINT, CLEAR_ALARM,
-        COPY_KEYS, COUNT, CREATE_ALARM, CUSTOMER_DETAILS, CUSTOMER_VALUES, DEDUPLICATE, DELAY, DELETE_ATTRIBUTES, DELETE_KEYS,
-        DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GENERATE, GEOFENCE, GEOFENCE_EVENTS, JSON_PATH, KAFKA, LOG, MATH, MQTT,
-        NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RENAME_KEYS, REST_CALL,
-        RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL,
-        SLACK, SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
+        ACKNOWLEDGE, ALARM_STATUS, ASSET_PROFILE_SWITCH, CALCULATE_DELTA, CHANGE_ORIGINATOR, CHECK_FIELDS, CHECK_RELATION,
+        CHECKPOINT, CLEAR_ALARM, COPY_KEYS, COUNT, CREATE_ALARM, CUSTOMER_DETAILS, CUSTOMER_VALUES, DEDUPLICATE, DELAY,
+        DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_ATTRIBUTES, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GENERATE, GEOFENCE,
+        GEOFENCE_EVENTS, JSON_PATH, KAFKA, LOG, MATH, MQTT, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS,
+        ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RELATED_VALUES, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST,
+        SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SLACK, SPLIT_ARRAY,
+        TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
     },
     parse::Problems,
 };
 use crate::{
     config::NAME_BYTES_MAX,
-    id::{ChainId, EntityId},
+    id::ChainId,
     script::{Form, Language, Script},
     telemetry::Scope,
 };
@@ -63,10 +65,13 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         CUSTOMER_DETAILS => reader.owner_details(Owner::Customer).map(NodeKind::OwnerDetails),
         TENANT_DETAILS => reader.owner_details(Owner::Tenant).map(NodeKind::OwnerDetails),
         ORIGINATOR_TELEMETRY => reader.originator_telemetry().map(NodeKind::OriginatorTelemetry),
+        RELATED_VALUES => reader.related_values().map(NodeKind::RelatedValues),
+        DEVICE_ATTRIBUTES => reader.device_attributes().map(NodeKind::DeviceAttributes),
         COPY_KEYS => reader.keys("copyFrom").map(NodeKind::CopyKeys),
         DELETE_KEYS => reader.keys("deleteFrom").map(NodeKind::DeleteKeys),
         RENAME_KEYS => reader.renames().map(NodeKind::RenameKeys),
         SPLIT_ARRAY => Some(NodeKind::SplitArray),
+        CHANGE_ORIGINATOR => reader.new_originator().map(NodeKind::ChangeOriginator),
         JSON_PATH => reader.json_path().map(NodeKind::JsonPath),
         SAVE_TIMESERIES => reader.save_timeseries().map(NodeKind::SaveTimeseries),
         SAVE_ATTRIBUTES => reader.save_attributes().map(NodeKind::SaveAttributes),
@@ -229,27 +234,6 @@ impl Reader<'_> {
         let names = EntityType::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
         let kind = |value: &Value| value.as_str().and_then(EntityType::parse);
         self.required("originatorTypes", &format!("an array of {names}"), |value| value.as_array()?.iter().map(kind).collect())
-    }
-
-    /// `FROM`: from the entity to the originator, as ThingsBoard has it.
-    fn check_relation(&mut self) -> Option<CheckRelation> {
-        let inward = self.required("direction", "FROM or TO", |value| match value.as_str()? {
-            "FROM" => Some(true),
-            "TO" => Some(false),
-            _ => None,
-        });
-        let kind = self.required("relationType", "a relation type", |value| {
-            value.as_str().filter(|kind| !kind.is_empty() && kind.len() <= NAME_BYTES_MAX).map(str::to_owned)
-        });
-        let single = self.value("checkForSingleEntity").is_none() || self.flag("checkForSingleEntity")?;
-        if !single {
-            return Some(CheckRelation { inward: inward?, kind: kind?, other: None });
-        }
-        let names = EntityType::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
-        let of = self.required("entityType", &format!("one of {names}"), |value| EntityType::parse(value.as_str()?));
-        let other = self.required("entityId", "a UUID", |value| value.as_str()?.parse::<Uuid>().ok().map(EntityId));
-        of?;
-        Some(CheckRelation { inward: inward?, kind: kind?, other: Some(other?) })
     }
 
     fn check_fields(&mut self) -> Option<CheckFields> {

@@ -53,12 +53,15 @@ pub enum NodeKind {
     CalculateDelta(CalculateDelta),
     OwnerValues(OwnerValues),
     OwnerDetails(OwnerDetails),
+    RelatedValues(RelatedValues),
+    DeviceAttributes(DeviceAttributes),
     OriginatorTelemetry(OriginatorTelemetry),
     CopyKeys(Keys),
     DeleteKeys(Keys),
     RenameKeys(Renames),
     SplitArray,
     JsonPath(JsonPath),
+    ChangeOriginator(NewOriginator),
     ScriptTransform(Arc<Script>),
     SaveTimeseries(SaveTimeseries),
     SaveAttributes(SaveAttributes),
@@ -117,6 +120,48 @@ pub struct CheckRelation {
     pub kind: String,
     /// At its other end; `None`: anything.
     pub other: Option<EntityId>,
+}
+
+/// Which of the originator's relations of the common group are followed, one step far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RelationsQuery {
+    /// They end at the originator; else they begin there.
+    pub inward: bool,
+    /// One of them has to fit, if there are any.
+    pub filters: Vec<RelationFilter>,
+}
+
+/// See [`RelationsQuery`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RelationFilter {
+    /// ThingsBoard's `relationType`; `None`: any.
+    pub kind: Option<String>,
+    /// Any type but this one.
+    pub negate: bool,
+    /// What may be at the other end; none: anything.
+    pub ends: Vec<EntityType>,
+}
+
+impl RelationsQuery {
+    /// Whether a relation of this type to such an entity is followed.
+    #[must_use]
+    pub fn follows(&self, kind: &str, end: EntityType) -> bool {
+        let fits = |filter: &RelationFilter| {
+            let of_kind = filter.kind.as_deref().is_none_or(|wanted| (wanted == kind) != filter.negate);
+            of_kind && (filter.ends.is_empty() || filter.ends.contains(&end))
+        };
+        self.filters.is_empty() || self.filters.iter().any(fits)
+    }
+}
+
+/// Who the originator is behind a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewOriginator {
+    Owner(Owner),
+    /// The oldest relation counts.
+    Related(RelationsQuery),
+    /// Of the alarm that is the originator.
+    OfAlarm,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -179,10 +224,39 @@ pub enum Owner {
     Tenant,
 }
 
-/// Server attributes or latest readings of the originator's owner. Names on both sides are templates.
+/// Values of the originator's owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnerValues {
     pub of: Owner,
+    pub values: Values,
+}
+
+/// What is told of the entity that the originator's oldest fitting relation leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelatedValues {
+    pub query: RelationsQuery,
+    pub told: RelatedTold,
+}
+
+/// See [`RelatedValues`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RelatedTold {
+    Values(Values),
+    Fields(OriginatorFields),
+}
+
+/// Attributes and latest readings of a device that the originator has a relation to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceAttributes {
+    pub query: RelationsQuery,
+    /// ThingsBoard's `deviceTypes`; none: any.
+    pub types: Vec<String>,
+    pub attributes: OriginatorAttributes,
+}
+
+/// Server attributes or latest readings of another entity. Names on both sides are templates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Values {
     /// Latest readings, else attributes.
     pub latest: bool,
     /// The key, and the name under which it is put.
@@ -452,12 +526,15 @@ classes! {
     TENANT_VALUES = "metadata.TbGetTenantAttributeNode";
     CUSTOMER_DETAILS = "metadata.TbGetCustomerDetailsNode";
     TENANT_DETAILS = "metadata.TbGetTenantDetailsNode";
+    RELATED_VALUES = "metadata.TbGetRelatedAttributeNode";
+    DEVICE_ATTRIBUTES = "metadata.TbGetDeviceAttrNode";
     ORIGINATOR_TELEMETRY = "metadata.TbGetTelemetryNode";
     COPY_KEYS = "transform.TbCopyKeysNode";
     DELETE_KEYS = "transform.TbDeleteKeysNode";
     RENAME_KEYS = "transform.TbRenameKeysNode";
     SPLIT_ARRAY = "transform.TbSplitArrayMsgNode";
     JSON_PATH = "transform.TbJsonPathNode";
+    CHANGE_ORIGINATOR = "transform.TbChangeOriginatorNode";
     SCRIPT_TRANSFORM = "transform.TbTransformMsgNode";
     SAVE_TIMESERIES = "telemetry.TbMsgTimeseriesNode";
     SAVE_ATTRIBUTES = "telemetry.TbMsgAttributesNode";
@@ -533,12 +610,15 @@ impl NodeKind {
             Self::OwnerValues(OwnerValues { of: Owner::Tenant, .. }) => (TENANT_VALUES, ACTION),
             Self::OwnerDetails(OwnerDetails { of: Owner::Customer, .. }) => (CUSTOMER_DETAILS, ACTION),
             Self::OwnerDetails(OwnerDetails { of: Owner::Tenant, .. }) => (TENANT_DETAILS, ACTION),
+            Self::RelatedValues(_) => (RELATED_VALUES, ACTION),
+            Self::DeviceAttributes(_) => (DEVICE_ATTRIBUTES, ACTION),
             Self::OriginatorTelemetry(_) => (ORIGINATOR_TELEMETRY, ACTION),
             Self::CopyKeys(_) => (COPY_KEYS, ACTION),
             Self::DeleteKeys(_) => (DELETE_KEYS, ACTION),
             Self::RenameKeys(_) => (RENAME_KEYS, ACTION),
             Self::SplitArray => (SPLIT_ARRAY, ACTION),
             Self::JsonPath(_) => (JSON_PATH, ACTION),
+            Self::ChangeOriginator(_) => (CHANGE_ORIGINATOR, ACTION),
             Self::ScriptTransform(_) => (SCRIPT_TRANSFORM, ACTION),
             Self::SaveTimeseries(_) => (SAVE_TIMESERIES, ACTION),
             Self::SaveAttributes(_) => (SAVE_ATTRIBUTES, ACTION),
@@ -591,7 +671,15 @@ impl NodeKind {
     /// Whether the node may need what neither the message nor its originator's state says, or leads to one that may.
     #[must_use]
     pub fn asks(&self) -> bool {
-        matches!(self, Self::OwnerValues(_) | Self::OriginatorTelemetry(_) | Self::DeviceProfile | Self::Nested { .. })
+        matches!(
+            self,
+            Self::OwnerValues(_)
+                | Self::RelatedValues(_)
+                | Self::DeviceAttributes(_)
+                | Self::OriginatorTelemetry(_)
+                | Self::DeviceProfile
+                | Self::Nested { .. }
+        )
     }
 
     /// Whether the node looks at or changes what the message says, so that each ts of a telemetry message has to be a message

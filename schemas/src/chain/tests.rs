@@ -126,6 +126,64 @@ fn configurations() {
             "nodes[0].configuration.entityId: \"x\": expected a UUID",
         ],
     );
+    let change = "transform.TbChangeOriginatorNode";
+    one(change, json!({ "originatorSource": "ALARM_ORIGINATOR" }), &[]);
+    let filters = json!([{ "relationType": "", "entityTypes": ["ASSET"] }, { "relationType": "Contains", "negate": true }]);
+    let query = json!({ "direction": "TO", "maxLevel": 1, "fetchLastLevelOnly": false, "filters": filters });
+    one(change, json!({ "originatorSource": "RELATED", "relationsQuery": query }), &[]);
+    one(
+        change,
+        json!({ "originatorSource": "RELATED" }),
+        &["nodes[0].configuration.relationsQuery: missing: expected an object"],
+    );
+    one(
+        change,
+        json!({ "originatorSource": "ENTITY" }),
+        &["nodes[0].configuration.originatorSource: \"ENTITY\": expected CUSTOMER"],
+    );
+    let filters = json!([{ "entityTypes": ["TEAPOT"] }, 7, { "relationType": 8, "negate": 9 }]);
+    let query = json!({ "direction": "UP", "maxLevel": 2, "filters": filters });
+    one(
+        change,
+        json!({ "originatorSource": "RELATED", "relationsQuery": query }),
+        &[
+            "nodes[0].configuration.relationsQuery.direction: \"UP\": expected FROM or TO",
+            "nodes[0].configuration.relationsQuery.maxLevel: 2: expected 1",
+            "nodes[0].configuration.relationsQuery.filters[0].entityTypes: [\"TEAPOT\"]: expected an array",
+            "nodes[0].configuration.relationsQuery.filters[2].relationType: 8: expected a relation type",
+            "nodes[0].configuration.relationsQuery.filters[2].negate: 9: expected true or false",
+        ],
+    );
+    let related = "metadata.TbGetRelatedAttributeNode";
+    let query = json!({ "direction": "FROM", "filters": [{ "relationType": "Contains" }] });
+    one(related, json!({ "relationsQuery": query, "dataToFetch": "LATEST_TELEMETRY", "dataMapping": { "a": "b" } }), &[]);
+    one(related, json!({ "relationsQuery": query, "attrMapping": { "a": "b" } }), &[]);
+    one(related, json!({ "relationsQuery": query, "dataToFetch": "FIELDS", "dataMapping": { "name": "b" } }), &[]);
+    one(
+        related,
+        json!({ "relationsQuery": query, "dataToFetch": "FIELDS", "dataMapping": { "colour": "b" } }),
+        &["nodes[0].configuration.dataMapping: colour is not supported yet"],
+    );
+    one(
+        related,
+        json!({ "dataToFetch": "ALL" }),
+        &[
+            "nodes[0].configuration.relationsQuery: missing",
+            "nodes[0].configuration.attrMapping: missing",
+            "nodes[0].configuration.dataToFetch: \"ALL\"",
+        ],
+    );
+    let device = "metadata.TbGetDeviceAttrNode";
+    let query = json!({ "direction": "FROM", "maxLevel": 1, "relationType": "Contains", "deviceTypes": ["default"] });
+    one(device, json!({ "deviceRelationsQuery": query, "clientAttributeNames": ["a"], "fetchToData": false }), &[]);
+    one(
+        device,
+        json!({ "deviceRelationsQuery": { "direction": 1, "deviceTypes": 2 } }),
+        &[
+            "nodes[0].configuration.deviceRelationsQuery.direction: 1: expected FROM or TO",
+            "nodes[0].configuration.deviceRelationsQuery.deviceTypes: expected at most",
+        ],
+    );
 }
 
 #[test]

@@ -214,6 +214,9 @@ pub struct Delivery {
     pub own_ts: bool,
     #[prost(int64, tag = "7")]
     pub taken_ts: i64,
+    /// How often the message has left a node like this, this time included.
+    #[prost(uint32, tag = "8")]
+    pub departures: u32,
 }
 /// Nested message and enum types in `Delivery`.
 pub mod delivery {
@@ -225,6 +228,17 @@ pub mod delivery {
         #[prost(bytes = "vec", tag = "2")]
         pub node: ::prost::alloc::vec::Vec<u8>,
     }
+}
+/// A message whose originator a rule node has changed, until the new one's shard has taken it (DESIGN 8.3, 8).
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Passage {
+    #[prost(message, optional, tag = "1")]
+    pub delivery: ::core::option::Option<Delivery>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub originator: ::prost::alloc::vec::Vec<u8>,
+    /// ThingsBoard's entity type.
+    #[prost(string, tag = "3")]
+    pub originator_type: ::prost::alloc::string::String,
 }
 /// A call that was given up.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -2,7 +2,9 @@
 //! push.
 
 use serde_json::{Value, json};
-use tests::harness::fixture::{Fixture, device, device_named, gateway, id_of, latest_value, root_chain, second_tenant};
+use tests::harness::eventually;
+use tests::harness::fixture::{Fixture, device, device_named, gateway, id_of, latest_value, root_chain, second_tenant, tenant};
+use tests::harness::instance::{Setup, drivers};
 use tests::harness::mqtt::Wire;
 use tests::harness::rest::Rest;
 
@@ -95,4 +97,74 @@ fn a_gateway_is_related_to_the_children_it_made() {
     let [one] = found.as_array().expect("a list").as_slice() else { panic!("{found}") };
     assert_eq!((&one["type"], &one["to"]["id"], &one["toName"]), (&json!("Created"), &json!(child), &json!("Child 1")));
     fixture.instance.stop();
+}
+
+/// Readings of devices go on as readings of the hall that contains them, with what the hall is called and how large it is.
+fn draw_halls(rest: &Rest) {
+    let class = |name: &str| format!("org.thingsboard.rule.engine.{name}");
+    let inside =
+        json!({ "direction": "TO", "maxLevel": 1, "filters": [{ "relationType": "Contains", "entityTypes": ["ASSET"] }] });
+    let area =
+        json!({ "relationsQuery": inside, "dataToFetch": "ATTRIBUTES", "dataMapping": { "area": "area" }, "fetchTo": "DATA" });
+    let name = json!({ "relationsQuery": inside, "dataToFetch": "FIELDS", "dataMapping": { "name": "hall" }, "fetchTo": "DATA" });
+    let nodes = json!([
+        { "type": class("filter.TbMsgTypeSwitchNode"), "name": "types", "configuration": {} },
+        { "type": class("metadata.TbGetRelatedAttributeNode"), "name": "area", "configuration": area },
+        { "type": class("metadata.TbGetRelatedAttributeNode"), "name": "name", "configuration": name },
+        { "type": class("transform.TbChangeOriginatorNode"), "name": "to the hall",
+            "configuration": { "originatorSource": "RELATED", "relationsQuery": inside } },
+        { "type": class("telemetry.TbMsgTimeseriesNode"), "name": "save", "configuration": { "defaultTTL": 0 } },
+    ]);
+    let edges = [(0, "Post telemetry", 1), (1, "Success", 2), (2, "Success", 3), (3, "Success", 4)];
+    let edges = edges.map(|(from, label, to)| json!({ "fromIndex": from, "toIndex": to, "type": label }));
+    let chain = json!({ "entityType": "RULE_CHAIN", "id": root_chain(rest) });
+    let metadata = json!({ "ruleChainId": chain, "firstNodeIndex": 0, "nodes": nodes, "connections": edges });
+    let _saved = rest.post("/api/ruleChain/metadata", &metadata).json();
+}
+
+#[test]
+fn what_devices_say_goes_on_as_their_halls_and_a_kill_loses_none() {
+    for driver in drivers() {
+        let fixture = Fixture::with(|setup| setup.driver(driver).shards(2));
+        let rest = &fixture.tenant;
+        draw_halls(rest);
+        let halls = ["North", "South", "West"].map(|name| asset(rest, name, "building"));
+        let meters = ["one", "two", "three"].map(|name| device(rest, name));
+        for (hall, meter) in halls.iter().zip(&meters) {
+            let area = format!("/api/plugins/telemetry/ASSET/{hall}/attributes/SERVER_SCOPE");
+            rest.post(&area, &json!({ "area": 120 })).expect_text(200);
+            rest.post("/api/relation", &contains(hall, &meter.id)).expect_text(200);
+        }
+        for meter in &meters {
+            let mut wire = Wire::session(fixture.instance.mqtt(), &meter.token);
+            for n in 1..=20_u16 {
+                let ts = 1_700_000_000_000_i64 + i64::from(n);
+                assert_eq!(wire.telemetry(n, &format!(r#"{{"ts":{ts},"values":{{"n":{n}}}}}"#)), 0);
+            }
+        }
+        // What was acknowledged is there or on its way, to whichever shard.
+        let Fixture { instance, home, .. } = fixture;
+        instance.kill();
+        let instance = Setup::standalone(&home).driver(driver).shards(3).start();
+        let fixture = Fixture { tenant: tenant(&instance), instance, home };
+        for (hall, meter) in halls.iter().zip(&meters) {
+            hall_has_all(&fixture.tenant, hall);
+            assert_eq!(latest_value(&fixture.tenant, &meter.id, "n"), None, "they are not the device's any more");
+        }
+        fixture.instance.stop();
+    }
+}
+
+#[track_caller]
+fn hall_has_all(rest: &Rest, hall: &str) {
+    let range = "keys=n,area,hall&startTs=0&endTs=1800000000000&limit=100&orderBy=ASC";
+    let path = format!("/api/plugins/telemetry/ASSET/{hall}/values/timeseries?{range}");
+    let found = eventually("all of a device's readings are its hall's", || {
+        let found = rest.get(&path).json();
+        (found["n"].as_array().is_some_and(|all| all.len() == 20)).then_some(found)
+    });
+    let values: Vec<&str> = found["n"].as_array().expect("a list").iter().filter_map(|one| one["value"].as_str()).collect();
+    assert_eq!(values, (1..=20).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(found["area"][19]["value"], "120");
+    assert_eq!(found["hall"][0]["value"], rest.get(&format!("/api/asset/{hall}")).json()["name"]);
 }

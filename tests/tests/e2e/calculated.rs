@@ -86,10 +86,13 @@ fn a_script_sees_a_window_of_the_past_also_after_a_kill() {
     let rolling = json!({ "refEntityKey": { "key": "t", "type": "TS_ROLLING" }, "limit": 4, "timeWindow": 3_600_000 });
     let script = "var hot = 0; foreach (point : t) { if (point.value > 15) { hot += 1; } }
         return {mean: toFixed(t.mean(), 2), max: t.max(), hot: hot, delta: t.last() - t.first()};";
-    let window = json!({ "type": "SCRIPT", "arguments": { "t": rolling }, "expression": script, "output": { "type": "TIME_SERIES" } });
+    let window =
+        json!({ "type": "SCRIPT", "arguments": { "t": rolling }, "expression": script, "output": { "type": "TIME_SERIES" } });
     let _saved = save(&fixture.tenant, &form("SCRIPT", ("DEVICE", &oven.id), "Window", &window));
     publish(&fixture, "oven", r#"{"t":30.5}"#);
-    let all = |fixture: &Fixture| ["mean", "max", "hot", "delta"].map(|key| latest_value(&fixture.tenant, &oven.id, key).expect("a value"));
+    let all = |fixture: &Fixture| {
+        ["mean", "max", "hot", "delta"].map(|key| latest_value(&fixture.tenant, &oven.id, key).expect("a value"))
+    };
     assert_eq!(all(&fixture), ["20.17", "30.5", "2", "20.5"]);
     let fixture = kill_and_start(fixture, 1);
     publish(&fixture, "oven", r#"{"t":40}"#);
@@ -139,7 +142,8 @@ fn what_is_wrong_is_said_at_once_and_what_fails_is_shown() {
     let pump = device(rest, "pump");
     let of = ("DEVICE", pump.id.as_str());
     let output = json!({ "type": "TIME_SERIES", "name": "b" });
-    let wrong = simple(&json!({ "ctx": latest("a"), "x": { "refEntityKey": { "key": "a", "type": "TS_ROLLING" } } }), "x +", &output);
+    let wrong =
+        simple(&json!({ "ctx": latest("a"), "x": { "refEntityKey": { "key": "a", "type": "TS_ROLLING" } } }), "x +", &output);
     let said = rest.post("/api/calculatedField", &form("SIMPLE", of, "Wrong", &wrong)).expect_text(400);
     for place in ["configuration.arguments.ctx", "configuration.arguments.x.refEntityKey.type", "configuration.expression"] {
         assert!(said.contains(place), "{place}: {said}");
@@ -181,7 +185,8 @@ fn a_script_can_be_tried() {
         let points = json!([{ "ts": 1, "value": 23 }, { "ts": 2, "value": 43 }, { "ts": 3, "value": null }]);
         let arguments = json!({ "temperature": { "type": "TS_ROLLING", "timeWindow": { "startTs": 0, "endTs": 9 }, "values": points },
             "humidity": { "type": "SINGLE_VALUE", "ts": 5, "value": 50 } });
-        let reply = fixture.tenant.post("/api/calculatedField/testScript", &json!({ "expression": expression, "arguments": arguments }));
+        let reply =
+            fixture.tenant.post("/api/calculatedField/testScript", &json!({ "expression": expression, "arguments": arguments }));
         let reply = reply.json();
         ["output", "error"].map(|field| reply[field].as_str().expect("a text").to_owned())
     };

@@ -100,11 +100,10 @@ fn refused(status: u16, what: &str) {
 
 /// What is calculated for a device of the first tenant; and one of the second that would be told of it.
 fn check_field(first: &Rest, second: &Rest, device: &str) {
-    let configuration = |argument: &Value| {
-        json!({ "type": "SIMPLE", "arguments": { "a": argument }, "expression": "a", "output": { "type": "TIME_SERIES", "name": "b" } })
-    };
+    let configuration = |argument: &Value| json!({ "type": "SIMPLE", "arguments": { "a": argument }, "expression": "a", "output": { "type": "TIME_SERIES", "name": "b" } });
     let secret = json!({ "refEntityKey": { "key": "secret", "type": "TS_LATEST" } });
-    let form = json!({ "name": "mine", "entityId": { "entityType": "DEVICE", "id": device }, "configuration": configuration(&secret) });
+    let form =
+        json!({ "name": "mine", "entityId": { "entityType": "DEVICE", "id": device }, "configuration": configuration(&secret) });
     let field = first.post("/api/calculatedField", &form).json();
     let path = format!("/api/calculatedField/{}", id_of(&field));
     refused(second.get(&path).status, &path);
@@ -116,7 +115,8 @@ fn check_field(first: &Rest, second: &Rest, device: &str) {
     let own = fixture::device(second, "theirs");
     let mut far = secret;
     far["refEntityId"] = json!({ "entityType": "DEVICE", "id": device });
-    let spy = json!({ "name": "spy", "entityId": { "entityType": "DEVICE", "id": own.id }, "configuration": configuration(&far) });
+    let spy =
+        json!({ "name": "spy", "entityId": { "entityType": "DEVICE", "id": own.id }, "configuration": configuration(&far) });
     second.post("/api/calculatedField", &spy).expect_error(400);
     second.delete(&format!("/api/device/{}", own.id)).expect_text(200);
     assert_eq!(first.get(&path).json(), field, "nothing changed");

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::{
     domain::EntityKind,
     entity::{
-        StoreError, asset, asset_profile, audit, calculated, chain, customer, device, json as parsed, package, profile,
-        tenant, tenant_profile, user,
+        StoreError, asset, asset_profile, audit, calculated, chain, customer, device, json as parsed, package, profile, tenant,
+        tenant_profile, user,
     },
 };
 

@@ -1,8 +1,10 @@
 //! Enrichment by what the shard knows of the originator: attributes, latest readings and fields.
 
 use schemas::chain::{OriginatorAttributes, OriginatorField, OriginatorFields};
+use schemas::config::End;
 use serde_json::{Value, json};
 
+use crate::clock::Timestamp;
 use crate::message::Scope;
 use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::keys::put;
@@ -12,24 +14,32 @@ use crate::rules::template;
 /// Attributes come under their names with ThingsBoard's prefixes, latest readings under their keys.
 pub(super) fn attributes(of: &OriginatorAttributes, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {
     let mut changed = carried.change();
-    match enrich(of, carried, scene, &mut changed) {
+    let enriched = enrich(of, carried, &mut changed, |scope, name| match scope {
+        Some(scope) => scene.attribute(scope, name),
+        None => scene.latest(name),
+    });
+    match enriched {
         Ok(()) => Next::With(changed),
         Err(reason) => Next::Fail(reason),
     }
 }
 
-fn enrich(
+/// Puts what `known` says of a scope's attribute, or of a latest reading.
+///
+/// # Errors
+/// What is missing, if nothing may be, or where there is no place for it.
+pub(super) fn enrich(
     of: &OriginatorAttributes,
     carried: &Carried<'_>,
-    scene: &mut Scene<'_, '_>,
     changed: &mut Changed,
+    mut known: impl FnMut(Option<Scope>, &str) -> Option<(Timestamp, crate::message::Value<'static>)>,
 ) -> Result<(), String> {
     let mut missing = Vec::new();
     let scopes = [(Scope::Client, "cs_", &of.client), (Scope::Shared, "shared_", &of.shared), (Scope::Server, "ss_", &of.server)];
     for (scope, prefix, names) in scopes {
         for name in names {
             let name = template::fill(name, carried);
-            match scene.attribute(scope, &name) {
+            match known(Some(scope), &name) {
                 Some((_, value)) => put(changed, of.to, format!("{prefix}{name}"), value.to_json())?,
                 None => missing.push(format!("{} {name}", scope.name())),
             }
@@ -37,7 +47,7 @@ fn enrich(
     }
     for name in &of.latest {
         let name = template::fill(name, carried);
-        match scene.latest(&name) {
+        match known(None, &name) {
             Some((ts, value)) if of.with_ts => {
                 put(changed, of.to, name.into_owned(), json!({ "ts": ts.0, "value": value.to_json() }))?;
             }
@@ -46,7 +56,7 @@ fn enrich(
         }
     }
     if of.must_exist && !missing.is_empty() {
-        return Err(format!("the originator has no {}", missing.join(", ")));
+        return Err(format!("there is no {}", missing.join(", ")));
     }
     Ok(())
 }
@@ -54,14 +64,24 @@ fn enrich(
 pub(super) fn fields(of: &OriginatorFields, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {
     let message = scene.message;
     let (own, kind) = scene.world.asset().unwrap_or_else(|| (message.device_name.to_owned(), message.device_type.to_owned()));
+    put_fields(of, carried, (End { kind: message.originator_type, id: message.originator }, Some(own), Some(kind)))
+}
+
+/// Puts fields of an entity with its name and its type; what it has not is left out.
+pub(super) fn put_fields(
+    of: &OriginatorFields,
+    carried: &Carried<'_>,
+    (end, own, kind): (End, Option<String>, Option<String>),
+) -> Next {
     let mut changed = carried.change();
     for (field, name) in &of.mapping {
         let value = match field {
             OriginatorField::Name => own.clone(),
             OriginatorField::Type => kind.clone(),
-            OriginatorField::EntityType => message.originator_type.name().to_owned(),
-            OriginatorField::Id => message.originator.to_string(),
+            OriginatorField::EntityType => Some(end.kind.name().to_owned()),
+            OriginatorField::Id => Some(end.id.to_string()),
         };
+        let Some(value) = value else { continue };
         if let Err(reason) = put(&mut changed, of.to, template::fill(name, carried).into_owned(), Value::String(value)) {
             return Next::Fail(reason);
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use schemas::chain::{Detail, Owner, OwnerDetails, OwnerValues};
+use schemas::chain::{Detail, Owner, OwnerDetails, OwnerValues, Values};
 use schemas::config::Details;
 use schemas::id::EntityId;
 use serde_json::Value;
@@ -14,9 +14,15 @@ use crate::rules::node::keys::put;
 use crate::rules::node::{Next, Scene};
 use crate::rules::{Absent, Fact, template};
 
+pub(super) fn values(of: &OwnerValues, carried: &Carried<'_>, scene: &Scene<'_, '_>) -> Next {
+    match scene.world.owner(of.of) {
+        Some(entity) => values_of(entity, &of.values, carried, scene),
+        None => nobody(),
+    }
+}
+
 /// Values that do not exist are left out, as in ThingsBoard.
-pub(super) fn values(of: &OwnerValues, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {
-    let Some(entity) = scene.world.owner(of.of) else { return nobody() };
+pub(super) fn values_of(entity: EntityId, of: &Values, carried: &Carried<'_>, scene: &Scene<'_, '_>) -> Next {
     let mut names: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(of.mapping.len());
     for (key, name) in &of.mapping {
         names.push((template::fill(key, carried), template::fill(name, carried)));

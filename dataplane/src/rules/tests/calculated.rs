@@ -125,7 +125,11 @@ fn scripts_are_given_values_and_their_times() {
 #[test]
 fn rolling_arguments_offer_what_thingsboards_do() {
     let points = || [Given::Rolling(vec![(1, 4.0), (2, f64::NAN), (3, 1.0), (4, 7.0)])];
-    script("return {n: a.count(), all: a.count(false), size: a.values.size(), s: a.getSize()};", &points(), "all: 4, n: 3, s: 4, size: 4");
+    script(
+        "return {n: a.count(), all: a.count(false), size: a.values.size(), s: a.getSize()};",
+        &points(),
+        "all: 4, n: 3, s: 4, size: 4",
+    );
     script("return {max: a.max(), min: a.min(), sum: a.sum()};", &points(), "max: 7, min: 1, sum: 12");
     script("return {mean: a.mean(), avg: a.avg(), median: a.median()};", &points(), "avg: 4, mean: 4, median: 4");
     script("return {first: a.first(), last: a.last()};", &points(), "first: 4, last: 7");
@@ -136,9 +140,17 @@ fn rolling_arguments_offer_what_thingsboards_do() {
     script("var s = 0; for (var p of a) { s += p.ts; } return {s: s};", &points(), "s: 10");
     script("return {from: a.timeWindow.startTs, to: a.timeWindow.endTs};", &points(), "from: 940000, to: 1000000");
     script("return {latest: ctx.latestTs, same: ctx.args.a == a};", &points(), "latest: 4, same: true");
-    script("return {none: a.max()};", &[Given::Rolling(vec![(1, f64::NAN)])], "failed: Error: Rolling argument values are empty.");
+    script(
+        "return {none: a.max()};",
+        &[Given::Rolling(vec![(1, f64::NAN)])],
+        "failed: Error: Rolling argument values are empty.",
+    );
     let two = || [Given::Rolling(vec![(1, 1.0), (3, 3.0)]), Given::Rolling(vec![(2, 20.0), (3, 30.0)])];
-    script("var s = ''; foreach (r : a.merge(b)) { s += r.ts + ':' + r.v1 + '/' + r.values[1] + ' '; } return {s: s};", &two(), "s: 2:1/20 3:3/30 ");
+    script(
+        "var s = ''; foreach (r : a.merge(b)) { s += r.ts + ':' + r.v1 + '/' + r.values[1] + ' '; } return {s: s};",
+        &two(),
+        "s: 2:1/20 3:3/30 ",
+    );
     script("return {n: a.mergeAll([b], {'ignoreNaN': false}).values.size()};", &two(), "n: 3");
     // What a script does to the prelude, the next one does not see.
     script("try { a.constructor.prototype.max = 1; } catch (e) {} return {max: a.max()};", &points(), "max: 7");

@@ -53,7 +53,7 @@ impl Chains {
     fn resumed(&mut self, departed: &Departed, failure: Option<&str>) -> Option<Vec<String>> {
         let message = message(MessageType::PostTelemetryRequest, Body::Lifecycle);
         let mut effects = Vec::new();
-        let evaluation = resume(departed, failure.map(str::to_owned), &message, self, &mut effects)?;
+        let evaluation = resume((departed, failure.map(str::to_owned)), &message, self, &mut effects, 0)?;
         let mut shown: Vec<String> = effects.iter().map(describe).collect();
         shown.extend(evaluation.failed.map(|failed| failed.reason));
         Some(shown)

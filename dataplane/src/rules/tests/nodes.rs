@@ -3,6 +3,7 @@
 
 mod facts;
 mod filters;
+mod relations;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -10,8 +11,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use schemas::alarm::Alarm;
-use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Owner, Target};
-use schemas::config::Details;
+use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Owner, RelationsQuery, Target};
+use schemas::config::{Details, End};
 use schemas::id::{ChainId, EntityId, uuid};
 use schemas::script::Script;
 use serde_json::{Value as Json, json};
@@ -36,6 +37,9 @@ pub(super) struct Known {
     states: HashMap<Uuid, Box<[u8]>>,
     /// It is an asset of this name and profile.
     asset: Option<(String, String)>,
+    /// Whether a relation ends at the originator, its type, and its other end.
+    neighbours: Vec<(bool, &'static str, End)>,
+    may_forward: bool,
     alarms: Vec<Alarm>,
     alarm_room: usize,
     told: facts::Told,
@@ -44,11 +48,17 @@ pub(super) struct Known {
 impl Default for Known {
     fn default() -> Self {
         let (chains, states, alarms, told) = (HashMap::new(), HashMap::new(), Vec::new(), facts::Told::default());
-        Self { chains, engine: Engine::new(Clock::start()), states, asset: None, alarms, alarm_room: 2, told }
+        let (engine, neighbours, may_forward) = (Engine::new(Clock::start()), Vec::new(), false);
+        Self { chains, engine, states, asset: None, neighbours, may_forward, alarms, alarm_room: 2, told }
     }
 }
 
 impl Known {
+    /// The originator is somebody's.
+    pub(super) fn owned() -> Self {
+        Self { told: facts::Told::owned(), ..Self::default() }
+    }
+
     /// The originator has these alarms, and room for so many more.
     pub(super) fn with(alarms: Vec<Alarm>, alarm_room: usize) -> Self {
         Self { alarms, alarm_room, ..Self::default() }
@@ -83,6 +93,15 @@ impl World for Known {
             _ => &[],
         };
         others.iter().any(|known| other.is_none_or(|other| other.0.as_u128() == *known))
+    }
+
+    fn neighbours(&self, query: &RelationsQuery) -> Vec<End> {
+        let follows = |(inward, kind, end): &(bool, &'static str, End)| *inward == query.inward && query.follows(kind, end.kind);
+        self.neighbours.iter().filter(|one| follows(one)).map(|(_, _, end)| *end).collect()
+    }
+
+    fn may_forward(&self) -> Result<(), String> {
+        if self.may_forward { Ok(()) } else { Err("there is no room".to_owned()) }
     }
 
     fn asset(&mut self) -> Option<(String, String)> {

@@ -22,8 +22,13 @@ const OWN: &str = "v1/devices/me/telemetry";
 
 fn field(id: u128, of: FieldOf, configuration: &Json) -> ShardChange {
     let calculation = Calculation::parse(&configuration.to_string()).unwrap_or_else(|error| panic!("{configuration}: {error}"));
-    let field =
-        CalculatedField { id: FieldId(Uuid::from_u128(id)), tenant: TENANT, of, name: "mine".into(), calculation: Arc::new(calculation) };
+    let field = CalculatedField {
+        id: FieldId(Uuid::from_u128(id)),
+        tenant: TENANT,
+        of,
+        name: "mine".into(),
+        calculation: Arc::new(calculation),
+    };
     ShardChange::Field(Arc::new(field), Revision(1))
 }
 
@@ -156,7 +161,8 @@ fn a_window_is_filled_from_the_past_and_follows() {
     let (reply, _answer) = oneshot::channel();
     let target = Target { entity: device(TOKEN).into(), tenant: TENANT };
     let payload = br#"{"n":32}"#.to_vec();
-    fleet.shards[0].take_event(Event::Query { target, query: Query::SaveTimeseries { payload, ttl_s: 0, as_written: false, reply } });
+    fleet.shards[0]
+        .take_event(Event::Query { target, query: Query::SaveTimeseries { payload, ttl_s: 0, as_written: false, reply } });
     fleet.turn_until("it is calculated", |fleet| value(fleet, "sum").as_deref() == Some("56"));
     // What is deleted is read again.
     let (reply, _answer) = oneshot::channel();

@@ -1,10 +1,14 @@
-//! Configurations of nodes that are told of others and of the past: a message's customer, its tenant, its originator's history.
+//! Configurations of nodes that are told of others and of the past: a message's customer, its tenant, what its originator has relations
+//! to, its originator's history.
 //! Never reads a chain.
 
 use serde_json::Value;
 
 use super::Reader;
-use crate::chain::{Aggregate, Detail, Fetch, Interval, OriginatorTelemetry, Owner, OwnerDetails, OwnerValues, Side};
+use crate::chain::{
+    Aggregate, Detail, DeviceAttributes, Fetch, Interval, OriginatorTelemetry, Owner, OwnerDetails, OwnerValues, RelatedTold,
+    RelatedValues, Side, Values,
+};
 
 /// Readings of one key, as in ThingsBoard.
 const READINGS_MAX: u64 = 1_000;
@@ -12,8 +16,27 @@ const READINGS_MAX: u64 = 1_000;
 const UNITS_MAX: i64 = i32::MAX as i64;
 
 impl Reader<'_> {
-    /// Before configuration version 1 the mapping was `attrMapping`, and `telemetry` chose the latest readings.
     pub(super) fn owner_values(&mut self, of: Owner) -> Option<OwnerValues> {
+        self.values().map(|values| OwnerValues { of, values })
+    }
+
+    pub(super) fn related_values(&mut self) -> Option<RelatedValues> {
+        let query = self.relations_query("relationsQuery");
+        let told = match self.value("dataToFetch").and_then(Value::as_str) {
+            Some("FIELDS") => self.originator_fields().map(RelatedTold::Fields),
+            _ => self.values().map(RelatedTold::Values),
+        };
+        Some(RelatedValues { query: query?, told: told? })
+    }
+
+    pub(super) fn device_attributes(&mut self) -> Option<DeviceAttributes> {
+        let (found, attributes) = (self.device_query("deviceRelationsQuery"), self.originator_attributes());
+        let (query, types) = found?;
+        Some(DeviceAttributes { query, types, attributes: attributes? })
+    }
+
+    /// Before configuration version 1 the mapping was `attrMapping`, and `telemetry` chose the latest readings.
+    fn values(&mut self) -> Option<Values> {
         let field = if self.value("dataMapping").is_some() { "dataMapping" } else { "attrMapping" };
         let mapping = self.mapping(field);
         let latest = match self.value("dataToFetch") {
@@ -25,7 +48,7 @@ impl Reader<'_> {
             }),
         };
         let to = self.side("fetchTo", Side::Metadata);
-        Some(OwnerValues { of, latest: latest?, mapping: mapping?, to: to? })
+        Some(Values { latest: latest?, mapping: mapping?, to: to? })
     }
 
     /// Before configuration version 1 `addToMetadata` said where details go.

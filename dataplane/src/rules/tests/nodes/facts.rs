@@ -28,6 +28,10 @@ fn id(of: Owner) -> EntityId {
 }
 
 impl Told {
+    pub(super) fn owned() -> Self {
+        Self { owned: true, ..Self::default() }
+    }
+
     pub(super) fn owner(&self, of: Owner) -> Option<EntityId> {
         self.owned.then(|| id(of))
     }
@@ -45,7 +49,7 @@ impl Told {
     }
 }
 
-fn series(key: &str, points: &[(i64, Value<'static>)]) -> Series {
+pub(super) fn series(key: &str, points: &[(i64, Value<'static>)]) -> Series {
     let point = |(ts, value): &(i64, Value<'static>)| Point { ts: Timestamp(*ts), value: value.clone() };
     Series { key: key.to_owned(), points: points.iter().map(point).collect() }
 }
@@ -56,13 +60,13 @@ fn attributes(of: Owner, keys: &[&str]) -> Fact {
 }
 
 /// A world that knows these facts and no others.
-fn knowing(facts: Vec<(Fact, Found)>) -> Known {
+pub(super) fn knowing(facts: Vec<(Fact, Found)>) -> Known {
     Known { told: Told { owned: true, facts, ..Told::default() }, ..Known::default() }
 }
 
 /// The data and this metadata behind one node, or why it failed.
 #[track_caller]
-fn behind(
+pub(super) fn behind(
     class: &str,
     configuration: &Json,
     message: &Message<'_>,
