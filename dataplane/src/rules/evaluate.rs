@@ -114,7 +114,7 @@ pub fn elapse<'m>(
     let frame = frames.len();
     let scene = Scene { message, world, into };
     let evaluation = Evaluation { executed: 1, ..Evaluation::default() };
-    let mut walk = Walk { root: &root, scene, frames, waiting: Vec::new(), evaluation, counted: 0 };
+    let mut walk = Walk { root: &root, scene, frames, waiting: Vec::new(), evaluation, counted: 0, departures: 0 };
     let carried = Carried::AsCame(message);
     let next = step.node.elapse(step, &carried, &mut walk.scene)?;
     let way = walk.follow(Way { frame, targets: 0..0, carried }, (&last, index, step), next);
@@ -322,7 +322,7 @@ impl<'w, 'm> Walk<'w, 'm> {
                 way
             }
             Next::Wait(how, due) => {
-                let departed = depart(&way.carried, self.path(frame, (running.chain(), step.id)));
+                let departed = self.depart(&way, (running.chain(), step.id));
                 self.scene.into.push(Effect::Wait(Box::new(Waiting { how, due, departed })));
                 way
             }
