@@ -126,6 +126,11 @@ fn configurations() {
             "nodes[0].configuration.entityId: \"x\": expected a UUID",
         ],
     );
+}
+
+#[test]
+fn configurations_of_nodes_that_ask_relations() {
+    let one = |class, configuration, problems: &[&str]| check(&chain(vec![node(class, configuration)], vec![]), problems);
     let change = "transform.TbChangeOriginatorNode";
     one(change, json!({ "originatorSource": "ALARM_ORIGINATOR" }), &[]);
     let filters = json!([{ "relationType": "", "entityTypes": ["ASSET"] }, { "relationType": "Contains", "negate": true }]);

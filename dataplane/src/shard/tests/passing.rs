@@ -104,8 +104,9 @@ fn a_crash_anywhere_neither_loses_nor_repeats_one() {
             let mut fleet = start(engines(2), 1);
             let mut said: Vec<_> = (1..=3).map(|n| (n, say(&mut fleet, n))).collect();
             (0..turns).for_each(|_| fleet.turn());
-            let is_stored =
-                |(n, said): &mut (i64, oneshot::Receiver<_>)| said.try_recv().is_ok_and(|said| said.is_ok()).then_some(*n);
+            let is_stored = |(n, said): &mut (i64, oneshot::Receiver<Result<(), QueryError>>)| {
+                said.try_recv().is_ok_and(|said| said.is_ok()).then_some(*n)
+            };
             let stored: Vec<i64> = said.iter_mut().filter_map(is_stored).collect();
             let after = fleet.crash(keeping);
             let mut fleet = if turns % 2 == 0 { start(after, 2) } else { start(merged(&after), 2) };
