@@ -370,7 +370,7 @@ pub const KAFKA_ANSWER_BYTES_MAX: usize = 128 << 10;
 pub const BROKER_CALLS_MAX: usize = 256;
 
 /// Messages of one shard on their way to other originators; a node that would send more fails (DESIGN 8.3, 8).
-pub const PASSAGES_PER_SHARD_MAX: usize = 65_536;
+pub const PASSAGES_PER_SHARD_MAX: usize = 16_384;
 /// The same of one tenant.
 pub const PASSAGES_PER_TENANT_MAX: usize = PASSAGES_PER_SHARD_MAX / 2;
 /// On disk, of one tenant and shard, in bytes.

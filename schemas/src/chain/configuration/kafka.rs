@@ -111,7 +111,8 @@ impl Reader<'_> {
             }
         }
         let has = |name: &str| properties.iter().any(|(known, _)| *known == name);
-        if fine && has("sasl.mechanism") != (has("sasl.username") && has("security.protocol")) {
+        let together = [has("sasl.mechanism"), has("sasl.username"), has("security.protocol")];
+        if fine && together.contains(&true) && together.contains(&false) {
             self.problem(
                 "otherProperties",
                 "security.protocol SASL_PLAINTEXT, sasl.mechanism and sasl.jaas.config belong together",
