@@ -11,6 +11,7 @@ mod checksum;
 mod credential;
 mod customer;
 mod device;
+mod event;
 mod hex;
 mod import;
 mod package;
@@ -36,6 +37,7 @@ pub use credential::{ACCESS_TOKEN, Basic, Credential, CredentialDraft, MQTT_BASI
 pub use customer::{Customer, CustomerDraft, PUBLIC_TITLE};
 pub(crate) use device::is_gateway;
 pub use device::{Device, DeviceDraft, DeviceFilter, DeviceInfo};
+pub use event::{Event, EventFilter, EventKind, page_of_events};
 pub use hex::{hex, unhex};
 pub use import::{Column, IMPORT_LINES_MAX, ImportLine, ImportedDevice, Mapping, read_lines};
 pub use package::{Package, PackageBytes, PackageDraft, PackageFilter, PackageKind, PackagePlace, UploadDraft};

@@ -11,6 +11,7 @@ mod claim;
 mod credential;
 mod customer;
 mod device;
+mod event;
 mod extract;
 mod fleet;
 mod forward;
@@ -159,6 +160,7 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(call::routes())
         .merge(package::routes())
         .merge(audit::routes())
+        .merge(event::routes())
         .merge(query::routes())
         .merge(instance::routes())
 }

@@ -10,6 +10,7 @@ mod client;
 mod many;
 mod pool;
 mod rules;
+mod sightings;
 #[cfg(test)]
 pub(crate) mod tests;
 mod watch;
@@ -25,6 +26,7 @@ pub use self::{
     many::{AttributeKey, Latest},
     pool::{InvalidLine, Pool},
     rules::NodeCount,
+    sightings::{AtNode, Seen, Sighting},
     watch::{Live, Update, Watch},
 };
 

@@ -77,6 +77,7 @@ counters! {
     NodesFailed => "tidegate_nodes_failed_total", "messages that failed at a node without a way on from there";
     MessagesParked => "tidegate_messages_parked_total", "messages that waited for a fact of another entity or of the past";
     FactsMissed => "tidegate_facts_missed_total", "facts that did not come in time or could not be had";
+    SightingsMissed => "tidegate_debug_events_missed_total", "debug events that were not kept because there were too many";
     NodesLogged => "tidegate_nodes_logged_total", "messages seen by log nodes";
     StatesEvicted => "tidegate_states_evicted_total", "idle device states evicted";
     StatesResident => "tidegate_states_resident", "device states in memory";

@@ -10,6 +10,7 @@ pub mod harness;
 mod node;
 mod plan;
 mod running;
+mod sighting;
 mod simple;
 mod template;
 #[cfg(test)]
@@ -20,4 +21,5 @@ pub use evaluate::{Evaluation, Failed, call, evaluate, evaluate_again, resume};
 pub use fact::{Absent, Fact, Found};
 pub use plan::Plan;
 pub use running::{NodeCount, Running};
+pub use sighting::{AtNode, Sighting};
 pub use world::{Alone, World};

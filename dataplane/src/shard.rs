@@ -29,6 +29,7 @@ mod outbox;
 mod owing;
 mod residents;
 mod serve;
+mod sightings;
 mod slab;
 #[cfg(test)]
 mod tests;
@@ -40,3 +41,4 @@ mod work;
 pub use calling::Submit;
 pub use event::{Applied, Doorbell, Event, Mailbox};
 pub use placement::{Placement, Shards};
+pub use sightings::Seen;

@@ -3,6 +3,7 @@
 
 mod check;
 mod configuration;
+pub mod debug;
 pub mod external;
 pub mod formula;
 pub mod geofence;
@@ -15,6 +16,7 @@ mod root;
 mod tests;
 
 pub use check::{EDGES_MAX, EXECUTIONS_MAX, NODES_MAX};
+pub use debug::DebugSettings;
 pub use external::{External, ToEmail};
 pub use message_type::{EntityType, MessageType};
 pub use node::{
@@ -43,6 +45,7 @@ pub struct Node {
     pub id: Option<Uuid>,
     pub name: String,
     pub kind: NodeKind,
+    pub debug: DebugSettings,
 }
 
 /// `from --label--> to`, node indices.

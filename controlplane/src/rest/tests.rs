@@ -4,6 +4,7 @@ mod alarms;
 mod audit;
 mod calls;
 mod chains;
+mod events;
 mod forward;
 pub(crate) mod house;
 mod identity;

@@ -16,11 +16,45 @@ use crate::{
 /// What happened at a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeCount {
+    /// Nil if it was saved without one.
+    pub id: Uuid,
     pub name: String,
     pub executed: u64,
     pub failed: u64,
+    /// Of how many executions the time was taken, and how long these were together, in nanoseconds.
+    pub timed: u64,
+    pub timed_ns: u64,
     /// By label.
     pub left: BTreeMap<String, u64>,
+}
+
+impl NodeCount {
+    /// What several instances counted at the nodes of one chain, together. One that runs with another version of the chain adds its
+    /// nodes that are the same ones.
+    #[must_use]
+    pub fn sum(all: impl IntoIterator<Item = Vec<Self>>) -> Vec<Self> {
+        let mut all = all.into_iter();
+        let mut sum = all.next().unwrap_or_default();
+        for (place, count) in all.flat_map(|counts| counts.into_iter().enumerate()) {
+            let same = |known: &Self| (known.id, &known.name) == (count.id, &count.name);
+            let there = sum.get(place).is_some_and(same).then_some(place);
+            match there.or_else(|| sum.iter().position(|known| !known.id.is_nil() && same(known))) {
+                Some(there) => sum[there].add(count),
+                None => sum.push(count),
+            }
+        }
+        sum
+    }
+
+    fn add(&mut self, other: Self) {
+        self.executed += other.executed;
+        self.failed += other.failed;
+        self.timed += other.timed;
+        self.timed_ns += other.timed_ns;
+        for (label, left) in other.left {
+            *self.left.entry(label).or_default() += left;
+        }
+    }
 }
 
 impl Client {
@@ -33,8 +67,9 @@ impl Client {
         let mut stub = self.0.clone();
         let reply = within(READ_TIMEOUT, stub.node_counts(request)).await?;
         let count = |node: wire::NodeCount| {
-            let wire::NodeCount { name, executed, failed, left } = node;
-            NodeCount { name, executed, failed, left: left.into_iter().collect() }
+            let wire::NodeCount { name, executed, failed, left, node_id, timed, timed_ns } = node;
+            let id = Uuid::from_slice(&node_id).unwrap_or_default();
+            NodeCount { id, name, executed, failed, timed, timed_ns, left: left.into_iter().collect() }
         };
         Ok(reply.nodes.into_iter().map(count).collect())
     }

@@ -3,6 +3,7 @@
 mod alarms;
 mod external;
 mod nodes;
+mod sightings;
 mod simple;
 
 use std::borrow::Cow;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use schemas::alarm::Alarm;
 use schemas::chain::{
-    Chain, Edge, EntityType, MessageType, MessageTypes, Node, NodeKind, SaveAttributes, SaveTimeseries, default_root_chain, label,
+    Chain, DebugSettings, Edge, EntityType, MessageType, MessageTypes, Node, NodeKind, SaveAttributes, SaveTimeseries,
+    default_root_chain, label,
 };
 use schemas::id::{EntityId, TenantId, uuid};
 
@@ -93,7 +95,7 @@ fn describe(effect: &Effect<'_>) -> String {
 }
 
 fn node(name: &str, kind: NodeKind) -> Node {
-    Node { id: None, name: name.to_owned(), kind }
+    Node { id: None, name: name.to_owned(), kind, debug: DebugSettings::default() }
 }
 
 fn filter(standard: Vec<MessageType>) -> NodeKind {

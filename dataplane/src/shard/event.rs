@@ -13,9 +13,11 @@ use crossbeam::queue::ArrayQueue;
 use schemas::generated::kept::Forward;
 use schemas::id::{ChainId, DeviceId, TenantId};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::alarming::Unconfirmed;
 use super::outbox::Next;
+use super::sightings::Seen;
 use crate::{
     device::outbox::OwedCall,
     limits,
@@ -51,6 +53,10 @@ pub enum Event {
     Told { number: u64, told: Told },
     /// What happened at the nodes of a tenant's chain.
     Count { tenant: TenantId, chain: ChainId, reply: oneshot::Sender<Vec<NodeCount>> },
+    /// What was seen of a tenant's node or chain, the oldest first.
+    Sightings { tenant: TenantId, of: Uuid, reply: oneshot::Sender<Vec<Arc<Seen>>> },
+    /// Forget what was seen, by its ids.
+    ForgetSightings { tenant: TenantId, ids: Vec<Uuid>, done: oneshot::Sender<()> },
     /// Stop accepting, tell MQTT 5 clients, commit, end.
     Drain,
 }
@@ -69,6 +75,8 @@ impl fmt::Debug for Event {
             Self::Fact { .. } => "Fact",
             Self::Told { .. } => "Told",
             Self::Count { .. } => "Count",
+            Self::Sightings { .. } => "Sightings",
+            Self::ForgetSightings { .. } => "ForgetSightings",
             Self::Drain => "Drain",
         })
     }

@@ -30,6 +30,7 @@ use super::needing::Needs;
 use super::outbox::Outbox;
 use super::placement::Placement;
 use super::residents::Residents;
+use super::sightings::Sightings;
 use super::slab::{Key, Slab};
 use super::watching::Watches;
 use crate::auth::Forwarders;
@@ -87,6 +88,8 @@ pub(super) struct Shard {
     pub questions: Questions,
     pub forwards: Forwards,
     pub outbox: Outbox,
+    /// What people look at of messages at nodes.
+    pub sightings: Sightings,
     /// To whoever makes calls to the outside.
     pub calls_out: mpsc::Sender<Due>,
     pub alarm_feed: AlarmFeed,

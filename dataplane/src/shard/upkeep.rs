@@ -45,6 +45,11 @@ impl Shard {
                 // Whoever asked may have gone away.
                 drop(reply.send(counts));
             }
+            Event::Sightings { tenant, of, reply } => drop(reply.send(self.sightings.of(tenant, of))),
+            Event::ForgetSightings { tenant, ids, done } => {
+                self.sightings.forget(tenant, ids);
+                let _gone = done.send(());
+            }
             Event::Drain => self.drain(),
         }
     }

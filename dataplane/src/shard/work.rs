@@ -23,10 +23,11 @@ use super::limiting::cost;
 use super::needing::{Spoken, Waiter, Whose};
 use super::outbox::Outbox;
 use super::serve::Flow;
+use super::sightings::Sightings;
 use super::slab::Key;
 use super::turn::Shard;
 use super::watching::Watches;
-use crate::clock::{Now, Timestamp};
+use crate::clock::{Clock, Now, Timestamp};
 use crate::device::outbox::{self, OwedCall, Pending};
 use crate::device::{DeviceState, Dictionary, RefusedReadings, Writing};
 use crate::effect::Effect;
@@ -36,7 +37,7 @@ use crate::metric::{Counter, ShardCounters};
 use crate::owed::Departed;
 use crate::payload;
 use crate::query::{Attribute, Point, Series};
-use crate::rules::{self, Absent, Evaluation, Fact, Found, Running, World};
+use crate::rules::{self, Absent, Evaluation, Fact, Found, Running, Sighting, World};
 use crate::script::{Answer, Engines, ScriptFailure, Subject};
 use crate::session::{Format, Outcome, Promise, Topics};
 use crate::snapshot::Table;
@@ -152,8 +153,9 @@ impl Shard {
         let (kind, received) = (spoken.kind, spoken.received);
         let body = std::mem::replace(&mut spoken.body, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
-        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
+        let (ledger, outbox, sightings) = (&mut self.ledger, &mut self.outbox, &mut self.sightings);
+        let (watches, counters, now) = (&self.watches, &*self.counters, self.now);
+        let mut stage = Stage { ledger, outbox, sightings, state, watches, counters, now, topics };
         self.answers.clear();
         let by = By { table: &self.table, running, scripts: &mut self.scripts, answers: &mut self.answers };
         let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
@@ -182,8 +184,9 @@ impl Shard {
         let (received, body) = (self.now.timestamp, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return (None, Vec::new()) };
-        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        let mut stage = Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics };
+        let (ledger, outbox, sightings) = (&mut self.ledger, &mut self.outbox, &mut self.sightings);
+        let (watches, counters, now) = (&self.watches, &*self.counters, self.now);
+        let mut stage = Stage { ledger, outbox, sightings, state, watches, counters, now, topics };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let otherwise = Some("a message that comes back from the outside does not wait for facts");
         let known = Known { facts: &[], counted: 0, otherwise };
@@ -199,8 +202,9 @@ impl Shard {
     pub(super) fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
         let topics = self.table.device(DeviceId(entity.0)).and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let state = self.residents.get_mut(entity, self.now.instant)?;
-        let (ledger, outbox, watches, now) = (&mut self.ledger, &mut self.outbox, &self.watches, self.now);
-        Some(Stage { ledger, outbox, state, watches, counters: &self.counters, now, topics })
+        let (ledger, outbox, sightings) = (&mut self.ledger, &mut self.outbox, &mut self.sightings);
+        let (watches, counters, now) = (&self.watches, &*self.counters, self.now);
+        Some(Stage { ledger, outbox, sightings, state, watches, counters, now, topics })
     }
 
     fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
@@ -234,6 +238,7 @@ impl Shard {
 pub(super) struct Stage<'s> {
     pub ledger: &'s mut Ledger,
     pub outbox: &'s mut Outbox,
+    pub sightings: &'s mut Sightings,
     pub state: &'s mut DeviceState,
     pub watches: &'s Watches,
     pub counters: &'s ShardCounters,
@@ -292,13 +297,14 @@ impl Stage<'_> {
 
     /// What nodes may ask while this message is evaluated.
     fn facts<'f>(
-        &'f self,
+        &'f mut self,
         (table, scripts): (&'f Table, &'f mut Engines),
         message: &'f Message<'f>,
         known: Known<'f>,
     ) -> Facts<'f> {
         let (state, dictionary, outbox) = (&*self.state, &self.ledger.dictionary, &*self.outbox);
-        Facts { table, message, state, dictionary, scripts, outbox, known }
+        let (sightings, counters, now) = (&mut *self.sightings, self.counters, self.now);
+        Facts { table, message, state, dictionary, scripts, outbox, sightings, counters, now, known }
     }
 
     /// Does what an evaluation says must happen.
@@ -509,6 +515,9 @@ struct Facts<'s> {
     dictionary: &'s Dictionary,
     scripts: &'s mut Engines,
     outbox: &'s Outbox,
+    sightings: &'s mut Sightings,
+    counters: &'s ShardCounters,
+    now: Now,
     known: Known<'s>,
 }
 
@@ -563,6 +572,22 @@ impl World for Facts<'_> {
             Some((_, Err(reason))) => Err(Absent::Never(reason.clone())),
             None => Err(self.known.otherwise.map_or(Absent::NotYet, |reason| Absent::Never(reason.to_owned()))),
         }
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        Some(self.scripts.clock())
+    }
+
+    fn may_see(&mut self) -> bool {
+        let may = self.sightings.may_see(self.message.tenant, self.now);
+        if !may {
+            self.counters.increment(Counter::SightingsMissed);
+        }
+        may
+    }
+
+    fn see(&mut self, sighting: Sighting) {
+        self.sightings.keep(self.message.tenant, sighting, self.now);
     }
 
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {

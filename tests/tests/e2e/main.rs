@@ -13,6 +13,7 @@ mod bad_requests;
 mod badinput;
 mod chains;
 mod connectivity;
+mod debugging;
 mod device_http;
 mod diskfull;
 mod drain;
