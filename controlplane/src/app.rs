@@ -2,7 +2,10 @@
 //! write is one transaction (entity, change log, audit), then wakes the feed and waits for the data planes (DESIGN 26).
 //! Never speaks HTTP or gRPC shapes.
 
+mod admin_settings;
 mod alarm;
+mod asset;
+mod asset_profile;
 mod audit;
 mod call;
 mod chain;
@@ -21,6 +24,7 @@ mod profile;
 mod provision;
 mod query;
 mod quota;
+mod relation;
 mod rollout;
 mod seed;
 mod tenant;
@@ -37,6 +41,7 @@ use uuid::Uuid;
 
 pub use crate::access::{Caller, TokenPair};
 pub use crate::app::alarm::AlarmComment;
+pub use crate::app::asset::ShownTo;
 pub use crate::app::chain::{ChainExport, ChainImported};
 pub use crate::app::claim::Claimed;
 pub use crate::app::import::Imported;

@@ -2,6 +2,8 @@
 //! asked for. Never does IO, asks the time or knows JSON shapes of the API.
 
 mod alarm;
+mod asset;
+mod asset_profile;
 mod audit;
 mod call;
 mod certificate;
@@ -19,12 +21,15 @@ mod page;
 mod profile;
 mod provision;
 mod query;
+mod relation;
 mod tenant;
 mod tenant_profile;
 mod transport;
 mod user;
 
 pub use alarm::{AlarmChange, AlarmDraft, AlarmFilter, AlarmInfo, ChangedAlarm, severity};
+pub use asset::{Asset, AssetDraft, AssetFilter, AssetInfo};
+pub use asset_profile::{AssetProfile, AssetProfileDraft};
 pub use audit::{AuditFilter, AuditLine, AuditSubject};
 pub use call::{Call, CallDraft, CallOutcome, CallStatus, StoredCall};
 #[cfg(test)]
@@ -46,9 +51,10 @@ pub(crate) use profile::mqtt_of;
 pub use profile::{DeviceProfile, ProfileDraft};
 pub use provision::{ProvisionRequest, ProvisionType, Unprovisioned, name_in, provisioned, same_secret};
 pub use query::{
-    BoolOperation, DeviceListing, DeviceQuery, DeviceRow, Dynamic, DynamicSource, Key, KeyFilter, KeyKind, NumberOperation,
-    Operand, Predicate, Sample, Selector, TextOperation,
+    BoolOperation, Dynamic, DynamicSource, EntityListing, EntityQuery, EntityRow, Key, KeyFilter, KeyKind, ListedEntity,
+    NumberOperation, Operand, Predicate, Sample, Selector, TextOperation,
 };
+pub use relation::{Arrow, End, NamedRelation, Relation, RelationFilter, RelationGroup, RelationQuery, Side};
 pub use tenant::{Contact, Tenant, TenantDraft};
 pub use tenant_profile::{DEFAULT_TENANT_PROFILE, TenantProfile, TenantProfileDraft, TransportLimits};
 pub use transport::{DEFAULT_TRANSPORT, MqttTransport, PayloadType};
@@ -82,10 +88,14 @@ pub enum EntityKind {
     OtaPackage,
     /// A persistent call of the server to a device.
     Rpc,
+    Asset,
+    AssetProfile,
+    /// Not an entity of ThingsBoard's: an arrow between two of them.
+    Relation,
 }
 
 impl EntityKind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Tenant,
         Self::Customer,
         Self::User,
@@ -97,6 +107,9 @@ impl EntityKind {
         Self::TenantProfile,
         Self::OtaPackage,
         Self::Rpc,
+        Self::Asset,
+        Self::AssetProfile,
+        Self::Relation,
     ];
 
     /// ThingsBoard's `entityType`.
@@ -114,6 +127,9 @@ impl EntityKind {
             Self::TenantProfile => "TENANT_PROFILE",
             Self::OtaPackage => "OTA_PACKAGE",
             Self::Rpc => "RPC",
+            Self::Asset => "ASSET",
+            Self::AssetProfile => "ASSET_PROFILE",
+            Self::Relation => "RELATION",
         }
     }
 
@@ -138,6 +154,9 @@ impl EntityKind {
             Self::TenantProfile => "Tenant profile",
             Self::OtaPackage => "OTA package",
             Self::Rpc => "RPC",
+            Self::Asset => "Asset",
+            Self::AssetProfile => "Asset profile",
+            Self::Relation => "Relation",
         }
     }
 }

@@ -2,6 +2,8 @@
 //! need) and to the audit log, in the same transaction. Never decides who may do it.
 
 pub mod alarm;
+pub mod asset;
+pub mod asset_profile;
 pub mod audit;
 pub mod call;
 pub mod cascade;
@@ -13,12 +15,15 @@ mod contact;
 pub mod credential;
 pub mod customer;
 pub mod device;
+pub mod installation;
 pub mod meta;
+pub mod named;
 mod open;
 pub mod package;
 mod page;
 pub mod profile;
 pub mod pushed;
+pub mod relation;
 pub mod rollout;
 pub mod search;
 pub mod tenant;

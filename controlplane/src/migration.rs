@@ -5,6 +5,7 @@ mod m0001_entities;
 mod m0002_identity;
 mod m0003_calls;
 mod m0004_alarms;
+mod m0005_assets;
 mod m0006_customers;
 mod shape;
 
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrations {
             Box::new(m0002_identity::Step),
             Box::new(m0003_calls::Step),
             Box::new(m0004_alarms::Step),
+            Box::new(m0005_assets::Step),
             Box::new(m0006_customers::Step),
         ]
     }

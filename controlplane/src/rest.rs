@@ -1,8 +1,11 @@
 //! The HTTP face of the control plane: the full list of routes, the OpenAPI document made from them, and what answers where
 //! there is no route. ThingsBoard's paths and shapes (DESIGN 4). Never decides who may: handlers ask the application.
 
+mod admin_settings;
 mod alarm;
 mod answer;
+mod asset;
+mod asset_profile;
 mod audit;
 mod auth;
 mod call;
@@ -21,6 +24,7 @@ mod package;
 mod profile;
 mod query;
 mod record;
+mod relation;
 mod shape;
 mod telemetry;
 mod tenant;
@@ -145,6 +149,7 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(auth::routes())
         .merge(tenant::routes())
         .merge(tenant_profile::routes())
+        .merge(admin_settings::routes())
         .merge(customer::routes())
         .merge(user::routes())
         .merge(device::routes())
@@ -153,6 +158,9 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(fleet::routes())
         .merge(import::routes())
         .merge(profile::routes())
+        .merge(asset::routes())
+        .merge(asset_profile::routes())
+        .merge(relation::routes())
         .merge(chain::routes())
         .merge(telemetry::routes())
         .merge(record::routes())

@@ -58,7 +58,8 @@ pub struct MqttCall {
 /// Addresses are lists with commas between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email {
-    pub mailer: Mailer,
+    /// `None`: the node leaves it to the installation's, and there is none.
+    pub mailer: Option<Mailer>,
     pub from: String,
     pub to: String,
     pub cc: String,

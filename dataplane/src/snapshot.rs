@@ -3,6 +3,7 @@
 
 pub mod change;
 pub mod directory;
+pub mod related;
 pub mod table;
 
 pub use change::{ShardChange, compile};

@@ -16,14 +16,15 @@ mod root;
 mod tests;
 
 pub use check::{EDGES_MAX, EXECUTIONS_MAX, NODES_MAX};
+pub use configuration::system_mail;
 pub use debug::DebugSettings;
 pub use external::{External, ToEmail};
 pub use message_type::{EntityType, MessageType};
 pub use node::{
-    Aggregate, AlarmSeverity, CalculateDelta, CheckFields, ClearAlarm, CreateAlarm, DeleteAttributes, Detail, Fetch, Interval,
-    Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes, NewAlarm, NodeKind, OriginatorAttributes,
-    OriginatorField, OriginatorFields, OriginatorTelemetry, Owner, OwnerDetails, OwnerValues, Passing, Renames, SaveAttributes,
-    SaveTimeseries, Side, Target, label,
+    Aggregate, AlarmSeverity, CalculateDelta, CheckFields, CheckRelation, ClearAlarm, CreateAlarm, DeleteAttributes, Detail,
+    Fetch, Interval, Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes, NewAlarm, NodeKind,
+    OriginatorAttributes, OriginatorField, OriginatorFields, OriginatorTelemetry, Owner, OwnerDetails, OwnerValues, Passing,
+    Renames, SaveAttributes, SaveTimeseries, Side, Target, label,
 };
 pub use root::default_root_chain;
 

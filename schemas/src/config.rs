@@ -1,4 +1,5 @@
-//! The pushed world as domain values: what a data plane needs of tenants, profiles, devices, credentials and chains.
+//! The pushed world as domain values: what a data plane needs of tenants, profiles, devices, assets, relations, credentials and
+//! chains.
 //!
 //! A [`Change`] that came off the wire or out of the cache is converted here once; inside, invalid values cannot exist.
 //! Never knows how it is stored or applied.
@@ -8,9 +9,12 @@ use std::sync::Arc;
 use ::uuid::Uuid;
 
 use crate::{
-    chain::{Chain, InvalidChain},
+    chain::{Chain, EntityType, InvalidChain, external::SystemMail, system_mail},
     generated::config as wire,
-    id::{ChainId, CredentialId, CustomerId, DeviceId, InvalidId, ProfileId, Revision, TenantId, uuid},
+    id::{
+        AssetId, ChainId, CredentialId, CustomerId, DeviceId, EntityId, InvalidId, ProfileId, RelationId, Revision, TenantId,
+        uuid,
+    },
     protobuf::{InvalidPayloads, Payloads, Texts},
     rate::{InvalidRateLimit, RateLimit},
 };
@@ -38,6 +42,8 @@ pub enum ChangeBody {
     Credential(Credential),
     Chain(PushedChain),
     Installation(Installation),
+    Asset(Asset),
+    Relation(Relation),
     Customer(Customer),
     TenantDeleted(TenantId),
     CustomerDeleted(CustomerId),
@@ -45,6 +51,8 @@ pub enum ChangeBody {
     DeviceDeleted(DeviceId),
     CredentialDeleted(CredentialId),
     ChainDeleted(ChainId),
+    AssetDeleted(AssetId),
+    RelationDeleted(RelationId),
 }
 
 /// What all instances share. Its key is never printed.
@@ -52,6 +60,8 @@ pub enum ChangeBody {
 pub struct Installation {
     /// Device passwords are known by their HMAC-SHA-256 under this key (DESIGN 27).
     pub credential_key: [u8; 32],
+    /// The mail server of nodes that name none.
+    pub mail: Option<Arc<SystemMail>>,
 }
 
 impl std::fmt::Debug for Installation {
@@ -160,6 +170,36 @@ pub struct Device {
     pub customer: Option<CustomerId>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asset {
+    pub id: AssetId,
+    pub tenant: TenantId,
+    pub name: String,
+    /// ThingsBoard's `type`: the profile's name.
+    pub kind: String,
+    /// Its profile's; `None`: the tenant's root chain.
+    pub chain: Option<ChainId>,
+    /// Whom it is assigned to.
+    pub customer: Option<CustomerId>,
+}
+
+/// Where a relation begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    pub kind: EntityType,
+    pub id: EntityId,
+}
+
+/// One of the common group. Its ends never change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relation {
+    pub id: RelationId,
+    pub from: End,
+    pub to: End,
+    /// ThingsBoard's `type`.
+    pub kind: String,
+}
+
 /// What a device shows, known only by its hash (`credential`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
@@ -201,6 +241,8 @@ pub enum InvalidChange {
     Text { field: &'static str, length: usize, most: usize },
     #[error("profile.mqtt: {0}")]
     Schema(#[from] InvalidPayloads),
+    #[error("{field}: {name} is no entity type")]
+    EntityType { field: &'static str, name: String },
     #[error("profile.mqtt: payloads are protobuf or FlatBuffers, not both")]
     Payload,
 }
@@ -260,19 +302,41 @@ impl TryFrom<wire::Change> for Change {
                     .as_slice()
                     .try_into()
                     .map_err(|_| InvalidChange::Key(installation.credential_key.len()))?,
+                // What cannot be read is as good as none: e-mails fail and say so, and devices with passwords are let in all the same.
+                mail: serde_json::from_str(&installation.mail).ok().and_then(|mail| system_mail(&mail).ok()).map(Arc::new),
             }),
-            wire::change::Body::Deleted(deleted) => match deleted.kind() {
-                wire::EntityKind::Tenant => ChangeBody::TenantDeleted(TenantId(id)),
-                wire::EntityKind::Customer => ChangeBody::CustomerDeleted(CustomerId(id)),
-                wire::EntityKind::DeviceProfile => ChangeBody::ProfileDeleted(ProfileId(id)),
-                wire::EntityKind::Device => ChangeBody::DeviceDeleted(DeviceId(id)),
-                wire::EntityKind::Credential => ChangeBody::CredentialDeleted(CredentialId(id)),
-                wire::EntityKind::RuleChain => ChangeBody::ChainDeleted(ChainId(id)),
-                wire::EntityKind::Installation | wire::EntityKind::Unspecified => return Err(InvalidChange::Kind(deleted.kind)),
-            },
+            wire::change::Body::Asset(asset) => ChangeBody::Asset(Asset {
+                id: AssetId(id),
+                tenant: TenantId(uuid("asset.tenant_id", &asset.tenant_id)?),
+                name: name("asset.name", asset.name)?,
+                kind: name("asset.type", asset.r#type)?,
+                chain: optional("asset.rule_chain_id", &asset.rule_chain_id)?.map(ChainId),
+                customer: optional("asset.customer_id", &asset.customer_id)?.map(CustomerId),
+            }),
+            wire::change::Body::Relation(relation) => ChangeBody::Relation(Relation {
+                id: RelationId(id),
+                from: end("relation.from_type", &relation.from_type, uuid("relation.from_id", &relation.from_id)?)?,
+                to: end("relation.to_type", &relation.to_type, uuid("relation.to_id", &relation.to_id)?)?,
+                kind: name("relation.type", relation.r#type)?,
+            }),
+            wire::change::Body::Deleted(deleted) => gone(&deleted, id)?,
         };
         Ok(Self { revision: Revision(change.revision), body })
     }
+}
+
+fn gone(deleted: &wire::Deleted, id: Uuid) -> Result<ChangeBody, InvalidChange> {
+    Ok(match deleted.kind() {
+        wire::EntityKind::Tenant => ChangeBody::TenantDeleted(TenantId(id)),
+        wire::EntityKind::Customer => ChangeBody::CustomerDeleted(CustomerId(id)),
+        wire::EntityKind::DeviceProfile => ChangeBody::ProfileDeleted(ProfileId(id)),
+        wire::EntityKind::Device => ChangeBody::DeviceDeleted(DeviceId(id)),
+        wire::EntityKind::Credential => ChangeBody::CredentialDeleted(CredentialId(id)),
+        wire::EntityKind::RuleChain => ChangeBody::ChainDeleted(ChainId(id)),
+        wire::EntityKind::Asset => ChangeBody::AssetDeleted(AssetId(id)),
+        wire::EntityKind::Relation => ChangeBody::RelationDeleted(RelationId(id)),
+        wire::EntityKind::Installation | wire::EntityKind::Unspecified => return Err(InvalidChange::Kind(deleted.kind)),
+    })
 }
 
 fn limits(limits: wire::Limits) -> Result<Limits, InvalidRateLimit> {
@@ -322,6 +386,12 @@ fn mqtt(mqtt: wire::MqttTransport) -> Result<MqttTransport, InvalidChange> {
 fn schema<'t>(field: &'static str, text: &'t str) -> Result<&'t str, InvalidChange> {
     let (length, most) = (text.len(), SCHEMA_BYTES_MAX);
     if length > most { Err(InvalidChange::Text { field, length, most }) } else { Ok(text) }
+}
+
+fn end(field: &'static str, kind: &str, id: Uuid) -> Result<End, InvalidChange> {
+    let shown = || kind.chars().take(NAME_BYTES_MAX).collect();
+    let kind = EntityType::parse(kind).ok_or_else(|| InvalidChange::EntityType { field, name: shown() })?;
+    Ok(End { kind, id: EntityId(id) })
 }
 
 fn name(field: &'static str, value: String) -> Result<String, InvalidChange> {

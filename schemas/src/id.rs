@@ -44,6 +44,14 @@ id!(
     ProfileId
 );
 id!(
+    /// An asset.
+    AssetId
+);
+id!(
+    /// A row of a relation.
+    RelationId
+);
+id!(
     /// A credential row of a device.
     CredentialId
 );
@@ -58,6 +66,12 @@ id!(
 
 impl From<DeviceId> for EntityId {
     fn from(id: DeviceId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<AssetId> for EntityId {
+    fn from(id: AssetId) -> Self {
         Self(id.0)
     }
 }

@@ -70,7 +70,7 @@ const LATEST_BYTES: f64 = 96.0;
 const SOCKET_KERNEL_BYTES: f64 = 4_096.0;
 const TENANT_BYTES: f64 = 65_536.0;
 const CHAIN_BYTES: f64 = 16_384.0;
-/// A rule node: 6,788 instructions for the three of the default root chain (bench/baseline.json), two a nanosecond.
+/// A rule node: far more than the native ones take (bench/baseline.json), and what a script takes on average if one of four needs QuickJS.
 const NODE_US: f64 = 1.2;
 /// Ethernet, IPv4 and TCP with timestamps around one segment.
 const FRAME_BYTES: f64 = 14.0 + 20.0 + 32.0;

@@ -13,9 +13,10 @@ use crate::{
     app::{App, Use, new_id, permit_within},
     clock,
     domain::{
-        AlarmChange, AlarmDraft, AlarmFilter, AlarmInfo, Customer, Device, EntityKind, EntityRef, Invalid, Page, PageLink, User,
+        AlarmChange, AlarmDraft, AlarmFilter, AlarmInfo, Asset, Customer, Device, EntityKind, EntityRef, Invalid, Page, PageLink,
+        User,
     },
-    entity::{Author, alarm, audit::Action, comment, customer, device, tenant, user},
+    entity::{Author, alarm, asset, audit::Action, comment, customer, device, tenant, user},
     error::Error,
     telemetry::Entity,
 };
@@ -62,7 +63,7 @@ impl App {
         }
     }
 
-    /// Alarms of the tenant; a customer user sees those of its customer's devices only.
+    /// Alarms of the tenant; a customer user sees those of its customer's devices and assets only.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an originator that the caller cannot see, [`Error::Invalid`] for an unknown sort property.
@@ -91,7 +92,7 @@ impl App {
         Ok(alarm::kinds(self.reader(), walls, link).await?)
     }
 
-    /// The tenant, and the customer whose devices' alarms are seen. Of an originator that the caller may read, everything is.
+    /// The tenant, and the customer whose devices' and assets' alarms are seen. Of an originator that the caller may read, everything is.
     async fn alarm_walls(&self, caller: &Caller, filter: &AlarmFilter) -> Result<(Uuid, Option<Uuid>), Error> {
         let Scope { tenant, customer } = permit_within(caller, Resource::Device, Operation::ReadValues)?;
         let Some((kind, id)) = &filter.originator else { return Ok((tenant, customer)) };
@@ -216,21 +217,23 @@ impl App {
         };
         let devices = device::by_ids(self.reader(), tenant_id, None, &of(EntityKind::Device)).await?;
         let devices: HashMap<Uuid, Device> = devices.into_iter().map(|device| (device.id, device)).collect();
+        let assets = asset::by_ids(self.reader(), tenant_id, None, &of(EntityKind::Asset)).await?;
+        let assets: HashMap<Uuid, Asset> = assets.into_iter().map(|asset| (asset.id, asset)).collect();
         let customers = customer::by_ids(self.reader(), of(EntityKind::Customer)).await?;
         let customers: HashMap<Uuid, Customer> = customers.into_iter().map(|customer| (customer.id, customer)).collect();
         let tenant = if of(EntityKind::Tenant).is_empty() { None } else { tenant::find(self.reader(), tenant_id).await? };
         let assignees = self.users_by_ids(alarms.iter().filter_map(|alarm| alarm.assignee).collect()).await?;
         let info = |alarm: Alarm| {
-            let device = devices.get(&alarm.originator.0);
-            let customer = customers.get(&alarm.originator.0).map(|customer| customer.title.clone());
-            let tenant = tenant.as_ref().filter(|tenant| tenant.id == alarm.originator.0).map(|tenant| tenant.title.clone());
-            AlarmInfo {
-                customer: device.and_then(|device| device.customer),
-                originator_name: device.map(|device| device.name.clone()).or(customer).or(tenant).unwrap_or_default(),
-                originator_label: device.and_then(|device| device.label.clone()),
-                assignee: alarm.assignee.and_then(|user| assignees.get(&user).cloned()),
-                alarm,
-            }
+            let id = &alarm.originator.0;
+            let customer = customers.get(id).map(|customer| customer.title.clone());
+            let title = customer.or_else(|| tenant.as_ref().filter(|tenant| tenant.id == *id).map(|tenant| tenant.title.clone()));
+            let (customer, name, label) = match (devices.get(id), assets.get(id)) {
+                (Some(device), _) => (device.customer, device.name.clone(), device.label.clone()),
+                (None, Some(asset)) => (asset.customer, asset.name.clone(), asset.label.clone()),
+                (None, None) => (None, title.unwrap_or_default(), None),
+            };
+            let assignee = alarm.assignee.and_then(|user| assignees.get(&user).cloned());
+            AlarmInfo { customer, originator_name: name, originator_label: label, assignee, alarm }
         };
         Ok(alarms.into_iter().map(info).collect())
     }

@@ -11,7 +11,7 @@ use crate::{
     app::{App, Written, new_id, permit_within, quota, same_version},
     clock,
     domain::{EntityKind, Invalid, Page, PageLink, RuleChain, RuleChainDraft, ScriptTrial, SortOrder},
-    entity::{Write, audit::Action, chain},
+    entity::{Write, asset_profile, audit::Action, chain},
     error::Error,
     telemetry::NodeCount,
 };
@@ -155,6 +155,9 @@ impl App {
         let stored = chain::find(write.db(), tenant, id).await?.ok_or_else(|| Error::not_found(EntityKind::RuleChain, id))?;
         if stored.root {
             return Err(Error::Refused("Deletion of Root Tenant Rule Chain is prohibited!".to_owned()));
+        }
+        if asset_profile::of_chain(write.db(), id).await? > 0 {
+            return Err(Error::Refused("The rule chain referenced by the asset profiles cannot be deleted!".to_owned()));
         }
         if chain::profiles(write.db(), id).await? > 0 {
             return Err(Error::Refused("The rule chain referenced by the device profiles cannot be deleted!".to_owned()));

@@ -7,6 +7,7 @@ use crate::{
     app::{
         App,
         device::{choose_profile, insert, new_device},
+        relation::relate_child,
     },
     clock,
     domain::{Device, DeviceDraft, EntityKind, name, optional_name},
@@ -89,5 +90,6 @@ async fn make(write: &mut Write, gateway: &Device, name: String, kind: String) -
     let (made, credential) = new_device(write, gateway.tenant, draft, profile, None);
     let made = Device { customer: gateway.customer, ..made };
     insert(write, &made, &credential).await?;
+    relate_child(write, made.tenant, gateway.id, made.id).await?;
     Ok(made.id)
 }

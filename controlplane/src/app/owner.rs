@@ -17,10 +17,11 @@ pub enum Use {
 }
 
 impl App {
-    /// The entity, if the caller may read or write its attributes and series. `entity_type` is ThingsBoard's name; DEVICE,
+    /// The entity, if the caller may read or write its attributes and series. `entity_type` is ThingsBoard's name; DEVICE, ASSET,
     /// TENANT, CUSTOMER and USER have them so far.
     ///
-    /// A customer user reaches its customer's devices (also to write, as in ThingsBoard), its own user, and reads its customer.
+    /// A customer user reaches its customer's devices and assets (also to write, as in ThingsBoard), its own user, and reads its
+    /// customer.
     ///
     /// # Errors
     /// [`Error::Invalid`] for another type, [`Error::NotFound`] for what the caller cannot see, [`Error::Forbidden`].
@@ -29,12 +30,16 @@ impl App {
             Use::Read => Operation::ReadValues,
             Use::Write => Operation::WriteValues,
         };
-        let unknown = || Invalid::new("entityType", entity_type, "must be DEVICE, TENANT, CUSTOMER or USER");
+        let unknown = || Invalid::new("entityType", entity_type, "must be DEVICE, ASSET, TENANT, CUSTOMER or USER");
         let kind = EntityKind::parse(entity_type).ok_or_else(unknown)?;
         let tenant = match kind {
             EntityKind::Device => {
                 permit(caller, Resource::Device, operation)?;
                 Some(self.device(caller, id).await?.tenant)
+            }
+            EntityKind::Asset => {
+                permit(caller, Resource::Asset, operation)?;
+                Some(self.asset(caller, id).await?.tenant)
             }
             EntityKind::Tenant => {
                 permit(caller, Resource::Tenant, operation)?;
@@ -59,6 +64,8 @@ impl App {
             | EntityKind::Installation
             | EntityKind::TenantProfile
             | EntityKind::OtaPackage
+            | EntityKind::AssetProfile
+            | EntityKind::Relation
             | EntityKind::Rpc => return Err(unknown().into()),
         };
         Ok(EntityRef { kind, id, tenant: tenant.unwrap_or(NULL_UUID) })

@@ -1,5 +1,5 @@
-//! Entity queries over devices. What SQL can answer it answers; where conditions or the order touch attributes and series, the
-//! candidates' values are asked of the data plane in batches, up to a budget (DESIGN 24). Never keeps a value.
+//! Entity queries over devices and assets. What SQL can answer it answers; where conditions or the order touch attributes and
+//! series, the candidates' values are asked of the data plane in batches, up to a budget (DESIGN 24). Never keeps a value.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,13 +7,13 @@ use schemas::telemetry::{Scope, Value};
 
 use crate::{
     access::{Caller, Operation, Resource, Scope as Reach},
-    app::{App, call::entity_of, permit_within},
+    app::{App, permit_within},
     domain::{
-        Device, DeviceListing, DeviceQuery, DeviceRow, Dynamic, DynamicSource, EntityKind, EntityRef, Key, KeyKind, Page,
-        PageLink, Sample,
+        Customer, Dynamic, DynamicSource, EntityKind, EntityListing, EntityQuery, EntityRef, EntityRow, Key, KeyKind,
+        ListedEntity, Page, PageLink, Sample, Selector,
     },
     entity::{
-        device,
+        customer,
         search::{self, Wall},
         tenant,
     },
@@ -21,17 +21,17 @@ use crate::{
     telemetry::{AttributeKey, Entity, Latest},
 };
 
-/// Devices whose values one query may look at.
+/// Entities whose values one query may look at.
 const CANDIDATES_MAX: usize = 10_000;
 
 impl App {
-    /// A page of the devices that match, each with what is to be shown of it.
+    /// A page of the entities that match, each with what is to be shown of it.
     ///
     /// # Errors
-    /// [`Error::Invalid`], [`Error::TooLarge`] when too many devices would have to be looked at, [`Error::Unavailable`].
-    pub async fn find_devices(&self, caller: &Caller, listing: DeviceListing) -> Result<Page<DeviceRow>, Error> {
-        let scope = readable(caller)?;
+    /// [`Error::Invalid`], [`Error::TooLarge`] when too many entities would have to be looked at, [`Error::Unavailable`].
+    pub async fn find_entities(&self, caller: &Caller, listing: EntityListing) -> Result<Page<EntityRow>, Error> {
         let mut listing = listing.checked()?;
+        let scope = readable(caller, &listing.query)?;
         self.resolve(caller, &mut listing.query).await?;
         let mut page = if search::is_exact(&listing.query) && search::is_sortable(&listing.sort) {
             let Page { data, total_pages, total_elements, has_next } =
@@ -49,13 +49,13 @@ impl App {
         Ok(page)
     }
 
-    /// How many devices match.
+    /// How many entities match.
     ///
     /// # Errors
-    /// As [`App::find_devices`].
-    pub async fn count_devices(&self, caller: &Caller, query: DeviceQuery) -> Result<u64, Error> {
-        let scope = readable(caller)?;
+    /// As [`App::find_entities`].
+    pub async fn count_entities(&self, caller: &Caller, query: EntityQuery) -> Result<u64, Error> {
         let mut query = query.checked()?;
+        let scope = readable(caller, &query)?;
         self.resolve(caller, &mut query).await?;
         if search::is_exact(&query) {
             return Ok(search::count(self.reader(), wall(&scope), &query).await?);
@@ -63,13 +63,13 @@ impl App {
         Ok(self.matching(&scope, &query, &query.remote_keys()).await?.len() as u64)
     }
 
-    /// Every device that matches, with the values of `keys`.
-    async fn matching(&self, scope: &Reach, query: &DeviceQuery, keys: &[Key]) -> Result<Vec<DeviceRow>, Error> {
+    /// Every entity that matches, with the values of `keys`.
+    async fn matching(&self, scope: &Reach, query: &EntityQuery, keys: &[Key]) -> Result<Vec<EntityRow>, Error> {
         let limit = CANDIDATES_MAX as u64 + 1;
         let candidates = search::candidates(self.reader(), wall(scope), query, limit).await?;
         if candidates.len() > CANDIDATES_MAX {
             return Err(Error::TooLarge(format!(
-                "The conditions or the order would look at the values of more than {CANDIDATES_MAX} devices: narrow the entity \
+                "The conditions or the order would look at the values of more than {CANDIDATES_MAX} entities: narrow the entity \
                  filter, or the conditions on entity fields"
             )));
         }
@@ -79,25 +79,27 @@ impl App {
         Ok(rows)
     }
 
-    async fn rows(&self, scope: &Reach, devices: Vec<Device>) -> Result<Vec<DeviceRow>, Error> {
+    async fn rows(&self, scope: &Reach, entities: Vec<ListedEntity>) -> Result<Vec<EntityRow>, Error> {
         let own = tenant::find(self.reader(), scope.tenant).await?.map(|tenant| tenant.title).unwrap_or_default();
-        let infos = device::infos(self.reader(), devices).await?;
-        let row = |info: crate::domain::DeviceInfo| {
-            let owner = info.customer_title.clone().unwrap_or_else(|| own.clone());
-            DeviceRow { info, owner, samples: HashMap::new() }
+        let customers: BTreeSet<uuid::Uuid> = entities.iter().filter_map(|entity| entity.customer).collect();
+        let customers = customer::by_ids(self.reader(), customers.into_iter().collect()).await?;
+        let customers: HashMap<_, Customer> = customers.into_iter().map(|customer| (customer.id, customer)).collect();
+        let row = |entity: ListedEntity| {
+            let title = entity.customer.and_then(|id| Some(customers.get(&id)?.title.clone()));
+            EntityRow { entity, owner: title.unwrap_or_else(|| own.clone()), samples: HashMap::new() }
         };
-        Ok(infos.into_iter().map(row).collect())
+        Ok(entities.into_iter().map(row).collect())
     }
 
     /// Adds the values of `keys` that shards have.
-    async fn fill(&self, rows: &mut [DeviceRow], keys: &[Key]) -> Result<(), Error> {
+    async fn fill(&self, rows: &mut [EntityRow], keys: &[Key]) -> Result<(), Error> {
         if rows.is_empty() || keys.is_empty() {
             return Ok(());
         }
         let series: Vec<String> = keys.iter().filter(|key| key.kind == KeyKind::Series).map(|key| key.name.clone()).collect();
         let attributes: Vec<AttributeKey> =
             keys.iter().filter_map(|key| Some(AttributeKey { scope: key.kind.scope()?, key: key.name.clone() })).collect();
-        let entities: Vec<Entity> = rows.iter().map(|row| entity_of(&row.info.device).into()).collect();
+        let entities: Vec<Entity> = rows.iter().map(|row| row.entity.reference().into()).collect();
         let latest = self.data_plane().await?.latest_of(&entities, &series, &attributes).await?;
         for (row, latest) in rows.iter_mut().zip(latest) {
             for key in keys {
@@ -109,8 +111,13 @@ impl App {
         Ok(())
     }
 
-    /// Puts attributes of the caller's tenant, customer and user in the place of dynamic operands.
-    async fn resolve(&self, caller: &Caller, query: &mut DeviceQuery) -> Result<(), Error> {
+    /// Walks where relations have to be walked, and puts attributes of the caller's tenant, customer and user in the place of
+    /// dynamic operands.
+    async fn resolve(&self, caller: &Caller, query: &mut EntityQuery) -> Result<(), Error> {
+        if let Selector::Reached(walk, types) = &query.selector {
+            let reached = self.reached(caller, walk.clone()).await?;
+            query.selector = Selector::Found(reached.into_iter().map(|end| end.id).collect(), types.clone());
+        }
         let mut asked = Vec::new();
         query.filters.iter().for_each(|filter| filter.predicate.dynamics(&mut asked));
         let names: BTreeSet<String> = asked.into_iter().map(|dynamic| dynamic.attribute).collect();
@@ -150,10 +157,14 @@ impl App {
     }
 }
 
-/// Whoever queries reads both the devices and their values.
-fn readable(caller: &Caller) -> Result<Reach, Error> {
-    permit_within(caller, Resource::Device, Operation::ReadValues)?;
-    permit_within(caller, Resource::Device, Operation::Read)
+/// Whoever queries reads both the entities and their values.
+fn readable(caller: &Caller, query: &EntityQuery) -> Result<Reach, Error> {
+    for kind in &query.kinds {
+        let resource = if *kind == EntityKind::Asset { Resource::Asset } else { Resource::Device };
+        permit_within(caller, resource, Operation::ReadValues)?;
+        permit_within(caller, resource, Operation::Read)?;
+    }
+    caller.scope().ok_or(Error::Forbidden)
 }
 
 fn wall(scope: &Reach) -> Wall {

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{EntityKind, TenantProfile},
-    entity::{Write, chain, customer, device, tenant, tenant_profile, user},
+    entity::{Write, asset, chain, customer, device, tenant, tenant_profile, user},
     error::Error,
 };
 
@@ -14,6 +14,7 @@ pub(super) async fn room(write: &Write, tenant: Uuid, kind: EntityKind) -> Resul
     let Some(most) = profile(write, tenant).await?.and_then(|profile| profile.most(kind)) else { return Ok(None) };
     let count = match kind {
         EntityKind::Device => device::count(write.db(), tenant).await?,
+        EntityKind::Asset => asset::count(write.db(), tenant).await?,
         EntityKind::Customer => customer::count(write.db(), tenant).await?,
         EntityKind::User => user::count(write.db(), tenant).await?,
         EntityKind::RuleChain => chain::count(write.db(), tenant).await?,

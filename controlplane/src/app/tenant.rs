@@ -95,6 +95,7 @@ pub(super) async fn create_tenant(write: &mut Write, draft: TenantDraft) -> Resu
     write.audit(Action::Added, EntityKind::Tenant, saved.id, Some(saved.id)).await?;
     super::chain::create_root(write, saved.id).await?;
     super::profile::create_default(write, saved.id).await?;
+    super::asset_profile::create_default(write, saved.id).await?;
     Ok(saved)
 }
 

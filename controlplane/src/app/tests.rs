@@ -1,6 +1,7 @@
 //! The application from the caller's side: walls between tenants and customers, versions, sign-in, seeding.
 
 mod arrival;
+mod assets;
 mod chains;
 mod identity;
 
@@ -14,8 +15,8 @@ use crate::{
     access::Caller,
     app::{App, Use},
     domain::{
-        AuditFilter, AuditSubject, Authority, CallDraft, CredentialDraft, CustomerDraft, DeviceDraft, DeviceFilter, DeviceQuery,
-        EntityKind, NULL_UUID, PackageDraft, PackageFilter, PackageKind, PageLink, ProfileDraft, RuleChainDraft, Selector,
+        AuditFilter, AuditSubject, Authority, CallDraft, CredentialDraft, CustomerDraft, DeviceDraft, DeviceFilter, EntityKind,
+        EntityQuery, NULL_UUID, PackageDraft, PackageFilter, PackageKind, PageLink, ProfileDraft, RuleChainDraft, Selector,
         TenantDraft, UserDraft,
     },
     entity::{audit, pushed},
@@ -180,8 +181,9 @@ async fn another_tenant_sees_nothing() {
         is_missing(app.authorize_entity(other, "CUSTOMER", customer, wanted).await);
         is_missing(app.authorize_entity(other, "USER", user, wanted).await);
     }
-    let everything = DeviceQuery { selector: Selector::All, filters: Vec::new(), any: false, search: None };
-    assert_eq!(app.count_devices(other, everything).await.unwrap(), 0);
+    let everything =
+        EntityQuery { kinds: vec![EntityKind::Device], selector: Selector::All, filters: Vec::new(), any: false, search: None };
+    assert_eq!(app.count_entities(other, everything).await.unwrap(), 0);
     for subject in [AuditSubject::Everything, AuditSubject::User(admin.user), AuditSubject::Customer(customer)] {
         let filter = AuditFilter { subject, from_ms: None, to_ms: None, actions: Vec::new() };
         let lines = app.audit_lines(other, &filter, &any_page()).await.unwrap().data;

@@ -9,9 +9,9 @@ use crate::domain::{
     transport::{DEFAULT_TRANSPORT, MQTT_TRANSPORT, transport_type},
 };
 
-const DESCRIPTION_BYTES_MAX: usize = 4_096;
+pub(super) const DESCRIPTION_BYTES_MAX: usize = 4_096;
 /// The largest image, in bytes: a data URL of a small picture.
-const IMAGE_BYTES_MAX: usize = 524_288;
+pub(super) const IMAGE_BYTES_MAX: usize = 524_288;
 /// The largest `profileData`, in bytes: four schemas with room to spare. It must fit one message of the push.
 const DATA_BYTES_MAX: usize = 524_288;
 
@@ -178,7 +178,7 @@ impl ProfileDraft {
     }
 }
 
-fn text(field: &'static str, text: Option<String>, bytes_max: usize) -> Result<Option<String>, Invalid> {
+pub(super) fn text(field: &'static str, text: Option<String>, bytes_max: usize) -> Result<Option<String>, Invalid> {
     let text = text.filter(|text| !text.is_empty());
     match &text {
         Some(long) if long.len() > bytes_max => {

@@ -1,4 +1,4 @@
-//! An entity query over devices: which devices, under which conditions, what is shown of them (reference 2.3, 10). Pure: the
+//! An entity query over devices and assets: which of them, under which conditions, what is shown (reference 2.3, 10). Pure: the
 //! values come with the rows. Never knows where a value is kept.
 
 mod predicate;
@@ -11,7 +11,7 @@ use schemas::telemetry::{Scope, Value};
 use uuid::Uuid;
 
 pub use self::predicate::{BoolOperation, Dynamic, DynamicSource, NumberOperation, Operand, Predicate, TextOperation};
-use crate::domain::{DeviceInfo, EntityKind, Invalid, NAME_CHARS_MAX, NULL_UUID};
+use crate::domain::{Asset, Device, EntityKind, EntityRef, Invalid, NAME_CHARS_MAX, NULL_UUID, RelationQuery};
 
 const FILTERS_MAX: usize = 100;
 /// Predicates of all filters together, and how deep they nest.
@@ -85,7 +85,7 @@ impl Key {
     }
 }
 
-/// Which devices a query is about, before its conditions.
+/// Which entities a query is about, before its conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
     All,
@@ -94,6 +94,10 @@ pub enum Selector {
     Named(String),
     /// Of these profiles, and named so if there is a text.
     Types(Vec<String>, Option<String>),
+    /// What a walk along relations reaches, of these profiles; of any if there are none.
+    Reached(RelationQuery, Vec<String>),
+    /// What was reached.
+    Found(Vec<Uuid>, Vec<String>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -102,9 +106,11 @@ pub struct KeyFilter {
     pub predicate: Predicate,
 }
 
-/// Which devices.
+/// Which entities.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DeviceQuery {
+pub struct EntityQuery {
+    /// Of these kinds, each once: devices, assets or both.
+    pub kinds: Vec<EntityKind>,
     pub selector: Selector,
     pub filters: Vec<KeyFilter>,
     /// One filter is enough; otherwise every one must hold.
@@ -115,8 +121,8 @@ pub struct DeviceQuery {
 
 /// A page of them and what is shown of each.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DeviceListing {
-    pub query: DeviceQuery,
+pub struct EntityListing {
+    pub query: EntityQuery,
     pub page_size: u64,
     pub page: u64,
     pub sort: Key,
@@ -125,7 +131,7 @@ pub struct DeviceListing {
     pub shown: Vec<Key>,
 }
 
-impl DeviceQuery {
+impl EntityQuery {
     /// # Errors
     /// [`Invalid`] naming what breaks a bound.
     pub fn checked(self) -> Result<Self, Invalid> {
@@ -139,7 +145,9 @@ impl DeviceQuery {
         bound("keyFilters.predicate depth", deepest, DEPTH_MAX)?;
         match &self.selector {
             Selector::Ids(ids) => bound("entityFilter.entityList", ids.len(), NAMED_MAX)?,
-            Selector::Types(types, _) => bound("entityFilter.deviceTypes", types.len(), NAMED_MAX)?,
+            Selector::Types(types, _) | Selector::Reached(_, types) | Selector::Found(_, types) => {
+                bound("entityFilter.types", types.len(), NAMED_MAX)?;
+            }
             Selector::All | Selector::Named(_) => {}
         }
         for filter in &self.filters {
@@ -150,7 +158,7 @@ impl DeviceQuery {
 
     /// Does a device match, given its values?
     #[must_use]
-    pub fn matches(&self, row: &DeviceRow) -> bool {
+    pub fn matches(&self, row: &EntityRow) -> bool {
         let holds = |filter: &KeyFilter| filter.predicate.matches(row.value(&filter.key).as_ref());
         if self.any && !self.filters.is_empty() { self.filters.iter().any(holds) } else { self.filters.iter().all(holds) }
     }
@@ -162,7 +170,7 @@ impl DeviceQuery {
     }
 }
 
-impl DeviceListing {
+impl EntityListing {
     /// # Errors
     /// [`Invalid`] naming what breaks a bound.
     pub fn checked(self) -> Result<Self, Invalid> {
@@ -190,19 +198,19 @@ impl DeviceListing {
         distinct(self.shown.iter())
     }
 
-    /// The order of two devices: by the sort key, those without a value last, then by id.
+    /// The order of two entities: by the sort key, those without a value last, then by id.
     #[must_use]
-    pub fn order(&self, one: &DeviceRow, other: &DeviceRow) -> Ordering {
+    pub fn order(&self, one: &EntityRow, other: &EntityRow) -> Ordering {
         let by_key = match (self.sort_value(one), self.sort_value(other)) {
             (Some(one), Some(other)) if self.descending => compared(&other, &one),
             (Some(one), Some(other)) => compared(&one, &other),
             (one, other) => other.is_some().cmp(&one.is_some()),
         };
-        by_key.then_with(|| one.info.device.id.cmp(&other.info.device.id))
+        by_key.then_with(|| one.entity.id.cmp(&other.entity.id))
     }
 
-    /// Names are sorted whatever their case, as every list of devices is.
-    fn sort_value(&self, row: &DeviceRow) -> Option<Value<'static>> {
+    /// Names are sorted whatever their case, as every list of entities is.
+    fn sort_value(&self, row: &EntityRow) -> Option<Value<'static>> {
         match row.value(&self.sort)? {
             Value::Text(text) if self.sort == Key::field("name") => Some(Value::Text(text.to_lowercase().into())),
             value => Some(value),
@@ -225,7 +233,7 @@ fn key_rule() -> String {
     format!("must have 1 to {NAME_CHARS_MAX} bytes")
 }
 
-/// Conditions and orders need a field that devices have; to be shown, any name is good enough.
+/// Conditions and orders need a field that entities have; to be shown, any name is good enough.
 fn known(field: &'static str, key: &Key) -> Result<(), Invalid> {
     if !is_sized(key) {
         return Err(Invalid::new(field, &key.name, key_rule()));
@@ -246,7 +254,7 @@ fn compared(one: &Value<'static>, other: &Value<'static>) -> Ordering {
     }
 }
 
-/// The entity fields of a device.
+/// The entity fields of a device or an asset.
 const FIELDS: [&str; 12] = [
     "createdTime",
     "entityType",
@@ -269,16 +277,53 @@ pub struct Sample {
     pub value: Value<'static>,
 }
 
-/// A device with what was asked of its shard.
+/// A device or an asset as queries see it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DeviceRow {
-    pub info: DeviceInfo,
+pub struct ListedEntity {
+    pub kind: EntityKind,
+    pub id: Uuid,
+    /// Milliseconds since the Unix epoch.
+    pub created_ms: i64,
+    pub tenant: Uuid,
+    pub customer: Option<Uuid>,
+    pub name: String,
+    /// ThingsBoard's `type`.
+    pub profile_name: String,
+    pub label: Option<String>,
+    pub additional_info: serde_json::Value,
+}
+
+impl From<Device> for ListedEntity {
+    fn from(device: Device) -> Self {
+        let Device { id, created_ms, tenant, customer, name, kind: profile_name, label, additional_info, .. } = device;
+        Self { kind: EntityKind::Device, id, created_ms, tenant, customer, name, profile_name, label, additional_info }
+    }
+}
+
+impl From<Asset> for ListedEntity {
+    fn from(asset: Asset) -> Self {
+        let Asset { id, created_ms, tenant, customer, name, kind: profile_name, label, additional_info, .. } = asset;
+        Self { kind: EntityKind::Asset, id, created_ms, tenant, customer, name, profile_name, label, additional_info }
+    }
+}
+
+impl ListedEntity {
+    #[must_use]
+    pub fn reference(&self) -> EntityRef {
+        EntityRef { kind: self.kind, id: self.id, tenant: self.tenant }
+    }
+}
+
+/// An entity with what was asked of its shard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntityRow {
+    pub entity: ListedEntity,
     /// The title of its customer, else of its tenant.
     pub owner: String,
     pub samples: HashMap<Key, Sample>,
 }
 
-impl DeviceRow {
+impl EntityRow {
     #[must_use]
     pub fn value(&self, key: &Key) -> Option<Value<'static>> {
         match key.kind {
@@ -288,21 +333,21 @@ impl DeviceRow {
     }
 
     fn field(&self, name: &str) -> Option<Value<'static>> {
-        let device = &self.info.device;
+        let entity = &self.entity;
         let text = |text: &str| Value::Text(text.to_owned().into());
         Some(match name {
-            "createdTime" => Value::Long(device.created_ms),
-            "entityType" => text(EntityKind::Device.name()),
-            "id" => text(&device.id.to_string()),
-            "name" => text(&device.name),
-            "displayName" => text(device.label.as_deref().unwrap_or(&device.name)),
-            "type" => text(&device.kind),
-            "label" => text(device.label.as_deref()?),
-            "additionalInfo" => text(&device.additional_info.to_string()),
-            "tenantId" => text(&device.tenant.to_string()),
-            "customerId" => text(&device.customer.unwrap_or(NULL_UUID).to_string()),
+            "createdTime" => Value::Long(entity.created_ms),
+            "entityType" => text(entity.kind.name()),
+            "id" => text(&entity.id.to_string()),
+            "name" => text(&entity.name),
+            "displayName" => text(entity.label.as_deref().unwrap_or(&entity.name)),
+            "type" => text(&entity.profile_name),
+            "label" => text(entity.label.as_deref()?),
+            "additionalInfo" => text(&entity.additional_info.to_string()),
+            "tenantId" => text(&entity.tenant.to_string()),
+            "customerId" => text(&entity.customer.unwrap_or(NULL_UUID).to_string()),
             "ownerName" => text(&self.owner),
-            "ownerType" => text(if device.customer.is_some() { EntityKind::Customer } else { EntityKind::Tenant }.name()),
+            "ownerType" => text(if entity.customer.is_some() { EntityKind::Customer } else { EntityKind::Tenant }.name()),
             _ => return None,
         })
     }

@@ -91,6 +91,7 @@ impl TenantProfile {
     pub fn most(&self, kind: EntityKind) -> Option<u64> {
         let name = match kind {
             EntityKind::Device => "maxDevices",
+            EntityKind::Asset => "maxAssets",
             EntityKind::Customer => "maxCustomers",
             EntityKind::User => "maxUsers",
             EntityKind::RuleChain => "maxRuleChains",

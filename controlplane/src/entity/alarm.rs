@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     domain::{AlarmFilter, EntityKind, Page, PageLink, SortOrder},
     entity::{
-        StoreError, Write, comment, customer, device,
+        StoreError, Write, asset, comment, customer, device,
         page::{self, Listing},
         tenant, user,
     },
@@ -149,10 +149,12 @@ async fn originators<'a>(
         of.entry(alarm.originator_type.as_str()).or_default().push(alarm.originator.0);
     }
     let mut ids = |kind: EntityKind| of.remove(kind.name()).unwrap_or_default();
-    let (devices, customers, users) = (ids(EntityKind::Device), ids(EntityKind::Customer), ids(EntityKind::User));
-    let tenants = ids(EntityKind::Tenant);
+    let (devices, assets, tenants) = (ids(EntityKind::Device), ids(EntityKind::Asset), ids(EntityKind::Tenant));
+    let (customers, users) = (ids(EntityKind::Customer), ids(EntityKind::User));
     let found = device::Entity::find().select_only().columns([device::Column::TenantId, device::Column::Id]);
     let mut there: Vec<(Uuid, Uuid)> = found.filter(device::Column::Id.is_in(devices)).into_tuple().all(db).await?;
+    let found = asset::Entity::find().select_only().columns([asset::Column::TenantId, asset::Column::Id]);
+    there.extend(found.filter(asset::Column::Id.is_in(assets)).into_tuple::<(Uuid, Uuid)>().all(db).await?);
     let found = customer::Entity::find().select_only().columns([customer::Column::TenantId, customer::Column::Id]);
     there.extend(found.filter(customer::Column::Id.is_in(customers)).into_tuple::<(Uuid, Uuid)>().all(db).await?);
     let found = user::Entity::find().select_only().columns([user::Column::TenantId, user::Column::Id]);
@@ -173,12 +175,18 @@ pub async fn find(db: &impl ConnectionTrait, tenant: Uuid, id: Uuid) -> Result<O
 fn selected(tenant: Uuid, customer: Option<Uuid>, filter: &AlarmFilter) -> Select<Entity> {
     let mut select = Entity::find().filter(Column::TenantId.eq(tenant));
     if let Some(customer) = customer {
-        let own = device::Entity::find()
+        let devices = device::Entity::find()
             .select_only()
             .column(device::Column::Id)
             .filter(device::Column::TenantId.eq(tenant))
             .filter(device::Column::CustomerId.eq(customer));
-        select = select.filter(Column::OriginatorId.in_subquery(own.into_query()));
+        let assets = asset::Entity::find()
+            .select_only()
+            .column(asset::Column::Id)
+            .filter(asset::Column::TenantId.eq(tenant))
+            .filter(asset::Column::CustomerId.eq(customer));
+        let of = |own| Column::OriginatorId.in_subquery(own);
+        select = select.filter(of(devices.into_query()).or(of(assets.into_query())));
     }
     if let Some((kind, id)) = &filter.originator {
         select = select.filter(Column::OriginatorId.eq(*id)).filter(Column::OriginatorType.eq(kind.as_str()));

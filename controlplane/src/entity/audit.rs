@@ -72,6 +72,9 @@ pub enum Action {
     TimeseriesUpdated,
     TimeseriesDeleted,
     RpcCall,
+    RelationSaved,
+    RelationDeleted,
+    RelationsDeleted,
     AlarmSaved,
     AlarmAcknowledged,
     AlarmCleared,
@@ -100,6 +103,9 @@ impl Action {
             Self::TimeseriesUpdated => "TIMESERIES_UPDATED",
             Self::TimeseriesDeleted => "TIMESERIES_DELETED",
             Self::RpcCall => "RPC_CALL",
+            Self::RelationSaved => "RELATION_ADD_OR_UPDATE",
+            Self::RelationDeleted => "RELATION_DELETED",
+            Self::RelationsDeleted => "RELATIONS_DELETED",
             // ThingsBoard does not say that it is an alarm that was.
             Self::AlarmSaved => "UPDATED",
             Self::AlarmAcknowledged => "ALARM_ACK",
@@ -115,7 +121,8 @@ impl Action {
 
     /// What changes rows, and so what the row says is worth keeping.
     fn is_of_rows(self) -> bool {
-        !self.is_elsewhere() && self != Self::Login
+        let other = matches!(self, Self::Login | Self::RelationSaved | Self::RelationDeleted | Self::RelationsDeleted);
+        !self.is_elsewhere() && !other
     }
 
     /// What is not done by the entity store itself.

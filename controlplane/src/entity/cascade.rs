@@ -7,7 +7,8 @@ use uuid::Uuid;
 use crate::{
     domain::EntityKind,
     entity::{
-        StoreError, Write, alarm, call, chain, claim, credential, customer, device, package, profile, rollout, tenant, user,
+        StoreError, Write, alarm, asset, asset_profile, call, chain, claim, credential, customer, device, package, profile,
+        relation, rollout, tenant, user,
     },
 };
 
@@ -26,6 +27,28 @@ macro_rules! delete_rows {
     }};
 }
 
+/// Takes the rows of one table back from a customer, with their changes.
+macro_rules! unassign {
+    ($write:expr, $kind:expr, $table:ident, $tenant:expr, $customer:expr) => {{
+        let assigned = $table::Column::TenantId.eq($tenant).and($table::Column::CustomerId.eq($customer));
+        let ids: Vec<Uuid> = $table::Entity::find()
+            .select_only()
+            .column($table::Column::Id)
+            .filter(assigned.clone())
+            .into_tuple()
+            .all($write.db())
+            .await?;
+        let revision = $write.changed_all($kind, &ids, false).await?;
+        $table::Entity::update_many()
+            .col_expr($table::Column::CustomerId, Expr::value(Option::<Uuid>::None))
+            .col_expr($table::Column::Version, Expr::col($table::Column::Version).add(1_i64))
+            .col_expr($table::Column::Revision, Expr::value(revision))
+            .filter(assigned)
+            .exec($write.db())
+            .await?;
+    }};
+}
+
 /// The tenant must exist.
 ///
 /// # Errors
@@ -37,6 +60,9 @@ pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError
     rollout::Entity::delete_many().filter(rollout::Column::TenantId.eq(id)).exec(write.db()).await?;
     rollout::profiles::Entity::delete_many().filter(rollout::profiles::Column::TenantId.eq(id)).exec(write.db()).await?;
     package::Entity::delete_many().filter(package::Column::TenantId.eq(id)).exec(write.db()).await?;
+    relation::delete_of_tenant(write, id).await?;
+    delete_rows!(write, EntityKind::Asset, asset, id);
+    asset_profile::Entity::delete_many().filter(asset_profile::Column::TenantId.eq(id)).exec(write.db()).await?;
     delete_rows!(write, EntityKind::Credential, credential, id);
     delete_rows!(write, EntityKind::Device, device, id);
     delete_rows!(write, EntityKind::DeviceProfile, profile, id);
@@ -53,23 +79,10 @@ pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError
 /// # Errors
 /// [`StoreError`].
 pub async fn delete_customer(write: &mut Write, tenant: Uuid, id: Uuid) -> Result<(), StoreError> {
-    let assigned = device::Column::TenantId.eq(tenant).and(device::Column::CustomerId.eq(id));
-    let ids: Vec<Uuid> = device::Entity::find()
-        .select_only()
-        .column(device::Column::Id)
-        .filter(assigned.clone())
-        .into_tuple()
-        .all(write.db())
-        .await?;
-    let revision = write.changed_all(EntityKind::Device, &ids, false).await?;
-    device::Entity::update_many()
-        .col_expr(device::Column::CustomerId, Expr::value(Option::<Uuid>::None))
-        .col_expr(device::Column::Version, Expr::col(device::Column::Version).add(1_i64))
-        .col_expr(device::Column::Revision, Expr::value(revision))
-        .filter(assigned)
-        .exec(write.db())
-        .await?;
+    unassign!(write, EntityKind::Device, device, tenant, id);
+    unassign!(write, EntityKind::Asset, asset, tenant, id);
     alarm::delete_of_originator(write, id).await?;
+    relation::delete_of(write, EntityKind::Customer, id).await?;
     let users = user::Entity::find().select_only().column(user::Column::Id).filter(user::Column::CustomerId.eq(id));
     for user in users.into_tuple::<Uuid>().all(write.db()).await? {
         user::delete(write, user).await?;

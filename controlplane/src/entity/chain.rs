@@ -11,7 +11,7 @@ use crate::{
     entity::{
         StoreError, Write, json,
         page::{self, Listing},
-        profile, unique,
+        profile, relation, unique,
     },
 };
 
@@ -151,6 +151,7 @@ pub async fn update_metadata(write: &mut Write, chain: &RuleChain, metadata: &st
 /// [`StoreError`].
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     write.changed(EntityKind::RuleChain, id, true).await?;
+    relation::delete_of(write, EntityKind::RuleChain, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())
 }

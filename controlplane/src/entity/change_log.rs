@@ -65,9 +65,12 @@ pub(super) fn number(kind: EntityKind) -> i64 {
         EntityKind::User => 7,
         EntityKind::Installation => 8,
         EntityKind::TenantProfile => 9,
+        EntityKind::Asset => 10,
+        EntityKind::Relation => 11,
         // Data planes are never told of these; their numbers leave room for kinds they are told of.
         EntityKind::OtaPackage => 100,
         EntityKind::Rpc => 101,
+        EntityKind::AssetProfile => 103,
     }
 }
 

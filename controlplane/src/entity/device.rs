@@ -13,7 +13,7 @@ use crate::{
     entity::{
         StoreError, Write, alarm, call, customer, json,
         page::{self, Listing},
-        profile, rollout, unique,
+        profile, relation, rollout, unique,
     },
 };
 
@@ -195,6 +195,7 @@ pub async fn update(write: &mut Write, device: &Device) -> Result<(), StoreError
 /// [`StoreError`].
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     write.changed(EntityKind::Device, id, true).await?;
+    relation::delete_of(write, EntityKind::Device, id).await?;
     call::delete_of_device(write, id).await?;
     alarm::delete_of_originator(write, id).await?;
     rollout::delete_of_device(write, id).await?;

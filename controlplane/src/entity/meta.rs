@@ -26,8 +26,10 @@ pub const EPOCH: &str = "epoch";
 pub const JWT_KEY: &str = "jwt_key";
 /// What device passwords are hashed with, as hexadecimal text (DESIGN 27). Never replaced: passwords could not be checked any more.
 pub const CREDENTIAL_KEY: &str = "credential_key";
-/// The revision at which data planes were told of the key; absent where they have always known it.
-pub const CREDENTIAL_KEY_REVISION: &str = "credential_key_revision";
+/// The revision at which data planes were last told of the installation; absent where they have always known it.
+pub const INSTALLATION_REVISION: &str = "credential_key_revision";
+/// ThingsBoard's admin settings `mail`, as JSON; absent until somebody sets them.
+pub const MAIL: &str = "mail";
 /// How the database was seeded: `demo` or `plain`.
 pub const SEED: &str = "seed";
 

@@ -93,7 +93,7 @@ impl Store {
         // Another control plane may have been faster. To a new database nobody has listened yet.
         if kept == made && change_log::head(write.db()).await? > 0 {
             let revision = write.changed(EntityKind::Installation, Uuid::nil(), false).await?;
-            meta::set_once(write.db(), meta::CREDENTIAL_KEY_REVISION, &revision.to_string()).await?;
+            meta::set_once(write.db(), meta::INSTALLATION_REVISION, &revision.to_string()).await?;
         }
         write.commit().await?;
         Ok(kept)

@@ -14,7 +14,7 @@ use crate::{
     entity::{
         StoreError, Write, device, json,
         page::{self, Listing},
-        rollout, unique,
+        relation, rollout, unique,
     },
 };
 
@@ -226,6 +226,7 @@ pub async fn update(write: &mut Write, profile: &DeviceProfile, renamed: bool) -
 /// [`StoreError`].
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
     write.changed(EntityKind::DeviceProfile, id, true).await?;
+    relation::delete_of(write, EntityKind::DeviceProfile, id).await?;
     rollout::delete_of_profile(write, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())

@@ -7,18 +7,25 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    domain::{ACCESS_TOKEN, Contact, EntityKind, MqttTransport, TransportLimits, is_gateway, mqtt_of, unhex},
-    entity::{StoreError, chain, contact, credential, customer, device, json, meta, profile, tenant, tenant_profile},
+    domain::{
+        ACCESS_TOKEN, Arrow, Contact, EntityKind, MqttTransport, RelationGroup, TransportLimits, is_gateway, mqtt_of, unhex,
+    },
+    entity::{
+        StoreError, asset, asset_profile, chain, contact, credential, customer, device, json, meta, profile, relation, tenant,
+        tenant_profile,
+    },
 };
 
 /// The kinds data planes know, what others refer to first.
-pub const KINDS: [EntityKind; 7] = [
+pub const KINDS: [EntityKind; 9] = [
     EntityKind::Installation,
     EntityKind::Tenant,
     EntityKind::Customer,
     EntityKind::RuleChain,
     EntityKind::DeviceProfile,
     EntityKind::Device,
+    EntityKind::Asset,
+    EntityKind::Relation,
     EntityKind::Credential,
 ];
 
@@ -32,13 +39,15 @@ pub struct Pushed {
 
 #[derive(Clone, PartialEq)]
 pub enum Body {
-    Installation { credential_key: Vec<u8> },
+    Installation { credential_key: Vec<u8>, mail: String },
     Tenant { details: Box<Details>, limits: TransportLimits },
     Customer { tenant: Uuid, details: Box<Details> },
     Chain { tenant: Uuid, name: String, root: bool, metadata: String },
     Profile { tenant: Uuid, name: String, chain: Option<Uuid>, mqtt: Option<MqttTransport> },
     Device { tenant: Uuid, profile: Uuid, customer: Option<Uuid>, name: String, kind: String, gateway: bool },
     Credential { device: Uuid, shown: Known },
+    Asset { tenant: Uuid, customer: Option<Uuid>, name: String, kind: String, chain: Option<Uuid> },
+    Relation(Arrow),
 }
 
 /// What rules may be told of a tenant or a customer.
@@ -84,6 +93,8 @@ impl Body {
             Self::Profile { .. } => EntityKind::DeviceProfile,
             Self::Device { .. } => EntityKind::Device,
             Self::Credential { .. } => EntityKind::Credential,
+            Self::Asset { .. } => EntityKind::Asset,
+            Self::Relation(_) => EntityKind::Relation,
         }
     }
 }
@@ -150,14 +161,39 @@ async fn tenants(db: &impl ConnectionTrait, rows: Vec<tenant::Model>) -> Result<
     Ok(rows.into_iter().map(body).collect())
 }
 
+/// Assets with the chain of their profile.
+async fn assets(db: &impl ConnectionTrait, rows: Vec<asset::Model>) -> Result<Vec<Pushed>, StoreError> {
+    let mut ids: Vec<Uuid> = rows.iter().map(|row| row.profile_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let profiles = asset_profile::Entity::find().filter(asset_profile::Column::Id.is_in(ids)).all(db).await?;
+    let chains: HashMap<Uuid, Option<Uuid>> = profiles.into_iter().map(|profile| (profile.id, profile.chain_id)).collect();
+    let body = |row: asset::Model| {
+        let chain = chains.get(&row.profile_id).copied().flatten();
+        let asset::Model { tenant_id: tenant, customer_id: customer, name, kind, .. } = row;
+        pushed(row.revision, row.id, Body::Asset { tenant, customer, name, kind, chain })
+    };
+    Ok(rows.into_iter().map(body).collect())
+}
+
+fn relations(rows: Vec<relation::Model>) -> Result<Vec<Pushed>, StoreError> {
+    rows.into_iter().map(|row| Ok(pushed(row.revision, row.id, Body::Relation(row.arrow()?)))).collect()
+}
+
+/// Data planes are told of no other group.
+fn common() -> sea_orm::sea_query::SimpleExpr {
+    relation::Column::KindGroup.eq(RelationGroup::Common.name())
+}
+
 /// The one row that is no table's.
 async fn installation(db: &impl ConnectionTrait) -> Result<Vec<Pushed>, StoreError> {
     let key = meta::get(db, meta::CREDENTIAL_KEY).await?;
     let missing = || StoreError::Corrupt { table: "meta", rule: "there is no credential key".to_owned() };
     let credential_key = key.as_deref().and_then(unhex).ok_or_else(missing)?;
-    let revision = meta::get(db, meta::CREDENTIAL_KEY_REVISION).await?;
+    let revision = meta::get(db, meta::INSTALLATION_REVISION).await?;
     let revision = revision.and_then(|text| text.parse().ok()).unwrap_or(0);
-    Ok(vec![pushed(revision, Uuid::nil(), Body::Installation { credential_key })])
+    let mail = meta::get(db, meta::MAIL).await?.unwrap_or_default();
+    Ok(vec![pushed(revision, Uuid::nil(), Body::Installation { credential_key, mail })])
 }
 
 macro_rules! by_ids {
@@ -192,8 +228,17 @@ pub async fn by_ids(db: &impl ConnectionTrait, kind: EntityKind, ids: Vec<Uuid>)
         EntityKind::DeviceProfile => by_ids!(db, profile, ids),
         EntityKind::Device => by_ids!(db, device, ids),
         EntityKind::Credential => by_ids!(db, credential, ids),
+        EntityKind::Asset => {
+            let rows = asset::Entity::find().filter(asset::Column::Id.is_in(ids)).all(db).await?;
+            assets(db, rows).await?
+        }
+        EntityKind::Relation => {
+            relations(relation::Entity::find().filter(relation::Column::Id.is_in(ids)).filter(common()).all(db).await?)?
+        }
         EntityKind::Customer => by_ids!(db, customer, ids),
-        EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => Vec::new(),
+        EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc | EntityKind::AssetProfile => {
+            Vec::new()
+        }
     })
 }
 
@@ -216,8 +261,24 @@ pub async fn after(db: &impl ConnectionTrait, kind: EntityKind, id: Option<Uuid>
         EntityKind::DeviceProfile => after!(db, profile, id, limit),
         EntityKind::Device => after!(db, device, id, limit),
         EntityKind::Credential => after!(db, credential, id, limit),
+        EntityKind::Asset => {
+            let mut select = asset::Entity::find();
+            if let Some(after) = id {
+                select = select.filter(asset::Column::Id.gt(after));
+            }
+            assets(db, select.order_by_asc(asset::Column::Id).limit(limit).all(db).await?).await?
+        }
+        EntityKind::Relation => {
+            let mut select = relation::Entity::find().filter(common());
+            if let Some(after) = id {
+                select = select.filter(relation::Column::Id.gt(after));
+            }
+            relations(select.order_by_asc(relation::Column::Id).limit(limit).all(db).await?)?
+        }
         EntityKind::Customer => after!(db, customer, id, limit),
-        EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => Vec::new(),
+        EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc | EntityKind::AssetProfile => {
+            Vec::new()
+        }
     })
 }
 
@@ -231,5 +292,7 @@ pub async fn count(db: &impl ConnectionTrait) -> Result<u64, StoreError> {
         + chain::Entity::find().count(db).await?
         + profile::Entity::find().count(db).await?
         + device::Entity::find().count(db).await?
+        + asset::Entity::find().count(db).await?
+        + relation::Entity::find().filter(common()).count(db).await?
         + credential::Entity::find().count(db).await?)
 }

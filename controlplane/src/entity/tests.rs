@@ -2,6 +2,7 @@
 //! databases); otherwise that half is skipped and says so.
 
 mod alarms;
+mod assets;
 mod customers;
 mod identity;
 mod two_way;

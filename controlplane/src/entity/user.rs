@@ -11,7 +11,7 @@ use crate::{
     entity::{
         StoreError, Write, alarm, json,
         page::{self, Listing},
-        unique,
+        relation, unique,
     },
 };
 
@@ -227,6 +227,7 @@ pub async fn set_enabled(write: &mut Write, id: Uuid, enabled: bool) -> Result<(
 /// # Errors
 /// [`StoreError`].
 pub async fn delete(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
+    relation::delete_of(write, EntityKind::User, id).await?;
     alarm::delete_of_originator(write, id).await?;
     Entity::delete_by_id(id).exec(write.db()).await?;
     Ok(())

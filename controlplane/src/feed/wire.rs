@@ -5,13 +5,15 @@ use schemas::generated::config as wire;
 use uuid::Uuid;
 
 use crate::{
-    domain::{EntityKind, MqttTransport, PayloadType, TransportLimits},
+    domain::{Arrow, EntityKind, MqttTransport, PayloadType, TransportLimits},
     entity::pushed::{Body, Details, Known, Pushed},
 };
 
 pub(super) fn change(row: Pushed) -> wire::Change {
     let body = match row.body {
-        Body::Installation { credential_key } => wire::change::Body::Installation(wire::Installation { credential_key }),
+        Body::Installation { credential_key, mail } => {
+            wire::change::Body::Installation(wire::Installation { credential_key, mail })
+        }
         Body::Tenant { details: said, limits: rates } => {
             let (name, limits, details) = (said.title.clone(), Some(limits(rates)), Some(details(said)));
             wire::change::Body::Tenant(wire::Tenant { name, limits, details })
@@ -40,6 +42,20 @@ pub(super) fn change(row: Pushed) -> wire::Change {
             };
             wire::change::Body::Credential(wire::Credential { device_id: bytes(device), token_sha256 })
         }
+        Body::Asset { tenant, customer, name, kind, chain } => wire::change::Body::Asset(wire::Asset {
+            tenant_id: bytes(tenant),
+            name,
+            r#type: kind,
+            rule_chain_id: chain.map(bytes).unwrap_or_default(),
+            customer_id: customer.map(bytes).unwrap_or_default(),
+        }),
+        Body::Relation(Arrow { from, to, kind, .. }) => wire::change::Body::Relation(wire::Relation {
+            from_type: from.kind.name().to_owned(),
+            from_id: bytes(from.id),
+            to_type: to.kind.name().to_owned(),
+            to_id: bytes(to.id),
+            r#type: kind,
+        }),
     };
     wire::Change { revision: row.revision, id: bytes(row.id), body: Some(body) }
 }
@@ -54,7 +70,9 @@ pub(super) fn deleted(revision: u64, kind: EntityKind, id: Uuid) -> Option<wire:
         EntityKind::Device => wire::EntityKind::Device,
         EntityKind::Credential => wire::EntityKind::Credential,
         EntityKind::Installation => wire::EntityKind::Installation,
-        EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc => {
+        EntityKind::Asset => wire::EntityKind::Asset,
+        EntityKind::Relation => wire::EntityKind::Relation,
+        EntityKind::User | EntityKind::TenantProfile | EntityKind::OtaPackage | EntityKind::Rpc | EntityKind::AssetProfile => {
             return None;
         }
     };

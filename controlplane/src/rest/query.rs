@@ -1,4 +1,4 @@
-//! Entity queries over HTTP, for devices: what is answered. What may be asked is in `form`.
+//! Entity queries over HTTP, for devices and assets: what is answered. What may be asked is in `form`.
 
 mod form;
 
@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(in crate::rest) use self::form::{CountForm, ListingForm};
 use crate::{
     clock,
-    domain::{DeviceRow, EntityKind, Key, KeyKind},
+    domain::{EntityRow, Key, KeyKind},
     error::Error,
     rest::{
         Web,
@@ -33,7 +33,7 @@ pub(in crate::rest) struct LatestShape {
 
 type ByKey = BTreeMap<String, LatestShape>;
 
-/// A device with what was asked of it.
+/// An entity with what was asked of it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = EntityData)]
@@ -48,7 +48,7 @@ pub(in crate::rest) struct RowShape {
 }
 
 impl RowShape {
-    fn new(row: &DeviceRow, shown: &[Key], now_ms: i64) -> Self {
+    fn new(row: &EntityRow, shown: &[Key], now_ms: i64) -> Self {
         let mut latest: BTreeMap<&'static str, ByKey> = BTreeMap::new();
         for key in shown {
             let value = match (key.kind, row.value(key)) {
@@ -62,7 +62,7 @@ impl RowShape {
             latest.entry(key.kind.name()).or_default().insert(key.name.clone(), value);
         }
         Self {
-            entity_id: IdShape::new(EntityKind::Device, row.info.device.id),
+            entity_id: IdShape::new(row.entity.kind, row.entity.id),
             latest,
             timeseries: BTreeMap::new(),
             agg_latest: BTreeMap::new(),
@@ -74,8 +74,8 @@ pub(in crate::rest) fn routes() -> OpenApiRouter<Web> {
     OpenApiRouter::new().routes(routes!(find)).routes(routes!(count))
 }
 
-/// A page of the devices that match, with attributes and latest values. Conditions and orders that touch these look at no more
-/// than 10000 devices: beyond it the answer is 413.
+/// A page of the devices and assets that match, with attributes and latest values. Conditions and orders that touch these look at
+/// no more than 10000 of them: beyond it the answer is 413.
 #[utoipa::path(post, path = "/api/entitiesQuery/find", operation_id = "findEntityDataByQuery", tag = "entity query",
     request_body = ListingForm, responses((status = 200, body = PageShape<RowShape>)))]
 async fn find(
@@ -85,14 +85,14 @@ async fn find(
 ) -> Result<Json<PageShape<RowShape>>, Error> {
     let listing = form.listing()?;
     let shown = listing.shown.clone();
-    let page = web.app.find_devices(&caller, listing).await?;
+    let page = web.app.find_entities(&caller, listing).await?;
     let now_ms = clock::now_ms();
     Ok(Json(PageShape::of(page, |row| RowShape::new(&row, &shown, now_ms))))
 }
 
-/// How many devices match.
+/// How many devices and assets match.
 #[utoipa::path(post, path = "/api/entitiesQuery/count", operation_id = "countEntitiesByQuery", tag = "entity query",
     request_body = CountForm, responses((status = 200, body = u64)))]
 async fn count(State(web): State<Web>, Signed(caller): Signed, Body(form): Body<CountForm>) -> Result<Json<u64>, Error> {
-    Ok(Json(web.app.count_devices(&caller, form.query()?).await?))
+    Ok(Json(web.app.count_entities(&caller, form.query()?).await?))
 }

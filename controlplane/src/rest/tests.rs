@@ -1,6 +1,7 @@
 //! Drives the router as a client would, over a real entity store and a fake data plane.
 
 mod alarms;
+mod assets;
 mod audit;
 mod calls;
 mod chains;

@@ -103,3 +103,30 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nodes by id, name and executions.
+    fn counts(nodes: &[(u128, &str, u64)]) -> Vec<NodeCount> {
+        let count = |(id, name, executed): &(u128, &str, u64)| NodeCount {
+            id: Uuid::from_u128(*id),
+            name: (*name).to_owned(),
+            executed: *executed,
+            left: [("Success".to_owned(), *executed)].into(),
+            ..NodeCount::default()
+        };
+        nodes.iter().map(count).collect()
+    }
+
+    #[test]
+    fn instances_are_counted_together() {
+        // Two nodes without an id are told apart by their places; the second instance has another version of the chain.
+        let first = counts(&[(1, "a", 1), (0, "x", 2), (0, "x", 3), (2, "b", 4)]);
+        let second = counts(&[(1, "a", 10), (0, "x", 20), (0, "x", 30), (3, "c", 40), (2, "b", 50)]);
+        let sum = NodeCount::sum([first, second]);
+        assert_eq!(sum, counts(&[(1, "a", 11), (0, "x", 22), (0, "x", 33), (2, "b", 54), (3, "c", 40)]));
+        assert_eq!(NodeCount::sum([]), []);
+    }
+}

@@ -14,17 +14,21 @@ use crate::owed::{Answer, Answered, Email};
 
 /// Sends one e-mail. `key` becomes its Message-ID, by which a mailbox can tell that it has it already.
 pub(super) async fn send(email: Email, key: &str, private: bool) -> Answered {
-    let message = match write(&email, key) {
+    let Some(mailer) = &email.mailer else {
+        let reason = "the installation has no mail server: its administrator names one in the admin settings \"mail\"";
+        return Answered::Refused(reason.to_owned(), Answer::default());
+    };
+    let message = match write(&email, mailer, key) {
         Ok(message) => message,
         Err(reason) => return Answered::Refused(reason, Answer::default()),
     };
-    let Mailer { host, port, .. } = &email.mailer;
+    let Mailer { host, port, .. } = mailer;
     let address = match resolve(host, *port, private).await {
         Ok(addresses) => addresses.first().map(|address| address.ip().to_string()).unwrap_or_default(),
         Err(Unresolved::NotPublic(not_public)) => return Answered::Refused(not_public.to_string(), Answer::default()),
         Err(unknown) => return Answered::Unreachable(unknown.to_string()),
     };
-    let transport = match transport(&email.mailer, address) {
+    let transport = match transport(mailer, address) {
         Ok(transport) => transport,
         Err(error) => return Answered::Refused(error.to_string(), Answer::default()),
     };
@@ -54,12 +58,12 @@ fn transport(mailer: &Mailer, address: String) -> Result<AsyncSmtpTransport<Toki
     Ok(builder.build())
 }
 
-fn write(email: &Email, key: &str) -> Result<Message, String> {
+fn write(email: &Email, mailer: &Mailer, key: &str) -> Result<Message, String> {
     let list = |what: &str, text: &str| {
         let parsed: Result<Mailboxes, _> = text.parse();
         parsed.map_err(|error| format!("{what} {text:?}: {error}"))
     };
-    let user = email.mailer.user.as_ref().map(|(user, _)| user.as_str()).filter(|user| user.contains('@'));
+    let user = mailer.user.as_ref().map(|(user, _)| user.as_str()).filter(|user| user.contains('@'));
     let from = if email.from.trim().is_empty() { user.unwrap_or_default() } else { &email.from };
     let from: Mailbox = from.parse().map_err(|error| format!("from {from:?}: {error}"))?;
     let mut builder = Message::builder().message_id(Some(format!("<{key}@tidegate>"))).from(from).subject(&email.subject);

@@ -144,14 +144,15 @@ impl Applier {
         news
     }
 
-    /// Posts to the owners, or to all shards where no partition is named, and waits until all have applied.
+    /// Posts to the shards that a change concerns, and waits until all have applied.
     async fn post(&self, changes: impl IntoIterator<Item = ShardChange>) {
         let mailboxes = self.shards.all();
         let mut per_shard = vec![Vec::new(); mailboxes.len()];
         for change in changes {
-            match change.partition() {
-                Some(partition) => per_shard[usize::from(self.shards.shard_of(partition))].push(change),
-                None => per_shard.iter_mut().for_each(|changes| changes.push(change.clone())),
+            for (shard, changes) in per_shard.iter_mut().enumerate() {
+                if change.concerns(|partition| usize::from(self.shards.shard_of(partition)) == shard) {
+                    changes.push(change.clone());
+                }
             }
         }
         let mut events = Vec::new();

@@ -223,6 +223,8 @@ pub(super) fn kind(change: &wire::Change) -> Option<(wire::EntityKind, bool)> {
         Body::Credential(_) => (EntityKind::Credential, false),
         Body::Chain(_) => (EntityKind::RuleChain, false),
         Body::Installation(_) => (EntityKind::Installation, false),
+        Body::Asset(_) => (EntityKind::Asset, false),
+        Body::Relation(_) => (EntityKind::Relation, false),
         Body::Customer(_) => (EntityKind::Customer, false),
         Body::Deleted(deleted) => (deleted.kind(), true),
     })

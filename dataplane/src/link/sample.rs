@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use schemas::{
     generated::config::{self as wire, change::Body},
-    id::{CredentialId, DeviceId},
+    id::{CredentialId, DeviceId, EntityId},
 };
 use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
@@ -52,6 +52,18 @@ pub(super) fn deleted(revision: u64, kind: wire::EntityKind, id: u128) -> wire::
     change(revision, id, Body::Deleted(wire::Deleted { kind: kind.into() }))
 }
 
+pub(super) fn asset(revision: u64, id: u128) -> wire::Change {
+    let (tenant_id, name, r#type) = (bytes(TENANT), "a".to_owned(), "field".to_owned());
+    change(revision, id, Body::Asset(wire::Asset { tenant_id, name, r#type, ..wire::Asset::default() }))
+}
+
+/// An asset that contains a device.
+pub(super) fn contains(revision: u64, id: u128, asset: u128, device: u128) -> wire::Change {
+    let (from_type, to_type, r#type) = ("ASSET".to_owned(), "DEVICE".to_owned(), "Contains".to_owned());
+    let relation = wire::Relation { from_type, from_id: bytes(asset), to_type, to_id: bytes(device), r#type };
+    change(revision, id, Body::Relation(relation))
+}
+
 /// A chain that no version accepts.
 pub(super) fn broken_chain(revision: u64, id: u128) -> wire::Change {
     let chain = wire::RuleChain { tenant_id: bytes(TENANT), name: "broken".into(), root: true, metadata: "{".into() };
@@ -71,7 +83,7 @@ pub(super) struct Fleet {
     pub(super) shards: Shards,
     told: mpsc::Receiver<(usize, ShardChange)>,
     pub(super) tables: Vec<Table>,
-    pub(super) gone: Vec<DeviceId>,
+    pub(super) gone: Vec<EntityId>,
     pub(super) revoked: HashMap<CredentialId, DeviceId>,
 }
 

@@ -33,6 +33,17 @@ pub trait World {
         None
     }
 
+    /// Whether the originator has a relation of this type that ends (`inward`) or begins at it; with `other` only one that has
+    /// this at its other end.
+    fn related(&mut self, _inward: bool, _kind: &str, _other: Option<EntityId>) -> bool {
+        false
+    }
+
+    /// The originator's name and its profile's, if it is an asset.
+    fn asset(&mut self) -> Option<(String, String)> {
+        None
+    }
+
     /// The originator's alarm of a type that is not cleared, as it was before this message.
     fn active_alarm(&mut self, _kind: &str) -> Option<Alarm> {
         None

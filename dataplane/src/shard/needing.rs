@@ -337,7 +337,7 @@ impl Shard {
     fn running_of(&self, whose: Whose) -> Rc<Running> {
         match whose {
             Whose::Device(device) => self.plan_of(device),
-            Whose::Entity(_, tenant) => self.table.plan_of_tenant(tenant).map(Rc::clone).unwrap_or_default(),
+            Whose::Entity(entity, tenant) => self.table.plan_of_entity(entity, tenant).map(Rc::clone).unwrap_or_default(),
         }
     }
 

@@ -16,7 +16,7 @@ use super::turn::Shard;
 use crate::device::outbox::{self, OwedCall};
 use crate::limits;
 use crate::metric::Counter;
-use crate::owed::{Answer, Answered, Departed, Due};
+use crate::owed::{Answer, Answered, Call, Departed, Due, Email};
 use crate::rules;
 use crate::session::Outcome;
 use crate::store::Engine;
@@ -99,7 +99,16 @@ impl Shard {
             None => return self.came_of(flight, Answered::Refused("the node is gone".to_owned(), Answer::default())),
         };
         self.outbox.bound(node, external.parallel_max());
-        let private = self.table.share(tenant).is_some_and(|share| share.tenant().limits().private_targets);
+        let mut private = self.table.share(tenant).is_some_and(|share| share.tenant().limits().private_targets);
+        let mut call = call;
+        if let (Call::Email(email @ Email { mailer: None, .. }), Some(mail)) = (&mut call, self.table.mail()) {
+            email.mailer = Some(mail.mailer.clone());
+            if email.from.trim().is_empty() {
+                email.from.clone_from(&mail.from);
+            }
+            // Whoever runs the installation knows where its mail server is.
+            private = true;
+        }
         // The line has room for as many as may be under way. It is closed only when the process ends.
         drop(self.calls_out.try_send(Due { shard: self.index, flight, node, key, private, call }));
     }

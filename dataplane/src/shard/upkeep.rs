@@ -65,13 +65,15 @@ impl Shard {
             self.tend_forwards();
             self.outbox.begin();
         }
-        for device in self.table.apply(change) {
+        for entity in self.table.apply(change) {
+            // An asset has neither session nor forwards: there is nothing to close then.
+            let device = DeviceId(entity.0);
             self.revoke(device, None);
             self.forwards.forget(device);
-            self.outbox.forget(device.into());
-            self.forget_messages(device.into());
-            self.residents.forget(device.into());
-            device::delete_entity(device.into(), &mut self.ledger.batch);
+            self.outbox.forget(entity);
+            self.forget_messages(entity);
+            self.residents.forget(entity);
+            device::delete_entity(entity, &mut self.ledger.batch);
         }
     }
 

@@ -127,9 +127,9 @@ impl Shard {
         self.hear_out(Spoken::new(Whose::Device(device), kind, body, waiter, self.now.timestamp), running)
     }
 
-    /// Evaluates a message of an entity that is no device, by its tenant's root chain.
+    /// Evaluates a message of an entity that is no device, by its asset profile's chain or its tenant's root chain.
     pub(super) fn evaluate_entity(&mut self, entity: EntityId, tenant: TenantId, kind: MessageType, body: Body<'_>) {
-        let Some(running) = self.table.plan_of_tenant(tenant).map(Rc::clone) else { return };
+        let Some(running) = self.table.plan_of_entity(entity, tenant).map(Rc::clone) else { return };
         let whose = Whose::Entity(entity, tenant);
         let _outcome = self.hear_out(Spoken::new(whose, kind, body, Waiter::Nobody, self.now.timestamp), &running);
     }
@@ -145,7 +145,7 @@ impl Shard {
                 let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
                 (facts.tenant, EntityType::Device, facts.name, facts.kind, topics)
             }
-            Whose::Entity(entity, tenant) => (tenant, type_of(entity, tenant), "", "", None),
+            Whose::Entity(entity, tenant) => (tenant, type_of(&self.table, entity, tenant), "", "", None),
         };
         let originator = spoken.whose.entity();
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return Ok(Outcome::Unspecified) };
@@ -178,7 +178,7 @@ impl Shard {
     ) -> (Option<Evaluation>, Vec<(u32, String)>) {
         let facts = self.table.device(DeviceId(originator.0));
         let (device_name, device_type) = facts.map_or(("", ""), |facts| (facts.name, facts.kind));
-        let originator_type = if facts.is_some() { EntityType::Device } else { type_of(originator, tenant) };
+        let originator_type = if facts.is_some() { EntityType::Device } else { type_of(&self.table, originator, tenant) };
         let topics = facts.and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let kind = MessageType::parse(&departed.kind).unwrap_or(MessageType::PostTelemetryRequest);
         let (received, body) = (self.now.timestamp, Body::Lifecycle);
@@ -535,6 +535,14 @@ impl World for Facts<'_> {
         self.state.node_state(node).map(Into::into)
     }
 
+    fn related(&mut self, inward: bool, kind: &str, other: Option<EntityId>) -> bool {
+        self.table.relations().has(self.message.originator, inward, kind, other)
+    }
+
+    fn asset(&mut self) -> Option<(String, String)> {
+        self.table.asset(self.message.originator).map(|asset| (asset.name.clone(), asset.kind.clone()))
+    }
+
     fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {
         self.state.active_alarm(kind).cloned()
     }
@@ -554,11 +562,8 @@ impl World for Facts<'_> {
     fn owner(&self, of: Owner) -> Option<EntityId> {
         match (of, self.message.originator_type) {
             (Owner::Tenant, _) => Some(self.message.tenant.into()),
-            (Owner::Customer, EntityType::Device) => {
-                self.table.customer_of(DeviceId(self.message.originator.0)).map(EntityId::from)
-            }
             (Owner::Customer, EntityType::Customer) => Some(self.message.originator),
-            (Owner::Customer, _) => None,
+            (Owner::Customer, _) => self.table.customer_of(self.message.originator).map(EntityId::from),
         }
     }
 
@@ -595,7 +600,7 @@ impl World for Facts<'_> {
             Target::Chain(id) => self.table.plan(self.message.tenant, id),
             Target::OfOriginator => {
                 let own = self.table.plan_of_device(DeviceId(self.message.originator.0));
-                own.or_else(|| self.table.plan_of_tenant(self.message.tenant))
+                own.or_else(|| self.table.plan_of_entity(self.message.originator, self.message.tenant))
             }
         };
         found.map(Rc::clone)
@@ -610,9 +615,13 @@ impl World for Facts<'_> {
     }
 }
 
-/// What an entity is that is no device of the table's. Queries do not say it of others than tenants.
-fn type_of(entity: EntityId, tenant: TenantId) -> EntityType {
-    if entity.0 == tenant.0 { EntityType::Tenant } else { EntityType::Customer }
+/// What an entity is that is no device of the table's. Queries do not say it of others than tenants and assets.
+fn type_of(table: &Table, entity: EntityId, tenant: TenantId) -> EntityType {
+    match entity.0 == tenant.0 {
+        true => EntityType::Tenant,
+        false if table.asset(entity).is_some() => EntityType::Asset,
+        false => EntityType::Customer,
+    }
 }
 
 /// Attributes as the payload encoders take them.

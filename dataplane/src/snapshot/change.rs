@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use schemas::{
-    config::{Change, ChangeBody, Customer, Details, Device, Installation, Profile},
-    id::{ChainId, CustomerId, DeviceId, Partition, ProfileId, TenantId},
+    config::{Asset, Change, ChangeBody, Customer, Details, Device, Installation, Profile, Relation},
+    id::{AssetId, ChainId, CustomerId, DeviceId, Partition, ProfileId, RelationId, TenantId},
 };
 
 use crate::quota;
@@ -30,6 +30,10 @@ pub enum ShardChange {
         plan: Arc<Plan>,
     },
     ChainDeleted(ChainId),
+    Asset(Asset),
+    AssetDeleted(AssetId),
+    Relation(Relation),
+    RelationDeleted(RelationId),
     /// A credential is gone: a session admitted with it is closed.
     CredentialRevoked {
         device: DeviceId,
@@ -43,13 +47,16 @@ pub enum ShardChange {
 }
 
 impl ShardChange {
-    /// The partition whose owner alone needs this change; `None`: every shard does.
+    /// Whether the shard that owns some partitions needs this change.
     #[must_use]
-    pub fn partition(&self) -> Option<Partition> {
+    pub fn concerns(&self, owns: impl Fn(Partition) -> bool) -> bool {
         match self {
-            Self::Device(device) => Some(Partition::of(device.id.into())),
-            Self::DeviceDeleted(id) | Self::CredentialRevoked { device: id, .. } => Some(Partition::of((*id).into())),
-            _ => None,
+            Self::Device(device) => owns(Partition::of(device.id.into())),
+            Self::DeviceDeleted(id) | Self::CredentialRevoked { device: id, .. } => owns(Partition::of((*id).into())),
+            Self::Asset(asset) => owns(Partition::of(asset.id.into())),
+            Self::AssetDeleted(id) => owns(Partition::of((*id).into())),
+            Self::Relation(relation) => [relation.from.id, relation.to.id].into_iter().any(|end| owns(Partition::of(end))),
+            _ => true,
         }
     }
 }
@@ -76,6 +83,10 @@ pub fn compile(change: &Change) -> Option<ShardChange> {
             plan: Arc::new(Plan::compile(&chain.chain)),
         },
         ChangeBody::ChainDeleted(id) => ShardChange::ChainDeleted(*id),
+        ChangeBody::Asset(asset) => ShardChange::Asset(asset.clone()),
+        ChangeBody::AssetDeleted(id) => ShardChange::AssetDeleted(*id),
+        ChangeBody::Relation(relation) => ShardChange::Relation(relation.clone()),
+        ChangeBody::RelationDeleted(id) => ShardChange::RelationDeleted(*id),
         ChangeBody::Credential(_) | ChangeBody::CredentialDeleted(_) => return None,
     })
 }

@@ -1,16 +1,18 @@
-//! One shard's copy of tenants, profiles, chains and its own devices. Its owner is its only writer, so a change is
-//! applied in place between two turns, without a lock. Never asks anybody.
+//! One shard's copy of tenants, profiles, chains, and its own devices and assets with their relations. Its owner is its only
+//! writer, so a change is applied in place between two turns, without a lock. Never asks anybody.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use aws_lc_rs::hmac;
 use foldhash::fast::RandomState;
 use schemas::{
-    config::{Details, Device, MqttTransport},
-    id::{ChainId, CustomerId, DeviceId, EntityId, ProfileId, TenantId},
+    chain::external::SystemMail,
+    config::{Asset, Details, Device, MqttTransport},
+    id::{AssetId, ChainId, CustomerId, DeviceId, EntityId, ProfileId, TenantId},
 };
 
 use super::change::ShardChange;
+use super::related::Relations;
 use crate::quota::Share;
 use crate::rules::Running;
 
@@ -52,11 +54,14 @@ pub struct Table {
     tenants: HashMap<TenantId, Row<Share>, RandomState>,
     profiles: HashMap<ProfileId, Row<ProfileRow>>,
     devices: HashMap<DeviceId, Row<Device>, RandomState>,
+    assets: HashMap<AssetId, Row<Asset>, RandomState>,
+    relations: Relations,
     chains: HashMap<ChainId, Row<ChainRow>>,
     roots: HashMap<TenantId, ChainId>,
     /// Of tenants and customers, for rules that are told of them.
     details: HashMap<EntityId, Row<Arc<Details>>, RandomState>,
     credential_key: Option<hmac::Key>,
+    mail: Option<Arc<SystemMail>>,
     /// Among so many shards a tenant's limits are shared.
     shards: u16,
     /// Counts full states. A bit would not do: rows of a full state that broke off would look repeated in the next.
@@ -80,8 +85,8 @@ impl Table {
         self.tenants.values_mut().map(|row| &mut row.value)
     }
 
-    /// Applies one change. Returns devices that are gone: their sessions are closed and their data deleted.
-    pub fn apply(&mut self, change: &ShardChange) -> Vec<DeviceId> {
+    /// Applies one change. Returns devices and assets that are gone: their sessions are closed and their data deleted.
+    pub fn apply(&mut self, change: &ShardChange) -> Vec<EntityId> {
         let marked = self.mark;
         match change {
             ShardChange::Tenant(id, quota, details) => {
@@ -118,8 +123,15 @@ impl Table {
             }
             ShardChange::Installation(installation) => {
                 self.credential_key = Some(hmac::Key::new(hmac::HMAC_SHA256, &installation.credential_key));
+                self.mail.clone_from(&installation.mail);
             }
-            ShardChange::DeviceDeleted(id) => return self.devices.remove(id).map(|_| *id).into_iter().collect(),
+            ShardChange::DeviceDeleted(id) => return self.devices.remove(id).map(|_| (*id).into()).into_iter().collect(),
+            ShardChange::Asset(asset) => {
+                self.assets.insert(asset.id, Row { value: asset.clone(), marked });
+            }
+            ShardChange::AssetDeleted(id) => return self.assets.remove(id).map(|_| (*id).into()).into_iter().collect(),
+            ShardChange::Relation(relation) => self.relations.insert(relation, marked),
+            ShardChange::RelationDeleted(id) => self.relations.remove(*id),
             ShardChange::Chain { id, tenant, root, plan } => {
                 let running = Rc::new(Running::new(Arc::clone(plan)).of(*id));
                 let value = ChainRow { tenant: *tenant, root: *root, running };
@@ -145,16 +157,37 @@ impl Table {
         Some(DeviceFacts { tenant: device.tenant, name: &device.name, kind: &device.kind, gateway: device.gateway, mqtt })
     }
 
-    /// The customer that a device is assigned to.
+    /// An asset of this shard.
     #[must_use]
-    pub fn customer_of(&self, id: DeviceId) -> Option<CustomerId> {
-        self.devices.get(&id)?.value.customer
+    pub fn asset(&self, id: EntityId) -> Option<&Asset> {
+        self.assets.get(&AssetId(id.0)).map(|row| &row.value)
+    }
+
+    /// The relations that this shard's entities have.
+    #[must_use]
+    pub fn relations(&self) -> &Relations {
+        &self.relations
+    }
+
+    /// The customer that a device or an asset is assigned to.
+    #[must_use]
+    pub fn customer_of(&self, id: EntityId) -> Option<CustomerId> {
+        match self.devices.get(&DeviceId(id.0)) {
+            Some(row) => row.value.customer,
+            None => self.asset(id)?.customer,
+        }
     }
 
     /// What people have written of a tenant or a customer.
     #[must_use]
     pub fn details(&self, of: EntityId) -> Option<&Details> {
         self.details.get(&of).map(|row| &*row.value)
+    }
+
+    /// The mail server of nodes that name none.
+    #[must_use]
+    pub fn mail(&self) -> Option<&SystemMail> {
+        self.mail.as_deref()
     }
 
     /// Under which key device passwords are hashed; `None` until the control plane has said.
@@ -174,7 +207,17 @@ impl Table {
         }
     }
 
-    /// The tenant's root chain, for entities that are no devices.
+    /// The plan that evaluates messages of what is no device: of an asset its profile's chain, else the tenant's root chain.
+    #[must_use]
+    pub fn plan_of_entity(&self, id: EntityId, tenant: TenantId) -> Option<&Rc<Running>> {
+        let own = self.asset(id).and_then(|asset| asset.chain);
+        match own.and_then(|chain| self.chains.get(&chain)) {
+            Some(row) => Some(&row.value.running),
+            None => self.plan_of_tenant(tenant),
+        }
+    }
+
+    /// The tenant's root chain.
     #[must_use]
     pub fn plan_of_tenant(&self, tenant: TenantId) -> Option<&Rc<Running>> {
         self.chains.get(self.roots.get(&tenant)?).map(|row| &row.value.running)
@@ -195,7 +238,7 @@ impl Table {
         self.roots = self.chains.iter().filter(|(_, row)| row.value.root).map(|(id, row)| (row.value.tenant, *id)).collect();
     }
 
-    fn sweep(&mut self) -> Vec<DeviceId> {
+    fn sweep(&mut self) -> Vec<EntityId> {
         let mark = self.mark;
         self.tenants.retain(|_, row| row.marked == mark);
         self.details.retain(|_, row| row.marked == mark);
@@ -206,6 +249,8 @@ impl Table {
         for id in &gone {
             self.devices.remove(id);
         }
-        gone
+        self.relations.sweep(mark);
+        let assets = self.assets.extract_if(|_, row| row.marked != mark).map(|(id, _)| id.into());
+        gone.into_iter().map(EntityId::from).chain(assets).collect()
     }
 }

@@ -5,31 +5,33 @@ mod alarm;
 mod enrichment;
 mod external;
 
+pub use external::system_mail;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    CalculateDelta, CheckFields, DeleteAttributes, EntityType, External, Keys, Math, MathArgument, MathOperand, MathResult,
-    MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Owner, Passing, Renames,
-    SaveAttributes, SaveTimeseries, Side, Target,
+    CalculateDelta, CheckFields, CheckRelation, DeleteAttributes, EntityType, External, Keys, Math, MathArgument, MathOperand,
+    MathResult, MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Owner, Passing,
+    Renames, SaveAttributes, SaveTimeseries, Side, Target,
     formula::Formula,
     geofence::{Geofence, Perimeter, Point, Source},
     json_path::JsonPath,
     node::{
-        ACKNOWLEDGE, ALARM_STATUS, CALCULATE_DELTA, CHECK_FIELDS, CHECKPOINT, CLEAR_ALARM, COPY_KEYS, CREATE_ALARM,
-        CUSTOMER_DETAILS, CUSTOMER_VALUES, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH,
-        GEOFENCE, JSON_PATH, LOG, MATH, MQTT, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY, OUTPUT,
-        PROFILE_SWITCH, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER,
-        SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER,
-        TYPE_SWITCH,
+        ACKNOWLEDGE, ALARM_STATUS, ASSET_PROFILE_SWITCH, CALCULATE_DELTA, CHECK_FIELDS, CHECK_RELATION, CHECKPOINT, CLEAR_ALARM,
+        COPY_KEYS, CREATE_ALARM, CUSTOMER_DETAILS, CUSTOMER_VALUES, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_PROFILE,
+        ENTITY_FILTER, ENTITY_SWITCH, GEOFENCE, JSON_PATH, LOG, MATH, MQTT, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS,
+        ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES,
+        SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES,
+        TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
     },
     parse::Problems,
 };
 use crate::{
     config::NAME_BYTES_MAX,
-    id::ChainId,
+    id::{ChainId, EntityId},
     script::{Form, Language, Script},
     telemetry::Scope,
 };
@@ -48,6 +50,8 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         ENTITY_SWITCH => Some(NodeKind::EntityTypeSwitch),
         ENTITY_FILTER => reader.entity_types().map(|kinds| NodeKind::EntityTypeFilter { kinds }),
         PROFILE_SWITCH => Some(NodeKind::ProfileSwitch),
+        ASSET_PROFILE_SWITCH => Some(NodeKind::AssetProfileSwitch),
+        CHECK_RELATION => reader.check_relation().map(NodeKind::CheckRelation),
         CHECK_FIELDS => reader.check_fields().map(NodeKind::CheckFields),
         GEOFENCE => reader.geofence().map(NodeKind::Geofence),
         ORIGINATOR_ATTRIBUTES => reader.originator_attributes().map(NodeKind::OriginatorAttributes),
@@ -77,7 +81,7 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         DEVICE_PROFILE => Some(NodeKind::DeviceProfile),
         REST_CALL => reader.rest_call().map(|call| NodeKind::External(Arc::new(External::Rest(call)))),
         MQTT => reader.mqtt_publish().map(|publish| NodeKind::External(Arc::new(External::Mqtt(publish)))),
-        SEND_EMAIL => reader.mailer().map(|mailer| NodeKind::External(Arc::new(External::Email(mailer)))),
+        SEND_EMAIL => reader.node_mailer().map(|mailer| NodeKind::External(Arc::new(External::Email(mailer)))),
         TO_EMAIL => reader.email().map(NodeKind::ToEmail),
         RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
         RPC_REQUEST => Some(NodeKind::RpcRequest),
@@ -216,6 +220,27 @@ impl Reader<'_> {
         let names = EntityType::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
         let kind = |value: &Value| value.as_str().and_then(EntityType::parse);
         self.required("originatorTypes", &format!("an array of {names}"), |value| value.as_array()?.iter().map(kind).collect())
+    }
+
+    /// `FROM`: from the entity to the originator, as ThingsBoard has it.
+    fn check_relation(&mut self) -> Option<CheckRelation> {
+        let inward = self.required("direction", "FROM or TO", |value| match value.as_str()? {
+            "FROM" => Some(true),
+            "TO" => Some(false),
+            _ => None,
+        });
+        let kind = self.required("relationType", "a relation type", |value| {
+            value.as_str().filter(|kind| !kind.is_empty() && kind.len() <= NAME_BYTES_MAX).map(str::to_owned)
+        });
+        let single = self.value("checkForSingleEntity").is_none() || self.flag("checkForSingleEntity")?;
+        if !single {
+            return Some(CheckRelation { inward: inward?, kind: kind?, other: None });
+        }
+        let names = EntityType::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+        let of = self.required("entityType", &format!("one of {names}"), |value| EntityType::parse(value.as_str()?));
+        let other = self.required("entityId", "a UUID", |value| value.as_str()?.parse::<Uuid>().ok().map(EntityId));
+        of?;
+        Some(CheckRelation { inward: inward?, kind: kind?, other: Some(other?) })
     }
 
     fn check_fields(&mut self) -> Option<CheckFields> {

@@ -6,7 +6,8 @@
 pub enum External {
     Rest(RestCall),
     Mqtt(MqttPublish),
-    Email(Mailer),
+    /// `None`: by the installation's own mail server.
+    Email(Option<Mailer>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +95,14 @@ pub struct Mailer {
     pub timeout_ms: u32,
     pub security: MailSecurity,
     pub user: Option<(String, String)>,
+}
+
+/// The mail server of the installation, which nodes use that name none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemMail {
+    pub mailer: Mailer,
+    /// Whom an e-mail is from that says nobody.
+    pub from: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

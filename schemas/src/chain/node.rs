@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{EntityType, External, MessageType, ToEmail, formula::Formula, geofence::Geofence, json_path::JsonPath};
 use crate::{
     alarm::{Propagation, Severity, Status},
-    id::ChainId,
+    id::{ChainId, EntityId},
     script::Script,
     telemetry::Scope,
 };
@@ -36,6 +36,8 @@ pub enum NodeKind {
         kinds: Vec<EntityType>,
     },
     ProfileSwitch,
+    AssetProfileSwitch,
+    CheckRelation(CheckRelation),
     CheckFields(CheckFields),
     Geofence(Geofence),
     ScriptFilter(Arc<Script>),
@@ -90,6 +92,17 @@ pub struct MessageTypes {
 pub enum Side {
     Data,
     Metadata,
+}
+
+/// Whether the originator has a relation of the common group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckRelation {
+    /// It ends at the originator; else it begins there.
+    pub inward: bool,
+    /// ThingsBoard's `relationType`.
+    pub kind: String,
+    /// At its other end; `None`: anything.
+    pub other: Option<EntityId>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -412,6 +425,8 @@ classes! {
     ENTITY_SWITCH = "filter.TbOriginatorTypeSwitchNode";
     ENTITY_FILTER = "filter.TbOriginatorTypeFilterNode";
     PROFILE_SWITCH = "filter.TbDeviceTypeSwitchNode";
+    ASSET_PROFILE_SWITCH = "filter.TbAssetTypeSwitchNode";
+    CHECK_RELATION = "filter.TbCheckRelationNode";
     CHECK_FIELDS = "filter.TbCheckMessageNode";
     GEOFENCE = "geo.TbGpsGeofencingFilterNode";
     SCRIPT_FILTER = "filter.TbJsFilterNode";
@@ -483,6 +498,8 @@ impl NodeKind {
             Self::EntityTypeSwitch => (ENTITY_SWITCH, Labels::EntityTypes),
             Self::EntityTypeFilter { .. } => (ENTITY_FILTER, DECISION),
             Self::ProfileSwitch => (PROFILE_SWITCH, Labels::Any),
+            Self::AssetProfileSwitch => (ASSET_PROFILE_SWITCH, Labels::Any),
+            Self::CheckRelation(_) => (CHECK_RELATION, DECISION),
             Self::CheckFields(_) => (CHECK_FIELDS, DECISION),
             Self::Geofence(_) => (GEOFENCE, DECISION),
             Self::ScriptFilter(_) => (SCRIPT_FILTER, DECISION),
@@ -559,6 +576,8 @@ impl NodeKind {
                 | Self::EntityTypeSwitch
                 | Self::EntityTypeFilter { .. }
                 | Self::ProfileSwitch
+                | Self::AssetProfileSwitch
+                | Self::CheckRelation(_)
                 | Self::SaveTimeseries(_)
                 | Self::SaveAttributes(_)
                 | Self::Log

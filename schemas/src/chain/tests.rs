@@ -165,6 +165,19 @@ fn configurations() {
     one(filter, json!({ "messageTypes": ["alarm"] }), &[]);
     one(filter, json!({ "messageTypes": [7] }), &["nodes[0].configuration.messageTypes: expected at most"]);
     one(filter, json!({}), &["nodes[0].configuration.messageTypes: expected an array"]);
+    let related = "filter.TbCheckRelationNode";
+    let any = json!({ "checkForSingleEntity": "false", "direction": "TO", "relationType": "Contains" });
+    one(related, any, &[]);
+    one(
+        related,
+        json!({ "direction": "UP", "entityType": "TEAPOT", "entityId": "x" }),
+        &[
+            "nodes[0].configuration.direction: \"UP\": expected FROM or TO",
+            "nodes[0].configuration.relationType: missing: expected a relation type",
+            "nodes[0].configuration.entityType: \"TEAPOT\": expected one of DEVICE",
+            "nodes[0].configuration.entityId: \"x\": expected a UUID",
+        ],
+    );
     let rest = "rest.TbRestApiCallNode";
     one(rest, json!({ "restEndpointUrlPattern": "http://x", "headers": { "A": "${b}" } }), &[]);
     one(
@@ -182,7 +195,7 @@ fn configurations() {
         json!({ "topicPattern": "t", "host": "h", "ssl": true }),
         &["nodes[0].configuration.ssl: true: TLS is"],
     );
-    one("mail.TbSendEmailNode", json!({}), &["nodes[0].configuration.useSystemSmtpSettings: expected false"]);
+    one("mail.TbSendEmailNode", json!({ "useSystemSmtpSettings": false }), &["nodes[0].configuration.smtpHost: missing"]);
     one(
         "kafka.TbKafkaNode",
         json!({}),

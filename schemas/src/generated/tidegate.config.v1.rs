@@ -102,7 +102,7 @@ pub struct Change {
     /// The entity's UUID, 16 bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub id: ::prost::alloc::vec::Vec<u8>,
-    #[prost(oneof = "change::Body", tags = "3, 4, 5, 6, 7, 8, 9, 16")]
+    #[prost(oneof = "change::Body", tags = "3, 4, 5, 6, 7, 8, 9, 12, 13, 16")]
     pub body: ::core::option::Option<change::Body>,
 }
 /// Nested message and enum types in `Change`.
@@ -123,6 +123,10 @@ pub mod change {
         Deleted(super::Deleted),
         #[prost(message, tag = "9")]
         Installation(super::Installation),
+        #[prost(message, tag = "12")]
+        Asset(super::Asset),
+        #[prost(message, tag = "13")]
+        Relation(super::Relation),
         #[prost(message, tag = "16")]
         Customer(super::Customer),
     }
@@ -138,6 +142,9 @@ pub struct Installation {
     /// 32 bytes: device passwords are known by their HMAC-SHA-256 under this key (DESIGN 27).
     #[prost(bytes = "vec", tag = "1")]
     pub credential_key: ::prost::alloc::vec::Vec<u8>,
+    /// ThingsBoard's admin settings "mail" as JSON; "" = there are none.
+    #[prost(string, tag = "2")]
+    pub mail: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Tenant {
@@ -271,6 +278,38 @@ pub struct Device {
     #[prost(bytes = "vec", tag = "6")]
     pub customer_id: ::prost::alloc::vec::Vec<u8>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Asset {
+    #[prost(bytes = "vec", tag = "1")]
+    pub tenant_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// ThingsBoard's `type`, which is the asset profile's name.
+    #[prost(string, tag = "3")]
+    pub r#type: ::prost::alloc::string::String,
+    /// Of its profile, resolved: a changed profile is a change of each of its assets. Empty: the tenant's root chain.
+    #[prost(bytes = "vec", tag = "4")]
+    pub rule_chain_id: ::prost::alloc::vec::Vec<u8>,
+    /// Whom it is assigned to; empty: nobody.
+    #[prost(bytes = "vec", tag = "5")]
+    pub customer_id: ::prost::alloc::vec::Vec<u8>,
+}
+/// One of the common group. The id of the change is the relation row's own id; its ends never change.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Relation {
+    /// ThingsBoard's entity types.
+    #[prost(string, tag = "1")]
+    pub from_type: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub from_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub to_type: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "4")]
+    pub to_id: ::prost::alloc::vec::Vec<u8>,
+    /// ThingsBoard's `type`, such as "Contains".
+    #[prost(string, tag = "5")]
+    pub r#type: ::prost::alloc::string::String,
+}
 /// The id of the change is the credential row's own id. What is shown is known by a hash only: it never leaves the control
 /// plane. schemas/src/credential.rs says what is hashed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -304,6 +343,8 @@ pub enum EntityKind {
     RuleChain = 5,
     /// There is one, of id nil; never deleted.
     Installation = 6,
+    Asset = 8,
+    Relation = 9,
     Customer = 16,
 }
 impl EntityKind {
@@ -320,6 +361,8 @@ impl EntityKind {
             Self::Credential => "ENTITY_KIND_CREDENTIAL",
             Self::RuleChain => "ENTITY_KIND_RULE_CHAIN",
             Self::Installation => "ENTITY_KIND_INSTALLATION",
+            Self::Asset => "ENTITY_KIND_ASSET",
+            Self::Relation => "ENTITY_KIND_RELATION",
             Self::Customer => "ENTITY_KIND_CUSTOMER",
         }
     }
@@ -333,6 +376,8 @@ impl EntityKind {
             "ENTITY_KIND_CREDENTIAL" => Some(Self::Credential),
             "ENTITY_KIND_RULE_CHAIN" => Some(Self::RuleChain),
             "ENTITY_KIND_INSTALLATION" => Some(Self::Installation),
+            "ENTITY_KIND_ASSET" => Some(Self::Asset),
+            "ENTITY_KIND_RELATION" => Some(Self::Relation),
             "ENTITY_KIND_CUSTOMER" => Some(Self::Customer),
             _ => None,
         }

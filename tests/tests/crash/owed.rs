@@ -60,11 +60,11 @@ fn calls_survive_kill_9_and_a_receiver_that_was_away() {
 }
 
 /// Numbers in the order in which they were heard first, and the keys of each.
-type Numbers = (Vec<u64>, BTreeMap<u64, BTreeSet<String>>);
+type Calls = (Vec<u64>, BTreeMap<u64, BTreeSet<String>>);
 
 /// Of each device.
 #[derive(Default)]
-struct Heard(BTreeMap<String, Numbers>);
+struct Heard(BTreeMap<String, Calls>);
 
 impl Heard {
     fn hear(&mut self, call: &Value) {

@@ -8,6 +8,7 @@
 )]
 
 mod alarms;
+mod assets;
 mod attributes;
 mod bad_requests;
 mod badinput;
@@ -17,6 +18,7 @@ mod debugging;
 mod device_http;
 mod diskfull;
 mod drain;
+mod exported;
 mod firmware;
 mod gateway;
 mod identity;

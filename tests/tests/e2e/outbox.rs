@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tests::harness::eventually;
-use tests::harness::fixture::{Fixture, device, latest_value, limit_tenants, root_chain};
+use tests::harness::fixture::{Fixture, device, latest_value, limit_tenants, root_chain, sysadmin};
 use tests::harness::instance::drivers;
 use tests::harness::mqtt::Wire;
 use tests::harness::port;
@@ -115,5 +115,40 @@ fn messages_reach_another_broker_and_a_mailbox() {
     let mail = outside.event("mail");
     assert_eq!((&mail["to"], &mail["subject"]), (&json!(["ops@example.org"]), &json!("device oven is hot")));
     assert_eq!((&mail["body"], &mail["sender"]), (&json!("It has 60 degrees."), &json!("plant@example.org")));
+    fixture.instance.stop();
+}
+
+/// The demo's administrator of the installation names a mail server; nodes that name none use it from then on.
+#[test]
+fn the_installation_has_a_mail_server() {
+    let fixture = Fixture::start();
+    let mut outside = Client::outside_with_smtp(&fixture.home);
+    let ports = outside.event("listening");
+    let email =
+        json!({ "fromTemplate": "", "toTemplate": "ops@example.org", "subjectTemplate": "n is $[n]", "bodyTemplate": "n" });
+    let nodes = [
+        (TYPES, json!({})),
+        ("mail.TbMsgToEmailNode", email),
+        ("mail.TbSendEmailNode", json!({ "useSystemSmtpSettings": true })),
+    ];
+    draw(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
+    let _device = device(&fixture.tenant, "pump");
+    say(&fixture, "pump", r#"{"n":1}"#);
+    fixture.instance.metric_reaches("tidegate_calls_failed_total", 1.0);
+
+    let sysadmin = sysadmin(&fixture.instance);
+    let settings = |value: Value| json!({ "key": "mail", "jsonValue": value });
+    sysadmin.get("/api/admin/settings/mail").expect_error(404);
+    fixture.tenant.get("/api/admin/settings/mail").expect_error(403);
+    let wrong = settings(json!({ "smtpProtocol": "pigeon", "mailFrom": "plant@example.org" }));
+    sysadmin.post("/api/admin/settings", &wrong).expect_error(400);
+    let right = json!({ "mailFrom": "Plant <plant@example.org>", "smtpProtocol": "smtp", "smtpHost": "127.0.0.1",
+        "smtpPort": ports["smtp"].to_string(), "timeout": "10000", "enableTls": false, "username": "", "password": "secret" });
+    let saved = sysadmin.post("/api/admin/settings", &settings(right));
+    assert_ne!(saved.applied.as_deref(), Some("false"), "DESIGN 8.7 (26): answered when applied");
+    assert!(saved.json()["jsonValue"].get("password").is_none(), "a password is never shown");
+    say(&fixture, "pump", r#"{"n":2}"#);
+    let mail = outside.event("mail");
+    assert_eq!((&mail["subject"], &mail["sender"]), (&json!("n is 2"), &json!("plant@example.org")));
     fixture.instance.stop();
 }

@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::*;
-use crate::domain::Device;
 
 fn text(operation: TextOperation, operand: &str, ignore_case: bool) -> Predicate {
     Predicate::Text { operation, operand: Operand { fixed: operand.to_owned(), dynamic: None }, ignore_case }
@@ -94,34 +93,30 @@ fn a_dynamic_operand_takes_what_it_finds() {
     }
 }
 
-fn row(number: u128, label: Option<&str>, temperature: Option<Value<'static>>) -> DeviceRow {
-    let device = Device {
+fn row(number: u128, label: Option<&str>, temperature: Option<Value<'static>>) -> EntityRow {
+    let entity = ListedEntity {
+        kind: EntityKind::Device,
         id: Uuid::from_u128(number),
         created_ms: 5,
-        version: 1,
         tenant: Uuid::from_u128(9),
         customer: None,
         name: format!("D{number}"),
-        kind: "default".to_owned(),
+        profile_name: "default".to_owned(),
         label: label.map(str::to_owned),
-        profile: Uuid::from_u128(8),
-        provisioned: false,
-        firmware: None,
-        software: None,
         additional_info: json!({"gateway": true}),
     };
-    let info = DeviceInfo { device, customer_title: None, customer_is_public: false, profile_name: "default".to_owned() };
     let samples = temperature.map(|value| (temperature_key(), Sample { ts: 7, value }));
-    DeviceRow { info, owner: "Acme".to_owned(), samples: samples.into_iter().collect() }
+    EntityRow { entity, owner: "Acme".to_owned(), samples: samples.into_iter().collect() }
 }
 
 fn temperature_key() -> Key {
     Key { kind: KeyKind::Series, name: "temperature".to_owned() }
 }
 
-fn listing(sort: Key, descending: bool) -> DeviceListing {
-    let query = DeviceQuery { selector: Selector::All, filters: Vec::new(), any: false, search: None };
-    DeviceListing { query, page_size: 10, page: 0, sort, descending, shown: Vec::new() }
+fn listing(sort: Key, descending: bool) -> EntityListing {
+    let query =
+        EntityQuery { kinds: vec![EntityKind::Device], selector: Selector::All, filters: Vec::new(), any: false, search: None };
+    EntityListing { query, page_size: 10, page: 0, sort, descending, shown: Vec::new() }
 }
 
 #[test]
@@ -149,20 +144,20 @@ fn rows_are_sorted_with_the_valueless_last() {
         let listing = listing(temperature_key(), descending);
         let mut sorted = rows.to_vec();
         sorted.sort_by(|one, other| listing.order(one, other));
-        assert_eq!(sorted.iter().map(|row| row.info.device.name.as_str()).collect::<Vec<_>>(), expected);
+        assert_eq!(sorted.iter().map(|row| row.entity.name.as_str()).collect::<Vec<_>>(), expected);
     }
 }
 
 #[test]
 fn what_breaks_a_bound_is_named() {
-    let check = |outcome: Result<DeviceListing, Invalid>, says: &str| {
+    let check = |outcome: Result<EntityListing, Invalid>, says: &str| {
         let said = outcome.expect_err(says).to_string();
         assert!(said.contains(says), "{said}");
     };
     let plain = || listing(Key::field("name"), false);
     let with = |filters: Vec<KeyFilter>| {
         let listing = plain();
-        DeviceListing { query: DeviceQuery { filters, ..listing.query.clone() }, ..listing }.checked()
+        EntityListing { query: EntityQuery { filters, ..listing.query.clone() }, ..listing }.checked()
     };
     let filter = |key: Key, predicate: Predicate| KeyFilter { key, predicate };
     let truth = || boolean(BoolOperation::Equal, true);
@@ -175,8 +170,8 @@ fn what_breaks_a_bound_is_named() {
     check(with(vec![filter(temperature_key(), Predicate::Any(vec![truth(); 256]))]), "keyFilters.predicate: \"257\"");
     check(listing(Key::field("colour"), false).checked(), "sortOrder.key: \"colour\"");
     let shown = (0..101).map(|number| Key { kind: KeyKind::Server, name: format!("k{number}") }).collect();
-    check(DeviceListing { shown, ..plain() }.checked(), "latestValues: \"101 keys\"");
+    check(EntityListing { shown, ..plain() }.checked(), "latestValues: \"101 keys\"");
     let selector = Selector::Ids(vec![Uuid::nil(); 1_001]);
-    let query = DeviceQuery { selector, filters: Vec::new(), any: false, search: None };
-    check(DeviceListing { query, ..plain() }.checked(), "entityList");
+    let query = EntityQuery { kinds: vec![EntityKind::Device], selector, filters: Vec::new(), any: false, search: None };
+    check(EntityListing { query, ..plain() }.checked(), "entityList");
 }

@@ -9,7 +9,10 @@ use uuid::Uuid;
 
 use crate::{
     domain::EntityKind,
-    entity::{StoreError, audit, chain, customer, device, json as parsed, package, profile, tenant, tenant_profile, user},
+    entity::{
+        StoreError, asset, asset_profile, audit, chain, customer, device, json as parsed, package, profile, tenant,
+        tenant_profile, user,
+    },
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,6 +43,8 @@ pub(super) async fn subjects(
 ) -> Result<HashMap<Uuid, Subject>, StoreError> {
     Ok(match kind {
         EntityKind::Device => rows!(db, device, ids).map(|row| (row.id, of_device(row))).collect(),
+        EntityKind::Asset => rows!(db, asset, ids).map(|row| (row.id, of_asset(row))).collect(),
+        EntityKind::AssetProfile => rows!(db, asset_profile, ids).map(|row| (row.id, of_asset_profile(row))).collect(),
         EntityKind::DeviceProfile => rows!(db, profile, ids).map(|row| (row.id, of_profile(row))).collect(),
         EntityKind::Customer => rows!(db, customer, ids).map(|row| (row.id, of_customer(row))).collect(),
         EntityKind::User => rows!(db, user, ids).map(|row| (row.id, of_user(row))).collect(),
@@ -47,7 +52,7 @@ pub(super) async fn subjects(
         EntityKind::RuleChain => rows!(db, chain, ids).map(|row| (row.id, of_chain(row))).collect(),
         EntityKind::OtaPackage => rows!(db, package, ids).map(|row| (row.id, of_package(row))).collect(),
         EntityKind::TenantProfile => rows!(db, tenant_profile, ids).map(|row| (row.id, of_tenant_profile(row))).collect(),
-        EntityKind::Credential | EntityKind::Rpc | EntityKind::Installation => HashMap::new(),
+        EntityKind::Credential | EntityKind::Rpc | EntityKind::Installation | EntityKind::Relation => HashMap::new(),
     })
 }
 
@@ -71,6 +76,30 @@ fn of_device(row: device::Model) -> Subject {
         "version": row.version,
     });
     Subject::new(row.name, row.customer_id, facts)
+}
+
+fn of_asset(row: asset::Model) -> Subject {
+    let facts = json!({
+        "name": row.name,
+        "type": row.kind,
+        "label": row.label,
+        "assetProfileId": row.profile_id,
+        "customerId": row.customer_id,
+        "additionalInfo": parsed(&row.additional_info),
+        "version": row.version,
+    });
+    Subject::new(row.name, row.customer_id, facts)
+}
+
+fn of_asset_profile(row: asset_profile::Model) -> Subject {
+    let facts = json!({
+        "name": row.name,
+        "description": row.description,
+        "default": row.is_default,
+        "defaultRuleChainId": row.chain_id,
+        "version": row.version,
+    });
+    Subject::new(row.name, None, facts)
 }
 
 fn of_tenant_profile(row: tenant_profile::Model) -> Subject {

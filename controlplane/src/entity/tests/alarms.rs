@@ -63,7 +63,7 @@ async fn the_newest_version_wins_in_whatever_order_they_come() {
         let own = Alarm { originator: EntityId(tenant.id), originator_type: "TENANT".to_owned(), ..an_alarm(&devices[0], "own") };
         take(store, vec![nobody, nowhere, own.clone()]).await;
         let kinds = alarm::kinds(store.reader(), (tenant.id, None), &PageLink::new(9, 0).unwrap()).await.unwrap();
-        assert_eq!(kinds.data, ["hot", "own"]);
+        assert_eq!(kinds.data, ["own", "hot"]);
 
         let many: Vec<Alarm> = (0..1_200).map(|n| Alarm { created_ts: NOW + n, ..an_alarm(&devices[1], "many") }).collect();
         take(store, many).await;

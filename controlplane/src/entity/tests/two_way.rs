@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     domain::{
-        Algorithm, AuditFilter, AuditSubject, DeviceListing, DeviceQuery, Key, KeyFilter, NumberOperation, Operand, Package,
+        Algorithm, AuditFilter, AuditSubject, EntityListing, EntityQuery, Key, KeyFilter, NumberOperation, Operand, Package,
         PackageBytes, PackageFilter, PackageKind, PackagePlace, Predicate, Selector, TextOperation,
     },
     entity::{call, package, rollout, search},
@@ -210,7 +210,8 @@ async fn sql_narrows_as_the_domain_does() {
         let wall = search::Wall { tenant: tenant.id, customer: None };
         let operand = |text: &str| Operand { fixed: text.to_owned(), dynamic: None };
         let text = |operation, text: &str, ignore_case| Predicate::Text { operation, operand: operand(text), ignore_case };
-        let query = |key: &str, predicate: Predicate| DeviceQuery {
+        let query = |key: &str, predicate: Predicate| EntityQuery {
+            kinds: vec![EntityKind::Device],
             selector: Selector::All,
             filters: vec![KeyFilter { key: Key::field(key), predicate }],
             any: false,
@@ -237,9 +238,15 @@ async fn sql_narrows_as_the_domain_does() {
                 None => assert_eq!(search::candidates(store.reader(), wall, &query, 10).await.unwrap().len(), 4, "{query:?}"),
             }
         }
-        let all = DeviceQuery { selector: Selector::All, filters: Vec::new(), any: false, search: Some("p%".to_owned()) };
+        let all = EntityQuery {
+            kinds: vec![EntityKind::Device],
+            selector: Selector::All,
+            filters: Vec::new(),
+            any: false,
+            search: Some("p%".to_owned()),
+        };
         let listing =
-            DeviceListing { query: all, page_size: 1, page: 0, sort: Key::field("name"), descending: true, shown: Vec::new() };
+            EntityListing { query: all, page_size: 1, page: 0, sort: Key::field("name"), descending: true, shown: Vec::new() };
         assert_eq!(search::page(store.reader(), wall, &listing).await.unwrap().data[0].name, "Pump%");
         let elsewhere = search::Wall { tenant: Uuid::nil(), customer: None };
         assert_eq!(search::page(store.reader(), elsewhere, &listing).await.unwrap().total_elements, 0);

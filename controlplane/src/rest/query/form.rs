@@ -7,14 +7,16 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::domain::{
-    BoolOperation, DeviceListing, DeviceQuery, Dynamic, DynamicSource, EntityKind, Invalid, Key, KeyFilter, KeyKind,
-    NumberOperation, Operand, PageLink, Predicate, Selector, SortOrder, TextOperation,
+    BoolOperation, Dynamic, DynamicSource, EntityKind, EntityListing, EntityQuery, Invalid, Key, KeyFilter, KeyKind,
+    NumberOperation, Operand, PageLink, Predicate, RelationFilter, RelationGroup, RelationQuery, Selector, Side, SortOrder,
+    TextOperation,
 };
+use crate::rest::relation::{self, FilterForm};
 
 /// Predicates nest no deeper than the domain allows; this only keeps the reading of them from going on for ever.
 const DEPTH_MAX: usize = 32;
 
-/// A page of devices to find.
+/// A page of devices and assets to find.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = EntityDataQuery)]
@@ -29,12 +31,13 @@ pub(in crate::rest) struct ListingForm {
     latest_values: Option<Vec<KeyForm>>,
 }
 
-/// Devices to count.
+/// Devices and assets to count.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = EntityCountQuery)]
 pub(in crate::rest) struct CountForm {
-    /// `singleEntity`, `entityList`, `entityName`, `entityType` (all of `DEVICE`) or `deviceType`.
+    /// `singleEntity`, `entityList`, `entityName`, `entityType` (all of `DEVICE` or `ASSET`), `deviceType`, `assetType`,
+    /// `relationsQuery`, `deviceSearchQuery` or `assetSearchQuery`.
     entity_filter: Value,
     #[serde(default)]
     key_filters: Option<Vec<KeyFilterForm>>,
@@ -120,7 +123,7 @@ pub(in crate::rest) struct DynamicForm {
 }
 
 impl ListingForm {
-    pub(in crate::rest) fn listing(self) -> Result<DeviceListing, Invalid> {
+    pub(in crate::rest) fn listing(self) -> Result<EntityListing, Invalid> {
         let mut query = self.query.query()?;
         let link = PageLink::new(self.page_link.page_size, self.page_link.page)?.search(self.page_link.text_search.as_deref())?;
         query.search = link.text_search;
@@ -137,19 +140,20 @@ impl ListingForm {
         };
         let mut shown = named("entityFields", self.entity_fields)?;
         shown.extend(named("latestValues", self.latest_values)?);
-        Ok(DeviceListing { query, page_size: link.page_size, page: link.page, sort, descending, shown })
+        Ok(EntityListing { query, page_size: link.page_size, page: link.page, sort, descending, shown })
     }
 }
 
 impl CountForm {
-    pub(in crate::rest) fn query(self) -> Result<DeviceQuery, Invalid> {
+    pub(in crate::rest) fn query(self) -> Result<EntityQuery, Invalid> {
         let any = match self.key_filters_operation.as_deref() {
             None | Some("AND") => false,
             Some("OR") => true,
             Some(other) => return Err(Invalid::new("keyFiltersOperation", other, "must be AND or OR")),
         };
         let filters = self.key_filters.unwrap_or_default().into_iter().map(filter).collect::<Result<_, _>>()?;
-        Ok(DeviceQuery { selector: selector(&self.entity_filter)?, filters, any, search: None })
+        let (kinds, selector) = selector(&self.entity_filter)?;
+        Ok(EntityQuery { kinds, selector, filters, any, search: None })
     }
 }
 
@@ -159,51 +163,118 @@ fn key(field: &'static str, form: KeyForm) -> Result<Key, Invalid> {
     Ok(Key { kind: KeyKind::parse(&form.r#type).ok_or_else(unknown)?, name: form.key })
 }
 
-const FILTERS: &str = "must be singleEntity, entityList, entityName, entityType or deviceType: others are not offered yet";
+const FILTERS: &str = "must be singleEntity, entityList, entityName, entityType, deviceType, assetType, relationsQuery, \
+                       deviceSearchQuery or assetSearchQuery: others are not offered yet";
 
-fn selector(filter: &Value) -> Result<Selector, Invalid> {
-    let text = |name: &str| filter.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let kind = text("type").unwrap_or_default();
-    match kind {
+/// A member of a filter that is a text.
+fn text<'f>(filter: &'f Value, name: &str) -> Option<&'f str> {
+    filter.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// The kinds that are meant, and which of them.
+fn selector(filter: &Value) -> Result<(Vec<EntityKind>, Selector), Invalid> {
+    let of = |field, value| Ok::<_, Invalid>(vec![kind(field, value)?]);
+    match text(filter, "type").unwrap_or_default() {
         "singleEntity" => {
             let entity = filter.get("singleEntity").unwrap_or(&Value::Null);
-            device_only("entityFilter.singleEntity", entity.get("entityType").and_then(Value::as_str))?;
-            Ok(Selector::Ids(vec![id("entityFilter.singleEntity", entity.get("id").unwrap_or(&Value::Null))?]))
+            let kinds = of("entityFilter.singleEntity", text(entity, "entityType"))?;
+            let chosen = id("entityFilter.singleEntity", entity.get("id").unwrap_or(&Value::Null))?;
+            Ok((kinds, Selector::Ids(vec![chosen])))
         }
         "entityList" => {
-            device_only("entityFilter.entityType", text("entityType"))?;
+            let kinds = of("entityFilter.entityType", text(filter, "entityType"))?;
             let listed = filter.get("entityList").and_then(Value::as_array);
             let listed = listed.ok_or_else(|| Invalid::new("entityFilter.entityList", "", "must be a list of UUIDs"))?;
-            Ok(Selector::Ids(listed.iter().map(|one| id("entityFilter.entityList", one)).collect::<Result<_, _>>()?))
+            let ids = listed.iter().map(|one| id("entityFilter.entityList", one)).collect::<Result<_, _>>()?;
+            Ok((kinds, Selector::Ids(ids)))
         }
         "entityName" => {
-            device_only("entityFilter.entityType", text("entityType"))?;
-            let name = text("entityNameFilter");
+            let kinds = of("entityFilter.entityType", text(filter, "entityType"))?;
             let missing = || Invalid::new("entityFilter.entityNameFilter", "", "must be what names begin with");
-            Ok(Selector::Named(name.ok_or_else(missing)?.to_owned()))
+            let name = text(filter, "entityNameFilter").ok_or_else(missing)?;
+            Ok((kinds, Selector::Named(name.to_owned())))
         }
-        "entityType" => {
-            device_only("entityFilter.entityType", text("entityType"))?;
-            Ok(Selector::All)
-        }
+        "entityType" => Ok((of("entityFilter.entityType", text(filter, "entityType"))?, Selector::All)),
         "deviceType" => {
-            let listed = filter.get("deviceTypes").and_then(Value::as_array).into_iter().flatten();
-            let mut types: Vec<String> = listed.filter_map(Value::as_str).map(str::to_owned).collect();
-            types.extend(text("deviceType").map(str::to_owned));
+            let types = types(filter, "deviceTypes", "deviceType");
             if types.is_empty() {
                 return Err(Invalid::new("entityFilter.deviceTypes", "", "must name at least one device type"));
             }
-            Ok(Selector::Types(types, text("deviceNameFilter").map(str::to_owned)))
+            let name = text(filter, "deviceNameFilter").map(str::to_owned);
+            Ok((vec![EntityKind::Device], Selector::Types(types, name)))
         }
+        "assetType" => {
+            let types = types(filter, "assetTypes", "assetType");
+            if types.is_empty() {
+                return Err(Invalid::new("entityFilter.assetTypes", "", "must name at least one asset type"));
+            }
+            let name = text(filter, "assetNameFilter").map(str::to_owned);
+            Ok((vec![EntityKind::Asset], Selector::Types(types, name)))
+        }
+        "relationsQuery" => reached(filter),
+        "deviceSearchQuery" => searched(filter, EntityKind::Device, types(filter, "deviceTypes", "deviceType")),
+        "assetSearchQuery" => searched(filter, EntityKind::Asset, types(filter, "assetTypes", "assetType")),
         other => Err(Invalid::new("entityFilter.type", other, FILTERS)),
     }
 }
 
-fn device_only(field: &'static str, kind: Option<&str>) -> Result<(), Invalid> {
-    match kind {
-        Some(kind) if kind == EntityKind::Device.name() => Ok(()),
-        other => Err(Invalid::new(field, other.unwrap_or_default(), "must be of DEVICE: others are not offered yet")),
+fn types(filter: &Value, list: &str, one: &str) -> Vec<String> {
+    let listed = filter.get(list).and_then(Value::as_array).into_iter().flatten();
+    let mut types: Vec<String> = listed.filter_map(Value::as_str).map(str::to_owned).collect();
+    types.extend(text(filter, one).map(str::to_owned));
+    types
+}
+
+/// What relations lead to.
+fn reached(filter: &Value) -> Result<(Vec<EntityKind>, Selector), Invalid> {
+    let listed = filter.get("filters").filter(|filters| !filters.is_null()).cloned().unwrap_or_else(|| Value::Array(Vec::new()));
+    let forms: Vec<FilterForm> = serde_json::from_value(listed)
+        .map_err(|error| Invalid::new("entityFilter.filters", &error.to_string(), "cannot be read"))?;
+    let filters = forms.into_iter().map(relation::filter).collect::<Result<Vec<RelationFilter>, _>>()?;
+    let wanted = |kind: EntityKind| {
+        let any = filters.iter().any(|filter| filter.entity_kinds.is_empty() || filter.entity_kinds.contains(&kind));
+        filters.is_empty() || any
+    };
+    let kinds: Vec<EntityKind> = QUERIED.into_iter().filter(|kind| wanted(*kind)).collect();
+    if kinds.is_empty() {
+        return Err(Invalid::new("entityFilter.filters", "", "must be of DEVICE or ASSET: others are not offered yet"));
     }
+    Ok((kinds, Selector::Reached(walk(filter, filters)?, Vec::new())))
+}
+
+/// Entities of one kind that relations of one type lead to.
+fn searched(filter: &Value, kind: EntityKind, types: Vec<String>) -> Result<(Vec<EntityKind>, Selector), Invalid> {
+    let relation = text(filter, "relationType").map(str::to_owned);
+    let filters = vec![RelationFilter { kind: relation, entity_kinds: vec![kind], negate: false }];
+    Ok((vec![kind], Selector::Reached(walk(filter, filters)?, types)))
+}
+
+fn walk(filter: &Value, filters: Vec<RelationFilter>) -> Result<RelationQuery, Invalid> {
+    const ROOT: &str = "entityFilter.rootEntity";
+    let root = filter.get("rootEntity").unwrap_or(&Value::Null);
+    let root_id = id(ROOT, root.get("id").unwrap_or(&Value::Null))?;
+    let side = match text(filter, "direction").unwrap_or("FROM") {
+        "FROM" => Side::From,
+        "TO" => Side::To,
+        other => return Err(Invalid::new("entityFilter.direction", other, "must be FROM or TO")),
+    };
+    let levels = filter.get("maxLevel").and_then(Value::as_u64).filter(|levels| *levels > 0);
+    Ok(RelationQuery {
+        root: relation::end(ROOT, text(root, "entityType").unwrap_or_default(), root_id)?,
+        side,
+        group: RelationGroup::Common,
+        levels: levels.map(|levels| u32::try_from(levels).unwrap_or(u32::MAX)),
+        last_level_only: filter.get("fetchLastLevelOnly").and_then(Value::as_bool).unwrap_or(false),
+        filters,
+    })
+}
+
+/// The kinds that queries are about.
+const QUERIED: [EntityKind; 2] = [EntityKind::Device, EntityKind::Asset];
+
+fn kind(field: &'static str, name: Option<&str>) -> Result<EntityKind, Invalid> {
+    let known = QUERIED.into_iter().find(|kind| name == Some(kind.name()));
+    known.ok_or_else(|| Invalid::new(field, name.unwrap_or_default(), "must be of DEVICE or ASSET: others are not offered yet"))
 }
 
 fn id(field: &'static str, value: &Value) -> Result<Uuid, Invalid> {

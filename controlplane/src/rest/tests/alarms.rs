@@ -124,7 +124,7 @@ async fn lists_are_filtered_as_thingsboard_filters_them() {
     assert_eq!(get(&worst).await.body, "CRITICAL");
     assert_eq!(get(&format!("{worst}?searchStatus=CLEARED")).await.body, "MAJOR");
     assert_eq!(get(&format!("{worst}?status=CLEARED_ACK")).await.text, "");
-    let types = get("/api/alarm/types?pageSize=2&page=0").await.body;
+    let types = get("/api/alarm/types?pageSize=2&page=0&sortOrder=ASC").await.body;
     let kinds: Vec<&Value> = types["data"].as_array().unwrap().iter().map(|kind| &kind["type"]).collect();
     assert_eq!((kinds, &types["totalElements"]), (vec![&json!("Wet"), &json!("hot")], &json!(3)));
     for (query, says) in [

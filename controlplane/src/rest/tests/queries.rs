@@ -230,6 +230,39 @@ async fn rows_have_thingsboards_shape_and_pages_do_not_overlap() {
 }
 
 #[tokio::test]
+async fn assets_and_what_relations_lead_to_are_found() {
+    let fleet = Fleet::open().await;
+    let post = async |path: &str, body: Value| {
+        fleet.house.ask(&Method::POST, path, Some(&fleet.token), Some(&body.to_string())).await.body
+    };
+    let hall = post("/api/asset", json!({"name": "Hall", "type": "building"})).await["id"].clone();
+    let room = post("/api/asset", json!({"name": "Room", "type": "room"})).await["id"].clone();
+    let device = |id: uuid::Uuid| json!({"entityType": "DEVICE", "id": id});
+    let (a1, a2) = (device(fleet.id(A1).await), device(fleet.id(A2).await));
+    for (from, kind, to) in [(&hall, "Contains", &room), (&room, "Contains", &a1), (&room, "Manages", &a2)] {
+        post("/api/v2/relation", json!({"from": from, "to": to, "type": kind})).await;
+    }
+    let check = async |filter: Value, expected: &[&str]| fleet.check(query(filter, Value::Null), expected).await;
+    check(json!({"type": "entityType", "entityType": "ASSET"}), &["Hall", "Room"]).await;
+    check(json!({"type": "singleEntity", "singleEntity": hall}), &["Hall"]).await;
+    check(json!({"type": "entityName", "entityType": "ASSET", "entityNameFilter": "ro"}), &["Room"]).await;
+    check(json!({"type": "assetType", "assetTypes": ["building"], "assetNameFilter": "h"}), &["Hall"]).await;
+    let walk = |more: Value| {
+        let mut filter = json!({"type": "relationsQuery", "rootEntity": hall, "direction": "FROM", "maxLevel": 0});
+        filter.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        filter
+    };
+    check(walk(json!({})), &["Room", A1, A2]).await;
+    check(walk(json!({"maxLevel": 1})), &["Room"]).await;
+    check(walk(json!({"fetchLastLevelOnly": true})), &[A1, A2]).await;
+    check(walk(json!({"filters": [{"relationType": "Manages", "entityTypes": ["DEVICE"]}]})), &[A2]).await;
+    check(walk(json!({"type": "deviceSearchQuery", "relationType": "Contains", "deviceTypes": ["default"]})), &[A1]).await;
+    check(walk(json!({"type": "assetSearchQuery", "relationType": "Contains", "assetTypes": ["building"]})), &[]).await;
+    let warm = on("TIME_SERIES", "temperature", "NUMERIC", simple("NUMERIC", "GREATER", json!(21)));
+    fleet.check(query(walk(json!({})), json!([warm])), &[A2]).await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_is_named() {
     let fleet = Fleet::open().await;
     let with = |place: &str, value: Value| {
@@ -239,9 +272,11 @@ async fn what_cannot_be_asked_is_named() {
         asked
     };
     let cases = [
-        ("/entityFilter", json!({"type": "relationsQuery"}), "entityFilter.type: \"relationsQuery\" must be singleEntity"),
+        ("/entityFilter", json!({"type": "edgeType"}), "entityFilter.type: \"edgeType\" must be singleEntity"),
+        ("/entityFilter", json!({"type": "relationsQuery"}), "entityFilter.rootEntity"),
         ("/entityFilter", json!({}), "entityFilter.type"),
-        ("/entityFilter", json!({"type": "entityType", "entityType": "ASSET"}), "entityType: \"ASSET\" must be of DEVICE"),
+        ("/entityFilter", json!({"type": "entityType", "entityType": "EDGE"}), "entityType: \"EDGE\" must be of DEVICE"),
+        ("/entityFilter", json!({"type": "assetType"}), "assetTypes"),
         ("/entityFilter", json!({"type": "singleEntity", "singleEntity": {"entityType": "DEVICE", "id": "x"}}), "must be a UUID"),
         ("/entityFilter", json!({"type": "entityList", "entityType": "DEVICE"}), "entityList"),
         ("/entityFilter", json!({"type": "entityName", "entityType": "DEVICE"}), "entityNameFilter"),

@@ -4,7 +4,7 @@ use schemas::generated::config::{self as wire, EntityKind};
 use schemas::id::EntityId;
 
 use super::*;
-use crate::link::sample::{self, Fleet, credential, credential_id, customer, deleted, device, device_id};
+use crate::link::sample::{self, Fleet, asset, contains, credential, credential_id, customer, deleted, device, device_id};
 use crate::snapshot::Directory;
 
 struct Rig {
@@ -78,7 +78,38 @@ async fn names_the_credentials_that_ended_with_their_device() {
     let mut ended = rig.apply(vec![credential(4, 22, 10, 3), deleted(5, EntityKind::Device, 10)]).await;
     ended.sort_unstable();
     assert_eq!(ended, [credential_id(20), credential_id(21), credential_id(22)]);
-    assert_eq!(rig.fleet.gone, [device_id(10)]);
+    assert_eq!(rig.fleet.gone, [device_id(10).into()]);
+}
+
+/// Whether the shard of each entity says that a relation ends (`inward`) or begins there.
+#[tokio::test]
+async fn relations_are_known_where_both_ends_are() {
+    let mut rig = Rig::new();
+    let mut changes = vec![asset(1, 500)];
+    changes.extend((0..20).map(|n| contains(2, 600 + n, 500, 10 + n)));
+    rig.apply(changes).await;
+    let owner = |rig: &Rig, id: u128| {
+        let partition = schemas::id::Partition::of(device_id(id).into());
+        usize::from(rig.fleet.shards.shard_of(partition))
+    };
+    let known = |rig: &Rig, id: u128, inward: bool| {
+        rig.fleet.tables[owner(rig, id)].relations().has(device_id(id).into(), inward, "Contains", None)
+    };
+    assert!((0..20).all(|n| known(&rig, 10 + n, true)), "at every device");
+    assert!(known(&rig, 500, false), "and at the asset");
+    assert_eq!(rig.fleet.tables.iter().filter(|table| table.asset(device_id(500).into()).is_some()).count(), 1);
+    let elsewhere = (0..3).find(|shard| *shard != owner(&rig, 500)).expect("three shards");
+    let there = (0..20).filter(|n| owner(&rig, 10 + n) == elsewhere).count();
+    let held = rig.fleet.tables[elsewhere].relations().of(device_id(500).into()).count();
+    assert_eq!(held, there, "a shard holds those of its own entities only");
+    rig.apply(vec![deleted(3, EntityKind::Relation, 600)]).await;
+    assert!(!known(&rig, 10, true) && known(&rig, 11, true));
+    rig.applier.begin_full().await;
+    rig.apply(vec![contains(4, 601, 500, 11)]).await;
+    rig.applier.end_full().await;
+    rig.fleet.settle();
+    assert!(known(&rig, 11, true) && !known(&rig, 12, true), "what a full state does not repeat is forgotten");
+    assert_eq!(rig.fleet.gone, [device_id(500).into()], "and so is the asset");
 }
 
 #[tokio::test]

@@ -180,7 +180,7 @@ async fn takes_a_full_state_then_deltas_and_reports_both_and_what_it_refused() {
     call.batch(8, vec![deleted(8, EntityKind::Device, 10)]).await;
     rig.fleet.settle();
     assert_eq!((rig.fleet.device_name(10), rig.admits(1)), (None, false));
-    assert_eq!(rig.fleet.gone, [device_id(10)]);
+    assert_eq!(rig.fleet.gone, [device_id(10).into()]);
     assert_eq!(*rig.status.position(), position("e1", 8));
 
     rig.stop.send(true).unwrap();

@@ -1,10 +1,11 @@
-//! Filters and switches by what a message is: its type and its device's profile.
+//! Filters and switches by what a message is: its type and its originator's profile.
 
 use schemas::chain::{MessageType, MessageTypes};
 
 use crate::message::Message;
 use crate::rules::carried::Carried;
 use crate::rules::node::{Next, decide};
+use crate::rules::world::World;
 
 const _: () = assert!(MessageType::COUNT <= 64, "a type is one bit of a u64");
 
@@ -44,4 +45,12 @@ pub(super) fn by_profile(message: &Message<'_>) -> Next {
         return Next::Fail("the originator is no device".to_owned());
     }
     Next::Said(vec![message.device_type.to_owned()])
+}
+
+/// The label is the profile's name.
+pub(super) fn by_asset_profile(world: &mut dyn World) -> Next {
+    match world.asset() {
+        Some((_, profile)) => Next::Said(vec![profile]),
+        None => Next::Fail("the originator is no asset".to_owned()),
+    }
 }

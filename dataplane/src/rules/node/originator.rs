@@ -3,7 +3,7 @@
 use schemas::chain::{OriginatorAttributes, OriginatorField, OriginatorFields};
 use serde_json::{Value, json};
 
-use crate::message::{Message, Scope};
+use crate::message::Scope;
 use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::keys::put;
 use crate::rules::node::{Next, Scene};
@@ -51,12 +51,14 @@ fn enrich(
     Ok(())
 }
 
-pub(super) fn fields(of: &OriginatorFields, carried: &Carried<'_>, message: &Message<'_>) -> Next {
+pub(super) fn fields(of: &OriginatorFields, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {
+    let message = scene.message;
+    let (own, kind) = scene.world.asset().unwrap_or_else(|| (message.device_name.to_owned(), message.device_type.to_owned()));
     let mut changed = carried.change();
     for (field, name) in &of.mapping {
         let value = match field {
-            OriginatorField::Name => message.device_name.to_owned(),
-            OriginatorField::Type => message.device_type.to_owned(),
+            OriginatorField::Name => own.clone(),
+            OriginatorField::Type => kind.clone(),
             OriginatorField::EntityType => message.originator_type.name().to_owned(),
             OriginatorField::Id => message.originator.to_string(),
         };

@@ -148,7 +148,8 @@ fn publications_and_e_mails_are_filled_in() {
     assert_eq!(departed.kind, "SEND_EMAIL");
     let Some(Ok((_, Call::Email(email)))) = call(&chains.of[&departed.node().0], &departed) else { panic!("an e-mail") };
     assert_eq!((email.from.as_str(), email.to.as_str(), email.html), ("a@x", "A@x", true));
-    assert_eq!((email.subject.as_str(), email.body.as_str(), email.mailer.port), ("hot: 9", "<b>9</b>", 2_525));
+    assert_eq!((email.subject.as_str(), email.body.as_str()), ("hot: 9", "<b>9</b>"));
+    assert_eq!(email.mailer.map(|mailer| mailer.port), Some(2_525));
     let mut chains = Chains::new(&[(1, &[send], &[])]);
     assert!(chains.departed(&telemetry(r#"{"t":9}"#)).1[0].contains("SEND_EMAIL"), "what is no e-mail is not sent");
 }

@@ -2,6 +2,7 @@
 //! that shows what came out.
 
 mod facts;
+mod filters;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -33,6 +34,8 @@ pub(super) struct Known {
     engine: Engine,
     /// What its nodes remember.
     states: HashMap<Uuid, Box<[u8]>>,
+    /// It is an asset of this name and profile.
+    asset: Option<(String, String)>,
     alarms: Vec<Alarm>,
     alarm_room: usize,
     told: facts::Told,
@@ -41,7 +44,7 @@ pub(super) struct Known {
 impl Default for Known {
     fn default() -> Self {
         let (chains, states, alarms, told) = (HashMap::new(), HashMap::new(), Vec::new(), facts::Told::default());
-        Self { chains, engine: Engine::new(Clock::start()), states, alarms, alarm_room: 2, told }
+        Self { chains, engine: Engine::new(Clock::start()), states, asset: None, alarms, alarm_room: 2, told }
     }
 }
 
@@ -70,6 +73,20 @@ impl World for Known {
 
     fn state(&mut self, node: Uuid) -> Option<Box<[u8]>> {
         self.states.get(&node).cloned()
+    }
+
+    /// It is contained in 1 and in nothing else, and manages 2 and 3.
+    fn related(&mut self, inward: bool, kind: &str, other: Option<EntityId>) -> bool {
+        let others: &[u128] = match (inward, kind) {
+            (true, "Contains") => &[1],
+            (false, "Manages") => &[2, 3],
+            _ => &[],
+        };
+        others.iter().any(|known| other.is_none_or(|other| other.0.as_u128() == *known))
+    }
+
+    fn asset(&mut self) -> Option<(String, String)> {
+        self.asset.clone()
     }
 
     fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {
@@ -191,48 +208,6 @@ fn check_change(class: &str, configuration: Json, message: &Message<'_>, data: &
         Some(Effect::DeleteAttributes { keys, .. }) => assert_eq!(keys, &expected, "{class}"),
         _ => assert!(expected.is_empty(), "{class}"),
     }
-}
-
-#[test]
-fn filters_decide() {
-    let post = telemetry(r#"{"t":21,"nothing":"","deep":{"a":1}}"#);
-    let types = |types: &[&str]| json!({ "messageTypes": types });
-    check("filter.TbMsgTypeFilterNode", types(&["POST_TELEMETRY_REQUEST"]), &post, &["True"]);
-    check("filter.TbMsgTypeFilterNode", types(&["ALARM", "MINE"]), &post, &["False"]);
-    check("filter.TbMsgTypeSwitchNode", json!({}), &post, &["Post telemetry"]);
-    let alarm = message(MessageType::AlarmDelete, Body::Lifecycle);
-    check("filter.TbMsgTypeSwitchNode", json!({}), &alarm, &["Other"]);
-
-    check("filter.TbOriginatorTypeFilterNode", json!({ "originatorTypes": ["ASSET", "DEVICE"] }), &post, &["True"]);
-    check("filter.TbOriginatorTypeFilterNode", json!({ "originatorTypes": ["ASSET"] }), &post, &["False"]);
-    check("filter.TbOriginatorTypeSwitchNode", json!({}), &post, &["Device"]);
-    check("filter.TbDeviceTypeSwitchNode", json!({}), &post, &["default"]);
-    let tenant = Message { device_type: "", ..post.clone() };
-    check("filter.TbDeviceTypeSwitchNode", json!({}), &tenant, &["Failure"]);
-
-    let fields = |data: &[&str], metadata: &[&str], all: bool| json!({ "messageNames": data, "metadataNames": metadata, "checkAllKeys": all });
-    let class = "filter.TbCheckMessageNode";
-    check(class, fields(&["t", "deep"], &["deviceName"], true), &post, &["True"]);
-    check(class, fields(&["t", "u"], &["deviceName"], true), &post, &["False"]);
-    check(class, fields(&["u"], &["deviceName"], false), &post, &["True"]);
-    check(class, fields(&["u"], &["v"], false), &post, &["False"]);
-}
-
-#[test]
-fn geofences_decide() {
-    let class = "geo.TbGpsGeofencingFilterNode";
-    let here = telemetry(r#"{"latitude":50.0,"longitude":30.0}"#);
-    let circle = |range: u32| {
-        json!({ "perimeterType": "CIRCLE", "centerLatitude": 50.01, "centerLongitude": 30.0, "range": range, "rangeUnit": "METER",
-            "latitudeKeyName": "latitude", "longitudeKeyName": "longitude" })
-    };
-    check(class, circle(1_200), &here, &["True"]);
-    check(class, circle(1_000), &here, &["False"]);
-    let square = json!({ "perimeterType": "POLYGON", "polygonsDefinition": "[[49,29],[49,31],[51,31],[51,29]]" });
-    check(class, square, &here, &["True"]);
-    check(class, circle(1), &telemetry(r#"{"latitude":50}"#), &["Failure"]);
-    let fetched = json!({ "perimeterType": "CIRCLE", "fetchPerimeterInfoFromMessageMetadata": true });
-    check(class, fetched, &here, &["Failure"]);
 }
 
 #[test]
@@ -573,8 +548,13 @@ fn chains_are_entered_and_left() {
 
 #[test]
 fn every_class_is_here() {
-    let files =
-        [include_str!("nodes.rs"), include_str!("nodes/facts.rs"), include_str!("alarms.rs"), include_str!("external.rs")];
+    let files = [
+        include_str!("nodes.rs"),
+        include_str!("nodes/facts.rs"),
+        include_str!("nodes/filters.rs"),
+        include_str!("alarms.rs"),
+        include_str!("external.rs"),
+    ];
     let tested = files.concat();
     for class in NodeKind::CLASSES {
         let class = class.strip_prefix(PREFIX).expect("all of ThingsBoard's");

@@ -181,9 +181,7 @@ impl Fleet {
 
     pub(super) fn apply(&mut self, changes: &[ShardChange]) {
         for shard in &mut self.shards {
-            let own = |change: &&ShardChange| {
-                change.partition().is_none_or(|partition| shard.placement.shard_of(partition) == shard.index)
-            };
+            let own = |change: &&ShardChange| change.concerns(|partition| shard.placement.shard_of(partition) == shard.index);
             let changes = Arc::new(changes.iter().filter(own).cloned().collect());
             let applied = Applied::new(1, || {}).pop().unwrap();
             shard.take_event(Event::Config { changes, applied });

@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::Reader;
-use crate::chain::external::{Html, MailSecurity, Mailer, Method, MqttPublish, RestCall, ToEmail};
+use super::{Problems, Reader};
+use crate::chain::{
+    Problem,
+    external::{Html, MailSecurity, Mailer, Method, MqttPublish, RestCall, SystemMail, ToEmail},
+};
 
 /// The longest that anybody outside may take for an answer, in milliseconds.
 const TIMEOUT_MS_MAX: u64 = 60_000;
@@ -76,14 +79,17 @@ impl Reader<'_> {
         })
     }
 
-    pub(super) fn mailer(&mut self) -> Option<Mailer> {
-        self.refuse_flag("enableProxy", "a proxy");
-        // ThingsBoard's default is true, and the system has no mail server here.
-        if self.value("useSystemSmtpSettings").is_none_or(|value| *value != Value::Bool(false)) {
-            let rule = "expected false, with smtpHost and the fields that belong to it: the system has no mail server of its own";
-            self.problem("useSystemSmtpSettings", rule);
-            return None;
+    /// The mail server of a node; `Some(None)`: the installation's.
+    pub(super) fn node_mailer(&mut self) -> Option<Option<Mailer>> {
+        // ThingsBoard's default is true.
+        if self.value("useSystemSmtpSettings").is_none() || self.flag("useSystemSmtpSettings")? {
+            return Some(None);
         }
+        self.mailer().map(Some)
+    }
+
+    fn mailer(&mut self) -> Option<Mailer> {
+        self.refuse_flag("enableProxy", "a proxy");
         let tls = self.flag("enableTls");
         let protocol = self.value("smtpProtocol").and_then(Value::as_str).unwrap_or("smtp").to_owned();
         let security = match (protocol.as_str(), tls) {
@@ -203,6 +209,20 @@ impl Reader<'_> {
     fn port(&mut self, field: &str, otherwise: u16) -> Option<u16> {
         let port = self.number_up_to(field, u16::MAX.into())?;
         Some(u16::try_from(port).ok().filter(|port| *port > 0).unwrap_or(otherwise))
+    }
+}
+
+/// Reads ThingsBoard's admin settings `mail`: the mail server of the installation.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn system_mail(settings: &Map<String, Value>) -> Result<SystemMail, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let mut reader = Reader { fields: settings, path: "jsonValue".to_owned(), problems: &mut problems };
+    let (mailer, from) = (reader.mailer(), reader.text("mailFrom", "whom e-mails are from"));
+    match (mailer, from) {
+        (Some(mailer), Some(from)) if problems.0.is_empty() => Ok(SystemMail { mailer, from }),
+        _ => Err(problems.0),
     }
 }
 
