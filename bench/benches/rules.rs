@@ -10,7 +10,7 @@ use dataplane::message::{Body, Message, Readings, Scope, Value};
 use dataplane::payload::{Casting, telemetry};
 use dataplane::rules::{Plan, Running, World, evaluate};
 use dataplane::script::{Answer, Engine, ScriptFailure, Subject};
-use schemas::chain::{Chain, Edge, EntityType, MessageType, Node, NodeKind, default_root_chain, label};
+use schemas::chain::{Chain, DebugSettings, Edge, EntityType, MessageType, Node, NodeKind, default_root_chain, label};
 use schemas::id::{EntityId, TenantId, uuid};
 use schemas::script::Script;
 use serde_json::{Value as Json, json};
@@ -33,7 +33,7 @@ fn message() -> Message<'static> {
 
 /// `count` log nodes in a row.
 fn line(count: usize) -> Chain {
-    let node = |n| Node { id: None, name: format!("log {n}"), kind: NodeKind::Log };
+    let node = |n| Node { id: None, name: format!("log {n}"), kind: NodeKind::Log, debug: DebugSettings::default() };
     let edge = |to| Edge { from: to - 1, to, label: label::SUCCESS.to_owned() };
     Chain { first: Some(0), nodes: (0..count).map(node).collect(), edges: (1..count).map(edge).collect() }
 }

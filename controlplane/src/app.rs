@@ -16,6 +16,7 @@ mod credential;
 mod customer;
 mod dead_letter;
 mod device;
+mod event;
 mod forwarder;
 mod gateway;
 mod import;
@@ -173,9 +174,23 @@ impl App {
     /// # Errors
     /// [`Error::Unavailable`] when no instance is connected.
     pub async fn data_plane(&self) -> Result<telemetry::Client, Error> {
-        let endpoints: Vec<String> =
-            self.registry.instances().into_iter().filter(|one| one.connected).map(|one| one.query_endpoint).collect();
+        let (_, endpoints) = self.connected();
         Ok(self.pool.owner(&endpoints).await?)
+    }
+
+    /// The lines to all connected data planes, each with its instance's id.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when no instance is connected.
+    async fn data_planes(&self) -> Result<Vec<(String, telemetry::Client)>, Error> {
+        let (ids, endpoints) = self.connected();
+        Ok(ids.into_iter().zip(self.pool.all(&endpoints).await?).collect())
+    }
+
+    /// Ids of the connected instances, and where each is asked.
+    fn connected(&self) -> (Vec<String>, Vec<String>) {
+        let connected = self.registry.instances().into_iter().filter(|one| one.connected);
+        connected.map(|one| (one.instance_id, one.query_endpoint)).unzip()
     }
 
     /// Where a connected data plane answers what devices ask over HTTP.

@@ -8,7 +8,7 @@ mod tests;
 mod wire;
 
 pub use follow::{Cut, Follower, Start};
-pub use registry::{Instance, Joined, Refusal, Registry};
+pub use registry::{Instance, Joined, Refusal, Refused, Registry};
 
 use tokio::sync::watch;
 use uuid::Uuid;

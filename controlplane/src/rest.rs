@@ -16,6 +16,7 @@ mod credential;
 mod customer;
 mod dead_letter;
 mod device;
+mod event;
 mod extract;
 mod fleet;
 mod forward;
@@ -171,6 +172,7 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(calculated::routes())
         .merge(package::routes())
         .merge(audit::routes())
+        .merge(event::routes())
         .merge(query::routes())
         .merge(instance::routes())
 }

@@ -11,6 +11,7 @@ mod dead_letters;
 mod many;
 mod pool;
 mod rules;
+mod sightings;
 #[cfg(test)]
 pub(crate) mod tests;
 mod watch;
@@ -27,6 +28,7 @@ pub use self::{
     many::{AttributeKey, Latest},
     pool::{InvalidLine, Pool},
     rules::{FieldCount, NodeCount},
+    sightings::{AtNode, Seen, Sighting},
     watch::{Live, Update, Watch},
 };
 

@@ -25,6 +25,12 @@ impl Instant {
         Self(self.0.saturating_add(ms.saturating_mul(1_000_000)))
     }
 
+    /// Nanoseconds from `earlier` to this; 0 if it lies ahead.
+    #[must_use]
+    pub fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// Microseconds from `earlier` to this; 0 if it lies ahead.
     #[must_use]
     pub fn us_since(self, earlier: Self) -> u64 {

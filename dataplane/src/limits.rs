@@ -124,6 +124,20 @@ pub const SCRIPT_ARGUMENTS_BYTES_MAX: usize = 100 << 10;
 pub const SCRIPT_RESULT_BYTES_MAX: usize = 300 << 10;
 /// Longest text that a script makes without the engine, in bytes.
 pub const SIMPLE_TEXT_BYTES_MAX: usize = 16 << 10;
+/// Texts of what is shown of messages at a node, in characters; as in ThingsBoard.
+pub const SIGHTING_TEXT_CHARS_MAX: usize = 4_096;
+/// What a tenant may look at in an hour, on all shards of an instance together; as in ThingsBoard.
+pub const SIGHTINGS_PER_TENANT_HOUR: u64 = 50_000;
+/// What all tenants may look at, on one shard: each takes some ten microseconds of it.
+pub const SIGHTINGS_PER_SHARD_S: u64 = 500;
+/// Tenants of one shard of whose sightings something is kept.
+pub const SIGHTINGS_TENANTS_MAX: usize = 64;
+/// Sightings that a shard keeps, in bytes; beyond it the oldest of the tenant that has most is forgotten.
+pub const SIGHTINGS_BYTES_PER_SHARD_MAX: usize = 4 << 20;
+/// Sightings of one answer, in bytes; it has the newest.
+pub const SIGHTINGS_ANSWER_BYTES_MAX: usize = 8 << 20;
+/// Of so many messages one is timed at its nodes, so that what is always on costs next to nothing.
+pub const MESSAGES_PER_TIMED_ONE: u32 = 16;
 /// What a node that repeats parts of a message may make of its data, in bytes of JSON.
 pub const DATA_BYTES_MAX: usize = SCRIPT_RESULT_BYTES_MAX;
 /// Scripts of one tenant that stay compiled.
@@ -571,6 +585,7 @@ impl Pools {
             term("scripts", self.script_engines * SCRIPT_MEMORY_BYTES_MAX),
             term("batch", BATCH_BYTES_MAX * 2),
             term("parked messages", PARKED_BYTES_PER_SHARD_MAX),
+            term("sightings", SIGHTINGS_BYTES_PER_SHARD_MAX),
             // Those on their way to the control plane and those on their way from the disk come on top.
             term("changed alarms", ALARMS_WAITING_BYTES_MAX + ALARMS_AT_ONCE_BYTES_MAX * 3),
             term("packs", FORWARDS_PER_SHARD_MAX * FORWARD_BYTES + FORWARD_BYTES_PER_SHARD_MAX),

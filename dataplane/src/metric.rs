@@ -89,6 +89,7 @@ counters! {
     FieldExpressionsFailed => "tidegate_field_expressions_failed_total", "calculations whose formula has no value or whose script failed";
     FieldResultsRefused => "tidegate_field_results_refused_total", "results of calculated fields that could not be stored";
     FieldsCut => "tidegate_fields_cut_total", "calculations left out because fields would have fed each other without end";
+    SightingsMissed => "tidegate_debug_events_missed_total", "debug events that were not kept because there were too many";
     NodesLogged => "tidegate_nodes_logged_total", "messages seen by log nodes";
     StatesEvicted => "tidegate_states_evicted_total", "idle device states evicted";
     StatesResident => "tidegate_states_resident", "device states in memory";

@@ -11,6 +11,7 @@ pub mod harness;
 mod node;
 mod plan;
 mod running;
+mod sighting;
 mod simple;
 mod template;
 #[cfg(test)]
@@ -22,4 +23,5 @@ pub use fact::{Absent, Fact, Found};
 pub use node::timed::{Pack, Pending};
 pub use plan::{Plan, Timer};
 pub use running::{NodeCount, Running};
+pub use sighting::{AtNode, Sighting};
 pub use world::{Alone, World};

@@ -38,6 +38,7 @@ mod residents;
 mod resuming;
 mod reviving;
 mod serve;
+mod sightings;
 mod slab;
 #[cfg(test)]
 mod tests;
@@ -49,3 +50,4 @@ mod work;
 pub use calling::Submit;
 pub use event::{Applied, Doorbell, Event, Mailbox};
 pub use placement::{Placement, Shards};
+pub use sightings::Seen;

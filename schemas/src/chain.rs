@@ -3,6 +3,7 @@
 
 mod check;
 mod configuration;
+pub mod debug;
 pub mod external;
 pub mod formula;
 pub mod geofence;
@@ -17,6 +18,7 @@ pub mod timed;
 
 pub use check::{EDGES_MAX, EXECUTIONS_MAX, NODES_MAX};
 pub use configuration::system_mail;
+pub use debug::DebugSettings;
 pub use external::{External, ToEmail};
 pub use message_type::{EntityType, MessageType};
 pub use node::{
@@ -46,6 +48,7 @@ pub struct Node {
     pub id: Option<Uuid>,
     pub name: String,
     pub kind: NodeKind,
+    pub debug: DebugSettings,
 }
 
 /// `from --label--> to`, node indices.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use schemas::chain::{Chain, NodeKind, Target};
+use schemas::chain::{Chain, NodeKind, Target, debug};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -92,8 +92,8 @@ impl App {
         metadata: Value,
     ) -> Result<Written<Value>, Error> {
         let tenant = permit_within(caller, Resource::RuleChain, Operation::Write)?.tenant;
-        let Checked { text, first_node, enters } = checked(metadata)?;
         let mut write = self.begin(caller).await?;
+        let Checked { text, first_node, enters } = checked(metadata, debug_until_ms(&write, tenant).await?)?;
         let stored = chain::find(write.db(), tenant, id).await?.ok_or_else(|| Error::not_found(EntityKind::RuleChain, id))?;
         same_version(EntityKind::RuleChain, version, stored.version)?;
         they_exist(&write, tenant, &enters).await?;
@@ -104,13 +104,17 @@ impl App {
         self.finish(write, shown).await
     }
 
-    /// What happened at each node of a chain since the data plane applied it.
+    /// What happened at each node of a chain since the data planes applied it, on all of them together.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unavailable`].
     pub async fn node_counts(&self, caller: &Caller, id: Uuid) -> Result<Vec<NodeCount>, Error> {
         let found = self.chain(caller, id).await?;
-        Ok(self.data_plane().await?.node_counts(found.tenant, id).await?)
+        let mut all = Vec::new();
+        for (_, instance) in self.data_planes().await? {
+            all.push(instance.node_counts(found.tenant, id).await?);
+        }
+        Ok(NodeCount::sum(all))
     }
 
     /// Runs a script once on a data plane: what it answers, as JSON, or why it does not.
@@ -221,6 +225,7 @@ impl App {
             }
             imported.push(ChainImported { chain: saved, updated });
         }
+        let debug_until_ms = debug_until_ms(&write, tenant).await?;
         let mut problems = Vec::new();
         for (at, metadata) in exported.metadata.into_iter().enumerate() {
             let of = metadata.pointer("/ruleChainId/id").and_then(Value::as_str).and_then(|old| ids.get(old));
@@ -229,7 +234,7 @@ impl App {
                 continue;
             };
             let one = &mut imported[place].chain;
-            let saved = match checked(moved(metadata, &ids)) {
+            let saved = match checked(moved(metadata, &ids), debug_until_ms) {
                 Ok(checked) => they_exist(&write, tenant, &checked.enters).await.map(|()| checked),
                 Err(error) => Err(error),
             };
@@ -307,7 +312,7 @@ async fn they_exist(write: &Write, tenant: Uuid, enters: &[(String, Uuid)]) -> R
 
 /// The chain a new tenant starts with.
 pub(super) async fn create_root(write: &mut Write, tenant: Uuid) -> Result<RuleChain, Error> {
-    let Checked { text, first_node, .. } = checked(schemas::chain::default_root_chain())?;
+    let Checked { text, first_node, .. } = checked(schemas::chain::default_root_chain(), 0)?;
     let draft = RuleChainDraft { name: ROOT_NAME.to_owned(), ..RuleChainDraft::default() };
     let saved = RuleChain { root: true, first_node, ..made(draft, tenant) };
     chain::insert(write, &saved, &text).await?;
@@ -343,8 +348,15 @@ struct Checked {
     enters: Vec<(String, Uuid)>,
 }
 
-/// What to store, or everything that is wrong.
-fn checked(mut metadata: Value) -> Result<Checked, Error> {
+/// Until when a node may show all its messages that is saved now, in milliseconds since the Unix epoch.
+async fn debug_until_ms(write: &Write, tenant: Uuid) -> Result<i64, Error> {
+    let minutes = quota::debug_minutes(write, tenant).await?;
+    Ok(clock::now_ms().saturating_add(i64::try_from(minutes * 60_000).unwrap_or(i64::MAX)))
+}
+
+/// What to store, or everything that is wrong. No node shows all its messages for longer than until then.
+fn checked(mut metadata: Value, debug_until_ms: i64) -> Result<Checked, Error> {
+    debug::bound(&mut metadata, debug_until_ms);
     if let Some(object) = metadata.as_object_mut() {
         object.remove("ruleChainId");
         object.remove("version");

@@ -12,6 +12,8 @@ pub const DEFAULT_TENANT_PROFILE: Uuid = Uuid::from_u128(0x0190_0000_0000_7000_8
 
 const DESCRIPTION_BYTES_MAX: usize = 4_096;
 const DATA_BYTES_MAX: usize = 65_536;
+/// Where the profile says nothing else; as in ThingsBoard.
+const DEBUG_MINUTES_MAX: u64 = 15;
 
 /// Whom a rate limit binds, and what of theirs, as ThingsBoard's names are put together (reference 1.8).
 const SPEAKERS: [&str; 4] = ["Tenant", "Device", "Gateway", "GatewayDevice"];
@@ -102,6 +104,12 @@ impl TenantProfile {
     #[must_use]
     pub fn package_bytes_max(&self) -> Option<u64> {
         self.number("maxOtaPackagesInBytes")
+    }
+
+    /// For how many minutes a rule node may show all its messages.
+    #[must_use]
+    pub fn debug_minutes_max(&self) -> u64 {
+        self.number("maxDebugModeDurationMinutes").map_or(DEBUG_MINUTES_MAX, |minutes| minutes.min(DEBUG_MINUTES_MAX))
     }
 
     fn number(&self, name: &str) -> Option<u64> {

@@ -2,7 +2,7 @@
 //! since start is not known.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,10 +13,14 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::clock;
+
 /// Instances remembered at most; beyond it the disconnected ones are forgotten first.
 const INSTANCES_MAX: usize = 1_024;
 /// Refusals kept of one report.
 const REFUSALS_MAX: usize = 100;
+/// Refusals remembered of all instances, also when they are over.
+const REFUSALS_REMEMBERED_MAX: usize = 1_000;
 
 /// A change that an instance cannot run with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +29,20 @@ pub struct Refusal {
     /// ThingsBoard's entity type.
     pub entity_type: String,
     pub entity_id: Option<Uuid>,
+    pub reason: String,
+}
+
+/// A refusal as it was told for the first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub id: Uuid,
+    /// Milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// The instance's id.
+    pub instance: String,
+    /// ThingsBoard's entity type.
+    pub entity_type: String,
+    pub entity: Uuid,
     pub reason: String,
 }
 
@@ -56,13 +74,19 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub struct Registry {
     entries: watch::Sender<BTreeMap<String, Entry>>,
+    /// The newest behind.
+    refusals: watch::Sender<VecDeque<Refused>>,
     connections: Arc<AtomicU64>,
 }
 
 impl Registry {
     #[must_use]
     pub fn new() -> Self {
-        Self { entries: watch::Sender::new(BTreeMap::new()), connections: Arc::new(AtomicU64::new(0)) }
+        Self {
+            entries: watch::Sender::new(BTreeMap::new()),
+            refusals: watch::Sender::new(VecDeque::new()),
+            connections: Arc::new(AtomicU64::new(0)),
+        }
     }
 
     /// An instance said hello. It is connected until the returned value is dropped. `None` when there are too many.
@@ -89,6 +113,37 @@ impl Registry {
     #[must_use]
     pub fn instances(&self) -> Vec<Instance> {
         self.entries.borrow().values().map(|entry| entry.instance.clone()).collect()
+    }
+
+    /// What instances refused of an entity since the start, the oldest first, as far as it is remembered.
+    #[must_use]
+    pub fn refusals(&self, entity_type: &str, entity: Uuid) -> Vec<Refused> {
+        let of = |refused: &&Refused| refused.entity_type == entity_type && refused.entity == entity;
+        self.refusals.borrow().iter().filter(of).cloned().collect()
+    }
+
+    /// Forgets these, by their ids.
+    pub fn forget_refusals(&self, ids: &[Uuid]) {
+        self.refusals.send_modify(|refusals| refusals.retain(|refused| !ids.contains(&refused.id)));
+    }
+
+    fn remember(&self, instance: &str, new: Vec<Refusal>) {
+        self.refusals.send_modify(|refusals| {
+            for Refusal { entity_type, entity_id, reason, .. } in new {
+                let Some(entity) = entity_id else { continue };
+                refusals.push_back(Refused {
+                    id: Uuid::now_v7(),
+                    at_ms: clock::now_ms(),
+                    instance: instance.to_owned(),
+                    entity_type,
+                    entity,
+                    reason,
+                });
+                if refusals.len() > REFUSALS_REMEMBERED_MAX {
+                    refusals.pop_front();
+                }
+            }
+        });
     }
 
     /// Waits until every connected instance has applied `revision` (DESIGN 26). False when that takes longer than `wait`, and
@@ -125,11 +180,14 @@ impl Joined {
     /// The instance runs with everything up to `revision` of `epoch`, but for `refused`.
     pub fn applied(&self, epoch: String, revision: u64, mut refused: Vec<Refusal>) {
         refused.truncate(REFUSALS_MAX);
+        let mut new = Vec::new();
         self.change(|instance| {
+            new = refused.iter().filter(|one| !instance.refused.contains(one)).cloned().collect();
             instance.applied_epoch = epoch;
             instance.applied_revision = revision;
             instance.refused = refused;
         });
+        self.registry.remember(&self.id, new);
     }
 
     /// Has another connection of the same instance taken over?

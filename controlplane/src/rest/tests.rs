@@ -5,6 +5,7 @@ mod assets;
 mod audit;
 mod calls;
 mod chains;
+mod events;
 mod forward;
 pub(crate) mod house;
 mod identity;

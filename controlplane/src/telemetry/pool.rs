@@ -49,18 +49,35 @@ impl Pool {
     /// # Errors
     /// [`Unanswered::NoInstance`] without endpoints, [`Unanswered::Refused`] when the announced endpoint is no URL.
     pub async fn owner(&self, endpoints: &[String]) -> Result<Client, Unanswered> {
-        let endpoint = endpoints.first().ok_or(Unanswered::NoInstance)?;
+        let mut first = self.clients(endpoints, 1).await?;
+        first.pop().ok_or(Unanswered::NoInstance)
+    }
+
+    /// The clients of all connected instances, in the order of their endpoints.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn all(&self, endpoints: &[String]) -> Result<Vec<Client>, Unanswered> {
+        if endpoints.is_empty() { Err(Unanswered::NoInstance) } else { self.clients(endpoints, endpoints.len()).await }
+    }
+
+    /// Those of the first `most` endpoints; channels to others than `endpoints` are forgotten.
+    async fn clients(&self, endpoints: &[String], most: usize) -> Result<Vec<Client>, Unanswered> {
         let mut channels = self.channels.lock().await;
         channels.retain(|known, _| endpoints.contains(known));
-        let channel = match channels.get(endpoint) {
-            Some(channel) => channel.clone(),
-            None => {
-                let channel = self.open(endpoint)?;
-                channels.insert(endpoint.clone(), channel.clone());
-                channel
-            }
-        };
-        Ok(Client::new(channel, self.bearer.clone()))
+        let mut clients = Vec::new();
+        for endpoint in endpoints.iter().take(most) {
+            let channel = match channels.get(endpoint) {
+                Some(channel) => channel.clone(),
+                None => {
+                    let channel = self.open(endpoint)?;
+                    channels.insert(endpoint.clone(), channel.clone());
+                    channel
+                }
+            };
+            clients.push(Client::new(channel, self.bearer.clone()));
+        }
+        Ok(clients)
     }
 
     fn open(&self, endpoint: &str) -> Result<Channel, Unanswered> {

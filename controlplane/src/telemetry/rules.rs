@@ -16,9 +16,14 @@ use crate::{
 /// What happened at a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeCount {
+    /// Nil if it was saved without one.
+    pub id: Uuid,
     pub name: String,
     pub executed: u64,
     pub failed: u64,
+    /// Of how many executions the time was taken, and how long these were together, in nanoseconds.
+    pub timed: u64,
+    pub timed_ns: u64,
     /// By label.
     pub left: BTreeMap<String, u64>,
 }
@@ -32,6 +37,35 @@ pub struct FieldCount {
     pub last_failure: Option<(i64, String)>,
 }
 
+impl NodeCount {
+    /// What several instances counted at the nodes of one chain, together. One that runs with another version of the chain adds its
+    /// nodes that are the same ones.
+    #[must_use]
+    pub fn sum(all: impl IntoIterator<Item = Vec<Self>>) -> Vec<Self> {
+        let mut all = all.into_iter();
+        let mut sum = all.next().unwrap_or_default();
+        for (place, count) in all.flat_map(|counts| counts.into_iter().enumerate()) {
+            let same = |known: &Self| (known.id, &known.name) == (count.id, &count.name);
+            let there = sum.get(place).is_some_and(same).then_some(place);
+            match there.or_else(|| sum.iter().position(|known| !known.id.is_nil() && same(known))) {
+                Some(there) => sum[there].add(count),
+                None => sum.push(count),
+            }
+        }
+        sum
+    }
+
+    fn add(&mut self, other: Self) {
+        self.executed += other.executed;
+        self.failed += other.failed;
+        self.timed += other.timed;
+        self.timed_ns += other.timed_ns;
+        for (label, left) in other.left {
+            *self.left.entry(label).or_default() += left;
+        }
+    }
+}
+
 impl Client {
     /// One per node of the chain, in its order; none when the data plane does not know it.
     ///
@@ -42,8 +76,9 @@ impl Client {
         let mut stub = self.0.clone();
         let reply = within(READ_TIMEOUT, stub.node_counts(request)).await?;
         let count = |node: wire::NodeCount| {
-            let wire::NodeCount { name, executed, failed, left } = node;
-            NodeCount { name, executed, failed, left: left.into_iter().collect() }
+            let wire::NodeCount { name, executed, failed, left, node_id, timed, timed_ns } = node;
+            let id = Uuid::from_slice(&node_id).unwrap_or_default();
+            NodeCount { id, name, executed, failed, timed, timed_ns, left: left.into_iter().collect() }
         };
         Ok(reply.nodes.into_iter().map(count).collect())
     }
@@ -88,5 +123,32 @@ impl Client {
             Some(wire::try_script_reply::Outcome::Failure(failure)) => Ok(Err(failure)),
             None => Err(Unanswered::Refused("a script came back without an outcome".to_owned())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nodes by id, name and executions.
+    fn counts(nodes: &[(u128, &str, u64)]) -> Vec<NodeCount> {
+        let count = |(id, name, executed): &(u128, &str, u64)| NodeCount {
+            id: Uuid::from_u128(*id),
+            name: (*name).to_owned(),
+            executed: *executed,
+            left: [("Success".to_owned(), *executed)].into(),
+            ..NodeCount::default()
+        };
+        nodes.iter().map(count).collect()
+    }
+
+    #[test]
+    fn instances_are_counted_together() {
+        // Two nodes without an id are told apart by their places; the second instance has another version of the chain.
+        let first = counts(&[(1, "a", 1), (0, "x", 2), (0, "x", 3), (2, "b", 4)]);
+        let second = counts(&[(1, "a", 10), (0, "x", 20), (0, "x", 30), (3, "c", 40), (2, "b", 50)]);
+        let sum = NodeCount::sum([first, second]);
+        assert_eq!(sum, counts(&[(1, "a", 11), (0, "x", 22), (0, "x", 33), (2, "b", 54), (3, "c", 40)]));
+        assert_eq!(NodeCount::sum([]), []);
     }
 }

@@ -74,6 +74,7 @@ impl Fake {
             calls: Arc::clone(&calls),
             latest: Arc::clone(&latest),
             alarms: Arc::clone(&alarms),
+            forgotten: Mutex::default(),
         };
         let server = tokio::spawn(async move {
             let incoming = TcpListenerStream::new(listener);
@@ -89,6 +90,8 @@ struct Plane {
     calls: Arc<Mutex<Vec<wire::StoredCall>>>,
     latest: Arc<Mutex<HashMap<Uuid, wire::LatestOf>>>,
     alarms: Arc<Mutex<HashMap<Uuid, Alarm>>>,
+    /// Ids of sightings.
+    forgotten: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Plane {
@@ -275,7 +278,15 @@ impl Query for Plane {
 
     async fn node_counts(&self, request: Request<wire::NodeCountsRequest>) -> Answer<wire::NodeCountsReply> {
         admit(&request, &[])?;
-        let node = wire::NodeCount { name: "save".to_owned(), executed: 3, failed: 1, left: [("Success".to_owned(), 2)].into() };
+        let node = wire::NodeCount {
+            node_id: Uuid::from_u128(7).as_bytes().to_vec(),
+            name: "save".to_owned(),
+            executed: 3,
+            failed: 1,
+            left: [("Success".to_owned(), 2)].into(),
+            timed: 2,
+            timed_ns: 3_001,
+        };
         Ok(Response::new(wire::NodeCountsReply { nodes: vec![node] }))
     }
 
@@ -294,6 +305,43 @@ impl Query for Plane {
         admit(&request, &[])?;
         let last_failure = "argument a is not a number".to_owned();
         Ok(Response::new(wire::FieldCountReply { calculated: 2, failed: 1, last_failure, last_failure_ts: 7 }))
+    }
+
+    /// One message that came to the node and one that failed there; of a chain one failure.
+    async fn sightings(&self, request: Request<wire::SightingsRequest>) -> Answer<wire::SightingsReply> {
+        admit(&request, &[])?;
+        let of = Uuid::from_slice(&request.get_ref().of_id).unwrap();
+        let forgotten = self.forgotten.lock().await.clone();
+        let at_node = |left: bool, error: &str| {
+            wire::sighting::What::AtNode(wire::AtNode {
+                left,
+                originator_type: "DEVICE".to_owned(),
+                originator_id: Uuid::from_u128(8).as_bytes().to_vec(),
+                message_id: Uuid::from_u128(9).as_bytes().to_vec(),
+                msg_type: "POST_TELEMETRY_REQUEST".to_owned(),
+                label: if left { "Failure".to_owned() } else { String::new() },
+                data: r#"{"t":1}"#.to_owned(),
+                metadata: "{}".to_owned(),
+                error: error.to_owned(),
+            })
+        };
+        let whats = match of == Uuid::from_u128(7) {
+            true => vec![at_node(false, ""), at_node(true, "no t")],
+            false => vec![wire::sighting::What::Unled(wire::Unled { node: "save".to_owned(), reason: "no t".to_owned() })],
+        };
+        let sighting = |(n, what): (u8, _)| wire::Sighting {
+            id: Uuid::from_u128(n.into()).as_bytes().to_vec(),
+            at_ts: 1_000 + i64::from(n),
+            what: Some(what),
+        };
+        let sightings = (0..).zip(whats).map(sighting).filter(|one| !forgotten.contains(&one.id)).collect();
+        Ok(Response::new(wire::SightingsReply { sightings }))
+    }
+
+    async fn forget_sightings(&self, request: Request<wire::ForgetSightingsRequest>) -> Answer<wire::WriteReply> {
+        admit(&request, &[])?;
+        self.forgotten.lock().await.extend(request.into_inner().ids);
+        Ok(Response::new(wire::WriteReply {}))
     }
 
     async fn try_script(&self, request: Request<wire::TryScriptRequest>) -> Answer<wire::TryScriptReply> {

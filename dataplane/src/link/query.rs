@@ -6,6 +6,7 @@ mod convert;
 mod dead_letters;
 mod newest;
 mod rules;
+mod sightings;
 mod watch;
 
 use std::{
@@ -269,6 +270,17 @@ impl query_server::Query for Queries {
 
     async fn node_counts(&self, request: Request<wire::NodeCountsRequest>) -> Result<Response<wire::NodeCountsReply>, Status> {
         Ok(Response::new(rules::node_counts(&self.shards, &request.into_inner()).await?))
+    }
+
+    async fn sightings(&self, request: Request<wire::SightingsRequest>) -> Result<Response<wire::SightingsReply>, Status> {
+        Ok(Response::new(sightings::sightings(&self.shards, &request.into_inner()).await?))
+    }
+
+    async fn forget_sightings(
+        &self,
+        request: Request<wire::ForgetSightingsRequest>,
+    ) -> Result<Response<wire::WriteReply>, Status> {
+        Ok(Response::new(sightings::forget(&self.shards, &request.into_inner()).await?))
     }
 
     async fn try_script(&self, request: Request<wire::TryScriptRequest>) -> Result<Response<wire::TryScriptReply>, Status> {

@@ -5,13 +5,13 @@ use std::ops::{Deref, Range};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use schemas::chain::Target;
 use schemas::chain::external::External;
 use schemas::chain::timed::Generate;
+use schemas::chain::{Target, label};
 use schemas::id::ChainId;
 use uuid::Uuid;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::effect::Effect;
 use crate::limits::{DEPARTURES_PER_MESSAGE_MAX, STEPS_PER_MESSAGE_MAX};
 use crate::message::Message;
@@ -22,6 +22,7 @@ use crate::rules::node::timed::{self, Pack, Pending};
 use crate::rules::node::{self, Fork, Itself, Next, Node, SUCCESS, Scene};
 use crate::rules::plan::Step;
 use crate::rules::running::Running;
+use crate::rules::sighting::Sighting;
 use crate::rules::world::World;
 
 /// What an evaluation took.
@@ -64,7 +65,9 @@ pub fn evaluate_again<'m>(
     let before = into.len();
     let scene = Scene { message, world, into: &mut *into };
     let evaluation = Evaluation::default();
-    let mut walk = Walk { root: running, scene, frames: Vec::new(), waiting: Vec::new(), evaluation, counted, departures: 0 };
+    let clock = if counted == 0 && running.times_this() { scene.world.clock() } else { None };
+    let (frames, waiting, departures) = (Vec::new(), Vec::new(), 0);
+    let mut walk = Walk { root: running, scene, frames, waiting, evaluation, counted, departures, clock, seen: None };
     walk.run(root);
     let evaluation = walk.evaluation;
     if evaluation.needs.is_some() {
@@ -87,7 +90,8 @@ pub fn resume<'m>(
     let (frame, before, departures) = (frames.len(), into.len(), departed.departures);
     let scene = Scene { message, world, into: &mut *into };
     let evaluation = Evaluation::default();
-    let mut walk = Walk { root: &root, scene, frames, waiting: Vec::new(), evaluation, counted, departures };
+    let (waiting, clock, seen) = (Vec::new(), None, None);
+    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, departures, clock, seen };
     let way = Way { frame, targets: 0..0, carried: Carried::Changed(Rc::new(arrive(departed))) };
     let way = match failure {
         None => walk.take(way, &last, frame, step.route(SUCCESS)),
@@ -114,7 +118,8 @@ pub fn elapse<'m>(
     let frame = frames.len();
     let scene = Scene { message, world, into };
     let evaluation = Evaluation { executed: 1, ..Evaluation::default() };
-    let mut walk = Walk { root: &root, scene, frames, waiting: Vec::new(), evaluation, counted: 0, departures: 0 };
+    let (waiting, counted, departures, clock, seen) = (Vec::new(), 0, 0, None, None);
+    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, departures, clock, seen };
     let carried = Carried::AsCame(message);
     let next = step.node.elapse(step, &carried, &mut walk.scene)?;
     let way = walk.follow(Way { frame, targets: 0..0, carried }, (&last, index, step), next);
@@ -213,6 +218,10 @@ struct Walk<'w, 'm> {
     counted: u32,
     /// How often the message has left a node to go on there later.
     departures: u32,
+    /// Of a message that is timed.
+    clock: Option<Clock>,
+    /// By which its sightings know the message, once there is one.
+    seen: Option<Uuid>,
 }
 
 /// The plan of a frame: borrowed where the message began, else kept alive, whatever the table does meanwhile.
@@ -248,13 +257,24 @@ impl<'w, 'm> Walk<'w, 'm> {
             let running = self.of(way.frame);
             let Some((index, step)) = running.plan().step(target) else { continue };
             if self.evaluation.executed == STEPS_PER_MESSAGE_MAX {
-                return self.fail(&step.name, format!("more than {STEPS_PER_MESSAGE_MAX} nodes for one message"));
+                return self.fail(
+                    running.chain(),
+                    &step.name,
+                    format!("more than {STEPS_PER_MESSAGE_MAX} nodes for one message"),
+                );
             }
             self.evaluation.executed += 1;
             if self.evaluation.executed > self.counted {
                 running.count_executed(index);
+                if step.debug.sees_all(self.scene.message.received.0) {
+                    self.saw(step.id, (false, running.plan().label_to(target)), &way.carried, None);
+                }
             }
+            let begun = self.clock.map(|clock| (clock, clock.now().instant));
             let next = step.node.run(step, &way.carried, &mut self.scene);
+            if let Some((clock, begun)) = begun {
+                running.count_time(index, clock.now().instant.nanos_since(begun));
+            }
             if let Next::Need(fact) = next {
                 self.evaluation.needs = Some(fact);
                 return;
@@ -273,6 +293,9 @@ impl<'w, 'm> Walk<'w, 'm> {
     /// The way that follows a step; what is left of `way` waits.
     fn follow(&mut self, way: Way<'m>, (running, index, step): (&Running, usize, &Step), next: Next) -> Way<'m> {
         let frame = way.frame;
+        if step.debug.is_on() {
+            self.saw_leave(step, &way.carried, &next);
+        }
         match next {
             Next::By(outcome) => self.take(way, running, frame, step.route(outcome)),
             Next::With(changed) => self.change(way, (running, frame, step.route(SUCCESS)), changed),
@@ -427,6 +450,9 @@ impl<'w, 'm> Walk<'w, 'm> {
         let Some(frame) = way.frame.checked_sub(1).and_then(|place| self.frames.get(place)) else { return way };
         let (outer, step) = frame.back;
         let running = self.of(outer);
+        if let Some(step) = running.plan().at(step) {
+            self.saw_by(step, Some(label), &way.carried);
+        }
         match running.plan().route_of(step, label) {
             Some(route) => self.take(way, &running, outer, route),
             None => way,
@@ -437,14 +463,56 @@ impl<'w, 'm> Walk<'w, 'm> {
         if self.evaluation.executed >= self.counted {
             running.count_failed(index);
         }
+        if step.debug.failures || step.debug.sees_all(self.scene.message.received.0) {
+            self.saw(step.id, (true, Some(label::FAILURE)), &way.carried, Some(&reason));
+        }
         if running.plan().route(step.failure()).is_empty() {
-            self.fail(&step.name, reason);
+            self.fail(running.chain(), &step.name, reason);
         }
         let frame = way.frame;
         self.take(way, running, frame, step.failure())
     }
 
-    fn fail(&mut self, node: &str, reason: String) {
+    fn fail(&mut self, chain: ChainId, node: &str, reason: String) {
+        if self.evaluation.executed >= self.counted && self.scene.world.may_see() {
+            self.scene.world.see(Sighting::unled(chain, node, &reason));
+        }
         self.evaluation.failed.get_or_insert_with(|| Failed { node: node.to_owned(), reason });
+    }
+
+    /// What leaves a node, if it is looked at there; what fails is seen by `failed`.
+    fn saw_leave(&mut self, step: &Step, carried: &Carried<'_>, next: &Next) {
+        let changed = |changed: &Changed| Carried::Changed(Rc::new(changed.clone()));
+        match next {
+            Next::By(outcome) => self.saw_by(step, step.label(*outcome), carried),
+            Next::With(with) => self.saw_by(step, step.label(SUCCESS), &changed(with)),
+            Next::As(outcome, with) => self.saw_by(step, step.label(*outcome), &changed(with)),
+            Next::Each(each) => each.iter().for_each(|with| self.saw_by(step, step.label(SUCCESS), &changed(with))),
+            Next::Said(labels) => labels.iter().for_each(|label| self.saw_by(step, Some(label), carried)),
+            Next::Enter(_) | Next::Leave | Next::Depart | Next::Fail(_) | Next::Need(_) => {}
+        }
+    }
+
+    fn saw_by(&mut self, step: &Step, label: Option<&str>, carried: &Carried<'_>) {
+        let failure = step.debug.failures && label == Some(label::FAILURE);
+        if failure || step.debug.sees_all(self.scene.message.received.0) {
+            self.saw(step.id, (true, label), carried, None);
+        }
+    }
+
+    fn saw(&mut self, node: Uuid, way: (bool, Option<&str>), carried: &Carried<'_>, error: Option<&str>) {
+        let is_new = self.evaluation.executed >= self.counted;
+        if node.is_nil() || !is_new || !self.scene.world.may_see() {
+            return;
+        }
+        let id = match self.seen {
+            Some(id) => id,
+            None => *self.seen.insert(self.scene.world.new_id()),
+        };
+        let said = match carried {
+            Carried::AsCame(_) => &carried.change(),
+            Carried::Changed(changed) => &**changed,
+        };
+        self.scene.world.see(Sighting::at_node(self.scene.message, id, node, way, said, error));
     }
 }

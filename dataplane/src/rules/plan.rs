@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use schemas::chain::timed::{Count, Generate};
-use schemas::chain::{Chain, EDGES_MAX, EXECUTIONS_MAX, Labels, MessageType, NODES_MAX, NodeKind, label};
+use schemas::chain::{Chain, DebugSettings, EDGES_MAX, EXECUTIONS_MAX, Labels, MessageType, NODES_MAX, NodeKind, label};
 
 use uuid::Uuid;
 
@@ -46,6 +46,8 @@ pub(super) struct Step {
     pub(super) name: Arc<str>,
     /// What the node's state lies under; nil if it was saved without one.
     pub(super) id: Uuid,
+    /// What somebody wants to see there.
+    pub(super) debug: DebugSettings,
     /// Index in `routes` of the node's outcome 0.
     routes: usize,
     /// The outcome that stands for a failure.
@@ -59,7 +61,8 @@ impl Plan {
     #[must_use]
     pub fn compile(chain: &Chain) -> Self {
         let steps = chain.nodes.len();
-        let reads = chain.nodes.iter().any(|node| node.kind.reads());
+        // Whoever looks at messages sees one for each ts.
+        let reads = chain.nodes.iter().any(|node| node.kind.reads() || node.debug.all_until_ms > 0);
         let asks = chain.nodes.iter().any(|node| node.kind.asks());
         let acts = chain.nodes.iter().any(|node| matches!(node.kind, NodeKind::Count(_) | NodeKind::Generate(_)));
         let mut plan = Self { reads, asks, acts, ..Self::default() };
@@ -84,8 +87,8 @@ impl Plan {
             for label in &labels {
                 plan.route_by(label, edges);
             }
-            let (name, id, node) = (node.name.as_str().into(), node.id.unwrap_or_default(), Node::compile(node));
-            plan.steps.push(Step { node, name, id, routes, failure, labels });
+            let (name, id, debug) = (node.name.as_str().into(), node.id.unwrap_or_default(), node.debug);
+            plan.steps.push(Step { node: Node::compile(node), name, id, debug, routes, failure, labels });
         }
         plan
     }
@@ -166,6 +169,11 @@ impl Plan {
         self.entry.clone()
     }
 
+    /// A step by its index.
+    pub(super) fn at(&self, index: usize) -> Option<&Step> {
+        self.steps.get(index)
+    }
+
     /// The step at a place among the targets, with its index.
     pub(super) fn step(&self, target: u32) -> Option<(usize, &Step)> {
         let index = usize::try_from(*self.targets.get(usize::try_from(target).ok()?)?).ok()?;
@@ -175,6 +183,14 @@ impl Plan {
     /// The targets of a route, in the order of the chain's edges.
     pub(super) fn route(&self, route: usize) -> Range<u32> {
         self.routes.get(route).cloned().unwrap_or(0..0)
+    }
+
+    /// The label of the edge at a place among the targets; `None` where messages enter.
+    pub(super) fn label_to(&self, target: u32) -> Option<&str> {
+        let route = self.routes.partition_point(|route| route.end <= target);
+        self.routes.get(route).filter(|route| route.contains(&target))?;
+        let step = self.steps.get(self.steps.partition_point(|step| step.routes <= route).checked_sub(1)?)?;
+        step.label(route - step.routes)
     }
 
     /// The route of a label that a node said, if an edge has it.
@@ -190,6 +206,10 @@ impl Step {
 
     pub(super) fn failure(&self) -> usize {
         self.routes + self.failure
+    }
+
+    pub(super) fn label(&self, outcome: usize) -> Option<&str> {
+        self.labels.get(outcome).map(|label| &**label)
     }
 }
 

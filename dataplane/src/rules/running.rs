@@ -7,6 +7,7 @@ use std::sync::Arc;
 use schemas::id::ChainId;
 use uuid::Uuid;
 
+use crate::limits::MESSAGES_PER_TIMED_ONE;
 use crate::rules::Plan;
 
 /// A plan and its counts; a new version of the chain begins with new ones.
@@ -18,6 +19,11 @@ pub struct Running {
     /// Per step.
     executed: Box<[Cell<u64>]>,
     failed: Box<[Cell<u64>]>,
+    /// Executions that were timed, and their nanoseconds.
+    timed: Box<[Cell<u64>]>,
+    timed_ns: Box<[Cell<u64>]>,
+    /// Messages until the next one that is timed.
+    untimed: Cell<u32>,
     /// Per route.
     taken: Box<[Cell<u64>]>,
 }
@@ -25,10 +31,15 @@ pub struct Running {
 /// What happened at a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeCount {
+    /// Nil if it was saved without one.
+    pub id: Uuid,
     pub name: String,
     /// Messages that came in.
     pub executed: u64,
     pub failed: u64,
+    /// Of how many of them the time was taken, and how long these took together, in nanoseconds.
+    pub timed: u64,
+    pub timed_ns: u64,
     /// Messages that left, by label; labels that nothing left by are left out.
     pub left: Vec<(String, u64)>,
 }
@@ -38,7 +49,16 @@ impl Running {
     pub fn new(plan: Arc<Plan>) -> Self {
         let zeros = |count| (0..count).map(|_| Cell::new(0)).collect();
         let chain = ChainId(Uuid::nil());
-        Self { chain, executed: zeros(plan.len()), failed: zeros(plan.len()), taken: zeros(plan.routes()), plan }
+        Self {
+            chain,
+            executed: zeros(plan.len()),
+            failed: zeros(plan.len()),
+            timed: zeros(plan.len()),
+            timed_ns: zeros(plan.len()),
+            untimed: Cell::new(0),
+            taken: zeros(plan.routes()),
+            plan,
+        }
     }
 
     /// The same as the plan of this chain.
@@ -62,9 +82,12 @@ impl Running {
     pub fn counts(&self) -> Vec<NodeCount> {
         let of = |counts: &[Cell<u64>], index: usize| counts.get(index).map_or(0, Cell::get);
         let count = |step: usize| NodeCount {
+            id: self.plan.id(step),
             name: self.plan.name(step).unwrap_or_default().to_owned(),
             executed: of(&self.executed, step),
             failed: of(&self.failed, step),
+            timed: of(&self.timed, step),
+            timed_ns: of(&self.timed_ns, step),
             left: self
                 .plan
                 .labels(step)
@@ -83,21 +106,36 @@ impl Running {
     }
 
     pub(super) fn count_executed(&self, step: usize) {
-        add(&self.executed, step);
+        add(&self.executed, step, 1);
     }
 
     pub(super) fn count_failed(&self, step: usize) {
-        add(&self.failed, step);
+        add(&self.failed, step, 1);
     }
 
     pub(super) fn count_taken(&self, route: usize) {
-        add(&self.taken, route);
+        add(&self.taken, route, 1);
+    }
+
+    /// Whether the message that enters here now is one that is timed.
+    pub(super) fn times_this(&self) -> bool {
+        let (this, left) = match self.untimed.get() {
+            0 => (true, MESSAGES_PER_TIMED_ONE - 1),
+            left => (false, left - 1),
+        };
+        self.untimed.set(left);
+        this
+    }
+
+    pub(super) fn count_time(&self, step: usize, nanos: u64) {
+        add(&self.timed, step, 1);
+        add(&self.timed_ns, step, nanos);
     }
 }
 
-fn add(counts: &[Cell<u64>], index: usize) {
+fn add(counts: &[Cell<u64>], index: usize, amount: u64) {
     if let Some(count) = counts.get(index) {
-        count.set(count.get() + 1);
+        count.set(count.get() + amount);
     }
 }
 

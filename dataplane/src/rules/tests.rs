@@ -5,6 +5,7 @@ mod calculated;
 mod external;
 mod nodes;
 mod profile;
+mod sightings;
 mod simple;
 mod timed;
 
@@ -14,7 +15,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use schemas::alarm::Alarm;
 use schemas::chain::{
-    Chain, Edge, EntityType, MessageType, MessageTypes, Node, NodeKind, SaveAttributes, SaveTimeseries, default_root_chain, label,
+    Chain, DebugSettings, Edge, EntityType, MessageType, MessageTypes, Node, NodeKind, SaveAttributes, SaveTimeseries,
+    default_root_chain, label,
 };
 use schemas::id::{EntityId, TenantId, uuid};
 
@@ -99,7 +101,7 @@ fn describe(effect: &Effect<'_>) -> String {
 }
 
 fn node(name: &str, kind: NodeKind) -> Node {
-    Node { id: None, name: name.to_owned(), kind }
+    Node { id: None, name: name.to_owned(), kind, debug: DebugSettings::default() }
 }
 
 fn filter(standard: Vec<MessageType>) -> NodeKind {

@@ -12,11 +12,11 @@ use schemas::id::EntityId;
 use schemas::script::Script;
 use uuid::Uuid;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::message::{Scope, Value};
 use crate::progress::Progress;
 use crate::query::Series;
-use crate::rules::{Absent, Fact, Running};
+use crate::rules::{Absent, Fact, Running, Sighting};
 use crate::script::{Answer, ScriptFailure, Subject};
 
 pub trait World {
@@ -98,6 +98,19 @@ pub trait World {
     fn fact(&self, _fact: &Fact) -> Result<&[Series], Absent> {
         Err(Absent::Never("nobody knows".to_owned()))
     }
+
+    /// What times nodes now and then; no node's answer depends on it.
+    fn clock(&self) -> Option<Clock> {
+        None
+    }
+
+    /// Whether there is room for another sighting, and a way to it.
+    fn may_see(&mut self) -> bool {
+        false
+    }
+
+    /// Somebody wanted to see this.
+    fn see(&mut self, _sighting: Sighting) {}
 
     /// Another chain of the tenant.
     fn running(&mut self, _target: Target) -> Option<Rc<Running>> {

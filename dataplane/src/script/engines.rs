@@ -48,6 +48,12 @@ impl Engines {
         Self { clock, most, engines: HashMap::new(), spent_us: 0 }
     }
 
+    /// What it times scripts by.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// Begins to count what scripts take.
     pub fn begin(&mut self) {
         self.spent_us = 0;

@@ -13,10 +13,12 @@ use crossbeam::queue::ArrayQueue;
 use schemas::generated::kept::Forward;
 use schemas::id::{ChainId, DeviceId, FieldId, TenantId};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::alarming::Unconfirmed;
 use super::outbox::Next;
 use super::reviving::DeadLettersRead;
+use super::sightings::Seen;
 use crate::{
     device::{
         outbox::OwedCall,
@@ -66,6 +68,10 @@ pub enum Event {
     DeadLetters { sought: DeadLetters, ask: DeadLettersAsk },
     /// A lane read such calls, which are to be made once more or forgotten.
     DeadLettersRead(Box<DeadLettersRead>),
+    /// What was seen of a tenant's node or chain, the oldest first.
+    Sightings { tenant: TenantId, of: Uuid, reply: oneshot::Sender<Vec<Arc<Seen>>> },
+    /// Forget what was seen, by its ids.
+    ForgetSightings { tenant: TenantId, ids: Vec<Uuid>, done: oneshot::Sender<()> },
     /// Stop accepting, tell MQTT 5 clients, commit, end.
     Drain,
 }
@@ -89,6 +95,8 @@ impl fmt::Debug for Event {
             Self::DeadLetters { .. } => "DeadLetters",
             Self::DeadLettersRead(_) => "DeadLettersRead",
             Self::CountField { .. } => "CountField",
+            Self::Sightings { .. } => "Sightings",
+            Self::ForgetSightings { .. } => "ForgetSightings",
             Self::Drain => "Drain",
         })
     }

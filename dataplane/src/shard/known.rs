@@ -15,12 +15,14 @@ use super::alarming::fresh_id;
 use super::dues::Dues;
 use super::outbox::Outbox;
 use super::passages::Passages;
-use crate::clock::Timestamp;
+use super::sightings::Sightings;
+use crate::clock::{Clock, Now, Timestamp};
 use crate::device::{DeviceState, Dictionary};
 use crate::message::{Message, Scope, Value};
+use crate::metric::{Counter, ShardCounters};
 use crate::progress::Progress;
 use crate::query::Series;
-use crate::rules::{Absent, Fact, Found, Running, World};
+use crate::rules::{Absent, Fact, Found, Running, Sighting, World};
 use crate::script::{Answer, Engines, ScriptFailure, Subject};
 use crate::snapshot::Table;
 
@@ -61,6 +63,9 @@ pub(super) struct Facts<'s> {
     pub scripts: &'s mut Engines,
     pub outbox: &'s Outbox,
     pub passages: &'s Passages,
+    pub sightings: &'s mut Sightings,
+    pub counters: &'s ShardCounters,
+    pub now: Now,
     pub dues: &'s Dues,
     pub known: Known<'s>,
 }
@@ -140,6 +145,22 @@ impl World for Facts<'_> {
             }
         };
         found.map(Rc::clone)
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        Some(self.scripts.clock())
+    }
+
+    fn may_see(&mut self) -> bool {
+        let may = self.sightings.may_see(self.message.tenant, self.now);
+        if !may {
+            self.counters.increment(Counter::SightingsMissed);
+        }
+        may
+    }
+
+    fn see(&mut self, sighting: Sighting) {
+        self.sightings.keep(self.message.tenant, sighting, self.now);
     }
 
     fn may_owe(&self) -> Result<(), String> {

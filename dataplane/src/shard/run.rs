@@ -12,6 +12,7 @@ use super::listening::Listening;
 use super::mesh::Mesh;
 use super::placement::Placement;
 use super::residents::Residents;
+use super::sightings::Sightings;
 use super::slab::Slab;
 use super::turn::{Shard, Token};
 use crate::auth::Forwarders;
@@ -238,6 +239,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         instance: parts.instance,
         rule_times: Default::default(),
         passages: Default::default(),
+        sightings: Sightings::new(placement.shards()),
         calls_out: parts.calls_out,
         alarm_feed: Default::default(),
         needs: Default::default(),

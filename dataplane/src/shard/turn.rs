@@ -35,6 +35,7 @@ use super::passages::Passages;
 use super::placement::Placement;
 use super::residents::Residents;
 use super::reviving::Changed;
+use super::sightings::Sightings;
 use super::slab::{Key, Slab};
 use super::watching::Watches;
 use crate::auth::Forwarders;
@@ -105,6 +106,8 @@ pub(super) struct Shard {
     pub rule_times: RuleTimes,
     /// Messages on their way to other originators.
     pub passages: Passages,
+    /// What people look at of messages at nodes.
+    pub sightings: Sightings,
     /// To whoever makes calls to the outside.
     pub calls_out: mpsc::Sender<Due>,
     pub alarm_feed: AlarmFeed,

@@ -53,6 +53,11 @@ impl Shard {
                 let counts = self.table.field(tenant, field).map(Field::counts).unwrap_or_default();
                 drop(reply.send(counts));
             }
+            Event::Sightings { tenant, of, reply } => drop(reply.send(self.sightings.of(tenant, of))),
+            Event::ForgetSightings { tenant, ids, done } => {
+                self.sightings.forget(tenant, ids);
+                let _gone = done.send(());
+            }
             Event::Drain => self.drain(),
         }
     }

@@ -24,10 +24,11 @@ use super::needing::{Spoken, Waiter, Whose};
 use super::outbox::Outbox;
 use super::passages::Passages;
 use super::serve::Flow;
+use super::sightings::Sightings;
 use super::slab::Key;
 use super::turn::Shard;
 use super::watching::Watches;
-use crate::clock::{Now, Timestamp};
+use crate::clock::{Clock, Now, Timestamp};
 use crate::device::outbox::{self, OwedCall, Pending};
 use crate::device::passage::{self, Pair, Passage};
 use crate::device::{DeviceState, RefusedReadings, Writing};
@@ -157,8 +158,8 @@ impl Shard {
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
         let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
-        let (passages, counters) = (&mut self.passages, &self.counters);
-        let mut stage = Stage { ledger, outbox, dues, rule_times, passages, state, watches, counters, now, topics };
+        let (passages, sightings, counters) = (&mut self.passages, &mut self.sightings, &*self.counters);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, passages, sightings, state, watches, counters, now, topics };
         self.answers.clear();
         let by = By { table: &self.table, running, fields, scripts: &mut self.scripts, answers: &mut self.answers };
         let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
@@ -194,8 +195,8 @@ impl Shard {
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return (None, Vec::new()) };
         let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
         let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
-        let (passages, counters) = (&mut self.passages, &self.counters);
-        let mut stage = Stage { ledger, outbox, dues, rule_times, passages, state, watches, counters, now, topics };
+        let (passages, sightings, counters) = (&mut self.passages, &mut self.sightings, &*self.counters);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, passages, sightings, state, watches, counters, now, topics };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let otherwise = Some("a message that comes back from the outside does not wait for facts");
         let known = Known { facts: &[], counted: 0, otherwise };
@@ -230,8 +231,8 @@ impl Shard {
         let state = self.residents.get_mut(device.into(), self.now.instant)?;
         let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
         let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
-        let (passages, counters) = (&mut self.passages, &self.counters);
-        let mut stage = Stage { ledger, outbox, dues, rule_times, passages, state, watches, counters, now, topics };
+        let (passages, sightings, counters) = (&mut self.passages, &mut self.sightings, &*self.counters);
+        let mut stage = Stage { ledger, outbox, dues, rule_times, passages, sightings, state, watches, counters, now, topics };
         let known = Known { facts: &[], counted: 0, otherwise: Some("what time brings about does not wait for facts") };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
@@ -248,8 +249,8 @@ impl Shard {
         let state = self.residents.get_mut(entity, self.now.instant)?;
         let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
         let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
-        let (passages, counters) = (&mut self.passages, &self.counters);
-        Some(Stage { ledger, outbox, dues, rule_times, passages, state, watches, counters, now, topics })
+        let (passages, sightings, counters) = (&mut self.passages, &mut self.sightings, &*self.counters);
+        Some(Stage { ledger, outbox, dues, rule_times, passages, sightings, state, watches, counters, now, topics })
     }
 
     fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
@@ -286,6 +287,7 @@ pub(super) struct Stage<'s> {
     pub dues: &'s mut Dues,
     pub rule_times: &'s mut RuleTimes,
     pub passages: &'s mut Passages,
+    pub sightings: &'s mut Sightings,
     pub state: &'s mut DeviceState,
     pub watches: &'s Watches,
     pub counters: &'s ShardCounters,
@@ -380,14 +382,15 @@ impl Stage<'_> {
 
     /// What nodes may ask while this message is evaluated.
     fn facts<'f>(
-        &'f self,
+        &'f mut self,
         (table, scripts): (&'f Table, &'f mut Engines),
         message: &'f Message<'f>,
         known: Known<'f>,
     ) -> Facts<'f> {
         let (state, dictionary) = (&*self.state, &self.ledger.dictionary);
         let (outbox, dues, passages) = (&*self.outbox, &*self.dues, &*self.passages);
-        Facts { table, message, state, dictionary, scripts, outbox, dues, passages, known }
+        let (sightings, counters, now) = (&mut *self.sightings, self.counters, self.now);
+        Facts { table, message, state, dictionary, scripts, outbox, dues, passages, sightings, counters, now, known }
     }
 
     /// Does what an evaluation says must happen.

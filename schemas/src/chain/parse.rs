@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    Edge, Node, NodeKind, Problem, Target,
+    DebugSettings, Edge, Node, NodeKind, Problem, Target,
     check::{EDGES_MAX, NODES_MAX},
     configuration::kind,
 };
@@ -83,7 +83,7 @@ fn enter(value: &Value, path: &str, draft: &mut Draft, problems: &mut Problems) 
     let (Some(from), Some(label)) = (from, label) else { return };
     let kind = NodeKind::Nested { chain: Target::Chain(ChainId(chain)) };
     draft.edges.push(Some(Edge { from, to: draft.nodes.len(), label }));
-    draft.nodes.push(Some(Node { id: None, name: "Rule chain".to_owned(), kind }));
+    draft.nodes.push(Some(Node { id: None, name: "Rule chain".to_owned(), kind, debug: DebugSettings::default() }));
 }
 
 fn index(value: &Value, path: &str, problems: &mut Problems) -> Option<usize> {
@@ -138,8 +138,9 @@ fn node(value: &Value, path: &str, problems: &mut Problems) -> Option<Node> {
             None
         }
     };
+    let debug = DebugSettings::parse(node, path, problems);
     let kind = kind(&class?, configuration?, path, problems);
-    Some(Node { id: id?, name: name?, kind: kind? })
+    Some(Node { id: id?, name: name?, kind: kind?, debug: debug? })
 }
 
 /// ThingsBoard writes `{"entityType":"RULE_NODE","id":"…"}`.

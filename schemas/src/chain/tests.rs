@@ -79,6 +79,58 @@ fn fields_of_thingsboard_are_passed_over() {
     assert_eq!(chain.nodes[0].id, Uuid::parse_str(id).ok());
     let expected = SaveTimeseries { default_ttl_s: 60, use_server_ts: true };
     assert_eq!(chain.nodes[0].kind, NodeKind::SaveTimeseries(expected));
+    assert_eq!(chain.nodes[0].debug, DebugSettings { failures: true, all_until_ms: 0 });
+}
+
+/// What a node says of debugging, what it says once it is bounded to 900, and what that means.
+#[test]
+fn debugging_ends() {
+    let settings = |failures: bool, all: bool, until: i64| json!({ "failuresEnabled": failures, "allEnabled": all, "allEnabledUntil": until });
+    for (older, said, kept, debug) in [
+        (json!(null), json!(null), json!(null), DebugSettings::default()),
+        (json!(true), json!(null), settings(true, false, 900), DebugSettings { failures: true, all_until_ms: 900 }),
+        (json!(false), json!(null), json!(null), DebugSettings::default()),
+        (json!(null), settings(true, false, 0), settings(true, false, 0), DebugSettings { failures: true, all_until_ms: 0 }),
+        (
+            json!(null),
+            settings(false, true, 0),
+            settings(false, false, 900),
+            DebugSettings { failures: false, all_until_ms: 900 },
+        ),
+        (
+            json!(null),
+            settings(false, false, 800),
+            settings(false, false, 800),
+            DebugSettings { failures: false, all_until_ms: 800 },
+        ),
+        (
+            json!(null),
+            settings(true, false, 901),
+            settings(true, false, 900),
+            DebugSettings { failures: true, all_until_ms: 900 },
+        ),
+        (json!(true), json!({}), json!({}), DebugSettings::default()),
+    ] {
+        let mut node = node("action.TbLogNode", json!({}));
+        node["debugMode"] = older;
+        node["debugSettings"] = said;
+        let mut metadata = chain(vec![node], vec![]);
+        debug::bound(&mut metadata, 900);
+        assert_eq!(metadata["nodes"][0]["debugSettings"], kept);
+        assert_eq!(check(&metadata, &[]).expect("valid").nodes[0].debug, debug);
+    }
+    let wrong = |settings: Value, problems: &[&str]| {
+        let mut node = node("action.TbLogNode", json!({}));
+        node["debugSettings"] = settings;
+        let mut metadata = chain(vec![node], vec![]);
+        debug::bound(&mut metadata, 900);
+        check(&metadata, problems);
+    };
+    wrong(json!("on"), &["nodes[0].debugSettings: \"on\": expected an object"]);
+    wrong(
+        json!({ "failuresEnabled": 1, "allEnabledUntil": "soon" }),
+        &["nodes[0].debugSettings.failuresEnabled: expected", "nodes[0].debugSettings.allEnabledUntil: expected"],
+    );
 }
 
 #[test]

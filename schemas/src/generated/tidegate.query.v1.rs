@@ -23,6 +23,91 @@ pub struct NodeCount {
     pub failed: u64,
     #[prost(map = "string, uint64", tag = "4")]
     pub left: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
+    /// 16 bytes; all zero if it was saved without one.
+    #[prost(bytes = "vec", tag = "5")]
+    pub node_id: ::prost::alloc::vec::Vec<u8>,
+    /// Of how many executions the time was taken, and how long these were, in nanoseconds.
+    #[prost(uint64, tag = "6")]
+    pub timed: u64,
+    #[prost(uint64, tag = "7")]
+    pub timed_ns: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SightingsRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub tenant_id: ::prost::alloc::vec::Vec<u8>,
+    /// The node, or the chain.
+    #[prost(bytes = "vec", tag = "2")]
+    pub of_id: ::prost::alloc::vec::Vec<u8>,
+}
+/// The newest, oldest first, at most 8 MiB.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SightingsReply {
+    #[prost(message, repeated, tag = "1")]
+    pub sightings: ::prost::alloc::vec::Vec<Sighting>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Sighting {
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+    /// Milliseconds since the Unix epoch.
+    #[prost(int64, tag = "2")]
+    pub at_ts: i64,
+    #[prost(oneof = "sighting::What", tags = "3, 4")]
+    pub what: ::core::option::Option<sighting::What>,
+}
+/// Nested message and enum types in `Sighting`.
+pub mod sighting {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum What {
+        #[prost(message, tag = "3")]
+        AtNode(super::AtNode),
+        #[prost(message, tag = "4")]
+        Unled(super::Unled),
+    }
+}
+/// Texts have at most 4,096 characters.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AtNode {
+    /// Else the message came in.
+    #[prost(bool, tag = "1")]
+    pub left: bool,
+    /// DEVICE, TENANT, ...
+    #[prost(string, tag = "2")]
+    pub originator_type: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub originator_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub message_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "5")]
+    pub msg_type: ::prost::alloc::string::String,
+    /// Empty: the message entered a chain.
+    #[prost(string, tag = "6")]
+    pub label: ::prost::alloc::string::String,
+    /// JSON, cut.
+    #[prost(string, tag = "7")]
+    pub data: ::prost::alloc::string::String,
+    /// JSON, cut.
+    #[prost(string, tag = "8")]
+    pub metadata: ::prost::alloc::string::String,
+    /// Empty: the node did not fail.
+    #[prost(string, tag = "9")]
+    pub error: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unled {
+    /// The node's name.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetSightingsRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub tenant_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FieldCountRequest {
@@ -1158,6 +1243,50 @@ pub mod query_client {
                 .insert(GrpcMethod::new("tidegate.query.v1.Query", "FieldCount"));
             self.inner.unary(req, path, codec).await
         }
+        /// What was seen of messages at a rule node whose debugging is on, or what failed in a chain without a way on: as much as this
+        /// instance still has in memory.
+        pub async fn sightings(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SightingsRequest>,
+        ) -> std::result::Result<tonic::Response<super::SightingsReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.query.v1.Query/Sightings",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.query.v1.Query", "Sightings"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn forget_sightings(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ForgetSightingsRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.query.v1.Query/ForgetSightings",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.query.v1.Query", "ForgetSightings"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Runs a script of a rule node once, as a shard would.
         pub async fn try_script(
             &mut self,
@@ -1368,6 +1497,16 @@ pub mod query_server {
             &self,
             request: tonic::Request<super::FieldCountRequest>,
         ) -> std::result::Result<tonic::Response<super::FieldCountReply>, tonic::Status>;
+        /// What was seen of messages at a rule node whose debugging is on, or what failed in a chain without a way on: as much as this
+        /// instance still has in memory.
+        async fn sightings(
+            &self,
+            request: tonic::Request<super::SightingsRequest>,
+        ) -> std::result::Result<tonic::Response<super::SightingsReply>, tonic::Status>;
+        async fn forget_sightings(
+            &self,
+            request: tonic::Request<super::ForgetSightingsRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
         /// Runs a script of a rule node once, as a shard would.
         async fn try_script(
             &self,
@@ -2126,6 +2265,94 @@ pub mod query_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FieldCountSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.query.v1.Query/Sightings" => {
+                    #[allow(non_camel_case_types)]
+                    struct SightingsSvc<T: Query>(pub Arc<T>);
+                    impl<T: Query> tonic::server::UnaryService<super::SightingsRequest>
+                    for SightingsSvc<T> {
+                        type Response = super::SightingsReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SightingsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::sightings(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SightingsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.query.v1.Query/ForgetSightings" => {
+                    #[allow(non_camel_case_types)]
+                    struct ForgetSightingsSvc<T: Query>(pub Arc<T>);
+                    impl<
+                        T: Query,
+                    > tonic::server::UnaryService<super::ForgetSightingsRequest>
+                    for ForgetSightingsSvc<T> {
+                        type Response = super::WriteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ForgetSightingsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::forget_sightings(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ForgetSightingsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -16,6 +16,7 @@ mod badinput;
 mod calculated;
 mod chains;
 mod connectivity;
+mod debugging;
 mod device_http;
 mod diskfull;
 mod drain;

@@ -11,7 +11,10 @@ async fn counts_and_scripts_are_asked_of_the_data_plane() {
     let page = get("/api/ruleChains?pageSize=10&page=0").await.body;
     let root = page["data"][0]["id"]["id"].as_str().unwrap();
     let counts = get(&format!("/api/ruleChain/{root}/statistics")).await.body;
-    assert_eq!(counts, json!([{ "name": "save", "executed": 3, "failed": 1, "left": { "Success": 2 } }]));
+    let node = json!({ "entityType": "RULE_NODE", "id": "00000000-0000-0000-0000-000000000007" });
+    let count =
+        json!({ "id": node, "name": "save", "executed": 3, "failed": 1, "left": { "Success": 2 }, "timed": 2, "meanUs": 1.5 });
+    assert_eq!(counts, json!([count]));
     let missing = get("/api/ruleChain/784f394c-42b6-435a-983c-b7beff2784f9/statistics").await;
     refused(&missing, StatusCode::NOT_FOUND, 32, "Rule chain");
 

@@ -35,9 +35,12 @@ pub(super) async fn node_counts(shards: &Shards, request: &wire::NodeCountsReque
 }
 
 fn add(sum: &mut wire::NodeCount, count: NodeCount) {
+    sum.node_id = count.id.as_bytes().to_vec();
     sum.name = count.name;
     sum.executed += count.executed;
     sum.failed += count.failed;
+    sum.timed += count.timed;
+    sum.timed_ns += count.timed_ns;
     for (label, left) in count.left {
         *sum.left.entry(label).or_default() += left;
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use schemas::alarm::Alarm;
-use schemas::chain::{Chain, Labels, MessageType, Node, NodeKind, Owner, RelationsQuery, Target};
+use schemas::chain::{Chain, DebugSettings, Labels, MessageType, Node, NodeKind, Owner, RelationsQuery, Target};
 use schemas::config::{Details, End};
 use schemas::id::{ChainId, EntityId, uuid};
 use schemas::script::Script;
@@ -170,7 +170,7 @@ pub(super) fn out(class: &str, configuration: &Json, message: &Message<'_>, worl
         // The answer node shows data, whatever the message is; its name is the label.
         let kind = NodeKind::RpcReply { request_key: "shown".into() };
         one.edges.push(schemas::chain::Edge { from: 0, to: one.nodes.len(), label: label.clone() });
-        one.nodes.push(Node { id: None, name: label, kind });
+        one.nodes.push(Node { id: None, name: label, kind, debug: DebugSettings::default() });
     }
     show(&one, message, world)
 }
