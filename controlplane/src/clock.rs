@@ -10,3 +10,9 @@ pub(crate) fn now_ms() -> i64 {
         .and_then(|elapsed| i64::try_from(elapsed.as_millis()).ok())
         .unwrap_or(0)
 }
+
+/// A moment on the monotonic clock, so far from now.
+#[must_use]
+pub(crate) fn after(time: std::time::Duration) -> tokio::time::Instant {
+    tokio::time::Instant::now() + time
+}

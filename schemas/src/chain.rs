@@ -11,6 +11,7 @@ pub mod json_path;
 mod message_type;
 mod node;
 mod parse;
+mod relations;
 mod root;
 #[cfg(test)]
 mod tests;
@@ -22,12 +23,12 @@ pub use debug::DebugSettings;
 pub use external::{External, ToEmail};
 pub use message_type::{EntityType, MessageType};
 pub use node::{
-    Aggregate, AlarmSeverity, CalculateDelta, CheckFields, CheckRelation, ClearAlarm, CreateAlarm, DeleteAttributes, Detail,
-    DeviceAttributes, Fetch, Interval, Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes, NewAlarm,
-    NewOriginator, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, OriginatorTelemetry, Owner, OwnerDetails,
-    OwnerValues, Passing, RelatedTold, RelatedValues, RelationFilter, RelationsQuery, Renames, SaveAttributes, SaveTimeseries,
-    Side, Target, Values, label,
+    Aggregate, AlarmSeverity, CalculateDelta, CheckFields, ClearAlarm, CreateAlarm, DeleteAttributes, Detail, Fetch, Interval,
+    Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes, NewAlarm, NodeKind, OriginatorAttributes,
+    OriginatorField, OriginatorFields, OriginatorTelemetry, Owner, OwnerDetails, OwnerValues, Passing, Renames, SaveAttributes,
+    SaveTimeseries, Side, Target, Values, label,
 };
+pub use relations::{CheckRelation, DeviceAttributes, NewOriginator, RelatedTold, RelatedValues, RelationFilter, RelationsQuery};
 pub use root::default_root_chain;
 
 use regex_automata::meta::Regex;

@@ -114,7 +114,7 @@ impl Subscriptions {
             match changes.recv().await {
                 Ok(tenants) if !tenant.is_some_and(|tenant| tenants.contains(&tenant)) => {}
                 // Whoever has missed some looks at everything.
-                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => self.due = Some(Instant::now() + SETTLING),
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => self.due = Some(clock::after(SETTLING)),
                 Err(broadcast::error::RecvError::Closed) => return pending().await,
             }
         }

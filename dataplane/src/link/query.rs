@@ -295,8 +295,7 @@ impl query_server::Query for Queries {
         &self,
         request: Request<wire::EndDeadLettersRequest>,
     ) -> Result<Response<wire::EndDeadLettersReply>, Status> {
-        let now = Clock::start().now().timestamp;
-        Ok(Response::new(dead_letters::end(&self.shards, request.into_inner(), now).await?))
+        Ok(Response::new(dead_letters::end(&self.shards, request.into_inner(), Clock::start()).await?))
     }
 
     type WatchStream = ReceiverStream<Result<wire::WatchUpdate, Status>>;

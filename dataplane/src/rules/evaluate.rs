@@ -94,7 +94,10 @@ pub fn resume<'m>(
     let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, departures, clock, seen };
     let way = Way { frame, targets: 0..0, carried: Carried::Changed(Rc::new(arrive(departed))) };
     let way = match failure {
-        None => walk.take(way, &last, frame, step.route(SUCCESS)),
+        None => {
+            walk.saw_by(step, step.label(SUCCESS), &way.carried);
+            walk.take(way, &last, frame, step.route(SUCCESS))
+        }
         Some(reason) => walk.failed(way, (&last, index, step), reason),
     };
     walk.run(way);
@@ -489,7 +492,14 @@ impl<'w, 'm> Walk<'w, 'm> {
             Next::As(outcome, with) => self.saw_by(step, step.label(*outcome), &changed(with)),
             Next::Each(each) => each.iter().for_each(|with| self.saw_by(step, step.label(SUCCESS), &changed(with))),
             Next::Said(labels) => labels.iter().for_each(|label| self.saw_by(step, Some(label), carried)),
-            Next::Enter(_) | Next::Leave | Next::Depart | Next::Fail(_) | Next::Need(_) => {}
+            Next::Fork(fork) => {
+                if matches!(fork.itself, Itself::Goes) {
+                    self.saw_by(step, step.label(SUCCESS), carried);
+                }
+                fork.each.iter().for_each(|(outcome, with)| self.saw_by(step, step.label(*outcome), &changed(with)));
+            }
+            Next::Enter(_) | Next::Leave | Next::Depart | Next::Forward(_) | Next::Wait(..) => {}
+            Next::End | Next::Fail(_) | Next::Need(_) => {}
         }
     }
 

@@ -169,11 +169,6 @@ impl Plan {
         self.entry.clone()
     }
 
-    /// A step by its index.
-    pub(super) fn at(&self, index: usize) -> Option<&Step> {
-        self.steps.get(index)
-    }
-
     /// The step at a place among the targets, with its index.
     pub(super) fn step(&self, target: u32) -> Option<(usize, &Step)> {
         let index = usize::try_from(*self.targets.get(usize::try_from(target).ok()?)?).ok()?;

@@ -200,7 +200,6 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
     let (report, placement) = (parts.report, parts.placement);
     let mut ledger = Ledger::new(parts.reopen, parts.doorbell, parts.durability, parts.epoch, Arc::clone(&report.counters));
     ledger.begin(Arc::clone(&parts.engine))?;
-    let set = ready_set(&parts.heard, &parts.listeners).map_err(ShardError::Runtime)?;
     let mut shard = Shard {
         index: parts.index,
         placement,
@@ -216,7 +215,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         ledger,
         residents: Residents::new(parts.pools.state_bytes),
         watches: Default::default(),
-        set,
+        set: ready_set(&parts.heard, &parts.listeners).map_err(ShardError::Runtime)?,
         heard: parts.heard,
         listeners: parts.listeners,
         connections: Slab::default(),

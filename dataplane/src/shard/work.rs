@@ -28,7 +28,7 @@ use super::sightings::Sightings;
 use super::slab::Key;
 use super::turn::Shard;
 use super::watching::Watches;
-use crate::clock::{Clock, Now, Timestamp};
+use crate::clock::{Now, Timestamp};
 use crate::device::outbox::{self, OwedCall, Pending};
 use crate::device::passage::{self, Pair, Passage};
 use crate::device::{DeviceState, RefusedReadings, Writing};

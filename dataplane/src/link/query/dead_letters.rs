@@ -5,11 +5,11 @@ use std::time::Duration;
 use schemas::generated::query as wire;
 use schemas::id::{ChainId, EntityId, InvalidId, TenantId, uuid};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use tonic::Status;
 
 use super::{post, status};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::limits;
 use crate::query::{DeadLetters, DeadLettersAsk, EndedDeadLetters, FoundDeadLetters, Reply};
 use crate::shard::{Event, Mailbox, Shards};
@@ -23,12 +23,11 @@ pub(super) async fn found(shards: &Shards, request: wire::DeadLettersRequest) ->
         let most = limits::DEAD_LETTERS_PER_ANSWER_MAX;
         return Err(Status::invalid_argument(format!("only the last {most} are shown")));
     }
-    let deadline = Instant::now() + Duration::from_millis(limits::QUERY_DEADLINE_MS);
     let with_message = request.with_message;
     let mut all = FoundDeadLetters::default();
     for mailbox in shards.all() {
         let asked = |reply| DeadLettersAsk::Find { most, with_message, reply };
-        let FoundDeadLetters { letters, total, partial } = ask(mailbox, sought, deadline, asked).await?;
+        let FoundDeadLetters { letters, total, partial } = ask(mailbox, sought, asked).await?;
         all.letters.extend(letters);
         all.total += total;
         all.partial |= partial;
@@ -48,24 +47,24 @@ pub(super) async fn found(shards: &Shards, request: wire::DeadLettersRequest) ->
 pub(super) async fn end(
     shards: &Shards,
     request: wire::EndDeadLettersRequest,
-    now: Timestamp,
+    clock: Clock,
 ) -> Result<wire::EndDeadLettersReply, Status> {
+    let begun = clock.now();
     // Those that are given up again meanwhile are not meant, so there is an end.
-    let sought = sought(request.filter, now)?;
-    let (deadline, begun) = (Instant::now() + Duration::from_millis(limits::QUERY_DEADLINE_MS), Instant::now());
+    let sought = sought(request.filter, begun.timestamp)?;
     let mut told = wire::EndDeadLettersReply::default();
     for mailbox in shards.all() {
         loop {
             let again = request.again;
             let asked = |reply| DeadLettersAsk::End { again, reply };
-            let EndedDeadLetters { ended, left, partial } = ask(mailbox, sought, deadline, asked).await?;
+            let EndedDeadLetters { ended, left, partial } = ask(mailbox, sought, asked).await?;
             told.ended += ended;
             told.left |= left > 0;
             if !partial || left > 0 || ended == 0 {
                 told.left |= partial;
                 break;
             }
-            if begun.elapsed() > Duration::from_millis(limits::DEAD_LETTERS_END_MS) {
+            if clock.now().instant.ms_since(begun.instant) > limits::DEAD_LETTERS_END_MS {
                 told.left = true;
                 return Ok(told);
             }
@@ -78,12 +77,11 @@ pub(super) async fn end(
 async fn ask<T: Send>(
     mailbox: &Mailbox,
     sought: DeadLetters,
-    deadline: Instant,
     asked: impl FnOnce(Reply<T>) -> DeadLettersAsk + Send,
 ) -> Result<T, Status> {
     let (reply, answer) = oneshot::channel();
     post(mailbox, Event::DeadLetters { sought, ask: asked(reply) }).await?;
-    match timeout_at(deadline, answer).await {
+    match timeout(Duration::from_millis(limits::QUERY_DEADLINE_MS), answer).await {
         Ok(Ok(answer)) => answer.map_err(status),
         Ok(Err(_)) => Err(Status::unavailable("the shard dropped the query unanswered")),
         Err(_) => Err(Status::deadline_exceeded("a shard did not answer")),

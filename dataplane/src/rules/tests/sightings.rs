@@ -128,7 +128,7 @@ fn what_debugging_shows() {
     let renamed = [format!("11 in True {kind} {{\"t\":1}}"), format!("11 out Success {kind} {{\"u\":1}}")];
     check(none.clone(), all(), none.clone(), &[&renamed[..], &unled[..], &log[..]].concat());
     let failed = format!("12 out Failure {kind} {{\"u\":1}} failed");
-    check(none.clone(), none.clone(), failures(), &[&[failed.clone()], &unled[..], &log[..]].concat());
+    check(none.clone(), none.clone(), failures(), &[std::slice::from_ref(&failed), &unled[..], &log[..]].concat());
     let seen = [format!("12 in Success {kind} {{\"u\":1}}"), failed];
     check(none.clone(), none.clone(), all(), &[&seen[..], &unled[..], &log[..]].concat());
     // It is over.
