@@ -254,6 +254,6 @@ mod tests {
         assert!(refusal.contains("memory_max = \"1048576\": at least") && refusal.contains("of 2 shards"), "{refusal}");
         assert_eq!(check(&[("TIDEGATE_MEMORY_MAX", "64G"), ("TIDEGATE_SHARDS", "2")]).unwrap().pools, Pools::FULL);
         let small = check(&[("TIDEGATE_MEMORY_MAX", "512M"), ("TIDEGATE_SHARDS", "1")]).unwrap().pools;
-        assert!(small.process_bytes(1) <= 512 << 20 && small.connections >= 16_384, "{small:?}");
+        assert!(small.process_bytes(1) <= 512 << 20 && small.connections >= 12_288, "{small:?}");
     }
 }
