@@ -67,7 +67,8 @@ fn messages_are_seen_and_counted_at_nodes() {
     assert_eq!(counts[1]["left"], json!({ "False": 3, "True": 3 }));
     assert_eq!(shown(2), (json!("split"), json!(3), json!(3)));
     assert_eq!(counts[2]["id"], saved["nodes"][2]["id"]);
-    assert!(counts[1]["timed"].as_u64().expect("a number") >= 1 && counts[1]["meanUs"].is_f64(), "{counts}");
+    // One message in 16 is timed, the first of them, which is a device's connecting.
+    assert!(counts[0]["timed"].as_u64().expect("a number") >= 1 && counts[0]["meanUs"].is_f64(), "{counts}");
 
     let seen = page(rest, &node(1), "DEBUG_RULE_NODE", "");
     let first = &seen["data"][0];
