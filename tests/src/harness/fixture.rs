@@ -82,6 +82,28 @@ pub fn id_of(entity: &Value) -> String {
     entity["id"]["id"].as_str().unwrap_or_else(|| panic!("an entity has an id: {entity}")).to_owned()
 }
 
+/// Posts something that data planes need, which is answered when they have it.
+///
+/// # Panics
+/// When they have not, or when it is refused.
+pub fn applied(rest: &Rest, path: &str, body: &Value) -> Value {
+    let reply = rest.post(path, body);
+    assert_ne!(reply.applied.as_deref(), Some("false"), "DESIGN 8.7 (26): answered when applied");
+    reply.json()
+}
+
+/// Makes the root chain of nodes (class, configuration) and edges (from, label, to).
+pub fn draw_root(rest: &Rest, nodes: &[(&str, Value)], edges: &[(usize, &str, usize)]) {
+    let node = |(index, (class, configuration)): (usize, &(&str, Value))| {
+        json!({ "type": format!("org.thingsboard.rule.engine.{class}"), "name": format!("{index} {class}"), "configuration": configuration,
+            "additionalInfo": { "layoutX": 10, "layoutY": 10 } })
+    };
+    let edge = |(from, label, to): &(usize, &str, usize)| json!({ "fromIndex": from, "toIndex": to, "type": label });
+    let chain = json!({ "ruleChainId": { "entityType": "RULE_CHAIN", "id": root_chain(rest) }, "firstNodeIndex": 0,
+        "nodes": nodes.iter().enumerate().map(node).collect::<Vec<_>>(), "connections": edges.iter().map(edge).collect::<Vec<_>>() });
+    applied(rest, "/api/ruleChain/metadata", &chain);
+}
+
 /// The tenant's root chain.
 ///
 /// # Panics

@@ -2,7 +2,9 @@
 //! or fail; and after a kill.
 
 use serde_json::{Value, json};
-use tests::harness::fixture::{Device, Fixture, device, device_with, history, id_of, latest_value, profile, telemetry, tenant};
+use tests::harness::fixture::{
+    Device, Fixture, applied, device, device_with, history, id_of, latest_value, profile, telemetry, tenant,
+};
 use tests::harness::instance::{Setup, drivers};
 use tests::harness::python::{Publication, mosquitto_pub};
 use tests::harness::rest::Rest;
@@ -21,9 +23,7 @@ fn simple(arguments: &Value, expression: &str, output: &Value) -> Value {
 }
 
 fn save(rest: &Rest, form: &Value) -> Value {
-    let reply = rest.post("/api/calculatedField", form);
-    assert_ne!(reply.applied.as_deref(), Some("false"), "DESIGN 8.7 (26): answered when applied");
-    reply.json()
+    applied(rest, "/api/calculatedField", form)
 }
 
 fn publish(fixture: &Fixture, token: &str, payload: &str) {

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use tests::harness::eventually;
-use tests::harness::fixture::{Device, Fixture, attributes, device_with, id_of, latest_value, limit_tenants, profile, share};
+use tests::harness::fixture::{
+    Device, Fixture, applied, attributes, device_with, id_of, latest_value, limit_tenants, profile, share,
+};
 use tests::harness::mqtt::Wire;
 use tests::harness::port;
 use tests::harness::python::Client;
@@ -16,12 +18,6 @@ macro_rules! exported {
     ($name:literal) => {
         include_str!(concat!("../../chains/", $name, ".json"))
     };
-}
-
-fn applied(rest: &Rest, path: &str, body: &Value) -> Value {
-    let reply = rest.post(path, body);
-    assert_ne!(reply.applied.as_deref(), Some("false"), "DESIGN 8.7 (26): answered when applied");
-    reply.json()
 }
 
 /// Imports a file of one chain, or of several of which the last one is for devices, and returns that one's id.

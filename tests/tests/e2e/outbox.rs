@@ -4,27 +4,13 @@
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tests::harness::eventually;
-use tests::harness::fixture::{Fixture, device, latest_value, limit_tenants, root_chain, sysadmin};
+use tests::harness::fixture::{Fixture, device, draw_root, latest_value, limit_tenants, root_chain, sysadmin};
 use tests::harness::instance::drivers;
 use tests::harness::kafka::{Kafka, header};
 use tests::harness::mqtt::Wire;
 use tests::harness::port;
 use tests::harness::python::Client;
 use tests::harness::rest::Rest;
-
-/// Saves a root chain of nodes (class, configuration) and edges (from, label, to).
-fn draw(rest: &Rest, nodes: &[(&str, Value)], edges: &[(usize, &str, usize)]) {
-    let node = |(index, (class, configuration)): (usize, &(&str, Value))| {
-        json!({ "type": format!("org.thingsboard.rule.engine.{class}"), "name": format!("{index} {class}"), "configuration": configuration,
-            "additionalInfo": { "layoutX": 10, "layoutY": 10 } })
-    };
-    let edge = |(from, label, to): &(usize, &str, usize)| json!({ "fromIndex": from, "toIndex": to, "type": label });
-    let chain = json!({ "ruleChainId": { "entityType": "RULE_CHAIN", "id": root_chain(rest) }, "firstNodeIndex": 0,
-        "nodes": nodes.iter().enumerate().map(node).collect::<Vec<_>>(), "connections": edges.iter().map(edge).collect::<Vec<_>>() });
-    let reply = rest.post("/api/ruleChain/metadata", &chain);
-    assert_ne!(reply.applied.as_deref(), Some("false"), "DESIGN 8.7 (26): answered when applied");
-    let _saved = reply.json();
-}
 
 const TYPES: &str = "filter.TbMsgTypeSwitchNode";
 const REST_CALL: &str = "rest.TbRestApiCallNode";
@@ -53,7 +39,7 @@ fn calls_go_out_and_their_answers_come_back() {
             rest_call(&port, "asked"),
             reply,
         ];
-        draw(
+        draw_root(
             &fixture.tenant,
             &nodes,
             &[(0, "Post telemetry", 1), (1, "Success", 2), (0, "RPC Request from Device", 3), (3, "Success", 4)],
@@ -103,7 +89,7 @@ fn messages_reach_another_broker_and_a_mailbox() {
         ("mail.TbSendEmailNode", mailer),
     ];
     let edges = [(0, "Post telemetry", 1), (1, "Success", 2), (0, "Post telemetry", 3), (3, "True", 4), (4, "Success", 5)];
-    draw(&fixture.tenant, &nodes, &edges);
+    draw_root(&fixture.tenant, &nodes, &edges);
     let oven = device(&fixture.tenant, "oven");
     say(&fixture, "oven", r#"{"t":20}"#);
     say(&fixture, "oven", r#"{"t":60}"#);
@@ -126,7 +112,7 @@ fn calls_that_were_given_up_are_listed_and_made_once_more() {
     let mut outside = Client::outside(&fixture.home, 0);
     let port = outside.event("listening")["http"].clone();
     let nodes = [(TYPES, json!({})), rest_call(&port, "refuse"), (SAVE, json!({ "defaultTTL": 0 }))];
-    draw(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
+    draw_root(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
     let (pump, valve) = (device(&fixture.tenant, "pump"), device(&fixture.tenant, "valve"));
     for (token, payload) in [("pump", r#"{"n":1}"#), ("pump", r#"{"n":2}"#), ("valve", r#"{"n":3}"#)] {
         say(&fixture, token, payload);
@@ -194,7 +180,7 @@ fn records_reach_a_kafka_cluster() {
         ("kafka.TbKafkaNode", guarded),
     ];
     let edges = [(0, "Post telemetry", 1), (1, "Success", 2), (2, "Success", 3), (0, "Post telemetry", 4)];
-    draw(&fixture.tenant, &nodes, &edges);
+    draw_root(&fixture.tenant, &nodes, &edges);
     let oven = device(&fixture.tenant, "oven");
     // Not before the tenant's profile says so: the cluster itself says where its brokers are.
     say(&fixture, "oven", r#"{"t":1}"#);
@@ -240,7 +226,7 @@ fn messages_reach_slack_where_the_settings_say_it_is() {
         (SAVE, json!({ "defaultTTL": 0 })),
     ];
     let edges = [(0, "Post telemetry", 1), (1, "Success", 2), (0, "Post telemetry", 3), (3, "Failure", 4), (4, "Success", 5)];
-    draw(&fixture.tenant, &nodes, &edges);
+    draw_root(&fixture.tenant, &nodes, &edges);
     let oven = device(&fixture.tenant, "oven");
     say(&fixture, "oven", r#"{"t":60}"#);
     let (one, other) = (outside.event("slack"), outside.event("slack"));
@@ -266,7 +252,7 @@ fn the_installation_has_a_mail_server() {
         ("mail.TbMsgToEmailNode", email),
         ("mail.TbSendEmailNode", json!({ "useSystemSmtpSettings": true })),
     ];
-    draw(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
+    draw_root(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
     let _device = device(&fixture.tenant, "pump");
     say(&fixture, "pump", r#"{"n":1}"#);
     fixture.instance.metric_reaches("tidegate_calls_failed_total", 1.0);

@@ -2,7 +2,9 @@
 //! from another tenant; and a tenant whose scripts never end beside one whose devices go on. Never asserts how long a script takes.
 
 use serde_json::{Value, json};
-use tests::harness::fixture::{Fixture, device, history, id_of, latest_value, root_chain, second_tenant, telemetry, tenant};
+use tests::harness::fixture::{
+    Fixture, applied, device, history, id_of, latest_value, root_chain, second_tenant, telemetry, tenant,
+};
 use tests::harness::instance::{Setup, drivers};
 use tests::harness::mqtt::Wire;
 use tests::harness::python::{Client, Publication, mosquitto_pub};
@@ -24,9 +26,7 @@ fn metadata(chain: &str, nodes: &[(&str, &str, Value)], edges: &[(usize, &str, u
 }
 
 fn save(rest: &Rest, metadata: &Value) {
-    let reply = rest.post("/api/ruleChain/metadata", metadata);
-    assert_ne!(reply.applied.as_deref(), Some("false"), "DESIGN 8.7 (26): answered when applied");
-    let _saved = reply.json();
+    applied(rest, "/api/ruleChain/metadata", metadata);
 }
 
 fn tbel(body: &str) -> Value {

@@ -3,24 +3,12 @@
 
 use serde_json::{Value, json};
 use tests::harness::eventually;
-use tests::harness::fixture::{Device, Fixture, device, latest_value, root_chain, rows, tenant};
+use tests::harness::fixture::{Device, Fixture, device, draw_root, latest_value, rows, tenant};
 use tests::harness::instance::{Setup, drivers};
 use tests::harness::python::{Client, Publication, mosquitto_pub};
-use tests::harness::rest::Rest;
 
 const TYPES: &str = "filter.TbMsgTypeSwitchNode";
 const SAVE: &str = "telemetry.TbMsgTimeseriesNode";
-
-/// The root chain: nodes (class, configuration) and edges (from, label, to).
-fn draw(rest: &Rest, nodes: &[(&str, Value)], edges: &[(usize, &str, usize)]) {
-    let node = |(class, configuration): &(&str, Value)| json!({ "type": format!("org.thingsboard.rule.engine.{class}"), "name": class, "configuration": configuration });
-    let edge = |(from, label, to): &(usize, &str, usize)| json!({ "fromIndex": from, "toIndex": to, "type": label });
-    let metadata = json!({ "ruleChainId": { "entityType": "RULE_CHAIN", "id": root_chain(rest) }, "firstNodeIndex": 0,
-        "nodes": nodes.iter().map(node).collect::<Vec<_>>(), "connections": edges.iter().map(edge).collect::<Vec<_>>() });
-    let reply = rest.post("/api/ruleChain/metadata", &metadata);
-    assert_ne!(reply.applied.as_deref(), Some("false"), "DESIGN 8.7 (26): answered when applied");
-    let _saved = reply.json();
-}
 
 fn publish(fixture: &Fixture, token: &str, payload: &str) {
     let publication = Publication { token, topic: "v1/devices/me/telemetry", payload, qos: 1, version: "mqttv5" };
@@ -50,7 +38,7 @@ fn what_is_delayed_goes_on_once_after_kill_9() {
             ("delay.TbMsgDelayNode", json!({ "periodInSeconds": 3, "maxPendingMsgs": 10 })),
             (SAVE, json!({ "defaultTTL": 0 })),
         ];
-        draw(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
+        draw_root(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
         let devices = ["slow-1", "slow-2", "slow-3"].map(|token| device(&fixture.tenant, token));
         for device in &devices {
             publish(&fixture, &device.token, r#"{"n":1}"#);
@@ -79,7 +67,7 @@ fn of_several_messages_one_goes_on_after_kill_9() {
         ("deduplication.TbMsgDeduplicationNode", json!({ "interval": 15, "strategy": "LAST", "maxPendingMsgs": 100 })),
         (SAVE, json!({ "defaultTTL": 0 })),
     ];
-    draw(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
+    draw_root(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
     let chatty = device(&fixture.tenant, "chatty");
     for n in 1..=3 {
         publish(&fixture, "chatty", &format!(r#"{{"n":{n}}}"#));
@@ -116,7 +104,7 @@ fn where_a_device_was_survives_kill_9() {
         (3, "Success", 5),
         (4, "Success", 5),
     ];
-    draw(&fixture.tenant, &nodes, &edges);
+    draw_root(&fixture.tenant, &nodes, &edges);
     let truck = device(&fixture.tenant, "truck");
     publish(&fixture, "truck", r#"{"n":1,"latitude":50,"longitude":30}"#);
     assert_eq!(latest_value(&fixture.tenant, &truck.id, "entered").as_deref(), Some("1"));
@@ -137,7 +125,7 @@ fn a_generator_goes_on_after_kill_9_and_stops() {
         let generator = json!({ "msgCount": 4, "periodInSeconds": 2, "originatorType": "DEVICE", "originatorId": meter.id,
             "scriptLang": "TBEL", "tbelScript": script, "jsScript": "" });
         let nodes = [("debug.TbMsgGeneratorNode", generator), (SAVE, json!({ "defaultTTL": 0 }))];
-        draw(&fixture.tenant, &nodes, &[(0, "Success", 1)]);
+        draw_root(&fixture.tenant, &nodes, &[(0, "Success", 1)]);
         let _first = comes(&fixture, &meter, "n");
         let fixture = killed(fixture, |setup| setup.driver(driver).shards(3));
         eventually("all are made", || (rows(&fixture.tenant, &meter.id, "n") == 4).then_some(()));
@@ -158,7 +146,7 @@ fn messages_are_counted() {
         ("action.TbMsgCountNode", json!({ "telemetryPrefix": "seen", "interval": 1 })),
         (SAVE, json!({ "defaultTTL": 0 })),
     ];
-    draw(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
+    draw_root(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
     for n in 0..6 {
         let token = format!("counted-{n}");
         let _device = device(&fixture.tenant, &token);
@@ -185,7 +173,7 @@ fn a_chain_calls_a_device() {
     let call = ("rpc.TbSendRPCRequestNode", json!({ "timeoutInSeconds": 50 }));
     let nodes = [(TYPES, json!({})), script(how), call, script(done), (SAVE, json!({ "defaultTTL": 0 }))];
     let edges = [(0, "Post telemetry", 1), (1, "Success", 2), (2, "Success", 3), (2, "Failure", 4), (3, "Success", 4)];
-    draw(&fixture.tenant, &nodes, &edges);
+    draw_root(&fixture.tenant, &nodes, &edges);
     let lamp = device(&fixture.tenant, "lamp");
     let mut paho = Client::paho(&fixture.home, fixture.instance.mqtt(), &lamp.token, 5);
     assert_eq!(paho.event("connected")["code"], 0);
@@ -215,7 +203,7 @@ fn a_call_that_nobody_answers_ends() {
     let fixture = Fixture::start();
     let nodes =
         [(TYPES, json!({})), ("rpc.TbSendRPCRequestNode", json!({ "timeoutInSeconds": 5 })), (SAVE, json!({ "defaultTTL": 0 }))];
-    draw(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Failure", 2)]);
+    draw_root(&fixture.tenant, &nodes, &[(0, "Post telemetry", 1), (1, "Failure", 2)]);
     let (absent, killed_one) = (device(&fixture.tenant, "absent"), device(&fixture.tenant, "killed"));
     publish(&fixture, "absent", r#"{"method":"m","params":1}"#);
     assert_eq!(comes(&fixture, &absent, "error"), "NO_ACTIVE_CONNECTION");
