@@ -5,6 +5,7 @@ mod alarm;
 mod enrichment;
 mod external;
 mod kafka;
+mod processing;
 mod relations;
 mod timed;
 
@@ -498,7 +499,7 @@ impl Reader<'_> {
     }
 
     fn save_timeseries(&mut self) -> Option<SaveTimeseries> {
-        self.every_message();
+        let processing = self.processing(&["timeseries", "latest"]);
         // Before configuration version 1 this stood for processingSettings.
         self.unsupported("skipLatestPersistence");
         let use_server_ts = self.flag("useServerTs");
@@ -508,14 +509,15 @@ impl Reader<'_> {
                 value.as_u64().and_then(|ttl| u32::try_from(ttl).ok())
             }),
         };
-        Some(SaveTimeseries { default_ttl_s: default_ttl_s?, use_server_ts: use_server_ts? })
+        Some(SaveTimeseries { default_ttl_s: default_ttl_s?, use_server_ts: use_server_ts?, processing: processing? })
     }
 
     fn save_attributes(&mut self) -> Option<SaveAttributes> {
-        self.every_message();
+        let processing = self.processing(&["attributes"]);
         self.unsupported("sendAttributesUpdatedNotification");
         let (notify_device, only_on_change) = (self.flag("notifyDevice"), self.flag("updateAttributesOnlyOnValueChange"));
-        Some(SaveAttributes { scope: self.scope()?, notify_device: notify_device?, only_on_change: only_on_change? })
+        let (notify_device, only_on_change, processing) = (notify_device?, only_on_change?, processing?);
+        Some(SaveAttributes { scope: self.scope()?, notify_device, only_on_change, processing })
     }
 
     fn delete_attributes(&mut self) -> Option<DeleteAttributes> {
@@ -537,17 +539,5 @@ impl Reader<'_> {
         }
         let id = |value: &Value| value.as_str().and_then(|text| Uuid::parse_str(text).ok());
         self.required("ruleChainId", "the id of a rule chain", id).map(|id| Target::Chain(ChainId(id)))
-    }
-
-    fn every_message(&mut self) {
-        let Some(settings) = self.value("processingSettings") else { return };
-        match settings.get("type") {
-            Some(Value::String(strategy)) if strategy == "ON_EVERY_MESSAGE" => {}
-            Some(strategy) => {
-                let rule = format!("{strategy} is not supported yet; supported is ON_EVERY_MESSAGE");
-                self.problem("processingSettings.type", rule);
-            }
-            None => self.problem("processingSettings.type", "missing; supported is ON_EVERY_MESSAGE"),
-        }
     }
 }

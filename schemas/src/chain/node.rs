@@ -8,6 +8,7 @@ use super::{
     formula::Formula,
     geofence::{Geofence, GeofenceEvents},
     json_path::JsonPath,
+    processing::Processing,
     timed::{Count, Deduplicate, Delay, Generate},
 };
 use crate::{
@@ -358,6 +359,7 @@ pub struct SaveTimeseries {
     pub default_ttl_s: u32,
     /// The entries' own ts are ignored.
     pub use_server_ts: bool,
+    pub processing: Processing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -367,6 +369,7 @@ pub struct SaveAttributes {
     pub notify_device: bool,
     /// A value that is already there is not written again.
     pub only_on_change: bool,
+    pub processing: Processing,
 }
 
 /// Keys are templates.
@@ -610,6 +613,10 @@ impl NodeKind {
     /// of its own, as it is in ThingsBoard.
     #[must_use]
     pub fn reads(&self) -> bool {
+        if let Self::SaveTimeseries(save) = self {
+            // What happens once in an interval depends on the ts.
+            return save.processing.remembers();
+        }
         !matches!(
             self,
             Self::MessageTypeSwitch
@@ -619,7 +626,6 @@ impl NodeKind {
                 | Self::ProfileSwitch
                 | Self::AssetProfileSwitch
                 | Self::CheckRelation(_)
-                | Self::SaveTimeseries(_)
                 | Self::SaveAttributes(_)
                 | Self::Log
                 | Self::RpcReply { .. }
