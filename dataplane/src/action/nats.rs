@@ -119,7 +119,8 @@ impl Publisher {
         let reason = format!("the server says: {error}");
         if error.to_ascii_lowercase().starts_with("permissions violation for publish") {
             // It names the subject, and goes on.
-            let meant = self.pongs.iter_mut().flatten().find(|one| one.refused.is_none() && error.contains(&one.subject));
+            let is_meant = |one: &&mut Unanswered| one.refused.is_none() && error.ends_with(&format!("\"{}\"", one.subject));
+            let meant = self.pongs.iter_mut().flatten().find(is_meant);
             if let Some(one) = meant {
                 one.refused = Some(reason);
             }

@@ -1,5 +1,7 @@
 //! Chains that must be taken, and chains that must be refused with every problem named.
 
+mod brokers;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -256,66 +258,6 @@ fn configurations_of_nodes_that_call_outside() {
             "nodes[0].configuration.restEndpointUrlPattern: ftp://x: expected http:// or https://",
             "nodes[0].configuration.requestMethod: \"PULL\": expected GET, POST",
             "nodes[0].configuration.headers: expected an object of at most",
-        ],
-    );
-    let mqtt = |more: Value| {
-        let mut fields = json!({ "topicPattern": "t", "host": "h", "ssl": true });
-        fields.as_object_mut().expect("it was made an object").extend(more.as_object().expect("fields").clone());
-        fields
-    };
-    let (certificate, key) = ("-----BEGIN CERTIFICATE-----\n…", "-----BEGIN EC PRIVATE KEY-----\n…");
-    let shown = |fields: Value| mqtt(json!({ "credentials": fields }));
-    for fine in [
-        mqtt(json!({ "protocolVersion": "MQTT_5" })),
-        mqtt(json!({ "credentials": { "type": "anonymous" } })),
-        shown(json!({ "type": "cert.PEM", "caCert": certificate })),
-        shown(json!({ "type": "cert.PEM", "caCert": null, "cert": certificate, "privateKey": key, "password": "" })),
-    ] {
-        one("mqtt.TbMqttNode", fine, &[]);
-    }
-    for (wrong, problems) in [
-        (
-            mqtt(json!({ "protocolVersion": "MQTT_6" })),
-            &["protocolVersion: \"MQTT_6\": expected MQTT_3_1, MQTT_3_1_1 or MQTT_5"][..],
-        ),
-        (shown(json!({ "type": "sas" })), &["credentials.type: sas is not supported"]),
-        (shown(json!({ "type": "basic" })), &["credentials: expected username and password"]),
-        (shown(json!({ "type": "cert.PEM" })), &["credentials: expected caCert, or cert and privateKey"]),
-        (
-            shown(json!({ "type": "cert.PEM", "caCert": "x", "cert": certificate })),
-            &["credentials.caCert: expected CERTIFICATE as PEM", "credentials: cert and privateKey belong together"],
-        ),
-        (
-            shown(json!({ "type": "cert.PEM", "cert": certificate, "privateKey": "-----BEGIN ENCRYPTED PRIVATE KEY-----" })),
-            &["credentials.privateKey: an encrypted key is not supported yet"],
-        ),
-        (
-            mqtt(json!({ "ssl": false, "credentials": { "type": "cert.PEM", "caCert": certificate } })),
-            &["credentials.type: cert.PEM needs ssl: true"],
-        ),
-    ] {
-        let problems: Vec<String> = problems.iter().map(|rule| format!("nodes[0].configuration.{rule}")).collect();
-        one("mqtt.TbMqttNode", wrong, &problems.iter().map(String::as_str).collect::<Vec<_>>());
-    }
-    one("rabbitmq.TbRabbitMqNode", json!({ "host": "h", "messageProperties": null, "clientProperties": {} }), &[]);
-    one(
-        "rabbitmq.TbRabbitMqNode",
-        json!({ "messageProperties": "FANCY", "virtualHost": "v".repeat(256), "clientProperties": { "a": 1 } }),
-        &[
-            "nodes[0].configuration.messageProperties: \"FANCY\": expected BASIC, TEXT_PLAIN",
-            "nodes[0].configuration.host: missing",
-            "nodes[0].configuration.virtualHost: expected at most 255 bytes",
-            "nodes[0].configuration.clientProperties: expected an object of at most 64 names",
-        ],
-    );
-    one("nats.TbNatsNode", json!({ "subjectPattern": "a", "host": "h", "jetStream": true }), &[]);
-    one(
-        "nats.TbNatsNode",
-        json!({ "host": "h", "ssl": true, "credentials": { "type": "cert.PEM", "caCert": certificate } }),
-        &[
-            "nodes[0].configuration.ssl: true: TLS is not supported yet",
-            "nodes[0].configuration.subjectPattern: missing",
-            "nodes[0].configuration.credentials.type: cert.PEM: TLS is not supported yet",
         ],
     );
     one("mail.TbSendEmailNode", json!({ "useSystemSmtpSettings": false }), &["nodes[0].configuration.smtpHost: missing"]);

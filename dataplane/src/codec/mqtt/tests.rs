@@ -567,7 +567,7 @@ fn what_a_publisher_writes_and_reads() {
         // As Mosquitto says it: topic alias maximum, receive maximum; and one with a packet size, an id, an expiry and a flag.
         (
             Version::V5,
-            &[0x20, 24, 0, 0, 21, 0x22, 0, 10, 0x21, 0, 20, 0x27, 0, 1, 0, 0, 0x12, 0, 1, b'x', 0x24, 1, 0x13, 0, 60],
+            &[0x20, 23, 0, 0, 21, 0x22, 0, 10, 0x21, 0, 20, 0x27, 0, 1, 0, 0, 0x12, 0, 1, b'x', 0x24, 1, 0x13, 0, 60],
             Err(DecodeError::Truncated),
         ),
         (
