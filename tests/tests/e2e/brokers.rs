@@ -2,10 +2,12 @@
 //! refuse is said. Never asserts how long a call takes.
 
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::process::Command;
-use tests::harness::certificates::{Authority, VALID};
+use tests::harness::certificates::{Authority, Pair, VALID};
 use tests::harness::eventually;
 use tests::harness::fixture::{Fixture, device, draw_root, latest_value, limit_tenants};
+use tests::harness::instance::Home;
 use tests::harness::mqtt::Wire;
 use tests::harness::port;
 use tests::harness::python::Client;
@@ -37,14 +39,9 @@ fn say(fixture: &Fixture, payload: &str) {
     assert_eq!(Wire::session(fixture.instance.mqtt(), "oven").telemetry(1, payload), 0);
 }
 
-#[test]
-fn publications_reach_a_broker_over_tls_and_by_every_version() {
-    let fixture = Fixture::start();
-    limit_tenants(&fixture.instance, &json!({ "privateTargetsAllowed": true }));
-    let (authority, stranger) = (Authority::new(&fixture.home, "plant"), Authority::new(&fixture.home, "stranger"));
-    let (server, own) = (authority.server("localhost"), authority.client("tidegate", VALID));
-    let (tls, plain) = (port::reserve(), port::reserve());
-    let passwords = fixture.home.path().join("passwords");
+/// Mosquitto for `plant` with the password `secret`, and in TLS for whoever shows a certificate of this authority.
+fn mosquitto(home: &Home, (plain, tls): (SocketAddr, SocketAddr), authority: &Authority, server: &Pair) -> Client {
+    let passwords = home.path().join("passwords");
     let status = Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&passwords).args(["plant", "secret"]).status();
     assert!(status.is_ok_and(|status| status.success()), "mosquitto_passwd");
     let more = format!(
@@ -57,7 +54,17 @@ fn publications_reach_a_broker_over_tls_and_by_every_version() {
         server.certificate.display(),
         server.key.display()
     );
-    let _mosquitto = Client::mosquitto_with(&fixture.home, plain, &more);
+    Client::mosquitto_with(home, plain, &more)
+}
+
+#[test]
+fn publications_reach_a_broker_over_tls_and_by_every_version() {
+    let fixture = Fixture::start();
+    limit_tenants(&fixture.instance, &json!({ "privateTargetsAllowed": true }));
+    let (authority, stranger) = (Authority::new(&fixture.home, "plant"), Authority::new(&fixture.home, "stranger"));
+    let (server, own) = (authority.server("localhost"), authority.client("tidegate", VALID));
+    let (tls, plain) = (port::reserve(), port::reserve());
+    let _mosquitto = mosquitto(&fixture.home, (plain, tls), &authority, &server);
     let mut subscriber =
         Client::mosquitto_sub_with(&fixture.home, plain, &["-u", "plant", "-P", "secret", "-V", "mqttv5", "-t", "#"]);
     let mut outside = Client::outside_over_tls(&fixture.home, &authority.pair.certificate, &server);
