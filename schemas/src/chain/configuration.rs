@@ -27,8 +27,8 @@ use super::{
         ACKNOWLEDGE, ALARM_STATUS, ASSET_PROFILE_SWITCH, CALCULATE_DELTA, CHANGE_ORIGINATOR, CHECK_FIELDS, CHECK_RELATION,
         CHECKPOINT, CLEAR_ALARM, COPY_KEYS, COUNT, CREATE_ALARM, CUSTOMER_DETAILS, CUSTOMER_VALUES, DEDUPLICATE, DELAY,
         DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_ATTRIBUTES, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GENERATE, GEOFENCE,
-        GEOFENCE_EVENTS, JSON_PATH, KAFKA, LOG, MATH, MQTT, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS,
-        ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RELATED_VALUES, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST,
+        GEOFENCE_EVENTS, JSON_PATH, KAFKA, LOG, MATH, MQTT, NATS, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS,
+        ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RABBIT_MQ, RELATED_VALUES, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST,
         SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SLACK, SPLIT_ARRAY,
         TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
     },
@@ -91,6 +91,8 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         MQTT => reader.mqtt_publish().map(|publish| NodeKind::External(Arc::new(External::Mqtt(publish)))),
         SEND_EMAIL => reader.node_mailer().map(|mailer| NodeKind::External(Arc::new(External::Email(mailer)))),
         KAFKA => reader.kafka_publish().map(|publish| NodeKind::External(Arc::new(External::Kafka(publish)))),
+        RABBIT_MQ => reader.rabbitmq_publish().map(|publish| NodeKind::External(Arc::new(External::RabbitMq(publish)))),
+        NATS => reader.nats_publish().map(|publish| NodeKind::External(Arc::new(External::Nats(publish)))),
         SLACK => reader.slack_message().map(|message| NodeKind::External(Arc::new(External::Slack(message)))),
         TO_EMAIL => reader.email().map(NodeKind::ToEmail),
         RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
@@ -425,12 +427,14 @@ impl Reader<'_> {
             "MULT" => Some(format!("{x}*{y}")),
             "DIV" => Some(format!("{x}/{y}")),
             "POW" => Some(format!("pow({x},{y})")),
-            "MIN" | "MAX" | "HYPOT" | "ATAN2" => Some(format!("{}({x},{y})", operation.to_lowercase())),
+            "MIN" | "MAX" | "HYPOT" | "ATAN2" | "FLOOR_DIV" | "FLOOR_MOD" => {
+                Some(format!("{}({x},{y})", operation.to_lowercase()))
+            }
             _ => None,
         };
         let one = match operation.as_str() {
             "SIN" | "SINH" | "COS" | "COSH" | "TAN" | "TANH" | "ACOS" | "ASIN" | "ATAN" | "EXP" | "EXPM1" | "SQRT" | "CBRT"
-            | "LOG" | "LOG10" | "LOG1P" | "CEIL" | "FLOOR" | "ABS" | "SIGNUM" | "ROUND" => {
+            | "LOG" | "LOG10" | "LOG1P" | "CEIL" | "FLOOR" | "ABS" | "SIGNUM" | "ROUND" | "GET_EXP" => {
                 Some(format!("{}({x})", operation.to_lowercase()))
             }
             "RAD" => Some(format!("{x}*pi/180")),

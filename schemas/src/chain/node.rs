@@ -479,6 +479,8 @@ classes! {
     REST_CALL = "rest.TbRestApiCallNode";
     MQTT = "mqtt.TbMqttNode";
     KAFKA = "kafka.TbKafkaNode";
+    RABBIT_MQ = "rabbitmq.TbRabbitMqNode";
+    NATS = "nats.TbNatsNode";
     SLACK = "notification.TbSlackNode";
     GEOFENCE_EVENTS = "geo.TbGpsGeofencingActionNode";
     DELAY = "delay.TbMsgDelayNode";
@@ -564,6 +566,8 @@ impl NodeKind {
                 External::Mqtt(_) => (MQTT, ACTION),
                 External::Email(_) => (SEND_EMAIL, ACTION),
                 External::Kafka(_) => (KAFKA, ACTION),
+                External::RabbitMq(_) => (RABBIT_MQ, ACTION),
+                External::Nats(_) => (NATS, ACTION),
                 External::Slack(_) => (SLACK, ACTION),
             },
             Self::GeofenceEvents(_) => (GEOFENCE_EVENTS, PRESENCE),

@@ -1,5 +1,7 @@
 //! Chains that must be taken, and chains that must be refused with every problem named.
 
+mod brokers;
+
 use serde_json::{Value, json};
 
 use super::processing::{Processing, Strategy};
@@ -306,11 +308,6 @@ fn configurations_of_nodes_that_call_outside() {
             "nodes[0].configuration.requestMethod: \"PULL\": expected GET, POST",
             "nodes[0].configuration.headers: expected an object of at most",
         ],
-    );
-    one(
-        "mqtt.TbMqttNode",
-        json!({ "topicPattern": "t", "host": "h", "ssl": true }),
-        &["nodes[0].configuration.ssl: true: TLS is"],
     );
     one("mail.TbSendEmailNode", json!({ "useSystemSmtpSettings": false }), &["nodes[0].configuration.smtpHost: missing"]);
     one(

@@ -340,6 +340,9 @@ fn math_is_done() {
         ("MAX", json!(7)),
         ("SQRT", json!(2.65)),
         ("SIGNUM", json!(1)),
+        ("GET_EXP", json!(2)),
+        ("FLOOR_DIV", json!(3)),
+        ("FLOOR_MOD", json!(1)),
     ] {
         let math = json!({ "operation": operation, "arguments": [x, y], "result": body("r") });
         check_change(class, math, &post, &json!({ "a": 7, "r": expected }), &[]);
