@@ -36,6 +36,7 @@ mod tenant;
 mod tenant_profile;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trace;
 mod user;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
