@@ -345,6 +345,9 @@ impl Stage<'_> {
         if let Some(fact) = evaluation.needs {
             return Err(Lacking { fact, counted: evaluation.executed });
         }
+        if departed.begins() {
+            self.sightings.went(message, self.now.instant);
+        }
         if by.gone {
             effects.retain(|effect| !effect.is_kept());
         }
