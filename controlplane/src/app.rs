@@ -5,12 +5,14 @@
 mod admin_settings;
 mod alarm;
 mod alarm_query;
+mod announcing;
 mod asset;
 mod asset_profile;
 mod audit;
 mod calculated;
 mod call;
 mod chain;
+mod chain_request;
 mod claim;
 mod credential;
 mod customer;

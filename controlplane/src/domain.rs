@@ -3,6 +3,7 @@
 
 mod alarm;
 mod alarm_query;
+mod announcement;
 mod asset;
 mod asset_profile;
 mod audit;
@@ -32,6 +33,7 @@ mod user;
 
 pub use alarm::{AlarmChange, AlarmDraft, AlarmFilter, AlarmInfo, ChangedAlarm, severity};
 pub use alarm_query::{AlarmCount, AlarmListing, AlarmRow};
+pub use announcement::Announcement;
 pub use asset::{Asset, AssetDraft, AssetFilter, AssetInfo};
 pub use asset_profile::{AssetProfile, AssetProfileDraft};
 pub use audit::{AuditFilter, AuditLine, AuditSubject};

@@ -27,6 +27,7 @@ mod profile;
 mod query;
 mod record;
 mod relation;
+mod rule_engine;
 mod shape;
 mod telemetry;
 mod tenant;
@@ -167,6 +168,7 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(chain::routes())
         .merge(telemetry::routes())
         .merge(record::routes())
+        .merge(rule_engine::routes())
         .merge(alarm::routes())
         .merge(call::routes())
         .merge(dead_letter::routes())

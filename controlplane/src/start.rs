@@ -56,7 +56,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let notes = app.seed(&settings).await?.notes;
     let (stop, stopping) = watch::channel(false);
     let http_server = tokio::spawn(serve_http(http_listener, Arc::clone(&app), stopping.clone()));
-    let rolling = stopping.clone();
+    let (rolling, announcing) = (stopping.clone(), stopping.clone());
     let token = JoinToken::new(&settings.join_token);
     let push = Push::new(Arc::clone(&app), token.clone(), stopping.clone());
     let registrar = Registrar::new(Arc::clone(&app), token);
@@ -75,7 +75,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         }
     });
     let roll_out = tokio::spawn(Arc::clone(&app).roll_out(rolling));
-    Ok(Running { http, grpc, notes, app, stop, servers: vec![http_server, grpc_server, roll_out] })
+    let announce = tokio::spawn(Arc::clone(&app).tell_chains(announcing));
+    Ok(Running { http, grpc, notes, app, stop, servers: vec![http_server, grpc_server, roll_out, announce] })
 }
 
 impl Running {

@@ -5,6 +5,7 @@
 //! decides who may ask (that is `access`), never retries a write.
 
 mod alarm;
+mod announcing;
 mod call;
 mod client;
 mod dead_letters;

@@ -21,6 +21,8 @@ pub enum Effect<'m> {
     DeleteAttributes { scope: Scope, keys: Vec<String>, notify_device: bool },
     /// Answer the originator's call with this number; JSON.
     Answer { request: u32, json: String },
+    /// Answer a person's request; JSON.
+    Reply { request: Uuid, json: String },
     /// What a node remembers of the originator from now on.
     KeepState { node: Uuid, state: Box<[u8]> },
     /// How far the alarm rules of the originator's profile have come at a node.
@@ -51,6 +53,22 @@ pub struct Saving {
 impl Saving {
     pub const EVERYTHING: Self = Self { store: true, live: true, calculate: true };
     pub const NOTHING: Self = Self { store: false, live: false, calculate: false };
+}
+
+impl Effect<'_> {
+    /// Whether it changes what is kept of the originator.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        matches!(
+            self,
+            Self::SaveTimeseries { .. }
+                | Self::SaveAttributes { .. }
+                | Self::DeleteAttributes { .. }
+                | Self::KeepState { .. }
+                | Self::KeepProgress(_)
+                | Self::Alarm(_)
+        )
+    }
 }
 
 /// Something of the message that came in, or made on the way.

@@ -410,6 +410,13 @@ pub const PASSAGES_AT_ONCE_MAX: usize = 64;
 pub const PASSAGES_AT_ONCE_BYTES_MAX: usize = 128 << 10;
 /// Pairs of partitions of which one shard sends at once.
 pub const PASSAGE_PAIRS_AT_ONCE_MAX: usize = 32;
+/// What the control plane may say of entities in one request, and of those of one partition at once.
+pub const ANNOUNCEMENTS_AT_ONCE_MAX: usize = 1_000;
+pub const ANNOUNCEMENTS_PER_PARTITION_MAX: usize = 64;
+/// How long a shard has to take those, in milliseconds.
+pub const ANNOUNCED_MS_MAX: u64 = 10_000;
+/// Requests of people that wait on one shard for what a chain answers.
+pub const REQUESTS_PER_SHARD_MAX: usize = 4_096;
 /// How often one message leaves a node, for the outside or for another originator: a chain that enters itself behind such a node ends.
 pub const DEPARTURES_PER_MESSAGE_MAX: u32 = 64;
 
@@ -624,6 +631,7 @@ impl Pools {
             term("failed logins", 2 * THROTTLE_RECORDS_PER_SHARD * LOGIN_RECORD_BYTES + TRUSTED_LOGINS_PER_SHARD * 8),
             term("addresses", self.connections * ADDRESS_BYTES),
             term("query", QUERY_BYTES_MAX),
+            term("requests", REQUESTS_PER_SHARD_MAX * REQUEST_BYTES),
         ]
     }
 
@@ -664,8 +672,10 @@ const WAITING_BYTES: usize = 320;
 const PASSAGE_BYTES: usize = 256;
 /// Those that are sent and not taken, the one that exceeds what is sent at once included.
 const PASSAGES_UNDER_WAY_BYTES: usize = PASSAGE_PAIRS_AT_ONCE_MAX * (PASSAGES_AT_ONCE_BYTES_MAX + DATA_BYTES_MAX);
-/// Up to which number each partition has taken messages of each.
-const MARKS_BYTES: usize = 1_024 * 1_024 * 8;
+/// Up to which number each partition has taken messages of each, and of the control plane.
+const MARKS_BYTES: usize = 1_024 * 1_025 * 8;
+/// What is remembered of a request that waits, its place in a map that doubles included.
+const REQUEST_BYTES: usize = 256;
 const EVENT_BYTES: usize = 128;
 const MESH_SLOT_BYTES: usize = 16;
 

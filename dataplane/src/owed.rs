@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 
-/// A message that left its chain at a node, to go on there when the world has answered.
+/// A message that left its chain at a node, to go on there when the world has answered, or one that enters a chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Departed {
-    /// The node where it waits, last; before it the nodes by which it entered each chain but the first.
+    /// The node where it waits, last; before it the nodes by which it entered each chain but the first. Of a message that has been in no
+    /// chain there is none, or a nil one in the chain that it enters if its originator has none.
     pub path: Vec<(ChainId, Uuid)>,
     pub kind: String,
     pub metadata: BTreeMap<String, String>,
@@ -32,6 +33,12 @@ impl Departed {
     pub fn bytes(&self) -> usize {
         let metadata = |(name, value): (&String, &String)| 2 * size_of::<String>() + name.len() + value.len();
         self.data.len() + self.metadata.iter().map(metadata).sum::<usize>() + size_of_val(self.path.as_slice())
+    }
+
+    /// Whether it has been in no chain yet.
+    #[must_use]
+    pub fn begins(&self) -> bool {
+        self.node().1.is_nil()
     }
 
     /// Where it waits. Nil for one that waits nowhere.

@@ -1,8 +1,11 @@
 //! What may be asked of a shard from outside its sockets: reads, writes on behalf of operators, live watches.
 //! Values only. Whoever asks gets its answer through the reply it put in; nobody here waits.
 
+use std::collections::BTreeMap;
+
 use schemas::{
     alarm::Alarm,
+    config::End,
     generated::kept,
     id::{ChainId, EntityId, TenantId},
     telemetry::{Scope, Value},
@@ -128,6 +131,20 @@ pub struct ChangedAlarm {
     pub created: bool,
 }
 
+/// A message that the control plane makes for an entity, to enter the entity's chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entering {
+    pub tenant: TenantId,
+    pub originator: End,
+    /// ThingsBoard's message type.
+    pub kind: String,
+    pub metadata: BTreeMap<String, String>,
+    /// JSON.
+    pub data: String,
+    /// The chain that it enters if its originator is gone; the tenant's root chain, if there is none.
+    pub chain: Option<ChainId>,
+}
+
 /// Which calls that were given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeadLetters {
@@ -246,6 +263,11 @@ pub enum Query {
     },
     Standing {
         reply: Reply<Standing>,
+    },
+    /// The message enters its originator's chain. Answered when what that wrote at once is durable.
+    Enter {
+        entering: Box<Entering>,
+        reply: Reply<()>,
     },
     Watch(Watch),
     Unwatch {

@@ -26,8 +26,8 @@ pub use message_type::{EntityType, MessageType};
 pub use node::{
     Aggregate, AlarmSeverity, CalculateDelta, CheckFields, ClearAlarm, CreateAlarm, DeleteAttributes, Detail, Fetch, Interval,
     Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes, NewAlarm, NodeKind, OriginatorAttributes,
-    OriginatorField, OriginatorFields, OriginatorTelemetry, Owner, OwnerDetails, OwnerValues, Passing, Renames, SaveAttributes,
-    SaveTimeseries, Side, Target, Values, label,
+    OriginatorField, OriginatorFields, OriginatorTelemetry, Owner, OwnerDetails, OwnerValues, Passing, Renames, RestReply,
+    SaveAttributes, SaveTimeseries, Side, Target, Values, label,
 };
 pub use relations::{CheckRelation, DeviceAttributes, NewOriginator, RelatedTold, RelatedValues, RelationFilter, RelationsQuery};
 pub use root::default_root_chain;

@@ -97,6 +97,9 @@ impl From<TenantId> for EntityId {
 pub struct Partition(u16);
 
 impl Partition {
+    /// No share of anything: the control plane, where a partition is named that sent messages.
+    pub const CONTROL_PLANE: Self = Self(u16::MAX);
+
     /// `xxh3(entity id) % 1024` (DESIGN 3.3).
     #[must_use]
     pub fn of(entity: EntityId) -> Self {
@@ -108,6 +111,12 @@ impl Partition {
     #[must_use]
     pub fn new(number: u16) -> Option<Self> {
         (number < PARTITIONS).then_some(Self(number))
+    }
+
+    /// Who sends messages under this number: a partition, or the control plane.
+    #[must_use]
+    pub fn sender(number: u16) -> Option<Self> {
+        if number == Self::CONTROL_PLANE.0 { Some(Self::CONTROL_PLANE) } else { Self::new(number) }
     }
 
     #[must_use]

@@ -1,11 +1,16 @@
 //! Assets: made, changed, found, listed, removed, and shown to customers.
 
+use schemas::chain::MessageType;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource, Scope},
-    app::{App, Written, asset_profile, customer as customers, new_id, permit_within, quota, same_version},
+    app::{
+        App, Written,
+        announcing::{self, Of},
+        asset_profile, customer as customers, new_id, permit_within, quota, same_version,
+    },
     domain::{Asset, AssetDraft, AssetFilter, AssetInfo, AssetProfile, EntityKind, Invalid, Page, PageLink},
     entity::{Write, asset, asset_profile as profiles, audit::Action, customer},
     error::Error,
@@ -110,7 +115,8 @@ impl App {
     pub async fn delete_asset(&self, caller: &Caller, id: Uuid) -> Result<Written<()>, Error> {
         let scope = permit_within(caller, Resource::Asset, Operation::Delete)?;
         let mut write = self.begin(caller).await?;
-        found(write.db(), &scope, id).await?;
+        let gone = found(write.db(), &scope, id).await?;
+        announcing::deleted(&mut write, Of::Asset(&gone)).await?;
         // While its name can still be read.
         write.audit(Action::Deleted, EntityKind::Asset, id, Some(scope.tenant)).await?;
         asset::delete(&mut write, id).await?;
@@ -128,16 +134,18 @@ impl App {
         let to = match to {
             ShownTo::Customer(to) => {
                 let known = customer::find(write.db(), scope.tenant, to).await?;
-                Some(known.ok_or_else(|| Error::not_found(EntityKind::Customer, to))?.id)
+                Some(known.ok_or_else(|| Error::not_found(EntityKind::Customer, to))?)
             }
-            ShownTo::Everybody => Some(customers::public(&mut write, scope.tenant).await?.id),
+            ShownTo::Everybody => Some(customers::public(&mut write, scope.tenant).await?),
             ShownTo::Nobody if stored.customer.is_none() => {
                 return Err(Error::Refused("Asset isn't assigned to any customer!".to_owned()));
             }
             ShownTo::Nobody => None,
         };
-        let saved = Asset { customer: to, version: stored.version + 1, ..stored };
+        let before = stored.customer;
+        let saved = Asset { customer: to.as_ref().map(|to| to.id), version: stored.version + 1, ..stored };
         asset::update(&mut write, &saved).await?;
+        announcing::shown(&mut write, Of::Asset(&saved), before, to.as_ref()).await?;
         let action = if to.is_some() { Action::Assigned } else { Action::Unassigned };
         write.audit(action, EntityKind::Asset, id, Some(scope.tenant)).await?;
         self.finish(write, saved).await
@@ -167,6 +175,7 @@ async fn create(write: &mut Write, tenant: Uuid, draft: AssetDraft) -> Result<As
     };
     quota::admit(write, tenant, EntityKind::Asset).await?;
     asset::insert(write, &made).await?;
+    announcing::announce(write, MessageType::EntityCreated, Of::Asset(&made), &[]);
     write.audit(Action::Added, EntityKind::Asset, made.id, Some(tenant)).await?;
     Ok(made)
 }
@@ -184,6 +193,7 @@ async fn replace(write: &mut Write, scope: &Scope, id: Uuid, draft: AssetDraft) 
     let AssetDraft { name, label, additional_info, .. } = draft;
     let saved = Asset { version: stored.version + 1, name, label, additional_info, profile, kind, ..stored };
     asset::update(write, &saved).await?;
+    announcing::announce(write, MessageType::EntityUpdated, Of::Asset(&saved), &[]);
     write.audit(Action::Updated, EntityKind::Asset, id, Some(scope.tenant)).await?;
     Ok(saved)
 }

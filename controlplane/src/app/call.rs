@@ -47,11 +47,12 @@ impl App {
         let entity = entity_of(&device);
         let app = Arc::clone(self);
         let author = caller.clone();
-        let deed = async move {
+        // On the heap: what it writes is large.
+        let deed = Box::pin(async move {
             let outcome = app.called(&author, &device, &call).await;
             drop(permit);
             outcome
-        };
+        });
         let outcome = self.audited(caller, (Action::RpcCall, entity, data), deed, failure).await?;
         Ok((id, outcome))
     }

@@ -8,10 +8,14 @@ use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource},
-    app::{App, Written, permit_within},
+    app::{
+        App, Written,
+        announcing::{self, Of},
+        permit_within,
+    },
     clock,
     domain::{Device, EntityKind, Invalid, hex},
-    entity::{Author, audit::Action, claim, device},
+    entity::{Author, audit::Action, claim, customer as customers, device},
     error::Error,
 };
 
@@ -94,6 +98,8 @@ impl App {
                 claim::delete(&mut write, found.id).await?;
                 let saved = Device { customer: Some(customer), version: found.version + 1, ..found };
                 device::update(&mut write, &saved).await?;
+                let to = customers::find(write.db(), scope.tenant, customer).await?;
+                announcing::shown(&mut write, Of::Device(&saved), None, to.as_ref()).await?;
                 write.audit(Action::Assigned, EntityKind::Device, saved.id, Some(scope.tenant)).await?;
                 self.finish(write, Claimed::Success(Box::new(saved))).await
             }
@@ -113,8 +119,10 @@ impl App {
         let found = found.ok_or_else(|| Error::Missing(format!("Device with name [{name}] is not found")))?;
         claim::delete(&mut write, found.id).await?;
         if found.customer.is_some() {
+            let before = found.customer;
             let saved = Device { customer: None, version: found.version + 1, ..found };
             device::update(&mut write, &saved).await?;
+            announcing::shown(&mut write, Of::Device(&saved), before, None).await?;
             write.audit(Action::Unassigned, EntityKind::Device, saved.id, Some(scope.tenant)).await?;
         }
         self.finish(write, ()).await

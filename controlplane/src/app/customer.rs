@@ -1,11 +1,16 @@
 //! Customers of the caller's tenant.
 
+use schemas::chain::MessageType;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource},
-    app::{App, Written, new_id, permit_within, quota, same_version},
+    app::{
+        App, Written,
+        announcing::{self, Of},
+        new_id, permit_within, quota, same_version,
+    },
     clock,
     domain::{Customer, CustomerDraft, EntityKind, PUBLIC_TITLE, Page, PageLink},
     entity::{Write, audit::Action, cascade, customer},
@@ -29,6 +34,7 @@ impl App {
                 quota::admit(&write, tenant, EntityKind::Customer).await?;
                 let saved = made(draft, tenant, new_id(), clock::now_ms(), 1);
                 customer::insert(&mut write, &saved).await?;
+                announcing::announce(&mut write, MessageType::EntityCreated, Of::Customer(&saved), &[]);
                 write.audit(Action::Added, EntityKind::Customer, saved.id, Some(tenant)).await?;
                 saved
             }
@@ -39,6 +45,7 @@ impl App {
                 reserved(&draft, Some(&stored))?;
                 let saved = made(draft, tenant, id, stored.created_ms, stored.version + 1);
                 customer::update(&mut write, &saved).await?;
+                announcing::announce(&mut write, MessageType::EntityUpdated, Of::Customer(&saved), &[]);
                 write.audit(Action::Updated, EntityKind::Customer, id, Some(tenant)).await?;
                 saved
             }
@@ -76,7 +83,9 @@ impl App {
     pub async fn delete_customer(&self, caller: &Caller, id: Uuid) -> Result<Written<()>, Error> {
         let tenant = permit_within(caller, Resource::Customer, Operation::Delete)?.tenant;
         let mut write = self.begin(caller).await?;
-        customer::find(write.db(), tenant, id).await?.ok_or_else(|| Error::not_found(EntityKind::Customer, id))?;
+        let gone = customer::find(write.db(), tenant, id).await?;
+        let gone = gone.ok_or_else(|| Error::not_found(EntityKind::Customer, id))?;
+        announcing::deleted(&mut write, Of::Customer(&gone)).await?;
         write.audit(Action::Deleted, EntityKind::Customer, id, Some(tenant)).await?;
         cascade::delete_customer(&mut write, tenant, id).await?;
         self.finish(write, ()).await

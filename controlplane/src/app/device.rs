@@ -1,10 +1,15 @@
 //! Devices: made, changed, found, listed, removed, and shown to customers.
 
+use schemas::chain::MessageType;
 use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource, Scope},
-    app::{App, Written, customer as customers, new_id, package, permit_within, profile, quota, same_version},
+    app::{
+        App, Written,
+        announcing::{self, Of},
+        customer as customers, new_id, package, permit_within, profile, quota, same_version,
+    },
     domain::{
         Credential, CredentialDraft, Device, DeviceDraft, DeviceFilter, DeviceInfo, DeviceProfile, EntityKind, Invalid, Page,
         PageLink, Shown,
@@ -115,7 +120,8 @@ impl App {
     pub async fn delete_device(&self, caller: &Caller, id: Uuid) -> Result<Written<()>, Error> {
         let scope = permit_within(caller, Resource::Device, Operation::Delete)?;
         let mut write = self.begin(caller).await?;
-        found(write.db(), &scope, id).await?;
+        let gone = found(write.db(), &scope, id).await?;
+        announcing::deleted(&mut write, Of::Device(&gone)).await?;
         // While its name can still be read.
         write.audit(Action::Deleted, EntityKind::Device, id, Some(scope.tenant)).await?;
         claim::delete(&mut write, id).await?;
@@ -155,16 +161,18 @@ impl App {
         let to = match to {
             To::Customer(to) => {
                 let known = customer::find(write.db(), scope.tenant, to).await?;
-                Some(known.ok_or_else(|| Error::not_found(EntityKind::Customer, to))?.id)
+                Some(known.ok_or_else(|| Error::not_found(EntityKind::Customer, to))?)
             }
-            To::Everybody => Some(customers::public(&mut write, scope.tenant).await?.id),
+            To::Everybody => Some(customers::public(&mut write, scope.tenant).await?),
             To::Nobody if stored.customer.is_none() => {
                 return Err(Error::Refused("Device isn't assigned to any customer!".to_owned()));
             }
             To::Nobody => None,
         };
-        let saved = Device { customer: to, version: stored.version + 1, ..stored };
+        let before = stored.customer;
+        let saved = Device { customer: to.as_ref().map(|to| to.id), version: stored.version + 1, ..stored };
         device::update(&mut write, &saved).await?;
+        announcing::shown(&mut write, Of::Device(&saved), before, to.as_ref()).await?;
         let action = if to.is_some() { Action::Assigned } else { Action::Unassigned };
         write.audit(action, EntityKind::Device, id, Some(scope.tenant)).await?;
         self.finish(write, saved).await
@@ -193,16 +201,18 @@ pub(super) async fn create_device(
 ) -> Result<Device, Error> {
     let profile = choose_profile(write, tenant, &draft).await?;
     let (saved, credential) = new_device(write, tenant, draft, profile, shown);
-    insert(write, &saved, &credential).await?;
+    insert(write, &saved, &credential, &[]).await?;
     Ok(saved)
 }
 
-/// Stores a new device and its credentials, if its tenant may have another, and has it told of its packages.
-pub(super) async fn insert(write: &mut Write, made: &Device, shown: &Credential) -> Result<(), Error> {
+/// Stores a new device and its credentials, if its tenant may have another, and has it told of its packages. `said` is told beside it to
+/// its chain.
+pub(super) async fn insert(write: &mut Write, made: &Device, shown: &Credential, said: &[(&str, String)]) -> Result<(), Error> {
     quota::admit(write, made.tenant, EntityKind::Device).await?;
     device::insert(write, made).await?;
     credential::insert(write, shown).await?;
     package::assign_to_device(write, None, made).await?;
+    announcing::announce(write, MessageType::EntityCreated, Of::Device(made), said);
     Ok(write.audit(Action::Added, EntityKind::Device, made.id, Some(made.tenant)).await?)
 }
 
@@ -253,6 +263,7 @@ pub(super) async fn replace(write: &mut Write, scope: &Scope, id: Uuid, draft: D
     let saved = Device { version, name, label, firmware, software, additional_info, profile, kind, ..stored };
     device::update(write, &saved).await?;
     package::assign_to_device(write, Some(&old), &saved).await?;
+    announcing::announce(write, MessageType::EntityUpdated, Of::Device(&saved), &[]);
     write.audit(Action::Updated, EntityKind::Device, id, Some(scope.tenant)).await?;
     Ok(saved)
 }

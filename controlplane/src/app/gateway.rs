@@ -89,7 +89,7 @@ async fn make(write: &mut Write, gateway: &Device, name: String, kind: String) -
     let profile = choose_profile(write, gateway.tenant, &draft).await?;
     let (made, credential) = new_device(write, gateway.tenant, draft, profile, None);
     let made = Device { customer: gateway.customer, ..made };
-    insert(write, &made, &credential).await?;
+    insert(write, &made, &credential, &[("gatewayId", gateway.id.to_string())]).await?;
     relate_child(write, made.tenant, gateway.id, made.id).await?;
     Ok(made.id)
 }

@@ -3,12 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use schemas::chain::MessageType;
 use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource, Scope},
     app::{
         App, Written,
+        announcing::{self, Of},
         device::{choose_profile, new_device, replace},
         package, permit_within, quota,
     },
@@ -140,6 +142,9 @@ async fn import(
     device::insert_all(write, &devices).await?;
     credential::insert_all(write, &credentials).await?;
     package::assign_to_new(write, &devices).await?;
+    for device in &devices {
+        announcing::announce(write, MessageType::EntityCreated, Of::Device(device), &[]);
+    }
     let ids: Vec<Uuid> = devices.iter().map(|device| device.id).collect();
     write.audit_all(Action::Added, EntityKind::Device, &ids, Some(scope.tenant)).await?;
     Ok(())

@@ -155,7 +155,7 @@ async fn make(write: &mut Write, of: &DeviceProfile, draft: DeviceDraft, shown: 
     let draft = draft.checked()?;
     let (made, credential) = new_device(write, of.tenant, draft, of.clone(), shown);
     let made = Device { provisioned: true, ..made };
-    insert(write, &made, &credential).await?;
+    insert(write, &made, &credential, &[]).await?;
     write.audit(Action::Provisioned, EntityKind::Device, made.id, Some(made.tenant)).await?;
     Ok(credential)
 }

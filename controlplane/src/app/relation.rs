@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use schemas::chain::MessageType;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
     access::{Caller, Operation, Resource, Scope},
-    app::{App, Written, new_id, permit_within, same_version},
+    app::{App, Written, announcing, new_id, permit_within, same_version},
     domain::{Arrow, End, EntityKind, NamedRelation, Relation, RelationGroup, RelationQuery, Side},
     entity::{
         Write,
@@ -59,6 +60,7 @@ impl App {
                 saved
             }
         };
+        tell(&mut write, MessageType::RelationAddOrUpdate, scope.tenant, &saved);
         record(&mut write, Action::RelationSaved, scope.tenant, &saved.arrow).await?;
         self.finish(write, saved).await
     }
@@ -72,6 +74,7 @@ impl App {
         let mut write = self.begin(caller).await?;
         let stored = relation::find(write.db(), scope.tenant, arrow).await?.ok_or_else(missing)?;
         relation::delete(&mut write, &stored).await?;
+        tell(&mut write, MessageType::RelationDeleted, scope.tenant, &stored);
         record(&mut write, Action::RelationDeleted, scope.tenant, arrow).await?;
         self.finish(write, stored).await
     }
@@ -85,6 +88,7 @@ impl App {
         let mut write = self.begin(caller).await?;
         exists(write.db(), &scope, end.checked()?).await?;
         relation::delete_group_of(&mut write, end, RelationGroup::Common).await?;
+        announcing::related(&mut write, MessageType::RelationsDeleted, (scope.tenant, end), None);
         let ids = [end.id];
         let deed =
             Deed { action: Action::RelationsDeleted, kind: end.kind, ids: &ids, tenant: Some(scope.tenant), data: Value::Null };
@@ -214,6 +218,13 @@ pub(super) async fn relate_child(write: &mut Write, tenant: Uuid, gateway: Uuid,
 async fn exists(db: &impl sea_orm::ConnectionTrait, scope: &Scope, end: End) -> Result<(), Error> {
     let found = named::names(db, (scope.tenant, scope.customer), end.kind, &[end.id]).await?;
     if found.is_empty() { Err(Error::not_found(end.kind, end.id)) } else { Ok(()) }
+}
+
+/// ThingsBoard tells the chains of both ends.
+fn tell(write: &mut Write, kind: MessageType, tenant: Uuid, relation: &Relation) {
+    for end in [relation.arrow.from, relation.arrow.to] {
+        announcing::related(write, kind, (tenant, end), Some(relation));
+    }
 }
 
 /// ThingsBoard writes down both ends.

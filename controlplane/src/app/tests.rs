@@ -1,5 +1,6 @@
 //! The application from the caller's side: walls between tenants and customers, versions, sign-in, seeding.
 
+mod announcing;
 mod arrival;
 mod assets;
 mod chains;

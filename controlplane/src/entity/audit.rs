@@ -81,6 +81,7 @@ pub enum Action {
     AlarmAssigned,
     AlarmUnassigned,
     AlarmDeleted,
+    RuleEngineCalled,
     DeadLettersRevived,
     DeadLettersDeleted,
     CommentAdded,
@@ -105,6 +106,7 @@ impl Action {
             Self::TimeseriesUpdated => "TIMESERIES_UPDATED",
             Self::TimeseriesDeleted => "TIMESERIES_DELETED",
             Self::RpcCall => "RPC_CALL",
+            Self::RuleEngineCalled => "REST_API_RULE_ENGINE_CALL",
             Self::RelationSaved => "RELATION_ADD_OR_UPDATE",
             Self::RelationDeleted => "RELATION_DELETED",
             Self::RelationsDeleted => "RELATIONS_DELETED",
@@ -139,6 +141,7 @@ impl Action {
                 | Self::TimeseriesUpdated
                 | Self::TimeseriesDeleted
                 | Self::RpcCall
+                | Self::RuleEngineCalled
                 | Self::AlarmSaved
                 | Self::AlarmAcknowledged
                 | Self::AlarmCleared

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::{
     domain::EntityKind,
     entity::{
-        StoreError, Write, alarm, asset, asset_profile, calculated, call, chain, claim, credential, customer, device, package,
-        profile, relation, rollout, tenant, user,
+        StoreError, Write, alarm, announcement, asset, asset_profile, calculated, call, chain, claim, credential, customer,
+        device, package, profile, relation, rollout, tenant, user,
     },
 };
 
@@ -57,6 +57,7 @@ pub async fn delete_tenant(write: &mut Write, id: Uuid) -> Result<(), StoreError
     claim::Entity::delete_many().filter(claim::Column::TenantId.eq(id)).exec(write.db()).await?;
     call::Entity::delete_many().filter(call::Column::TenantId.eq(id)).exec(write.db()).await?;
     alarm::delete_of_tenant(write, id).await?;
+    announcement::delete_of_tenant(write, id).await?;
     rollout::Entity::delete_many().filter(rollout::Column::TenantId.eq(id)).exec(write.db()).await?;
     rollout::profiles::Entity::delete_many().filter(rollout::profiles::Column::TenantId.eq(id)).exec(write.db()).await?;
     package::Entity::delete_many().filter(package::Column::TenantId.eq(id)).exec(write.db()).await?;

@@ -36,6 +36,8 @@ pub mod counter {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: i32,
         pub revision: i64,
+        /// Of announcements.
+        pub announced: i64,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
@@ -94,14 +96,19 @@ pub(super) async fn lock(db: &impl ConnectionTrait) -> Result<(), StoreError> {
 
 /// The last revision given out.
 pub(crate) async fn head(db: &impl ConnectionTrait) -> Result<i64, StoreError> {
-    let row = counter::Entity::find_by_id(1).one(db).await?;
-    let missing = || StoreError::Corrupt { table: "revision_counter", rule: "has no row".to_owned() };
-    row.map(|row| row.revision).ok_or_else(missing)
+    Ok(heads(db).await?.revision)
 }
 
-pub(super) async fn set_head(db: &impl ConnectionTrait, revision: i64) -> Result<(), StoreError> {
+/// The last numbers given out.
+pub(super) async fn heads(db: &impl ConnectionTrait) -> Result<counter::Model, StoreError> {
+    let row = counter::Entity::find_by_id(1).one(db).await?;
+    row.ok_or_else(|| StoreError::Corrupt { table: "revision_counter", rule: "has no row".to_owned() })
+}
+
+pub(super) async fn set_heads(db: &impl ConnectionTrait, revision: i64, announced: i64) -> Result<(), StoreError> {
     counter::Entity::update_many()
         .col_expr(counter::Column::Revision, Expr::value(revision))
+        .col_expr(counter::Column::Announced, Expr::value(announced))
         .filter(counter::Column::Id.eq(1))
         .exec(db)
         .await?;

@@ -1,7 +1,7 @@
 //! Opens the entity store: connects, migrates, and makes the installation's own values. SQLite gets one writer and several
 //! readers, PostgreSQL two small pools; above this file nothing knows which it is.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     clock,
     domain::{EntityKind, hex, unhex},
-    entity::{Author, StoreError, Write, change_log, meta},
+    entity::{Author, StoreError, Write, announcement::Waiting, change_log, meta},
     migration::Migrations,
     random::random_key,
     settings::Settings,
@@ -40,6 +40,7 @@ pub struct Store {
     jwt_key: Vec<u8>,
     credential_key: Vec<u8>,
     log_rows_max: i64,
+    waiting: Arc<Waiting>,
 }
 
 /// Its keys are nobody's to read.
@@ -74,7 +75,8 @@ impl Store {
         let epoch = epoch.parse().map_err(|_| corrupt(meta::EPOCH))?;
         let key = meta::set_once(&writer, meta::JWT_KEY, &hex(&random_key())).await?;
         let jwt_key = unhex(&key).ok_or_else(|| corrupt(meta::JWT_KEY))?;
-        let mut store = Self { writer, reader, epoch, jwt_key, credential_key: Vec::new(), log_rows_max };
+        let waiting = Arc::new(Waiting::count(&reader).await?);
+        let mut store = Self { writer, reader, epoch, jwt_key, credential_key: Vec::new(), log_rows_max, waiting };
         let key = store.make_credential_key().await?;
         store.credential_key = unhex(&key).filter(|key| key.len() == 32).ok_or_else(|| corrupt(meta::CREDENTIAL_KEY))?;
         Ok(store)
@@ -117,7 +119,13 @@ impl Store {
             ..TransactionOptions::default()
         };
         let tx = self.writer.begin_with_options(options).await?;
-        Write::begin(tx, author, now_ms, self.log_rows_max).await
+        Write::begin(tx, author, now_ms, self.log_rows_max, Arc::clone(&self.waiting)).await
+    }
+
+    /// What rule chains are still to be told of.
+    #[must_use]
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     /// The name of this database's life (DESIGN 25).

@@ -2,6 +2,7 @@
 //! databases); otherwise that half is skipped and says so.
 
 mod alarms;
+mod announcements;
 mod assets;
 mod customers;
 mod identity;

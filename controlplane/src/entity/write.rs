@@ -1,6 +1,8 @@
 //! A write under way: one transaction that holds the revision lock, so that commit order is number order (DESIGN 25).
 //! Dropping it rolls everything back.
 
+use std::sync::Arc;
+
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, sea_query::Expr, sea_query::ExprTrait,
 };
@@ -8,8 +10,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    domain::EntityKind,
-    entity::{StoreError, audit, change_log},
+    domain::{Announcement, EntityKind},
+    entity::{
+        StoreError,
+        announcement::{self, Waiting},
+        audit, change_log,
+    },
 };
 
 /// Rows in one INSERT: keeps the bound variables far below SQLite's 32,766.
@@ -43,6 +49,10 @@ pub struct Write {
     /// The counter when the write began, and now.
     began: i64,
     revision: i64,
+    /// The last number of an announcement when the write began.
+    announced: i64,
+    announcements: Vec<Announcement>,
+    waiting: Arc<Waiting>,
 }
 
 impl Write {
@@ -53,10 +63,13 @@ impl Write {
         author: Author,
         now_ms: i64,
         log_rows_max: i64,
+        waiting: Arc<Waiting>,
     ) -> Result<Self, StoreError> {
         change_log::lock(&tx).await?;
-        let began = change_log::head(&tx).await?;
-        Ok(Self { tx, author, now_ms, log_rows_max, began, revision: began })
+        let heads = change_log::heads(&tx).await?;
+        let (began, announced) = (heads.revision, heads.announced);
+        let announcements = Vec::new();
+        Ok(Self { tx, author, now_ms, log_rows_max, began, revision: began, announced, announcements, waiting })
     }
 
     /// For reads inside the write.
@@ -141,16 +154,40 @@ impl Write {
         audit::append(self, &self.author, deed).await
     }
 
+    /// Has the entity's rule chain told of this write, once data planes have applied it.
+    pub fn announce(&mut self, announcement: Announcement) {
+        self.announcements.push(announcement);
+    }
+
+    /// Who writes.
+    #[must_use]
+    pub fn author(&self) -> &Author {
+        &self.author
+    }
+
     /// Makes it durable. Returns the last revision of this write, `None` when data planes need nothing of it.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
-    pub async fn commit(self) -> Result<Option<u64>, StoreError> {
-        if self.revision == self.began {
+    pub async fn commit(mut self) -> Result<Option<u64>, StoreError> {
+        let announcements = std::mem::take(&mut self.announcements);
+        if self.revision == self.began && announcements.is_empty() {
             self.tx.commit().await?;
             return Ok(None);
         }
-        change_log::set_head(&self.tx, self.revision).await?;
+        // Later than every number that was ever given, also of a database that this one was restored from.
+        let first = std::cmp::max(self.now_ms.saturating_mul(1_000), self.announced + 1);
+        let last = first + i64::try_from(announcements.len()).unwrap_or(0) - 1;
+        let added = announcement::append(&self, &self.waiting, announcements, (first, self.revision)).await?;
+        change_log::set_heads(&self.tx, self.revision, std::cmp::max(last, self.announced)).await?;
+        self.trim().await?;
+        self.tx.commit().await?;
+        self.waiting.add(&added);
+        Ok(u64::try_from(self.revision).ok().filter(|_| self.revision != self.began))
+    }
+
+    /// Drops what nobody needs of the log any more, now and then.
+    async fn trim(&self) -> Result<(), StoreError> {
         if self.began / TRIM_EVERY != self.revision / TRIM_EVERY || self.log_rows_max < TRIM_EVERY {
             let last_dropped = self.revision.saturating_sub(self.log_rows_max);
             change_log::Entity::delete_many()
@@ -158,7 +195,6 @@ impl Write {
                 .exec(&self.tx)
                 .await?;
         }
-        self.tx.commit().await?;
-        Ok(u64::try_from(self.revision).ok())
+        Ok(())
     }
 }

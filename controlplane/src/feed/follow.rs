@@ -113,6 +113,10 @@ impl Follower {
         if same_life && start.revision <= head && continues {
             self.revision = start.revision;
             self.stage = Stage::Live;
+            if start.revision == head {
+                // It says what it runs with only when it is sent something.
+                self.frame(Vec::new(), head, head);
+            }
             return Ok(());
         }
         let entities = pushed::count(self.store.reader()).await?;

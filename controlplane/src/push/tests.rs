@@ -171,6 +171,7 @@ async fn a_line_that_breaks_is_resumed() {
     assert_eq!((batch.revision, batch.changes.len()), (revision + 2, 2));
     // A newer line of the same instance takes over from the older one.
     let mut newer = follow(&running, &epoch, batch.revision).await;
+    assert_eq!(newer.batch().await, Batch { revision: batch.revision, ..Batch::default() }, "what it is to say it runs with");
     let pair = running.app().login("tenant@thingsboard.org", "tenant", LOCAL).await.unwrap();
     let admin = running.app().caller(&pair.token).await.unwrap();
     running.app().save_device(&admin, a_device("later"), None).await.unwrap();

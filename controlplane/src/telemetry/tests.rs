@@ -290,6 +290,31 @@ impl Query for Plane {
         Ok(Response::new(wire::NodeCountsReply { nodes: vec![node] }))
     }
 
+    /// What is said of an entity called "not now" is not taken.
+    async fn announce(&self, request: Request<wire::AnnounceRequest>) -> Answer<wire::AnnounceReply> {
+        admit(&request, &[])?;
+        let mut taken = Vec::new();
+        for one in request.into_inner().announcements {
+            let name = one.metadata.get("entityName").cloned().unwrap_or_default();
+            taken.push(name != "not now");
+            self.note(format!("{} {name}", one.kind)).await?;
+        }
+        Ok(Response::new(wire::AnnounceReply { taken }))
+    }
+
+    /// A chain that says what it is told, and its metadata; nothing to `silent`.
+    async fn ask_chain(&self, request: Request<wire::AskChainRequest>) -> Answer<wire::AskChainReply> {
+        admit(&request, &[])?;
+        let wire::AskChainRequest { message, request_id, timeout_ms } = request.into_inner();
+        let message = message.unwrap_or_default();
+        let of = message.entity.unwrap_or_default();
+        let named = message.metadata.get("requestUUID").and_then(|id| id.parse::<Uuid>().ok());
+        assert_eq!(named.map(|id| id.as_bytes().to_vec()), Some(request_id));
+        self.note(format!("{} of {} in {timeout_ms}", message.kind, of.r#type)).await?;
+        let answer = (message.data != r#""silent""#).then_some(message.data);
+        Ok(Response::new(wire::AskChainReply { answer }))
+    }
+
     /// Nobody has given anything up here.
     async fn dead_letters(&self, request: Request<wire::DeadLettersRequest>) -> Answer<wire::DeadLettersReply> {
         admit(&request, &[])?;

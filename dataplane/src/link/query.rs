@@ -1,6 +1,7 @@
 //! The Query service: reads, writes and live watches asked by the control plane, each answered by the shard that owns the
 //! entity (DESIGN 3, 8.1 3). Checks who asks and that the question is well-formed; never reads a store itself.
 
+mod announcing;
 mod calling;
 mod convert;
 mod dead_letters;
@@ -300,6 +301,14 @@ impl query_server::Query for Queries {
         request: Request<wire::EndDeadLettersRequest>,
     ) -> Result<Response<wire::EndDeadLettersReply>, Status> {
         Ok(Response::new(dead_letters::end(&self.shards, request.into_inner(), Clock::start()).await?))
+    }
+
+    async fn announce(&self, request: Request<wire::AnnounceRequest>) -> Result<Response<wire::AnnounceReply>, Status> {
+        Ok(Response::new(announcing::announce(&self.shards, request.into_inner()).await?))
+    }
+
+    async fn ask_chain(&self, request: Request<wire::AskChainRequest>) -> Result<Response<wire::AskChainReply>, Status> {
+        Ok(Response::new(announcing::ask_chain(self, request.into_inner()).await?))
     }
 
     type WatchStream = ReceiverStream<Result<wire::WatchUpdate, Status>>;

@@ -61,7 +61,28 @@ pub fn evaluate_again<'m>(
     into: &mut Vec<Effect<'m>>,
     counted: u32,
 ) -> Evaluation {
-    let root = Way { frame: 0, targets: running.plan().entry(), carried: Carried::AsCame(message) };
+    enter((running, Carried::AsCame(message)), message, world, into, counted)
+}
+
+/// The same for a message that others made; `message` says only whose it is.
+pub fn begin<'m>(
+    (running, departed): (&Running, &Departed),
+    message: &'m Message<'m>,
+    world: &mut dyn World,
+    into: &mut Vec<Effect<'m>>,
+    counted: u32,
+) -> Evaluation {
+    enter((running, Carried::Changed(Rc::new(arrive(departed)))), message, world, into, counted)
+}
+
+fn enter<'m>(
+    (running, carried): (&Running, Carried<'m>),
+    message: &'m Message<'m>,
+    world: &mut dyn World,
+    into: &mut Vec<Effect<'m>>,
+    counted: u32,
+) -> Evaluation {
+    let root = Way { frame: 0, targets: running.plan().entry(), carried };
     let before = into.len();
     let scene = Scene { message, world, into: &mut *into };
     let evaluation = Evaluation::default();

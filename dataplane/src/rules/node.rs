@@ -148,6 +148,7 @@ pub(super) enum Node {
     Log,
     RpcReply(String),
     RpcRequest(u64),
+    RestReply(chain::RestReply),
     ToEmail(ToEmail),
     External(Arc<External>),
     GeofenceEvents(chain::geofence::GeofenceEvents),
@@ -200,6 +201,7 @@ impl Node {
             NodeKind::Log => Self::Log,
             NodeKind::RpcReply { request_key } => Self::RpcReply(request_key),
             NodeKind::RpcRequest { timeout_ms } => Self::RpcRequest(timeout_ms),
+            NodeKind::RestReply(reply) => Self::RestReply(reply),
             NodeKind::ToEmail(email) => Self::ToEmail(email),
             NodeKind::External(external) => Self::External(external),
             NodeKind::GeofenceEvents(events) => Self::GeofenceEvents(events),
@@ -256,6 +258,7 @@ impl Node {
             }
             Self::RpcReply(key) => rpc::reply(key, carried, scene.into),
             Self::RpcRequest(timeout_ms) => rpc::request(*timeout_ms, step.id, carried, scene),
+            Self::RestReply(reply) => rpc::rest_reply(reply, carried, scene.into),
             Self::ToEmail(email) => external::to_email(email, carried),
             Self::External(external) => external::run(external, carried, scene),
             Self::GeofenceEvents(events) => geofence::events(events, step.id, carried, scene),

@@ -89,6 +89,7 @@ fn describe(effect: &Effect<'_>) -> String {
         Effect::DeleteAttributes { scope, keys, .. } => format!("delete {} of {}", keys.join(" "), scope.name()),
         Effect::KeepState { node, state } => format!("state of {node}: {} bytes", state.len()),
         Effect::Answer { request, json } => format!("answer {request} {json}"),
+        Effect::Reply { request, json } => format!("reply to {request} {json}"),
         Effect::KeepProgress(progress) => format!("progress of {}: {}", progress.node(), progress.rules.len()),
         Effect::Owe(departed) => format!("owe at {}", departed.node().1),
         Effect::Wait(waiting) => format!("wait at {} until {}", waiting.departed.node().1, waiting.due.0),

@@ -94,6 +94,7 @@ impl Shard {
                 let standing = self.standing(DeviceId(entity.0));
                 self.reply(reply, Ok(standing));
             }
+            Query::Enter { entering, reply } => self.enter(*entering, reply),
             Query::Watch(watch) => self.watch(entity, watch),
             Query::Unwatch { .. } => {}
         }
@@ -298,7 +299,8 @@ pub(super) fn refuse(query: Query, error: &QueryError) {
         | Query::SaveAttributes { reply, .. }
         | Query::DeleteTimeseries { reply, .. }
         | Query::DeleteAttributes { reply, .. }
-        | Query::DeleteCall { reply, .. } => drop(reply.send(Err(error))),
+        | Query::DeleteCall { reply, .. }
+        | Query::Enter { reply, .. } => drop(reply.send(Err(error))),
         Query::Call { reply, .. } => drop(reply.send(Err(error))),
         Query::Calls { reply, .. } => drop(reply.send(Err(error))),
         Query::ChangeAlarm { reply, .. } => drop(reply.send(Err(error))),

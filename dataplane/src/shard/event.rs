@@ -11,7 +11,7 @@ use std::{
 
 use crossbeam::queue::ArrayQueue;
 use schemas::generated::kept::Forward;
-use schemas::id::{ChainId, DeviceId, FieldId, TenantId};
+use schemas::id::{ChainId, DeviceId, FieldId, Partition, TenantId};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ use crate::{
     },
     limits,
     owed::Answered,
-    query::{DeadLetters, DeadLettersAsk, Query, Target},
+    query::{DeadLetters, DeadLettersAsk, Entering, Query, Reply, Target},
     registry::Told,
     rules::{Found, NodeCount},
     snapshot::{FieldCount, ShardChange},
@@ -52,6 +52,11 @@ pub enum Event {
     DueRead(Box<DueRead>),
     /// A lane read messages that are on their way to other originators.
     PassagesRead(Box<PassagesRead>),
+    /// What the control plane has to say of entities of one partition, in the order of its numbers. Answered with the last number that is
+    /// taken.
+    Announcements { to: Partition, messages: Vec<(u64, Entering)>, reply: Reply<u64> },
+    /// Somebody waits for what a chain answers to this request.
+    Await { tenant: TenantId, request: Uuid, reply: Reply<String> },
     /// What came of a call to the outside.
     CameOf { flight: u64, answered: Box<Answered> },
     /// A lane has read changed alarms that the control plane may not know.
@@ -89,6 +94,8 @@ impl fmt::Debug for Event {
             Self::CallsRead(_) => "CallsRead",
             Self::DueRead(_) => "DueRead",
             Self::PassagesRead(_) => "PassagesRead",
+            Self::Announcements { .. } => "Announcements",
+            Self::Await { .. } => "Await",
             Self::CameOf { .. } => "CameOf",
             Self::Unconfirmed(_) => "Unconfirmed",
             Self::Fact { .. } => "Fact",

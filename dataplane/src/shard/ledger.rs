@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use schemas::alarm::Alarm;
 use schemas::generated::kept::Forward;
-use schemas::id::{DeviceId, EntityId, Partition};
+use schemas::id::{DeviceId, EntityId, Partition, TenantId};
 use uuid::Uuid;
 
 use super::event::Doorbell;
@@ -74,6 +74,12 @@ pub(super) enum Owed {
         to: u16,
         pair: Pair,
         up_to: u64,
+    },
+    /// What a chain answered to a person's request.
+    Reply {
+        tenant: TenantId,
+        request: Uuid,
+        json: String,
     },
     /// Downlinks that a device's session keeps may be sent.
     Kept(DeviceId),

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use schemas::id::DeviceId;
+use schemas::id::{DeviceId, TenantId};
+use uuid::Uuid;
 
 use super::channel::MovedChannel;
 use super::ledger::OwnedDownlink;
@@ -175,4 +176,6 @@ pub(super) enum Letter {
     Passing(Box<Passing>),
     /// Up to which number those of a pair are taken.
     Passed(Box<(Pair, u64)>),
+    /// What a chain answered to a request that waits at the receiving shard; whose, which, JSON.
+    Reply(Box<((TenantId, Uuid), String)>),
 }

@@ -73,14 +73,15 @@ pub(super) struct Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whose {
     Device(DeviceId),
-    Entity(EntityId, TenantId),
+    /// Of something else, or of a device that is not there any more.
+    Entity(End, TenantId),
 }
 
 impl Whose {
     pub(super) fn entity(self) -> EntityId {
         match self {
             Self::Device(device) => device.into(),
-            Self::Entity(entity, _) => entity,
+            Self::Entity(end, _) => end.id,
         }
     }
 }
@@ -362,11 +363,21 @@ impl Shard {
         }
     }
 
-    fn running_of(&self, whose: Whose) -> Rc<Running> {
-        match whose {
-            Whose::Device(device) => self.plan_of(device),
-            Whose::Entity(entity, tenant) => self.table.plan_of_entity(entity, tenant).map(Rc::clone).unwrap_or_default(),
-        }
+    /// The plan by which a message is evaluated: its originator's, or, of one that is gone, that of the chain it names.
+    pub(super) fn running_of(&self, spoken: &Spoken<'_>) -> Rc<Running> {
+        let (end, tenant) = match spoken.whose {
+            Whose::Device(device) => return self.plan_of(device),
+            Whose::Entity(end, tenant) => (end, tenant),
+        };
+        let begins = spoken.arrived.as_ref().filter(|departed| departed.begins());
+        let named = begins.and_then(|departed| self.table.plan(tenant, departed.node().0));
+        named.or_else(|| self.table.plan_of_entity(end.id, tenant)).map(Rc::clone).unwrap_or_default()
+    }
+
+    /// Whose a message of this entity is.
+    pub(super) fn whose(&self, end: End, tenant: TenantId) -> Whose {
+        let device = DeviceId(end.id.0);
+        if self.table.device(device).is_some() { Whose::Device(device) } else { Whose::Entity(end, tenant) }
     }
 
     /// A fact of an entity whose state is in this shard's memory.
@@ -507,7 +518,7 @@ impl Shard {
         // It is held while messages wait, unless its device was deleted.
         let Some(Message { mut spoken, deadline, .. }) = self.needs.take_first(originator) else { return };
         let (whose, waiter) = (spoken.whose, spoken.waiter);
-        let running = if spoken.for_fields { Rc::default() } else { self.running_of(whose) };
+        let running = if spoken.for_fields { Rc::default() } else { self.running_of(&spoken) };
         let now = std::mem::replace(&mut self.now.timestamp, spoken.received);
         let written = self.ledger.batch.len();
         let evaluated = match self.is_stored(originator, waiter) {

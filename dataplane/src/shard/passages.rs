@@ -10,6 +10,7 @@ use schemas::id::{PARTITIONS, Partition, TenantId};
 use crate::clock::Instant;
 use crate::device::passage::{Pair, Passage, Pending};
 use crate::limits;
+use crate::query::Reply;
 
 /// The messages of one pair, in the order of their numbers.
 #[derive(Debug)]
@@ -45,10 +46,17 @@ struct Held {
     bytes: usize,
 }
 
+/// Who is told up to which number messages are taken.
+#[derive(Debug)]
+pub(super) enum Sender {
+    Shard(u16),
+    ControlPlane(Reply<u64>),
+}
+
 /// Messages that are being taken: for whom, and those that are left.
 #[derive(Debug)]
 pub(super) struct Taking {
-    pub from: u16,
+    pub from: Sender,
     pub rest: VecDeque<(u64, Passage)>,
 }
 
@@ -209,13 +217,13 @@ impl Passages {
     /// Up to which number a pair's messages are taken; 0: none was.
     pub(super) fn mark_of(&self, pair: Pair) -> u64 {
         let marks = self.marks.get(&pair.to).map_or(&[][..], |marks| marks);
-        marks.get(usize::from(pair.from.number())).copied().unwrap_or(0)
+        marks.get(place_of(pair.from)).copied().unwrap_or(0)
     }
 
     /// All messages of a pair up to this one are taken.
     pub(super) fn mark(&mut self, pair: Pair, number: u64) {
-        let marks = self.marks.entry(pair.to).or_insert_with(|| vec![0; usize::from(PARTITIONS)].into());
-        if let Some(mark) = marks.get_mut(usize::from(pair.from.number())) {
+        let marks = self.marks.entry(pair.to).or_insert_with(|| vec![0; place_of(Partition::CONTROL_PLANE) + 1].into());
+        if let Some(mark) = marks.get_mut(place_of(pair.from)) {
             *mark = (*mark).max(number);
         }
     }
@@ -224,6 +232,11 @@ impl Passages {
     pub(super) fn clear(&mut self) {
         *self = Self { begun: self.begun, generation: self.generation.wrapping_add(1), ..Self::default() };
     }
+}
+
+/// Of a sender among the marks of a receiver: the control plane is behind the partitions.
+fn place_of(sender: Partition) -> usize {
+    usize::from(sender.number().min(PARTITIONS))
 }
 
 #[cfg(test)]
@@ -309,5 +322,8 @@ mod tests {
         passages.mark(pair(1), 6);
         assert_eq!((passages.mark_of(pair(1)), passages.mark_of(pair(2))), (7, 0));
         assert_eq!(passages.mark_of(Pair { from: pair(1).to, to: pair(1).from }), 0);
+        let outside = Pair { from: Partition::CONTROL_PLANE, ..pair(1) };
+        passages.mark(outside, 9);
+        assert_eq!((passages.mark_of(outside), passages.mark_of(pair(1))), (9, 7));
     }
 }

@@ -1,26 +1,29 @@
 //! A message whose originator a rule node has changed, from the batch of the message that caused it to the batch of what it causes itself
 //! (DESIGN 8.3, 8): read by a lane, sent when it is durable, evaluated by the new originator's shard behind the node, marked there in
 //! the same batch, deleted here when that is durable. Once, and in order per pair of partitions. The way is the same when both belong
-//! to one shard. Never waits.
-
-use std::collections::hash_map::Entry;
-use std::rc::Rc;
+//! to one shard. What the control plane has to say of an entity arrives the same way, and enters a chain at its beginning. Never waits.
 
 use schemas::chain::{EntityType, MessageType};
 use schemas::config::End;
-use schemas::id::{DeviceId, TenantId};
+use schemas::id::{DeviceId, Partition, TenantId};
+use std::collections::hash_map::Entry;
+use uuid::Uuid;
 
 use super::asking::post;
 use super::event::{Event, PassagesRead};
 use super::ledger::Owed;
 use super::letter::{Letter, Passing};
-use super::needing::{Spoken, Waiter, Whose};
-use super::passages::Taking;
+use super::needing::{Spoken, Waiter};
+use super::passages::{Sender, Taking};
 use super::residents::{Parked, Parking};
 use super::turn::Shard;
+use crate::clock::Timestamp;
+use crate::device::outbox::OwedCall;
 use crate::device::passage::{self, Pair, Passage};
 use crate::message::Body;
 use crate::metric::Counter;
+use crate::owed::Departed;
+use crate::query::{Entering, QueryError, Reply};
 use crate::session::Outcome;
 use crate::store::Engine;
 
@@ -93,9 +96,27 @@ impl Shard {
             return self.say_passed(from, pair, 0);
         }
         if let Entry::Vacant(place) = self.passages.taking.entry(pair) {
-            place.insert(Taking { from, rest: messages.into() });
+            place.insert(Taking { from: Sender::Shard(from), rest: messages.into() });
             self.go_on_taking(pair);
         }
+    }
+
+    /// Messages of the control plane for originators of this shard and of one partition, in order. The answer is up to which number they
+    /// are taken, durably.
+    pub(super) fn take_announcements(&mut self, to: Partition, messages: Vec<(u64, Entering)>, reply: Reply<u64>) {
+        let taken = self.now.timestamp;
+        let pair = Pair { from: Partition::CONTROL_PLANE, to };
+        let refused = match (self.unavailable(), self.passages.taking.entry(pair)) {
+            (Some(reason), _) => reason,
+            (None, Entry::Occupied(_)) => "others of this partition are being taken".to_owned(),
+            (None, Entry::Vacant(place)) => {
+                let rest = messages.into_iter().map(|(number, entering)| (number, passage_of(entering, taken))).collect();
+                place.insert(Taking { from: Sender::ControlPlane(reply), rest });
+                return self.go_on_taking(pair);
+            }
+        };
+        // Whoever sent them may have gone away.
+        drop(reply.send(Err(QueryError::Unavailable(refused))));
     }
 
     /// Takes what is left of a pair's messages, until one has to wait.
@@ -107,7 +128,7 @@ impl Shard {
             if number <= mark {
                 continue;
             }
-            if !self.is_there(message.to, message.owed.tenant) {
+            if pair.from != Partition::CONTROL_PLANE && !self.is_there(message.to, message.owed.tenant) {
                 self.counters.increment(Counter::MessagesLost);
                 self.mark_passage(pair, number);
                 continue;
@@ -115,7 +136,7 @@ impl Shard {
             if !self.residents.contains(message.to.id) {
                 return self.take_when_loaded(pair, (number, message));
             }
-            match self.evaluate_passage(pair, (number, message)) {
+            match self.evaluate_passage(message, Waiter::Passage { pair, number }) {
                 // It waits for a fact, and what is left waits behind it.
                 None => return,
                 // There was no room for it to wait.
@@ -141,18 +162,21 @@ impl Shard {
     pub(super) fn end_taking(&mut self, pair: Pair) {
         let Some(Taking { from, .. }) = self.passages.taking.remove(&pair) else { return };
         let up_to = self.passages.mark_of(pair);
-        self.ledger.owe(Owed::Passed { to: from, pair, up_to });
+        match from {
+            Sender::Shard(to) => self.ledger.owe(Owed::Passed { to, pair, up_to }),
+            Sender::ControlPlane(reply) => self.reply(reply, Ok(up_to)),
+        }
     }
 
-    fn evaluate_passage(&mut self, pair: Pair, (number, message): (u64, Passage)) -> Option<Outcome> {
+    /// A message goes on, or enters a chain, where its originator's state is resident.
+    pub(super) fn evaluate_passage(&mut self, message: Passage, waiter: Waiter) -> Option<Outcome> {
         let Passage { owed, to } = message;
-        let whose = match to.kind {
-            EntityType::Device => Whose::Device(DeviceId(to.id.0)),
-            _ => Whose::Entity(to.id, owed.tenant),
-        };
+        let whose = self.whose(to, owed.tenant);
         let kind = MessageType::parse(&owed.departed.kind).unwrap_or(MessageType::PostTelemetryRequest);
-        let spoken = Spoken::new(whose, kind, Body::Lifecycle, Waiter::Passage { pair, number }, self.now.timestamp);
-        self.hear_out(spoken.arriving(owed.departed), &Rc::default())
+        let spoken = Spoken::new(whose, kind, Body::Lifecycle, waiter, self.now.timestamp);
+        let spoken = spoken.arriving(owed.departed);
+        let running = self.running_of(&spoken);
+        self.hear_out(spoken, &running)
     }
 
     /// A message that waited was evaluated; its mark goes into the same batch.
@@ -169,7 +193,7 @@ impl Shard {
     }
 
     /// Whether an originator is there. Of kinds that data planes are not told of, all are.
-    fn is_there(&self, to: End, tenant: TenantId) -> bool {
+    pub(super) fn is_there(&self, to: End, tenant: TenantId) -> bool {
         match to.kind {
             EntityType::Device => self.table.device(DeviceId(to.id.0)).is_some_and(|device| device.tenant == tenant),
             EntityType::Asset => self.table.asset(to.id).is_some_and(|asset| asset.tenant == tenant),
@@ -206,4 +230,12 @@ impl Shard {
             tracing::error!(%error, "messages on their way to other originators could not be recovered");
         }
     }
+}
+
+/// A message that enters a chain, as if it came from another originator.
+pub(super) fn passage_of(entering: Entering, taken: Timestamp) -> Passage {
+    let Entering { tenant, originator, kind, metadata, data, chain } = entering;
+    let path = chain.map(|chain| (chain, Uuid::nil())).into_iter().collect();
+    let departed = Departed { path, kind, metadata, data, ..Departed::default() };
+    Passage { owed: OwedCall { tenant, taken, departed }, to: originator }
 }

@@ -197,14 +197,14 @@ fn pin(index: u16, shards: u16) {
 
 /// Puts the shard together on its own thread, where it stays.
 pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError> {
-    let (report, placement) = (parts.report, parts.placement);
+    let (report, placement, clock) = (parts.report, parts.placement, parts.clock);
     let mut ledger = Ledger::new(parts.reopen, parts.doorbell, parts.durability, parts.epoch, Arc::clone(&report.counters));
     ledger.begin(Arc::clone(&parts.engine))?;
     let mut shard = Shard {
         index: parts.index,
         placement,
-        clock: parts.clock,
-        now: parts.clock.now(),
+        clock,
+        now: clock.now(),
         counters: report.counters,
         health: report.health,
         directory: parts.directory,
@@ -226,7 +226,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         calls: Calls::new(parts.rpc_submit),
         client_calls: Default::default(),
         answers: Vec::new(),
-        scripts: Engines::new(parts.clock, parts.pools.script_engines),
+        scripts: Engines::new(clock, parts.pools.script_engines),
         wills: Default::default(),
         questions: Questions::new(parts.questions),
         forwards: Default::default(),
@@ -238,6 +238,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         instance: parts.instance,
         rule_times: Default::default(),
         passages: Default::default(),
+        requests: Default::default(),
         sightings: Sightings::new(placement.shards()),
         calls_out: parts.calls_out,
         alarm_feed: Default::default(),
@@ -264,9 +265,13 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         wheel: Wheel::new(limits::TICK_MS, parts.pools.connections.saturating_mul(2)),
         draining: false,
     };
-    shard.recover(&*parts.engine);
-    shard.say_standstill();
+    begin(&mut shard, &*parts.engine);
     Ok(shard)
+}
+
+fn begin(shard: &mut Shard, engine: &dyn Engine) {
+    shard.recover(engine);
+    shard.say_standstill();
 }
 
 fn policy(pools: &limits::Pools, connections_per_address: Option<u32>) -> Policy {

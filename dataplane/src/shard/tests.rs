@@ -4,6 +4,7 @@
 mod alarms;
 mod calculated;
 mod calls;
+mod entering;
 mod facts;
 mod fairness;
 mod fleet;

@@ -33,6 +33,7 @@ use super::needing::Needs;
 use super::outbox::Outbox;
 use super::passages::Passages;
 use super::placement::Placement;
+use super::requests::Requests;
 use super::residents::Residents;
 use super::reviving::Changed;
 use super::sightings::Sightings;
@@ -106,6 +107,8 @@ pub(super) struct Shard {
     pub rule_times: RuleTimes,
     /// Messages on their way to other originators.
     pub passages: Passages,
+    /// People's requests that wait for what a chain answers.
+    pub requests: Requests,
     /// What people look at of messages at nodes.
     pub sightings: Sightings,
     /// To whoever makes calls to the outside.
@@ -239,6 +242,7 @@ impl Shard {
             Letter::Counted(counted) => self.counted(*counted),
             Letter::Passing(passing) => self.take_passages(*passing),
             Letter::Passed(passed) => self.passed(passed.0, passed.1),
+            Letter::Reply(reply) => self.take_reply(reply.0, reply.1),
             Letter::Down(down) => self.take_down(down.0, &down.1),
         }
     }
@@ -456,6 +460,7 @@ impl Shard {
                 Owed::Answer { to, answer } => self.send_answer(to, answer),
                 Owed::Fact { to, number, found } => self.send_fact(to, number, Ok(found)),
                 Owed::AttributesChanged { device, json } => self.attributes_changed(device, &json),
+                Owed::Reply { tenant, request, json } => self.send_reply((tenant, request), json),
                 Owed::Kept(device) => self.send_kept(device),
                 Owed::Call { device, id } => self.send_offered_call(device, id),
                 Owed::Output(connection) => self.release_output(connection),

@@ -39,6 +39,8 @@ impl Shard {
             Event::DueRead(read) => self.due_read(*read),
             Event::CameOf { flight, answered } => self.came_of(flight, *answered),
             Event::PassagesRead(read) => self.passages_read(*read),
+            Event::Announcements { to, messages, reply } => self.take_announcements(to, messages, reply),
+            Event::Await { tenant, request, reply } => self.await_reply((tenant, request), reply),
             Event::Unconfirmed(unconfirmed) => self.unconfirmed_read(*unconfirmed),
             Event::Fact { number, found } => self.fact_found(number, found),
             Event::Told { number, told } => self.told(number, told),

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use schemas::chain::{EntityType, MessageType};
-use schemas::config::Payload;
+use schemas::config::{End, Payload};
 use schemas::generated::kept;
 use schemas::id::{ChainId, DeviceId, EntityId, Partition, TenantId};
 use uuid::Uuid;
@@ -132,7 +132,8 @@ impl Shard {
     /// Evaluates a message of an entity that is no device, by its asset profile's chain or its tenant's root chain.
     pub(super) fn evaluate_entity(&mut self, entity: EntityId, tenant: TenantId, kind: MessageType, body: Body<'_>) {
         let Some(running) = self.table.plan_of_entity(entity, tenant).map(Rc::clone) else { return };
-        let whose = Whose::Entity(entity, tenant);
+        let kind_of = type_of((&self.table, &self.dues), entity, tenant);
+        let whose = Whose::Entity(End { kind: kind_of, id: entity }, tenant);
         let _outcome = self.hear_out(Spoken::new(whose, kind, body, Waiter::Nobody, self.now.timestamp), &running);
     }
 
@@ -148,9 +149,11 @@ impl Shard {
                 let fields = facts.calculated.then(|| self.table.fields_of(device)).filter(|fields| !fields.is_empty());
                 (facts.tenant, EntityType::Device, facts.name, facts.kind, topics, fields)
             }
-            Whose::Entity(entity, tenant) => (tenant, type_of((&self.table, &self.dues), entity, tenant), "", "", None, None),
+            Whose::Entity(end, tenant) => (tenant, end.kind, "", "", None, None),
         };
         let originator = spoken.whose.entity();
+        let begins = spoken.arrived.as_ref().is_some_and(|departed| departed.begins());
+        let gone = begins && !self.is_there(End { kind: originator_type, id: originator }, tenant);
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return Ok(Outcome::Unspecified) };
         spoken.heard_by(state);
         let (kind, received) = (spoken.kind, spoken.received);
@@ -161,7 +164,8 @@ impl Shard {
         let (passages, sightings, counters) = (&mut self.passages, &mut self.sightings, &*self.counters);
         let mut stage = Stage { ledger, outbox, dues, rule_times, passages, sightings, state, watches, counters, now, topics };
         self.answers.clear();
-        let by = By { table: &self.table, running, fields, scripts: &mut self.scripts, answers: &mut self.answers };
+        let (table, scripts, answers) = (&self.table, &mut self.scripts, &mut self.answers);
+        let by = By { table, running, fields, gone, scripts, answers };
         let known = Known { facts: &spoken.facts, counted: spoken.counted, otherwise: None };
         let evaluated = match &spoken.arrived {
             Some(departed) => stage.go_on(by, &message, departed, known),
@@ -326,16 +330,26 @@ impl Stage<'_> {
         Ok(outcome)
     }
 
-    /// A message from another originator goes on behind its node.
+    /// A message from another originator goes on behind its node, or one that others made enters its chain.
     fn go_on(&mut self, by: By<'_>, message: &Message<'_>, departed: &Departed, known: Known<'_>) -> Result<Outcome, Lacking> {
         let mut effects = Vec::new();
         let mut facts = self.facts((by.table, by.scripts), message, known);
-        let Some(evaluation) = rules::resume((departed, None), message, &mut facts, &mut effects, known.counted) else {
+        let evaluation = match departed.begins() {
+            true => Some(rules::begin((by.running, departed), message, &mut facts, &mut effects, known.counted)),
+            false => rules::resume((departed, None), message, &mut facts, &mut effects, known.counted),
+        };
+        let Some(evaluation) = evaluation else {
             self.counters.increment(Counter::MessagesLost);
             return Ok(Outcome::Stored);
         };
         if let Some(fact) = evaluation.needs {
             return Err(Lacking { fact, counted: evaluation.executed });
+        }
+        if departed.begins() {
+            self.sightings.went(message, self.now.instant);
+        }
+        if by.gone {
+            effects.retain(|effect| !effect.is_kept());
         }
         let Some(fields) = &by.fields else { return Ok(self.act(message, effects, &evaluation, by.answers)) };
         let touched = Touched::of(message, &effects);
@@ -473,6 +487,9 @@ impl Stage<'_> {
                     self.counters.increment(Counter::NodesFailed);
                     tracing::debug!(%full, originator = %message.originator, "an alarm cannot begin");
                 }
+            }
+            Effect::Reply { request, json } => {
+                self.ledger.owe(Owed::Reply { tenant: message.tenant, request: *request, json: json.clone() });
             }
             Effect::Answer { request, json } => answers.push((*request, json.clone())),
             Effect::Log { node } => {
@@ -613,6 +630,8 @@ struct By<'b> {
     running: &'b Running,
     /// What is calculated for the originator, if anything is.
     fields: Option<DeviceFields>,
+    /// There is no such originator any more, and nothing is kept of it.
+    gone: bool,
     scripts: &'b mut Engines,
     /// To calls of the originator.
     answers: &'b mut Vec<(u32, String)>,
@@ -631,13 +650,14 @@ impl By<'_> {
     }
 }
 
-/// What an entity is that is no device of the table's. Queries do not say it of others than tenants and assets.
+/// What an entity is that is no device of the table's. Queries do not say it.
 fn type_of((table, dues): (&Table, &Dues), entity: EntityId, tenant: TenantId) -> EntityType {
     match entity.0 == tenant.0 {
         true => EntityType::Tenant,
         false if table.asset(entity).is_some() => EntityType::Asset,
         false if dues.makes(entity) => EntityType::RuleNode,
-        false => EntityType::Customer,
+        false if table.details(entity).is_some() => EntityType::Customer,
+        false => EntityType::User,
     }
 }
 

@@ -376,7 +376,7 @@ pub fn passage_mark(to: Partition, from: Partition) -> [u8; 5] {
 #[must_use]
 pub fn parse_passage_mark(key: &[u8]) -> Option<(Partition, Partition)> {
     let from = u16::from_be_bytes(key.get(3..)?.try_into().ok()?);
-    Some((partition(key)?, Partition::new(from)?))
+    Some((partition(key)?, Partition::sender(from)?))
 }
 
 /// The partition that a key begins with.
@@ -517,7 +517,9 @@ mod tests {
         let (one, other) = (Partition::of(ID), Partition::new(259).unwrap());
         assert_eq!(parse_passage(&passage(one, other, 7)), Some((one, other, 7)));
         assert_eq!(parse_passage(&passage_mark(one, other)), None);
-        assert_eq!(parse_passage_mark(&passage_mark(one, other)), Some((one, other)));
+        for from in [other, Partition::CONTROL_PLANE] {
+            assert_eq!(parse_passage_mark(&passage_mark(one, from)), Some((one, from)));
+        }
         assert!(passage(one, other, u64::MAX).as_slice() < passages_end(one, other).as_slice());
     }
 

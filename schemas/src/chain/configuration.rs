@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{
     CalculateDelta, CheckFields, DeleteAttributes, EntityType, External, Keys, Math, MathArgument, MathOperand, MathResult,
     MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Owner, Passing, Renames,
-    SaveAttributes, SaveTimeseries, Side, Target,
+    RestReply, SaveAttributes, SaveTimeseries, Side, Target,
     formula::Formula,
     geofence::{Geofence, GeofenceEvents, Perimeter, Point, Source},
     json_path::JsonPath,
@@ -28,9 +28,9 @@ use super::{
         CHECKPOINT, CLEAR_ALARM, COPY_KEYS, COUNT, CREATE_ALARM, CUSTOMER_DETAILS, CUSTOMER_VALUES, DEDUPLICATE, DELAY,
         DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_ATTRIBUTES, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GENERATE, GEOFENCE,
         GEOFENCE_EVENTS, JSON_PATH, KAFKA, LOG, MATH, MQTT, NATS, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS,
-        ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RABBIT_MQ, RELATED_VALUES, RENAME_KEYS, REST_CALL, RPC_REPLY, RPC_REQUEST,
-        SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SLACK, SPLIT_ARRAY,
-        TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
+        ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RABBIT_MQ, RELATED_VALUES, RENAME_KEYS, REST_CALL, REST_REPLY, RPC_REPLY,
+        RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SLACK,
+        SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
     },
     parse::Problems,
 };
@@ -97,6 +97,7 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         TO_EMAIL => reader.email().map(NodeKind::ToEmail),
         RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
         RPC_REQUEST => reader.call_timeout_ms().map(|timeout_ms| NodeKind::RpcRequest { timeout_ms }),
+        REST_REPLY => reader.rest_reply().map(NodeKind::RestReply),
         GEOFENCE_EVENTS => reader.geofence_events().map(NodeKind::GeofenceEvents),
         DELAY => reader.delay().map(NodeKind::Delay),
         DEDUPLICATE => reader.deduplicate().map(NodeKind::Deduplicate),
@@ -531,9 +532,20 @@ impl Reader<'_> {
     }
 
     fn rpc_reply(&mut self) -> Option<String> {
-        match self.value("requestIdMetaDataAttribute") {
-            None => Some("requestId".to_owned()),
-            Some(_) => self.required("requestIdMetaDataAttribute", "a name", |value| value.as_str().map(str::to_owned)),
+        self.name_or("requestIdMetaDataAttribute", "requestId")
+    }
+
+    fn rest_reply(&mut self) -> Option<RestReply> {
+        let place_key = self.name_or("serviceIdMetaDataAttribute", "serviceId");
+        let request_key = self.name_or("requestIdMetaDataAttribute", "requestUUID");
+        Some(RestReply { place_key: place_key?, request_key: request_key? })
+    }
+
+    /// A name, or this one where the field is absent.
+    fn name_or(&mut self, field: &str, otherwise: &str) -> Option<String> {
+        match self.value(field) {
+            None => Some(otherwise.to_owned()),
+            Some(_) => self.required(field, "a name", |value| value.as_str().map(str::to_owned)),
         }
     }
 

@@ -83,6 +83,7 @@ pub enum NodeKind {
     RpcRequest {
         timeout_ms: u64,
     },
+    RestReply(RestReply),
     ToEmail(ToEmail),
     External(Arc<External>),
     GeofenceEvents(GeofenceEvents),
@@ -96,6 +97,14 @@ pub enum NodeKind {
     Output,
     /// Acknowledge and checkpoint: neither moves an acknowledgement here (DESIGN 8.1, 2).
     Pass(Passing),
+}
+
+/// Under which names the metadata say whose request a message answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestReply {
+    /// Where the request waits. There is one such place here, so it only has to be named.
+    pub place_key: String,
+    pub request_key: String,
 }
 
 /// Types of messages, standard and one's own.
@@ -474,6 +483,7 @@ classes! {
     DEVICE_PROFILE = "profile.TbDeviceProfileNode";
     RPC_REPLY = "rpc.TbSendRPCReplyNode";
     RPC_REQUEST = "rpc.TbSendRPCRequestNode";
+    REST_REPLY = "rest.TbSendRestApiCallReplyNode";
     TO_EMAIL = "mail.TbMsgToEmailNode";
     SEND_EMAIL = "mail.TbSendEmailNode";
     REST_CALL = "rest.TbRestApiCallNode";
@@ -560,6 +570,7 @@ impl NodeKind {
             Self::DeviceProfile => (DEVICE_PROFILE, PROFILE),
             Self::RpcReply { .. } => (RPC_REPLY, ACTION),
             Self::RpcRequest { .. } => (RPC_REQUEST, ACTION),
+            Self::RestReply(_) => (REST_REPLY, ACTION),
             Self::ToEmail(_) => (TO_EMAIL, ACTION),
             Self::External(external) => match **external {
                 External::Rest(_) => (REST_CALL, ACTION),
@@ -634,6 +645,7 @@ impl NodeKind {
                 | Self::Log
                 | Self::RpcReply { .. }
                 | Self::RpcRequest { .. }
+                | Self::RestReply(_)
                 | Self::Count(_)
                 | Self::Generate(_)
                 | Self::Output

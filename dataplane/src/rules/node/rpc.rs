@@ -1,9 +1,9 @@
-//! RPC nodes: the answer to a device's call, and the call to a device. One that an operator makes was on its way before rules heard
+//! Answers to a device's call and to a person's request, and the call to a device. One that an operator makes was on its way before rules heard
 //! of it.
 
 use std::borrow::Cow;
 
-use schemas::chain::{EntityType, MessageType};
+use schemas::chain::{EntityType, MessageType, RestReply};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
@@ -20,6 +20,24 @@ pub(super) fn reply(key: &str, carried: &Carried<'_>, into: &mut Vec<Effect<'_>>
     };
     into.push(Effect::Answer { request, json: carried.data().to_string() });
     Next::By(SUCCESS)
+}
+
+/// The data is the answer to the request of a person that the metadata name.
+pub(super) fn rest_reply(reply: &RestReply, carried: &Carried<'_>, into: &mut Vec<Effect<'_>>) -> Next {
+    let said = |key: &str| carried.metadata(key).filter(|said| !said.is_empty());
+    let Some(request) = said(&reply.request_key) else {
+        return Next::Fail("Request id is not present in the metadata!".to_owned());
+    };
+    if said(&reply.place_key).is_none() {
+        return Next::Fail("Service id is not present in the metadata!".to_owned());
+    }
+    match request.parse() {
+        Ok(request) => {
+            into.push(Effect::Reply { request, json: carried.data().to_string() });
+            Next::By(SUCCESS)
+        }
+        Err(_) => Next::Fail(format!("Invalid UUID string: {request}")),
+    }
 }
 
 /// Calls of operators reach their device by themselves; rules only see them. Every other message is a call of its own, and waits for

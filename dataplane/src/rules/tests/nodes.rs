@@ -518,6 +518,18 @@ fn calls_are_answered() {
     let answer = r#"answer 4 {"method":"now","params":{}}"#;
     check("rpc.TbSendRPCReplyNode", json!({}), &call, &[answer, "Success"]);
     check("rpc.TbSendRPCReplyNode", json!({}), &telemetry(r#"{"t":1}"#), &["Failure"]);
+    let asked = Message { device_name: "00000000-0000-0000-0000-000000000007", ..telemetry(r#"{"t":1}"#) };
+    let by = |place: &str, request: &str| json!({ "serviceIdMetaDataAttribute": place, "requestIdMetaDataAttribute": request });
+    let replied = r#"reply to 00000000-0000-0000-0000-000000000007 {"t":1}"#;
+    for (configuration, expected) in [
+        (by("ts", "deviceName"), &[replied, "Success"][..]),
+        (by("serviceId", "deviceName"), &["Failure"]),
+        (by("ts", "requestUUID"), &["Failure"]),
+        (by("deviceName", "ts"), &["Failure"]),
+        (json!({}), &["Failure"]),
+    ] {
+        check("rest.TbSendRestApiCallReplyNode", configuration, &asked, expected);
+    }
     let to_device = message(MessageType::RpcCallFromServerToDevice, Body::Rpc { request: "{}".into(), id: None });
     check("rpc.TbSendRPCRequestNode", json!({ "timeoutInSeconds": 60 }), &to_device, &["Success"]);
     check("rpc.TbSendRPCRequestNode", json!({}), &call, &["Failure"]);

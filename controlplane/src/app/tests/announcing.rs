@@ -1,0 +1,56 @@
+//! Rule chains are told of writes: what is said, and that what is not taken waits and holds up nobody else.
+
+use schemas::chain::MessageType;
+
+use super::*;
+use crate::{
+    entity::announcement,
+    feed::Instance,
+    telemetry::tests::{Fake, JOIN_TOKEN},
+};
+
+async fn waiting(app: &App) -> Vec<(MessageType, String)> {
+    let rows = announcement::after(app.reader(), 0, 10_000).await.unwrap();
+    let said = rows.iter().map(|row| row.said().unwrap());
+    said.map(|said| (said.kind, said.metadata.get("entityName").cloned().unwrap_or_default())).collect()
+}
+
+#[tokio::test]
+async fn what_is_not_taken_waits_and_others_go_on() {
+    let fake = Fake::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let settings = Settings { join_token: JOIN_TOKEN.to_owned(), ..settings(directory.path(), true) };
+    let app = App::open(&settings).await.unwrap();
+    app.seed(&settings).await.unwrap();
+    let admin = sign_in(&app, "tenant@thingsboard.org", "tenant").await;
+    let instance = Instance {
+        instance_id: "fake".to_owned(),
+        query_endpoint: fake.endpoint.clone(),
+        device_endpoint: String::new(),
+        shards: 1,
+        version: "0".to_owned(),
+        connected: true,
+        applied_epoch: app.store.epoch().to_string(),
+        applied_revision: u64::MAX,
+        refused: Vec::new(),
+    };
+    let _joined = app.registry().join(instance);
+    assert!(app.tell_waiting().await.unwrap(), "the demo's");
+    assert_eq!(waiting(&app).await, []);
+    let made = app.save_device(&admin, a_device("not now"), None).await.unwrap().value;
+    app.delete_device(&admin, made.id).await.unwrap();
+    let names: Vec<String> = (0..40).map(|n| format!("n{n}")).collect();
+    for name in &names {
+        app.save_device(&admin, a_device(name), None).await.unwrap();
+    }
+    fake.written.lock().await.clear();
+    assert!(!app.tell_waiting().await.unwrap());
+    let left = waiting(&app).await;
+    assert_eq!(
+        left[..2],
+        [(MessageType::EntityCreated, "not now".to_owned()), (MessageType::EntityDeleted, "not now".to_owned())]
+    );
+    assert!(left.len() < 10, "only those of one partition wait: {left:?}");
+    let told = fake.written.lock().await.clone();
+    assert!(told.contains(&"ENTITY_CREATED not now".to_owned()) && told.contains(&"ENTITY_CREATED n39".to_owned()), "{told:?}");
+}

@@ -1,0 +1,165 @@
+//! What the control plane has to say of entities, on whole shards: taken once and in order, whatever dies meanwhile; and requests that a
+//! chain answers, wherever it does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemas::chain::{Chain, EntityType};
+use schemas::config::End;
+use schemas::id::{ChainId, EntityId, Partition};
+use serde_json::{Value as Json, json};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::fleet::{Fleet, TENANT, device, engines, merged};
+use crate::clock::Timestamp;
+use crate::metric::Counter;
+use crate::query::{Entering, Query, QueryError, Target};
+use crate::rules::Plan;
+use crate::shard::Event;
+use crate::snapshot::ShardChange;
+use crate::store::memory::MemoryEngine;
+
+/// What is said of an entity is saved as its readings, after a question to perhaps another shard; requests are answered from the tenant.
+fn chain() -> Chain {
+    let node = |id: u128, class: &str, configuration: Json| {
+        let class = format!("org.thingsboard.rule.engine.{class}");
+        json!({ "id": { "entityType": "RULE_NODE", "id": Uuid::from_u128(id) }, "type": class, "name": class, "configuration": configuration })
+    };
+    let script = "return {msg: msg, metadata: metadata, msgType: 'POST_TELEMETRY_REQUEST'};";
+    let nodes = [
+        node(10, "filter.TbMsgTypeSwitchNode", json!({})),
+        node(11, "metadata.TbGetTenantAttributeNode", json!({ "dataMapping": { "a": "b" } })),
+        node(12, "transform.TbTransformMsgNode", json!({ "scriptLang": "JS", "jsScript": script })),
+        node(13, "telemetry.TbMsgTimeseriesNode", json!({ "defaultTTL": 0 })),
+        node(14, "transform.TbChangeOriginatorNode", json!({ "originatorSource": "TENANT" })),
+        node(15, "rest.TbSendRestApiCallReplyNode", json!({})),
+    ];
+    let edge = |from: usize, label: &str, to: usize| json!({ "fromIndex": from, "toIndex": to, "type": label });
+    let edges = [
+        edge(0, "Entity Updated", 1),
+        edge(1, "Success", 2),
+        edge(1, "Failure", 2),
+        edge(2, "Success", 3),
+        edge(0, "REST API request", 4),
+        edge(4, "Success", 5),
+    ];
+    Chain::parse(&json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": edges }).to_string()).expect("valid")
+}
+
+fn start(engines: Vec<Arc<MemoryEngine>>, epoch: u32) -> Fleet {
+    let mut fleet = Fleet::start(engines, epoch);
+    let plan = Arc::new(Plan::compile(&chain()));
+    fleet.apply(&[ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan }]);
+    fleet
+}
+
+fn shard_of(fleet: &Fleet, id: EntityId) -> usize {
+    fleet.shards[0].placement.shard_of(Partition::of(id)).into()
+}
+
+fn entering(kind: &str, id: EntityId, data: &Json, request: Uuid) -> Entering {
+    let metadata = BTreeMap::from([("serviceId".to_owned(), "here".to_owned()), ("requestUUID".to_owned(), request.to_string())]);
+    let originator = End { kind: EntityType::Device, id };
+    Entering { tenant: TENANT, originator, kind: kind.to_owned(), metadata, data: data.to_string(), chain: None }
+}
+
+/// Has these numbers taken, of which each says itself.
+fn say(fleet: &mut Fleet, numbers: impl IntoIterator<Item = u64>) -> oneshot::Receiver<Result<u64, QueryError>> {
+    let (reply, answer) = oneshot::channel();
+    let (id, to) = (device("A").into(), Partition::of(device("A").into()));
+    let said = |n: u64| (n, entering("ENTITY_UPDATED", id, &json!({ "n": n }), Uuid::nil()));
+    let messages = numbers.into_iter().map(said).collect();
+    let owner = shard_of(fleet, id);
+    fleet.shards[owner].take_event(Event::Announcements { to, messages, reply });
+    answer
+}
+
+/// Each was saved once, in this order.
+#[track_caller]
+fn saved_once(rows: &BTreeMap<i64, Vec<Timestamp>>, expected: impl IntoIterator<Item = i64>) {
+    let expected: Vec<i64> = expected.into_iter().collect();
+    assert_eq!(rows.keys().copied().collect::<Vec<_>>(), expected, "{rows:?}");
+    assert!(rows.values().all(|times| times.len() == 1), "once: {rows:?}");
+    assert!(rows.values().is_sorted(), "in order: {rows:?}");
+}
+
+fn turns_until<T>(fleet: &mut Fleet, mut answer: oneshot::Receiver<T>) -> T {
+    let mut found = None;
+    fleet.turn_until("the answer", |_| {
+        found = answer.try_recv().ok();
+        found.is_some()
+    });
+    found.expect("it came")
+}
+
+#[test]
+fn announcements_are_taken_in_order_and_those_that_come_again_are_passed_over() {
+    for shards in [2, 1] {
+        let mut fleet = start(engines(shards), 1);
+        let first = say(&mut fleet, 1..=40);
+        let meanwhile = say(&mut fleet, 1..=40);
+        assert_eq!(turns_until(&mut fleet, meanwhile).ok(), None, "one after the other");
+        assert_eq!(turns_until(&mut fleet, first), Ok(40));
+        let again = say(&mut fleet, 30..=50);
+        assert_eq!(turns_until(&mut fleet, again), Ok(50));
+        saved_once(&fleet.rows("A"), 1..=50);
+        assert_eq!(fleet.count(Counter::MessagesPassed), 50);
+    }
+}
+
+#[test]
+fn a_crash_anywhere_neither_loses_nor_repeats_an_announcement() {
+    for turns in 0..16 {
+        for keeping in [&[0][..], &[1, 0], &[0, 1], &[9]] {
+            let mut fleet = start(engines(2), 1);
+            let mut answer = say(&mut fleet, 1..=3);
+            (0..turns).for_each(|_| fleet.turn());
+            let taken = answer.try_recv().ok().and_then(Result::ok).unwrap_or(0);
+            let after = fleet.crash(keeping);
+            let mut fleet = if turns % 2 == 0 { start(after, 2) } else { start(merged(&after), 2) };
+            let rest = say(&mut fleet, taken + 1..=5);
+            assert_eq!(turns_until(&mut fleet, rest), Ok(5), "{turns} {keeping:?}");
+            saved_once(&fleet.rows("A"), 1..=5);
+        }
+    }
+}
+
+/// Of what is gone nothing is kept.
+#[test]
+fn what_is_said_of_an_entity_that_is_gone_enters_its_chain_and_leaves_nothing() {
+    let mut fleet = start(engines(1), 1);
+    let gone = EntityId(Uuid::from_u128(77));
+    let (reply, answer) = oneshot::channel();
+    let messages = vec![(1, entering("ENTITY_UPDATED", gone, &json!({ "n": 1 }), Uuid::nil()))];
+    fleet.shards[0].take_event(Event::Announcements { to: Partition::of(gone), messages, reply });
+    assert_eq!(turns_until(&mut fleet, answer), Ok(1));
+    assert_eq!((fleet.count(Counter::RowsStored), fleet.count(Counter::MessagesPassed)), (0, 1));
+}
+
+/// The answer comes from the tenant's shard, to the shard that the request's id names.
+#[test]
+fn a_request_is_answered_wherever_its_chain_comes_to_that() {
+    for (shards, number) in [(1, 1), (2, 1), (2, 2), (2, 3), (2, 4)] {
+        let mut fleet = start(engines(shards), 1);
+        let request = Uuid::from_u128(number);
+        let ask = |fleet: &mut Fleet, tenant| {
+            let (reply, answer) = oneshot::channel();
+            let owner = shard_of(fleet, EntityId(request));
+            fleet.shards[owner].take_event(Event::Await { tenant, request, reply });
+            let entering = Box::new(entering("REST_API_REQUEST", device("A").into(), &json!({ "q": 1 }), request));
+            let (reply, entered) = oneshot::channel();
+            let target = Target { entity: device("A").into(), tenant: TENANT };
+            let owner = shard_of(fleet, target.entity);
+            fleet.shards[owner].take_event(Event::Query { target, query: Query::Enter { entering, reply } });
+            assert_eq!(turns_until(fleet, entered), Ok(()));
+            answer
+        };
+        let answer = ask(&mut fleet, TENANT);
+        assert_eq!(turns_until(&mut fleet, answer), Ok(json!({ "q": 1 }).to_string()));
+        // Another tenant's chain answers nobody.
+        let mut silent = ask(&mut fleet, schemas::id::TenantId(Uuid::from_u128(99)));
+        (0..50).for_each(|_| fleet.turn());
+        assert!(silent.try_recv().is_err());
+    }
+}
