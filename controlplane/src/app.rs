@@ -35,6 +35,7 @@ mod tenant_profile;
 #[cfg(test)]
 pub(crate) mod tests;
 mod user;
+mod wish;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 

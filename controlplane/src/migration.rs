@@ -9,6 +9,7 @@ mod m0005_assets;
 mod m0006_customers;
 mod m0007_calculated_fields;
 mod m0009_propagation;
+mod m0011_alarm_parents;
 mod shape;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrations {
             Box::new(m0006_customers::Step),
             Box::new(m0007_calculated_fields::Step),
             Box::new(m0009_propagation::Step),
+            Box::new(m0011_alarm_parents::Step),
         ]
     }
 }

@@ -43,6 +43,8 @@ pub async fn make(mut calls: mpsc::Receiver<Due>, shards: Shards, slack_url: Str
             }
             Call::Mqtt(call) => brokers.publish(node, private, call, told),
             Call::Kafka(call) => clusters.publish(node, private, (call, key), told),
+            // A shard asks the control plane itself, and passes no such call on.
+            Call::Wish(_) => drop(told),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemas::chain::Wish;
 use schemas::chain::external::{KafkaPublish, Mailer, Method, MqttPublish};
 use schemas::id::ChainId;
 use uuid::Uuid;
@@ -78,6 +79,8 @@ pub enum Call {
     Email(Email),
     Kafka(KafkaCall),
     Slack(SlackCall),
+    /// Of the control plane, which the shard asks itself: `action` is given none.
+    Wish(Wish),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

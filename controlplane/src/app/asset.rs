@@ -136,12 +136,18 @@ impl App {
             }
             ShownTo::Nobody => None,
         };
-        let saved = Asset { customer: to, version: stored.version + 1, ..stored };
-        asset::update(&mut write, &saved).await?;
-        let action = if to.is_some() { Action::Assigned } else { Action::Unassigned };
-        write.audit(action, EntityKind::Asset, id, Some(scope.tenant)).await?;
+        let saved = show(&mut write, stored, to).await?;
         self.finish(write, saved).await
     }
+}
+
+/// Shows an asset to a customer of its tenant, or to nobody else.
+pub(super) async fn show(write: &mut Write, stored: Asset, to: Option<Uuid>) -> Result<Asset, Error> {
+    let saved = Asset { customer: to, version: stored.version + 1, ..stored };
+    asset::update(write, &saved).await?;
+    let action = if to.is_some() { Action::Assigned } else { Action::Unassigned };
+    write.audit(action, EntityKind::Asset, saved.id, Some(saved.tenant)).await?;
+    Ok(saved)
 }
 
 async fn found(db: &impl ConnectionTrait, scope: &Scope, id: Uuid) -> Result<Asset, Error> {
@@ -150,7 +156,7 @@ async fn found(db: &impl ConnectionTrait, scope: &Scope, id: Uuid) -> Result<Ass
     visible.ok_or_else(|| Error::not_found(EntityKind::Asset, id))
 }
 
-async fn create(write: &mut Write, tenant: Uuid, draft: AssetDraft) -> Result<Asset, Error> {
+pub(super) async fn create(write: &mut Write, tenant: Uuid, draft: AssetDraft) -> Result<Asset, Error> {
     let profile = choose_profile(write, tenant, &draft).await?;
     let AssetDraft { name, label, additional_info, .. } = draft;
     let made = Asset {

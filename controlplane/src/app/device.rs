@@ -163,12 +163,18 @@ impl App {
             }
             To::Nobody => None,
         };
-        let saved = Device { customer: to, version: stored.version + 1, ..stored };
-        device::update(&mut write, &saved).await?;
-        let action = if to.is_some() { Action::Assigned } else { Action::Unassigned };
-        write.audit(action, EntityKind::Device, id, Some(scope.tenant)).await?;
+        let saved = show(&mut write, stored, to).await?;
         self.finish(write, saved).await
     }
+}
+
+/// Shows a device to a customer of its tenant, or to nobody else.
+pub(super) async fn show(write: &mut Write, stored: Device, to: Option<Uuid>) -> Result<Device, Error> {
+    let saved = Device { customer: to, version: stored.version + 1, ..stored };
+    device::update(write, &saved).await?;
+    let action = if to.is_some() { Action::Assigned } else { Action::Unassigned };
+    write.audit(action, EntityKind::Device, saved.id, Some(saved.tenant)).await?;
+    Ok(saved)
 }
 
 /// Whom a device is to be shown.

@@ -1,7 +1,9 @@
-//! What a rule node calls outside: its target and how, as the node's configuration says. Texts are templates unless said otherwise.
+//! What a rule node calls outside, or the control plane: its target and how, as the node's configuration says. Texts are templates unless said otherwise.
 //! Never reads JSON and calls nobody.
 
-/// A node whose work is done outside; the message goes on when it is (DESIGN 8.6, 22).
+use super::Wish;
+
+/// A node whose work is done outside its shard; the message goes on when it is (DESIGN 8.6, 22).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum External {
     Rest(RestCall),
@@ -10,6 +12,8 @@ pub enum External {
     Email(Option<Mailer>),
     Kafka(KafkaPublish),
     Slack(SlackMessage),
+    /// Of the control plane.
+    Wish(Wish),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,7 +195,7 @@ impl External {
     pub fn parallel_max(&self) -> u32 {
         match self {
             Self::Rest(call) => call.parallel_max,
-            Self::Mqtt(_) | Self::Email(_) | Self::Kafka(_) | Self::Slack(_) => 0,
+            Self::Mqtt(_) | Self::Email(_) | Self::Kafka(_) | Self::Slack(_) | Self::Wish(_) => 0,
         }
     }
 }

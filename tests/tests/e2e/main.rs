@@ -44,3 +44,4 @@ mod settings;
 mod shards;
 mod slow_peers;
 mod timing;
+mod wishes;
