@@ -188,6 +188,10 @@ pub const TLS_CHAIN_MAX: usize = 8;
 pub const PEM_BYTES_MAX: u64 = 1 << 20;
 /// Bytes consumed in one turn before what was written is committed and others are heard.
 pub const TURN_BYTES_MAX: usize = 256 << 10;
+/// The same while more than one tenant is served.
+pub const TURN_SHARED_BYTES_MAX: usize = 32 << 10;
+/// How long a shard counts as shared after it served another tenant than before, in milliseconds.
+pub const TURN_SHARED_MS: u64 = 1_000;
 /// What a step of a TLS handshake takes of that: it costs as much as the messages in so many bytes.
 pub const HANDSHAKE_TURN_BYTES: usize = 8 << 10;
 /// Encoded bytes that peers do not take, all connections of one shard together, in bytes. The connection that would exceed it is

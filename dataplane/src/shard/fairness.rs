@@ -7,6 +7,8 @@ use foldhash::fast::RandomState;
 use schemas::id::TenantId;
 
 use super::slab::Key;
+use crate::clock::Instant;
+use crate::limits;
 
 /// Bytes a tenant may have served before the next one is looked at.
 const QUANTUM_BYTES: i64 = 16 << 10;
@@ -34,6 +36,9 @@ pub(super) struct Fairness {
     kept_bytes: usize,
     /// Tenants that keep anything.
     keeping: usize,
+    /// Who was served last, and when it last was another than before.
+    served: Option<TenantId>,
+    shared: Option<Instant>,
 }
 
 impl Fairness {
@@ -78,8 +83,20 @@ impl Fairness {
         }
     }
 
+    /// Bytes that may be consumed in one turn: what comes meanwhile waits for its end, and so does every acknowledgement, which
+    /// is cheaper by message and longer for those who share the shard with a tenant that sends all it can.
+    pub(super) fn turn_bytes(&self, now: Instant) -> usize {
+        match self.shared {
+            Some(shared) if now.ms_since(shared) < limits::TURN_SHARED_MS => limits::TURN_SHARED_BYTES_MAX,
+            _ => limits::TURN_BYTES_MAX,
+        }
+    }
+
     /// Counts what serving a connection consumed.
-    pub(super) fn charge(&mut self, tenant: TenantId, bytes: usize) {
+    pub(super) fn charge(&mut self, tenant: TenantId, bytes: usize, now: Instant) {
+        if self.served.replace(tenant).is_some_and(|before| before != tenant) {
+            self.shared = Some(now);
+        }
         if let Some(line) = self.lines.get_mut(&tenant) {
             line.deficit -= i64::try_from(bytes).unwrap_or(i64::MAX / 2) + SERVICE_BYTES;
         }
@@ -132,7 +149,7 @@ mod tests {
         let mut served = HashMap::new();
         for _ in 0..turns {
             let (tenant, key) = fairness.next().unwrap();
-            fairness.charge(tenant, bytes(tenant));
+            fairness.charge(tenant, bytes(tenant), Instant::default());
             fairness.push(tenant, key);
             *served.entry(tenant).or_default() += bytes(tenant);
         }
@@ -149,6 +166,23 @@ mod tests {
         let served = serve(&mut fairness, 10_000, |_| 1_000);
         let ratio = served[&many] as f64 / served[&one] as f64;
         assert!((0.95..1.05).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn turns_are_short_while_tenants_share_the_shard() {
+        let [greedy, modest] = tenants();
+        let at = |ms| Instant::default().after_ms(ms);
+        let mut fairness = Fairness::default();
+        let mut served = |tenant, ms| {
+            fairness.charge(tenant, 100, at(ms));
+            fairness.turn_bytes(at(ms))
+        };
+        assert_eq!(served(greedy, 1), limits::TURN_BYTES_MAX);
+        assert_eq!(served(greedy, 2), limits::TURN_BYTES_MAX);
+        assert_eq!(served(modest, 3), limits::TURN_SHARED_BYTES_MAX);
+        assert_eq!(served(greedy, 4), limits::TURN_SHARED_BYTES_MAX);
+        assert_eq!(served(greedy, 4 + limits::TURN_SHARED_MS - 1), limits::TURN_SHARED_BYTES_MAX);
+        assert_eq!(served(greedy, 4 + limits::TURN_SHARED_MS), limits::TURN_BYTES_MAX);
     }
 
     #[test]

@@ -386,7 +386,7 @@ impl Shard {
     /// Serves the connections that have bytes, tenant by tenant (DESIGN 8.4, 14), unless the store is at a standstill: nothing
     /// is evaluated then, and sockets are not read (DESIGN 8.2, 5).
     fn serve_ready(&mut self) {
-        let mut budget = limits::TURN_BYTES_MAX;
+        let mut budget = self.ready.turn_bytes(self.now.instant);
         // Those that become ready meanwhile have another turn.
         for _ in 0..self.ready.len() {
             if budget == 0 || !self.ledger.has_room(self.pools.promises) {
@@ -400,7 +400,7 @@ impl Shard {
             }
             self.scripts.begin();
             let consumed = self.serve(key) + self.scripts_worth(key);
-            self.ready.charge(tenant, consumed);
+            self.ready.charge(tenant, consumed, self.now.instant);
             budget = budget.saturating_sub(consumed);
             if self.ledger.batch.bytes() > limits::BATCH_BYTES_MAX {
                 self.persist();
