@@ -1,7 +1,9 @@
-//! Nodes that call outside, or the control plane: whether the message may leave for one, and the call that is made for it. Calls nobody.
+//! Nodes that call outside, or the control plane: whether the message may leave for one, and the call that is made for it. Calls
+//! nobody.
 
 use schemas::chain::external::{External, Html, KafkaPublish, MqttPublish, RestCall, ToEmail};
 use schemas::chain::{EntityType, MessageType, Side, Wish};
+use schemas::config::NAME_BYTES_MAX;
 use serde_json::{Map, Value};
 
 use crate::limits::DATA_BYTES_MAX;
@@ -46,7 +48,16 @@ pub(in crate::rules) fn call(external: &External, carried: &Carried<'_>) -> Resu
             if *wish == Wish::Credentials(Side::Data) && !carried.data().is_object() {
                 return Err("the message is no object that credentials could be put into".to_owned());
             }
-            Ok(Call::Wish(wish.filled(|template| fill(template, carried).into_owned())))
+            let mut longest = 0;
+            let filled = wish.filled(|template| {
+                let text = fill(template, carried);
+                longest = longest.max(text.len());
+                if text.len() > NAME_BYTES_MAX { String::new() } else { text.into_owned() }
+            });
+            match longest > NAME_BYTES_MAX {
+                true => Err(format!("a name of {longest} bytes; nothing has one of more than {NAME_BYTES_MAX}")),
+                false => Ok(Call::Wish(filled)),
+            }
         }
         External::Email(mailer) => {
             if carried.standard() != Some(MessageType::SendEmail) {

@@ -92,6 +92,9 @@ fn what_can_never_be_granted_is_not_asked() {
     assert_eq!(fails(ASSIGN, json!({ "customerNamePattern": "c" }), &of_tenant), only("DEVICE, ASSET"));
     assert_eq!(fails(UNASSIGN, json!({}), &of_tenant), only("DEVICE, ASSET"));
     assert_eq!(fails(FETCH, json!({ "fetchTo": "METADATA" }), &of_tenant), only("DEVICE"));
+    let long = format!(r#"{{"t":"{}"}}"#, "x".repeat(300));
+    let reason = "a name of 305 bytes; nothing has one of more than 255";
+    assert_eq!(fails(CREATE, to_asset(json!({})), &telemetry(long.leak())), reason);
     let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: "[1]".into(), id: None });
     let reason = "the message is no object that credentials could be put into";
     assert_eq!(fails(FETCH, json!({ "fetchTo": "DATA" }), &list), reason);
