@@ -34,6 +34,7 @@ mod tenant;
 mod tenant_profile;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trace;
 mod user;
 mod wish;
 

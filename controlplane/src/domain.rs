@@ -48,7 +48,7 @@ pub use customer::{Customer, CustomerDraft, PUBLIC_TITLE};
 pub use dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterId, DeadLettersEnded};
 pub(crate) use device::is_gateway;
 pub use device::{Device, DeviceDraft, DeviceFilter, DeviceInfo};
-pub use event::{Event, EventFilter, EventKind, page_of_events};
+pub use event::{Event, EventFilter, EventKind, TracedStep, page_of_events};
 pub use hex::{hex, unhex};
 pub use import::{Column, IMPORT_LINES_MAX, ImportLine, ImportedDevice, Mapping, read_lines};
 pub use package::{Package, PackageBytes, PackageDraft, PackageFilter, PackageKind, PackagePlace, UploadDraft};

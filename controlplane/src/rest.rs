@@ -33,6 +33,7 @@ mod tenant;
 mod tenant_profile;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trace;
 mod user;
 
 use std::{sync::Arc, time::Duration};
@@ -169,6 +170,7 @@ fn routes() -> OpenApiRouter<Web> {
         .merge(alarm::routes())
         .merge(call::routes())
         .merge(dead_letter::routes())
+        .merge(trace::routes())
         .merge(calculated::routes())
         .merge(package::routes())
         .merge(audit::routes())

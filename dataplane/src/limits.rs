@@ -134,6 +134,9 @@ pub const SIGHTINGS_PER_SHARD_S: u64 = 500;
 pub const SIGHTINGS_TENANTS_MAX: usize = 64;
 /// Sightings that a shard keeps, in bytes; beyond it the oldest of the tenant that has most is forgotten.
 pub const SIGHTINGS_BYTES_PER_SHARD_MAX: usize = 4 << 20;
+/// Messages that are waited for on a shard, to be looked at wherever they go, and how long each is waited for, in milliseconds.
+pub const TRACES_PER_SHARD_MAX: usize = 64;
+pub const TRACE_WAIT_MS_MAX: u64 = 15 * 60_000;
 /// Sightings of one answer, in bytes; it has the newest.
 pub const SIGHTINGS_ANSWER_BYTES_MAX: usize = 8 << 20;
 /// Of so many messages one is timed at its nodes, so that what is always on costs next to nothing.

@@ -23,6 +23,8 @@ pub struct Departed {
     pub own_ts: bool,
     /// How often it has left a node like this, this time included.
     pub departures: u32,
+    /// By which it is known to whoever looks at it on its way.
+    pub trace: Option<Uuid>,
 }
 
 impl Departed {

@@ -50,4 +50,4 @@ mod work;
 pub use calling::Submit;
 pub use event::{Applied, Doorbell, Event, Mailbox};
 pub use placement::{Placement, Shards};
-pub use sightings::Seen;
+pub use sightings::{Seen, Trace};

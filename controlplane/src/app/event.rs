@@ -105,7 +105,7 @@ impl App {
 }
 
 fn at_node(server: &str, seen: AtNode) -> Map<String, Value> {
-    let AtNode { left, originator: (entity_type, id), message, msg_type, label, data, metadata, error } = seen;
+    let AtNode { left, originator: (entity_type, id), message, node: _, msg_type, label, data, metadata, error } = seen;
     body([
         ("server", json!(server)),
         ("type", json!(if left { "OUT" } else { "IN" })),

@@ -57,6 +57,29 @@ pub struct Event {
     pub body: Map<String, Value>,
 }
 
+/// A message at a node, on its way through chains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TracedStep {
+    /// Milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// An instance's id.
+    pub server: String,
+    /// Its id and its name.
+    pub node: (Uuid, String),
+    /// Else it came in.
+    pub left: bool,
+    /// ThingsBoard's entity type, and the id.
+    pub originator: (String, Uuid),
+    pub msg_type: String,
+    /// By which it came or left; `None` where it entered a chain.
+    pub label: Option<String>,
+    /// JSON, cut.
+    pub data: String,
+    /// JSON, cut.
+    pub metadata: String,
+    pub error: Option<String>,
+}
+
 /// Which events are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventFilter {

@@ -30,6 +30,7 @@ pub enum Sighting {
 /// A message at a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AtNode {
+    pub node: (Uuid, String),
     /// Else it came in.
     pub left: bool,
     /// ThingsBoard's entity type, and the id.
@@ -45,15 +46,38 @@ pub struct AtNode {
 }
 
 impl Client {
-    /// What the instance still has of a node or a chain, the oldest first.
+    /// What the instance still has of a node, a chain or a message, the oldest first.
     ///
     /// # Errors
-    /// [`Unanswered`]; so does the other function.
+    /// [`Unanswered`]; so do the other functions.
     pub async fn sightings(&self, tenant: Uuid, of: Uuid) -> Result<Vec<Seen>, Unanswered> {
         let request = wire::SightingsRequest { tenant_id: tenant.as_bytes().to_vec(), of_id: of.as_bytes().to_vec() };
         let mut stub = self.0.clone();
         let reply = within(READ_TIMEOUT, stub.sightings(request)).await?;
         Ok(reply.sightings.into_iter().filter_map(seen).collect())
+    }
+
+    /// Has the instance look at the next message of an entity wherever it goes, of this type if one is named; it will be known as
+    /// `message`.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn trace(
+        &self,
+        tenant: Uuid,
+        (entity, msg_type): (Uuid, Option<&str>),
+        message: Uuid,
+        for_ms: u32,
+    ) -> Result<(), Unanswered> {
+        let request = wire::TraceRequest {
+            tenant_id: tenant.as_bytes().to_vec(),
+            entity_id: entity.as_bytes().to_vec(),
+            msg_type: msg_type.unwrap_or_default().to_owned(),
+            message_id: message.as_bytes().to_vec(),
+            for_ms,
+        };
+        let mut stub = self.0.clone();
+        within(WRITE_TIMEOUT, stub.trace(request)).await.map(drop)
     }
 
     /// Has the instance forget what it has with these ids.
@@ -75,6 +99,7 @@ fn seen(seen: wire::Sighting) -> Option<Seen> {
     let what = match seen.what? {
         What::Unled(wire::Unled { node, reason }) => Sighting::Unled { node, reason },
         What::AtNode(at) => Sighting::AtNode(AtNode {
+            node: (id(&at.node_id), at.node_name),
             left: at.left,
             originator: (at.originator_type, id(&at.originator_id)),
             message: id(&at.message_id),

@@ -307,6 +307,15 @@ impl Query for Plane {
         Ok(Response::new(wire::FieldCountReply { calculated: 2, failed: 1, last_failure, last_failure_ts: 7 }))
     }
 
+    async fn trace(&self, request: Request<wire::TraceRequest>) -> Answer<wire::WriteReply> {
+        admit(&request, &[])?;
+        let asked = request.into_inner();
+        match asked.for_ms {
+            60_000 if asked.msg_type == "POST_TELEMETRY_REQUEST" => Ok(Response::new(wire::WriteReply {})),
+            _ => Err(Status::resource_exhausted("64 messages are waited for already")),
+        }
+    }
+
     /// One message that came to the node and one that failed there; of a chain one failure.
     async fn sightings(&self, request: Request<wire::SightingsRequest>) -> Answer<wire::SightingsReply> {
         admit(&request, &[])?;
@@ -323,9 +332,11 @@ impl Query for Plane {
                 data: r#"{"t":1}"#.to_owned(),
                 metadata: "{}".to_owned(),
                 error: error.to_owned(),
+                node_id: Uuid::from_u128(7).as_bytes().to_vec(),
+                node_name: "save".to_owned(),
             })
         };
-        let whats = match of == Uuid::from_u128(7) {
+        let whats = match [7, 9].map(Uuid::from_u128).contains(&of) {
             true => vec![at_node(false, ""), at_node(true, "no t")],
             false => vec![wire::sighting::What::Unled(wire::Unled { node: "save".to_owned(), reason: "no t".to_owned() })],
         };

@@ -169,7 +169,7 @@ fn header(key: &[u8], record: &[u8]) -> Result<Pending, StoreError> {
 
 pub(super) fn encode(owed: &OwedCall) -> Delivery {
     let OwedCall { tenant, taken, departed } = owed;
-    let Departed { path, kind, metadata, data, own_ts, departures } = departed.clone();
+    let Departed { path, kind, metadata, data, own_ts, departures, trace } = departed.clone();
     let place = |(chain, node): (ChainId, Uuid)| Place { chain: chain.0.into(), node: node.into() };
     Delivery {
         tenant: tenant.0.into(),
@@ -180,14 +180,16 @@ pub(super) fn encode(owed: &OwedCall) -> Delivery {
         own_ts,
         taken_ts: taken.0,
         departures,
+        trace: trace.map(Into::into).unwrap_or_default(),
     }
 }
 
 pub(super) fn decode(delivery: Delivery) -> Option<OwedCall> {
-    let Delivery { tenant, path, kind, metadata, data, own_ts, taken_ts, departures } = delivery;
+    let Delivery { tenant, path, kind, metadata, data, own_ts, taken_ts, departures, trace } = delivery;
     let id = |bytes: &[u8]| Uuid::from_slice(bytes).ok();
     let path = path.iter().map(|place| Some((ChainId(id(&place.chain)?), id(&place.node)?))).collect::<Option<_>>()?;
-    let departed = Departed { path, kind, metadata: metadata.into_iter().collect(), data, own_ts, departures };
+    let (metadata, trace) = (metadata.into_iter().collect(), id(&trace));
+    let departed = Departed { path, kind, metadata, data, own_ts, departures, trace };
     Some(OwedCall { tenant: TenantId(id(&tenant)?), taken: Timestamp(taken_ts), departed })
 }
 
@@ -199,7 +201,8 @@ mod tests {
     fn owed(node: u128) -> OwedCall {
         let path = vec![(ChainId(Uuid::from_u128(1)), Uuid::from_u128(2)), (ChainId(Uuid::from_u128(3)), Uuid::from_u128(node))];
         let metadata = [("ts".to_owned(), "7".to_owned())].into();
-        let departed = Departed { path, kind: "X".to_owned(), metadata, data: "[1]".to_owned(), own_ts: true, departures: 2 };
+        let (kind, data, trace) = ("X".to_owned(), "[1]".to_owned(), Some(Uuid::from_u128(8)));
+        let departed = Departed { path, kind, metadata, data, own_ts: true, departures: 2, trace };
         OwedCall { tenant: TenantId(Uuid::from_u128(9)), taken: Timestamp(5), departed }
     }
 

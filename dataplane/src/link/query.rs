@@ -283,6 +283,10 @@ impl query_server::Query for Queries {
         Ok(Response::new(sightings::forget(&self.shards, &request.into_inner()).await?))
     }
 
+    async fn trace(&self, request: Request<wire::TraceRequest>) -> Result<Response<wire::WriteReply>, Status> {
+        Ok(Response::new(sightings::trace(&self.shards, request.into_inner()).await?))
+    }
+
     async fn try_script(&self, request: Request<wire::TryScriptRequest>) -> Result<Response<wire::TryScriptReply>, Status> {
         Ok(Response::new(rules::try_script(request.into_inner()).await?))
     }

@@ -67,8 +67,9 @@ pub fn evaluate_again<'m>(
     let scene = Scene { message, world, into: &mut *into };
     let evaluation = Evaluation::default();
     let clock = if counted == 0 && running.times_this() { scene.world.clock() } else { None };
-    let (frames, waiting, departures) = (Vec::new(), Vec::new(), 0);
-    let mut walk = Walk { root: running, scene, frames, waiting, evaluation, counted, departures, clock, seen: None };
+    let (frames, waiting, departures, seen) = (Vec::new(), Vec::new(), 0, scene.world.traced());
+    let traced = seen.is_some();
+    let mut walk = Walk { root: running, scene, frames, waiting, evaluation, counted, departures, clock, seen, traced };
     walk.run(root);
     let evaluation = walk.evaluation;
     if evaluation.needs.is_some() {
@@ -95,8 +96,8 @@ pub fn resume<'m>(
     let (frame, before, departures) = (frames.len(), into.len(), departed.departures);
     let scene = Scene { message, world, into: &mut *into };
     let evaluation = Evaluation::default();
-    let (waiting, clock, seen) = (Vec::new(), None, None);
-    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, departures, clock, seen };
+    let (waiting, clock, seen, traced) = (Vec::new(), None, departed.trace, departed.trace.is_some());
+    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, departures, clock, seen, traced };
     let way = Way { frame, targets: 0..0, carried: Carried::Changed(Rc::new(arrive(departed))) };
     let way = match comes {
         Ok(to) => match to.map(|to| (to, walk.scene.world.may_forward())) {
@@ -130,8 +131,8 @@ pub fn elapse<'m>(
     let frame = frames.len();
     let scene = Scene { message, world, into };
     let evaluation = Evaluation { executed: 1, ..Evaluation::default() };
-    let (waiting, counted, departures, clock, seen) = (Vec::new(), 0, 0, None, None);
-    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, departures, clock, seen };
+    let (waiting, counted, departures, clock, seen, traced) = (Vec::new(), 0, 0, None, None, false);
+    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, departures, clock, seen, traced };
     let carried = Carried::AsCame(message);
     let next = step.node.elapse(step, &carried, &mut walk.scene)?;
     let way = walk.follow(Way { frame, targets: 0..0, carried }, (&last, index, step), next);
@@ -201,9 +202,9 @@ pub fn generator(running: &Running, node: Uuid) -> Option<&Arc<Generate>> {
     }
 }
 
-fn depart(carried: &Carried<'_>, path: Vec<(ChainId, Uuid)>, departures: u32) -> Departed {
+fn depart(carried: &Carried<'_>, path: Vec<(ChainId, Uuid)>, departures: u32, trace: Option<Uuid>) -> Departed {
     let Changed { kind, metadata, data, own_ts } = carried.change();
-    Departed { path, kind: kind.name().to_owned(), metadata, data: data.to_string(), own_ts, departures }
+    Departed { path, kind: kind.name().to_owned(), metadata, data: data.to_string(), own_ts, departures, trace }
 }
 
 fn arrive(departed: &Departed) -> Changed {
@@ -246,6 +247,8 @@ struct Walk<'w, 'm> {
     clock: Option<Clock>,
     /// By which its sightings know the message, once there is one.
     seen: Option<Uuid>,
+    /// It is looked at at every node.
+    traced: bool,
 }
 
 /// The plan of a frame: borrowed where the message began, else kept alive, whatever the table does meanwhile.
@@ -290,8 +293,8 @@ impl<'w, 'm> Walk<'w, 'm> {
             self.evaluation.executed += 1;
             if self.evaluation.executed > self.counted {
                 running.count_executed(index);
-                if step.debug.sees_all(self.scene.message.received.0) {
-                    self.saw(step.id, (false, running.plan().label_to(target)), &way.carried, None);
+                if self.sees_all(step) {
+                    self.saw(step, (false, running.plan().label_to(target)), &way.carried, None);
                 }
             }
             let begun = self.clock.map(|clock| (clock, clock.now().instant));
@@ -317,7 +320,7 @@ impl<'w, 'm> Walk<'w, 'm> {
     /// The way that follows a step; what is left of `way` waits.
     fn follow(&mut self, way: Way<'m>, (running, index, step): (&Running, usize, &Step), next: Next) -> Way<'m> {
         let frame = way.frame;
-        if step.debug.is_on() {
+        if step.debug.is_on() || self.traced {
             self.saw_leave(step, &way.carried, &next);
         }
         match next {
@@ -402,7 +405,7 @@ impl<'w, 'm> Walk<'w, 'm> {
 
     /// What goes on later, from the node that a way has come to.
     fn depart(&self, way: &Way<'m>, node: (ChainId, Uuid)) -> Departed {
-        depart(&way.carried, self.path(way.frame, node), self.departures + 1)
+        depart(&way.carried, self.path(way.frame, node), self.departures + 1, self.seen.filter(|_| self.traced))
     }
 
     /// The nodes by which a message came to a node of a frame, which is the last of them.
@@ -487,8 +490,8 @@ impl<'w, 'm> Walk<'w, 'm> {
         if self.evaluation.executed >= self.counted {
             running.count_failed(index);
         }
-        if step.debug.failures || step.debug.sees_all(self.scene.message.received.0) {
-            self.saw(step.id, (true, Some(label::FAILURE)), &way.carried, Some(&reason));
+        if step.debug.failures || self.sees_all(step) {
+            self.saw(step, (true, Some(label::FAILURE)), &way.carried, Some(&reason));
         }
         if running.plan().route(step.failure()).is_empty() {
             self.fail(running.chain(), &step.name, reason);
@@ -526,14 +529,18 @@ impl<'w, 'm> Walk<'w, 'm> {
 
     fn saw_by(&mut self, step: &Step, label: Option<&str>, carried: &Carried<'_>) {
         let failure = step.debug.failures && label == Some(label::FAILURE);
-        if failure || step.debug.sees_all(self.scene.message.received.0) {
-            self.saw(step.id, (true, label), carried, None);
+        if failure || self.sees_all(step) {
+            self.saw(step, (true, label), carried, None);
         }
     }
 
-    fn saw(&mut self, node: Uuid, way: (bool, Option<&str>), carried: &Carried<'_>, error: Option<&str>) {
+    fn sees_all(&self, step: &Step) -> bool {
+        self.traced || step.debug.sees_all(self.scene.message.received.0)
+    }
+
+    fn saw(&mut self, step: &Step, way: (bool, Option<&str>), carried: &Carried<'_>, error: Option<&str>) {
         let is_new = self.evaluation.executed >= self.counted;
-        if node.is_nil() || !is_new || !self.scene.world.may_see() {
+        if step.id.is_nil() || !is_new || !self.scene.world.may_see() {
             return;
         }
         let id = match self.seen {
@@ -544,6 +551,6 @@ impl<'w, 'm> Walk<'w, 'm> {
             Carried::AsCame(_) => &carried.change(),
             Carried::Changed(changed) => &**changed,
         };
-        self.scene.world.see(Sighting::at_node(self.scene.message, id, node, way, said, error));
+        self.scene.world.see(Sighting::at_node(self.scene.message, id, (step.id, &step.name), way, said, error));
     }
 }

@@ -23,6 +23,7 @@ pub enum Sighting {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AtNode {
     pub node: Uuid,
+    pub name: String,
     /// Else it came in.
     pub left: bool,
     pub originator: EntityId,
@@ -44,13 +45,14 @@ impl Sighting {
     pub(super) fn at_node(
         message: &Message<'_>,
         id: Uuid,
-        node: Uuid,
+        (node, name): (Uuid, &str),
         (left, label): (bool, Option<&str>),
         said: &Changed,
         error: Option<&str>,
     ) -> Self {
         Self::AtNode(Box::new(AtNode {
             node,
+            name: cut(name).to_owned(),
             left,
             originator: message.originator,
             originator_type: message.originator_type,
@@ -67,12 +69,12 @@ impl Sighting {
         Self::Unled { chain, node: cut(node).to_owned(), reason: cut(reason).to_owned() }
     }
 
-    /// What it lies under: the node, or the chain.
+    /// Whether it was seen at this node, of this message, or in this chain.
     #[must_use]
-    pub fn of(&self) -> Uuid {
+    pub fn is_of(&self, of: Uuid) -> bool {
         match self {
-            Self::AtNode(seen) => seen.node,
-            Self::Unled { chain, .. } => chain.0,
+            Self::AtNode(seen) => seen.node == of || seen.message == of,
+            Self::Unled { chain, .. } => chain.0 == of,
         }
     }
 
@@ -83,6 +85,7 @@ impl Sighting {
             Self::AtNode(seen) => {
                 let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
                 size_of::<AtNode>()
+                    + seen.name.len()
                     + seen.kind.len()
                     + seen.data.len()
                     + seen.metadata.len()

@@ -104,6 +104,11 @@ pub trait World {
         None
     }
 
+    /// By which the message is known to whoever looks at it at every node, if somebody does.
+    fn traced(&self) -> Option<Uuid> {
+        None
+    }
+
     /// Whether there is room for another sighting, and a way to it.
     fn may_see(&mut self) -> bool {
         false

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::alarming::Unconfirmed;
 use super::outbox::Next;
 use super::reviving::DeadLettersRead;
-use super::sightings::Seen;
+use super::sightings::{Seen, Trace};
 use crate::{
     device::{
         outbox::OwedCall,
@@ -68,10 +68,12 @@ pub enum Event {
     DeadLetters { sought: DeadLetters, ask: DeadLettersAsk },
     /// A lane read such calls, which are to be made once more or forgotten.
     DeadLettersRead(Box<DeadLettersRead>),
-    /// What was seen of a tenant's node or chain, the oldest first.
+    /// What was seen of a tenant's node, chain or message, the oldest first.
     Sightings { tenant: TenantId, of: Uuid, reply: oneshot::Sender<Vec<Arc<Seen>>> },
     /// Forget what was seen, by its ids.
     ForgetSightings { tenant: TenantId, ids: Vec<Uuid>, done: oneshot::Sender<()> },
+    /// Look at the next message of an entity wherever it goes. `false`: as many are waited for as may be.
+    Trace { trace: Box<Trace>, done: oneshot::Sender<bool> },
     /// Stop accepting, tell MQTT 5 clients, commit, end.
     Drain,
 }
@@ -97,6 +99,7 @@ impl fmt::Debug for Event {
             Self::CountField { .. } => "CountField",
             Self::Sightings { .. } => "Sightings",
             Self::ForgetSightings { .. } => "ForgetSightings",
+            Self::Trace { .. } => "Trace",
             Self::Drain => "Drain",
         })
     }

@@ -151,6 +151,10 @@ impl World for Facts<'_> {
         Some(self.scripts.clock())
     }
 
+    fn traced(&self) -> Option<Uuid> {
+        self.sightings.traced(self.message, self.now.instant)
+    }
+
     fn may_see(&mut self) -> bool {
         let may = self.sightings.may_see(self.message.tenant, self.now);
         if !may {

@@ -173,7 +173,7 @@ impl Shard {
                 let Said { data, metadata, kind } = messages.remove(0);
                 let own_ts = metadata.contains_key("ts");
                 let path = before.departed.path.clone();
-                (Departed { path, kind, metadata, data: data.to_string(), own_ts, departures: 0 }, None)
+                (Departed { path, kind, metadata, data: data.to_string(), own_ts, ..Departed::default() }, None)
             }
             Ok(_) => (before.departed, Some("the script was to answer one message".to_owned())),
             Err(failure) => (before.departed, Some(failure.to_string())),
@@ -220,8 +220,7 @@ impl Shard {
                     kind: MessageType::PostTelemetryRequest.name().to_owned(),
                     metadata: [("delta".to_owned(), passed.to_string())].into(),
                     data: json!({ key: counting.sum }).to_string(),
-                    own_ts: false,
-                    departures: 0,
+                    ..Departed::default()
                 };
                 counting.since = now.timestamp;
                 counting.sum = 0;

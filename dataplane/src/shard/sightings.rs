@@ -4,13 +4,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use schemas::id::TenantId;
+use schemas::id::{EntityId, TenantId};
 use schemas::rate;
 use uuid::Uuid;
 
 use super::alarming::fresh_id;
-use crate::clock::{Now, Timestamp};
-use crate::limits::{SIGHTINGS_BYTES_PER_SHARD_MAX, SIGHTINGS_PER_SHARD_S, SIGHTINGS_PER_TENANT_HOUR, SIGHTINGS_TENANTS_MAX};
+use crate::clock::{Instant, Now, Timestamp};
+use crate::limits::{
+    SIGHTINGS_BYTES_PER_SHARD_MAX, SIGHTINGS_PER_SHARD_S, SIGHTINGS_PER_TENANT_HOUR, SIGHTINGS_TENANTS_MAX, TRACE_WAIT_MS_MAX,
+    TRACES_PER_SHARD_MAX,
+};
+use crate::message::Message;
 use crate::quota::Bucket;
 use crate::rules::Sighting;
 
@@ -22,8 +26,30 @@ pub struct Seen {
     pub what: Sighting,
 }
 
+/// Whose next message is looked at wherever it goes.
+#[derive(Debug)]
+pub struct Trace {
+    pub tenant: TenantId,
+    pub entity: EntityId,
+    /// The message type, if it is to be one.
+    pub kind: Option<String>,
+    /// By which the message is to be known.
+    pub message: Uuid,
+    pub for_ms: u64,
+}
+
+impl Trace {
+    fn is_for(&self, message: &Message<'_>) -> bool {
+        self.entity == message.originator
+            && self.tenant == message.tenant
+            && self.kind.as_ref().is_none_or(|kind| kind == message.kind.name())
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Sightings {
+    /// And until when.
+    traces: Vec<(Trace, Instant)>,
     tenants: Vec<Own>,
     bytes: usize,
     /// Of all tenants.
@@ -46,10 +72,34 @@ impl Sightings {
     /// Of one of so many shards.
     pub(super) fn new(shards: u16) -> Self {
         Self {
+            traces: Vec::new(),
             tenants: Vec::new(),
             bytes: 0,
             rate: Bucket::new(rate::Bucket { capacity: SIGHTINGS_PER_SHARD_S, seconds: 1 }),
             per_hour: SIGHTINGS_PER_TENANT_HOUR / u64::from(shards.max(1)),
+        }
+    }
+
+    /// Waits for a message. `false`: as many are waited for as may be.
+    pub(super) fn await_message(&mut self, trace: Trace, now: Instant) -> bool {
+        self.traces.retain(|(_, until)| now < *until);
+        let has_room = self.traces.len() < TRACES_PER_SHARD_MAX;
+        if has_room {
+            let until = now.after_ms(trace.for_ms.min(TRACE_WAIT_MS_MAX));
+            self.traces.push((trace, until));
+        }
+        has_room
+    }
+
+    /// By which this message is known to whoever waits for it.
+    pub(super) fn traced(&self, message: &Message<'_>, now: Instant) -> Option<Uuid> {
+        self.traces.iter().find(|(trace, until)| now < *until && trace.is_for(message)).map(|(trace, _)| trace.message)
+    }
+
+    /// This message has gone its way: the one behind it is not it.
+    pub(super) fn went(&mut self, message: &Message<'_>, now: Instant) {
+        if let Some(place) = self.traces.iter().position(|(trace, until)| now < *until && trace.is_for(message)) {
+            self.traces.remove(place);
         }
     }
 
@@ -91,10 +141,10 @@ impl Sightings {
         }
     }
 
-    /// What was seen of a node or a chain of the tenant, the oldest first.
+    /// What was seen of a node, a chain or a message of the tenant, the oldest first.
     pub(super) fn of(&self, tenant: TenantId, of: Uuid) -> Vec<Arc<Seen>> {
         let own = self.tenants.iter().filter(|own| own.tenant == tenant);
-        own.flat_map(|own| &own.seen).filter(|seen| seen.what.of() == of).map(Arc::clone).collect()
+        own.flat_map(|own| &own.seen).filter(|seen| seen.what.is_of(of)).map(Arc::clone).collect()
     }
 
     /// Forgets these.
@@ -111,10 +161,11 @@ impl Sightings {
 
 #[cfg(test)]
 mod tests {
+    use schemas::chain::{EntityType, MessageType};
     use schemas::id::ChainId;
 
     use super::*;
-    use crate::clock::Instant;
+    use crate::message::Body;
 
     fn tenant(n: u128) -> TenantId {
         TenantId(Uuid::from_u128(n))
@@ -153,6 +204,48 @@ mod tests {
         assert_eq!(reasons(&sightings, 2), ["30000"], "one tenant does not reach another's");
         assert_eq!(sightings.bytes, sightings.tenants.iter().map(|own| own.bytes).sum::<usize>());
         assert!(sightings.of(tenant(2), Uuid::from_u128(8)).is_empty());
+    }
+
+    #[test]
+    fn a_message_is_waited_for_until_it_has_gone_its_way() {
+        let of = |of: u128, entity: u128, kind: MessageType| Message {
+            kind,
+            originator: EntityId(Uuid::from_u128(entity)),
+            originator_type: EntityType::Device,
+            tenant: tenant(of),
+            device_name: "",
+            device_type: "",
+            received: Timestamp(0),
+            body: Body::Lifecycle,
+        };
+        let trace = |message: u128, kind: Option<MessageType>| Trace {
+            tenant: tenant(1),
+            entity: EntityId(Uuid::from_u128(5)),
+            kind: kind.map(|kind| kind.name().to_owned()),
+            message: Uuid::from_u128(message),
+            for_ms: 1_000,
+        };
+        let (alarm, connected) = (MessageType::Alarm, MessageType::ConnectEvent);
+        let at = |ms| now(ms).instant;
+        let mut sightings = Sightings::new(1);
+        assert!(sightings.await_message(trace(1, Some(alarm)), at(0)));
+        assert!(sightings.await_message(trace(2, None), at(500)));
+        for (message, ms, expected) in [
+            (of(1, 5, alarm), 999, Some(1)),
+            (of(1, 5, connected), 999, Some(2)),
+            (of(1, 5, alarm), 1_000, Some(2)),
+            (of(1, 5, alarm), 1_500, None),
+            (of(1, 6, alarm), 999, None),
+            (of(2, 5, alarm), 999, None),
+        ] {
+            assert_eq!(sightings.traced(&message, at(ms)), expected.map(Uuid::from_u128), "{message:?} {ms}");
+        }
+        sightings.went(&of(1, 5, connected), at(999));
+        assert_eq!(sightings.traced(&of(1, 5, connected), at(999)), None);
+        assert_eq!(sightings.traced(&of(1, 5, alarm), at(999)), Some(Uuid::from_u128(1)));
+        let more = (0..TRACES_PER_SHARD_MAX).filter(|_| sightings.await_message(trace(3, None), at(999))).count();
+        assert_eq!(more, TRACES_PER_SHARD_MAX - 1);
+        assert!(sightings.await_message(trace(4, None), at(1_000)), "one is over");
     }
 
     #[test]

@@ -58,6 +58,7 @@ impl Shard {
                 self.sightings.forget(tenant, ids);
                 let _gone = done.send(());
             }
+            Event::Trace { trace, done } => drop(done.send(self.sightings.await_message(*trace, self.now.instant))),
             Event::Drain => self.drain(),
         }
     }

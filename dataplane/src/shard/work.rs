@@ -307,8 +307,9 @@ impl Stage<'_> {
     /// Where some node looks at what messages say, each ts of telemetry is a message of its own, as it is in ThingsBoard. Where one
     /// may lack a fact, nothing is written before all of them have theirs: a message and its packet id are one batch.
     fn evaluate(&mut self, mut by: By<'_>, message: &Message<'_>, known: Known<'_>) -> Result<Outcome, Lacking> {
+        let looks = by.looks() || self.sightings.traced(message, self.now.instant).is_some();
         let readings = match &message.body {
-            Body::Telemetry(readings) if by.looks() && readings.entries.len() > 1 => readings,
+            Body::Telemetry(readings) if looks && readings.entries.len() > 1 => readings,
             _ => return self.evaluate_one(&mut by, message, known),
         };
         let part = |entry: &Entry| {
@@ -373,15 +374,19 @@ impl Stage<'_> {
             self.ledger.effects = emptied(effects);
             return Err(Lacking { fact, counted: evaluation.executed });
         }
-        let Some(fields) = &by.fields else { return Ok(self.act(message, effects, &evaluation, by.answers)) };
-        let touched = Touched::of(message, &effects);
-        if let Err(fact) = self.prepare(fields, &touched, message, known) {
+        let touched = by.fields.as_ref().map(|fields| (fields, Touched::of(message, &effects)));
+        if let Some((fields, touched)) = &touched
+            && let Err(fact) = self.prepare(fields, touched, message, known)
+        {
             self.ledger.effects = emptied(effects);
             // All of its steps went on.
             return Err(Lacking { fact, counted: evaluation.executed.saturating_add(1) });
         }
+        self.sightings.went(message, self.now.instant);
         let outcome = self.act(message, effects, &evaluation, by.answers);
-        if outcome == Outcome::Stored {
+        if let Some((fields, touched)) = touched
+            && outcome == Outcome::Stored
+        {
             self.calculate((fields, by.scripts), touched, message, known);
         }
         Ok(outcome)

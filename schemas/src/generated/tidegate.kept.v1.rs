@@ -217,6 +217,9 @@ pub struct Delivery {
     /// How often the message has left a node like this, this time included.
     #[prost(uint32, tag = "8")]
     pub departures: u32,
+    /// By which somebody who looks at it knows the message; empty: nobody does.
+    #[prost(bytes = "vec", tag = "9")]
+    pub trace: ::prost::alloc::vec::Vec<u8>,
 }
 /// Nested message and enum types in `Delivery`.
 pub mod delivery {

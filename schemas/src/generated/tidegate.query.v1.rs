@@ -36,7 +36,7 @@ pub struct NodeCount {
 pub struct SightingsRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub tenant_id: ::prost::alloc::vec::Vec<u8>,
-    /// The node, or the chain.
+    /// The node, the chain, or a message.
     #[prost(bytes = "vec", tag = "2")]
     pub of_id: ::prost::alloc::vec::Vec<u8>,
 }
@@ -93,6 +93,10 @@ pub struct AtNode {
     /// Empty: the node did not fail.
     #[prost(string, tag = "9")]
     pub error: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "10")]
+    pub node_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "11")]
+    pub node_name: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unled {
@@ -108,6 +112,22 @@ pub struct ForgetSightingsRequest {
     pub tenant_id: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TraceRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub tenant_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub entity_id: ::prost::alloc::vec::Vec<u8>,
+    /// The message type; empty: any.
+    #[prost(string, tag = "3")]
+    pub msg_type: ::prost::alloc::string::String,
+    /// By which the sightings know the message.
+    #[prost(bytes = "vec", tag = "4")]
+    pub message_id: ::prost::alloc::vec::Vec<u8>,
+    /// How long the message is waited for.
+    #[prost(uint32, tag = "5")]
+    pub for_ms: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FieldCountRequest {
@@ -1287,6 +1307,28 @@ pub mod query_client {
                 .insert(GrpcMethod::new("tidegate.query.v1.Query", "ForgetSightings"));
             self.inner.unary(req, path, codec).await
         }
+        /// Looks at the next message of an entity at every node that it comes to, whatever their debugging says.
+        pub async fn trace(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TraceRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.query.v1.Query/Trace",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.query.v1.Query", "Trace"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Runs a script of a rule node once, as a shard would.
         pub async fn try_script(
             &mut self,
@@ -1506,6 +1548,11 @@ pub mod query_server {
         async fn forget_sightings(
             &self,
             request: tonic::Request<super::ForgetSightingsRequest>,
+        ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
+        /// Looks at the next message of an entity at every node that it comes to, whatever their debugging says.
+        async fn trace(
+            &self,
+            request: tonic::Request<super::TraceRequest>,
         ) -> std::result::Result<tonic::Response<super::WriteReply>, tonic::Status>;
         /// Runs a script of a rule node once, as a shard would.
         async fn try_script(
@@ -2353,6 +2400,49 @@ pub mod query_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ForgetSightingsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.query.v1.Query/Trace" => {
+                    #[allow(non_camel_case_types)]
+                    struct TraceSvc<T: Query>(pub Arc<T>);
+                    impl<T: Query> tonic::server::UnaryService<super::TraceRequest>
+                    for TraceSvc<T> {
+                        type Response = super::WriteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TraceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Query>::trace(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TraceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -2,7 +2,8 @@
 //! devices of several shards. Never asserts how long a node takes.
 
 use serde_json::{Value, json};
-use tests::harness::fixture::{Fixture, device, root_chain, second_tenant};
+use tests::harness::eventually;
+use tests::harness::fixture::{Fixture, device, draw_root, latest_value, root_chain, second_tenant};
 use tests::harness::python::{Publication, mosquitto_pub};
 use tests::harness::rest::Rest;
 
@@ -135,4 +136,40 @@ fn check_filters(rest: &Rest, node: &str) {
     assert_eq!((paged["data"].as_array().map(Vec::len), &paged["hasNext"]), (Some(2), &json!(false)));
     rest.get(&format!("/api/events/{node}/NOTHING?pageSize=5&page=0")).expect_error(400);
     rest.get(&format!("/api/events/{node}/{kind}?pageSize=5&page=0&sortProperty=data")).expect_error(400);
+}
+
+#[test]
+fn one_message_is_followed_on_its_way() {
+    let fixture = Fixture::with(|setup| setup.shards(2));
+    let rest = &fixture.tenant;
+    let nodes = [
+        ("filter.TbMsgTypeSwitchNode", json!({})),
+        ("delay.TbMsgDelayNode", json!({ "periodInSeconds": 1, "maxPendingMsgs": 10 })),
+        ("telemetry.TbMsgTimeseriesNode", json!({ "defaultTTL": 0 })),
+    ];
+    draw_root(rest, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2)]);
+    let device = device(rest, "followed");
+    let begun = rest.post(&format!("/api/tidegate/trace/DEVICE/{}?msgType=POST_TELEMETRY_REQUEST", device.id), &json!({})).json();
+    let path = format!("/api/tidegate/trace/{}", begun["id"].as_str().expect("an id"));
+    assert_eq!(rest.get(&path).json(), json!([]), "it did not come yet");
+    for n in 1..=2 {
+        let (topic, payload) = ("v1/devices/me/telemetry", format!(r#"{{"n":{n}}}"#));
+        let publication = Publication { token: &device.token, topic, payload: &payload, qos: 1, version: "mqttv5" };
+        let (published, said) = mosquitto_pub(fixture.instance.mqtt(), publication);
+        assert!(published, "{said}");
+    }
+    let steps =
+        eventually("both waits are over", || (latest_value(rest, &device.id, "n")? == "2").then(|| rest.get(&path).json()));
+    let steps: Vec<&Value> = steps.as_array().expect("a list").iter().collect();
+    assert!(
+        steps.iter().all(|step| step["data"] == r#"{"n":1}"# && step["entityId"]["id"] == *device.id),
+        "only the first: {steps:?}"
+    );
+    let shown: Vec<String> = steps
+        .iter()
+        .map(|step| format!("{} {}", step["type"].as_str().expect("a way"), step["relationType"].as_str().unwrap_or("-")))
+        .collect();
+    assert_eq!(shown, ["IN -", "OUT Post telemetry", "IN Post telemetry", "OUT Success", "IN Success", "OUT Success"]);
+    assert!(steps.iter().all(|step| step["ruleNodeName"].as_str().is_some_and(|name| !name.is_empty())));
+    assert_eq!(second_tenant(&fixture.instance).get(&path).json(), json!([]));
 }

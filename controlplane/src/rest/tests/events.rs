@@ -57,6 +57,42 @@ async fn events_are_gathered_filtered_and_forgotten() {
 }
 
 #[tokio::test]
+async fn a_message_is_waited_for_and_shown_on_its_way() {
+    let fake = Fake::start().await;
+    let house = House::open(Some(&fake)).await;
+    let tenant = house.sign_in("tenant@thingsboard.org", "tenant").await;
+    let ask = async |method: Method, path: &str| house.ask(&method, path, Some(&tenant), None).await;
+    let devices = ask(Method::GET, "/api/tenant/devices?pageSize=1&page=0").await.body;
+    let path = format!("/api/tidegate/trace/DEVICE/{}", devices["data"][0]["id"]["id"].as_str().unwrap());
+    let begun = ask(Method::POST, &format!("{path}?msgType=POST_TELEMETRY_REQUEST")).await.body;
+    assert!(Uuid::parse_str(begun["id"].as_str().unwrap()).is_ok() && begun["until"].as_i64().unwrap() > 0, "{begun}");
+    let full = ask(Method::POST, &format!("{path}?seconds=900")).await;
+    assert_ne!(full.status, StatusCode::OK, "the instance says that it has no room");
+    refused(
+        &ask(Method::POST, &format!("{path}?seconds=901")).await,
+        StatusCode::BAD_REQUEST,
+        31,
+        "seconds: \"901\" must be 1 to 900",
+    );
+    let foreign = "/api/tidegate/trace/DEVICE/784f394c-42b6-435a-983c-b7beff2784f9";
+    assert_eq!(ask(Method::POST, foreign).await.status, StatusCode::NOT_FOUND);
+    let steps = ask(Method::GET, "/api/tidegate/trace/00000000-0000-0000-0000-000000000009").await.body;
+    let mut last = steps[1].clone();
+    assert!(last["server"].take().is_string());
+    assert_eq!(
+        last,
+        json!({ "ts": 1_001, "server": null, "ruleNodeName": "save", "type": "OUT", "relationType": "Failure",
+            "ruleNodeId": { "entityType": "RULE_NODE", "id": "00000000-0000-0000-0000-000000000007" },
+            "entityId": { "entityType": "DEVICE", "id": "00000000-0000-0000-0000-000000000008" },
+            "msgType": "POST_TELEMETRY_REQUEST", "data": "{\"t\":1}", "metadata": "{}", "error": "no t" })
+    );
+    let of_a_node = ask(Method::GET, "/api/tidegate/trace/00000000-0000-0000-0000-000000000007").await.body;
+    assert_eq!(of_a_node, json!([]), "what others did at a node is no trace");
+    let customer = house.sign_in("customer@thingsboard.org", "customer").await;
+    refused(&house.ask(&Method::POST, &path, Some(&customer), None).await, StatusCode::FORBIDDEN, 20, "");
+}
+
+#[tokio::test]
 async fn a_chain_that_was_refused_says_so() {
     let fake = Fake::start().await;
     let house = House::open(Some(&fake)).await;

@@ -1,16 +1,16 @@
-//! What people look at of messages at nodes, on all shards together. Never keeps any of it.
+//! What people look at of messages at nodes, on all shards together, and which they wait for. Never keeps any of it.
 
 use std::sync::Arc;
 
 use schemas::generated::query::{self as wire, sighting::What};
-use schemas::id::{InvalidId, TenantId, uuid};
+use schemas::id::{EntityId, InvalidId, TenantId, uuid};
 use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::post;
 use crate::limits;
 use crate::rules::Sighting;
-use crate::shard::{Event, Seen, Shards};
+use crate::shard::{Event, Seen, Shards, Trace};
 
 fn wrong(error: InvalidId) -> Status {
     Status::invalid_argument(error.to_string())
@@ -54,6 +54,21 @@ pub(super) async fn forget(shards: &Shards, request: &wire::ForgetSightingsReque
     Ok(wire::WriteReply {})
 }
 
+pub(super) async fn trace(shards: &Shards, request: wire::TraceRequest) -> Result<wire::WriteReply, Status> {
+    let tenant = TenantId(uuid("tenant_id", &request.tenant_id).map_err(wrong)?);
+    let entity = EntityId(uuid("entity_id", &request.entity_id).map_err(wrong)?);
+    let message = uuid("message_id", &request.message_id).map_err(wrong)?;
+    let kind = (!request.msg_type.is_empty()).then_some(request.msg_type);
+    let trace = Box::new(Trace { tenant, entity, kind, message, for_ms: request.for_ms.into() });
+    let (done, answer) = oneshot::channel();
+    post(shards.owner(entity), Event::Trace { trace, done }).await?;
+    match answer.await {
+        Ok(true) => Ok(wire::WriteReply {}),
+        Ok(false) => Err(Status::resource_exhausted(format!("{} messages are waited for already", limits::TRACES_PER_SHARD_MAX))),
+        Err(_) => Err(Status::unavailable("a shard has ended")),
+    }
+}
+
 fn to_wire(seen: &Seen) -> wire::Sighting {
     let what = match &seen.what {
         Sighting::AtNode(seen) => What::AtNode(wire::AtNode {
@@ -66,6 +81,8 @@ fn to_wire(seen: &Seen) -> wire::Sighting {
             data: seen.data.clone(),
             metadata: seen.metadata.clone(),
             error: seen.error.clone().unwrap_or_default(),
+            node_id: seen.node.as_bytes().to_vec(),
+            node_name: seen.name.clone(),
         }),
         Sighting::Unled { node, reason, .. } => What::Unled(wire::Unled { node: node.clone(), reason: reason.clone() }),
     };

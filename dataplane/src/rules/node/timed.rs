@@ -125,7 +125,7 @@ fn merged(kind: &str, pack: Vec<Pending>, now: Timestamp) -> Vec<Pack> {
             _ => {
                 let metadata = [(name::TS.to_owned(), now.0.to_string())].into();
                 let (path, data, bytes) = (departed.path, format!("[{text}"), text.len() + 1);
-                let departed = Departed { path, kind: kind.to_owned(), metadata, data, own_ts: false, departures: 0 };
+                let departed = Departed { path, kind: kind.to_owned(), metadata, data, ..Departed::default() };
                 packs.push((Pack { departed, of: vec![number] }, bytes));
             }
         }

@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::nodes::{PREFIX, telemetry};
 use crate::clock::Clock;
+use crate::effect::Effect;
 use crate::limits::MESSAGES_PER_TIMED_ONE;
-use crate::rules::{AtNode, Plan, Running, Sighting, World, evaluate, evaluate_again};
+use crate::rules::{AtNode, Plan, Running, Sighting, World, evaluate, evaluate_again, resume};
 
 /// Sees so much.
 struct Looking {
@@ -20,11 +21,12 @@ struct Looking {
     seen: Vec<Sighting>,
     clock: Clock,
     chains: HashMap<ChainId, Rc<Running>>,
+    trace: Option<Uuid>,
 }
 
 impl Looking {
     fn new(room: usize) -> Self {
-        Self { room, seen: Vec::new(), clock: Clock::start(), chains: HashMap::new() }
+        Self { room, seen: Vec::new(), clock: Clock::start(), chains: HashMap::new(), trace: None }
     }
 
     /// `node <way> label type data`, or `chain node: reason`.
@@ -45,6 +47,14 @@ impl Looking {
 impl World for Looking {
     fn clock(&self) -> Option<Clock> {
         Some(self.clock)
+    }
+
+    fn traced(&self) -> Option<Uuid> {
+        self.trace
+    }
+
+    fn may_owe(&self) -> Result<(), String> {
+        Ok(())
     }
 
     fn may_see(&mut self) -> bool {
@@ -152,6 +162,33 @@ fn a_message_is_the_same_one_at_all_nodes() {
         .collect();
     assert_eq!((ids[0], ids[4]), (ids[3], ids[7]));
     assert_ne!(ids[0], ids[4]);
+}
+
+#[test]
+fn a_traced_message_is_seen_at_every_node_also_when_it_comes_back() {
+    let call = ("rest.TbRestApiCallNode", json!({ "restEndpointUrlPattern": "http://there.example/", "requestMethod": "POST" }));
+    let nodes = [(CHECK, has_t(), json!(null)), (call.0, call.1, json!(null)), (RENAME, to_u(), failures())];
+    let chain = Rc::new(running(1, &nodes, &[(0, "True", 1), (1, "Success", 2)]));
+    let mut looking = Looking::new(usize::MAX);
+    let mut effects = Vec::new();
+    let message = telemetry(r#"{"t":1}"#);
+    evaluate(&chain, &message, &mut looking, &mut effects);
+    assert_eq!(looking.shown(), [""; 0]);
+    looking.chains.insert(ChainId(Uuid::from_u128(1)), Rc::clone(&chain));
+    looking.trace = Some(Uuid::from_u128(99));
+    effects.clear();
+    evaluate(&chain, &message, &mut looking, &mut effects);
+    let kind = r#"POST_TELEMETRY_REQUEST {"t":1}"#;
+    assert_eq!(looking.shown(), ["10 in -", "10 out True", "11 in True"].map(|seen| format!("{seen} {kind}")));
+    let [Effect::Owe(departed)] = &effects[..] else { panic!("{effects:?}") };
+    // By then nobody waits for another one.
+    looking.trace = None;
+    let again = telemetry("{}");
+    resume((departed, None), &again, &mut looking, &mut Vec::new(), 0).unwrap();
+    let renamed = r#"12 out Success POST_TELEMETRY_REQUEST {"u":1}"#;
+    let behind = [format!("11 out Success {kind}"), format!("12 in Success {kind}"), renamed.to_owned()];
+    assert_eq!(looking.shown()[3..], behind);
+    assert!(looking.seen.iter().all(|seen| seen.is_of(Uuid::from_u128(99))));
 }
 
 #[test]
