@@ -38,6 +38,7 @@ mod tenant_profile;
 pub(crate) mod tests;
 mod trace;
 mod user;
+mod wish;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 

@@ -2,6 +2,7 @@
 //! need) and to the audit log, in the same transaction. Never decides who may do it.
 
 pub mod alarm;
+pub mod alarm_parent;
 pub mod announcement;
 pub mod asset;
 pub mod asset_profile;

@@ -10,6 +10,7 @@ mod m0006_customers;
 mod m0007_calculated_fields;
 mod m0009_propagation;
 mod m0010_announcements;
+mod m0011_alarm_parents;
 mod shape;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrations {
             Box::new(m0007_calculated_fields::Step),
             Box::new(m0009_propagation::Step),
             Box::new(m0010_announcements::Step),
+            Box::new(m0011_alarm_parents::Step),
         ]
     }
 }

@@ -343,6 +343,8 @@ pub const OWED_CALLS_PER_TENANT_MAX: usize = OWED_CALLS_PER_SHARD_MAX / 2;
 pub const OWED_BYTES_PER_TENANT_MAX: usize = 256 << 20;
 /// Calls of one node and shard that are under way at once.
 pub const CALLS_PER_NODE_AT_ONCE_MAX: u32 = 64;
+/// The same of a node that wants something of the control plane, where one is done after the other.
+pub const WISHES_PER_NODE_AT_ONCE_MAX: u32 = 16;
 /// Calls of one shard that are under way at once.
 pub const CALLS_AT_ONCE_MAX: usize = 256;
 /// Of their messages, in bytes; one more may exceed it.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemas::chain::Wish;
 use schemas::chain::external::{Certificates, KafkaPublish, Mailer, Method, MqttPublish, NatsPublish, RabbitMqPublish};
 use schemas::id::ChainId;
 use uuid::Uuid;
@@ -89,6 +90,8 @@ pub enum Call {
     RabbitMq(RabbitMqCall),
     Nats(NatsCall),
     Slack(SlackCall),
+    /// Of the control plane, which the shard asks itself: `action` is given none.
+    Wish(Wish),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

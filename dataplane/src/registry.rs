@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use schemas::id::DeviceId;
+use schemas::wish::{Granted, Wished};
 use uuid::Uuid;
 
 /// A question, and where its answer goes.
@@ -42,6 +43,8 @@ pub enum Ask {
         /// kept.proto's `Alarm` each.
         alarms: Vec<Vec<u8>>,
     },
+    /// What a message wants at a rule node.
+    Wish(Box<Wished>),
     /// Bytes [chunk x size, +size) of the device's package; `size` 0: all of it.
     Piece {
         device: DeviceId,
@@ -71,6 +74,9 @@ pub enum Told {
     Claimed,
     /// The alarms are known there.
     Taken,
+    Granted(Granted),
+    /// It went wrong there, with this question and perhaps no other.
+    Failed(String),
     Piece(Vec<u8>),
     /// No more than `limits::STRETCH_BYTES` of `length` bytes; none when `from` lies behind them.
     Stretch {

@@ -18,7 +18,7 @@ mod template;
 mod tests;
 mod world;
 
-pub use evaluate::{Evaluation, Failed, begin, call, elapse, evaluate, evaluate_again, generator, resume, together};
+pub use evaluate::{Comes, Evaluation, Failed, begin, call, elapse, evaluate, evaluate_again, generator, resume, together, wish};
 pub use fact::{Absent, Fact, Found};
 pub use node::timed::{Pack, Pending};
 pub use plan::{Plan, Timer};

@@ -17,6 +17,7 @@ mod root;
 #[cfg(test)]
 mod tests;
 pub mod timed;
+pub mod wish;
 
 pub use check::{EDGES_MAX, EXECUTIONS_MAX, NODES_MAX};
 pub use configuration::system_mail;
@@ -31,6 +32,7 @@ pub use node::{
 };
 pub use relations::{CheckRelation, DeviceAttributes, NewOriginator, RelatedTold, RelatedValues, RelationFilter, RelationsQuery};
 pub use root::default_root_chain;
+pub use wish::Wish;
 
 use regex_automata::meta::Regex;
 use uuid::Uuid;

@@ -1,7 +1,10 @@
 //! Alarm queries: alarms of the entities that match, and when somebody has to look again because alarms have changed. Never keeps an
 //! alarm.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use tokio::sync::broadcast;
 use uuid::Uuid;
@@ -10,8 +13,8 @@ use crate::{
     access::{Caller, Operation, Resource},
     app::{App, permit_within, query::readable},
     clock,
-    domain::{AlarmCount, AlarmFilter, AlarmListing, AlarmRow, EntityQuery, ListedEntity, Page},
-    entity::{alarm, asset, device},
+    domain::{AlarmCount, AlarmFilter, AlarmInfo, AlarmListing, AlarmRow, EntityQuery, ListedEntity, Page},
+    entity::{alarm, alarm_parent, asset, device},
     error::Error,
 };
 
@@ -43,7 +46,8 @@ impl App {
         let filter = within(&listing.count, among);
         let page = self.alarms(caller, &filter, &listing.link).await?;
         let scope = permit_within(caller, Resource::Device, Operation::ReadValues)?;
-        let mut ids: Vec<Uuid> = page.data.iter().map(|info| info.alarm.originator.0).collect();
+        let shown = self.shown_entities(&page, &filter).await?;
+        let mut ids: Vec<Uuid> = shown.clone();
         ids.sort_unstable();
         ids.dedup();
         let devices = device::by_ids(self.reader(), scope.tenant, scope.customer, &ids).await?;
@@ -52,7 +56,21 @@ impl App {
         let mut rows = self.rows(&scope, entities.collect()).await?;
         self.fill(&mut rows, &listing.shown).await?;
         let rows: HashMap<Uuid, _> = rows.into_iter().map(|row| (row.entity.id, row)).collect();
-        Ok(page.map(|info| AlarmRow { entity: rows.get(&info.alarm.originator.0).cloned(), info }))
+        let mut shown = shown.into_iter();
+        Ok(page.map(|info| AlarmRow { entity: shown.next().and_then(|id| rows.get(&id).cloned()), info }))
+    }
+
+    /// The entity of each alarm: of those that were asked for, the one to which it is propagated if it is of none of them.
+    async fn shown_entities(&self, page: &Page<AlarmInfo>, filter: &AlarmFilter) -> Result<Vec<Uuid>, Error> {
+        let mut through = HashMap::new();
+        if let (true, Some(among)) = (filter.propagated, &filter.among) {
+            let asked: HashSet<Uuid> = among.iter().copied().collect();
+            let others = page.data.iter().filter(|info| !asked.contains(&info.alarm.originator.0));
+            let others: Vec<Uuid> = others.map(|info| info.alarm.id).collect();
+            through = alarm_parent::through(self.reader(), &others, among).await?;
+        }
+        let entity = |info: &AlarmInfo| through.get(&info.alarm.id).copied().unwrap_or(info.alarm.originator.0);
+        Ok(page.data.iter().map(entity).collect())
     }
 
     /// How many alarms of these entities there are.

@@ -11,7 +11,7 @@ use crate::{
         announcing::{self, Of},
         asset_profile, customer as customers, new_id, permit_within, quota, same_version,
     },
-    domain::{Asset, AssetDraft, AssetFilter, AssetInfo, AssetProfile, EntityKind, Invalid, Page, PageLink},
+    domain::{Asset, AssetDraft, AssetFilter, AssetInfo, AssetProfile, Customer, EntityKind, Invalid, Page, PageLink},
     entity::{Write, asset, asset_profile as profiles, audit::Action, customer},
     error::Error,
 };
@@ -142,14 +142,20 @@ impl App {
             }
             ShownTo::Nobody => None,
         };
-        let before = stored.customer;
-        let saved = Asset { customer: to.as_ref().map(|to| to.id), version: stored.version + 1, ..stored };
-        asset::update(&mut write, &saved).await?;
-        announcing::shown(&mut write, Of::Asset(&saved), before, to.as_ref()).await?;
-        let action = if to.is_some() { Action::Assigned } else { Action::Unassigned };
-        write.audit(action, EntityKind::Asset, id, Some(scope.tenant)).await?;
+        let saved = show(&mut write, stored, to.as_ref()).await?;
         self.finish(write, saved).await
     }
+}
+
+/// Shows an asset to a customer of its tenant, or to nobody else.
+pub(super) async fn show(write: &mut Write, stored: Asset, to: Option<&Customer>) -> Result<Asset, Error> {
+    let before = stored.customer;
+    let saved = Asset { customer: to.map(|to| to.id), version: stored.version + 1, ..stored };
+    asset::update(write, &saved).await?;
+    announcing::shown(write, Of::Asset(&saved), before, to).await?;
+    let action = if to.is_some() { Action::Assigned } else { Action::Unassigned };
+    write.audit(action, EntityKind::Asset, saved.id, Some(saved.tenant)).await?;
+    Ok(saved)
 }
 
 async fn found(db: &impl ConnectionTrait, scope: &Scope, id: Uuid) -> Result<Asset, Error> {
@@ -158,7 +164,7 @@ async fn found(db: &impl ConnectionTrait, scope: &Scope, id: Uuid) -> Result<Ass
     visible.ok_or_else(|| Error::not_found(EntityKind::Asset, id))
 }
 
-async fn create(write: &mut Write, tenant: Uuid, draft: AssetDraft) -> Result<Asset, Error> {
+pub(super) async fn create(write: &mut Write, tenant: Uuid, draft: AssetDraft) -> Result<Asset, Error> {
     let profile = choose_profile(write, tenant, &draft).await?;
     let AssetDraft { name, label, additional_info, .. } = draft;
     let made = Asset {

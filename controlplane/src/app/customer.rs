@@ -29,15 +29,7 @@ impl App {
         let tenant = permit_within(caller, Resource::Customer, operation)?.tenant;
         let mut write = self.begin(caller).await?;
         let saved = match draft.id {
-            None => {
-                reserved(&draft, None)?;
-                quota::admit(&write, tenant, EntityKind::Customer).await?;
-                let saved = made(draft, tenant, new_id(), clock::now_ms(), 1);
-                customer::insert(&mut write, &saved).await?;
-                announcing::announce(&mut write, MessageType::EntityCreated, Of::Customer(&saved), &[]);
-                write.audit(Action::Added, EntityKind::Customer, saved.id, Some(tenant)).await?;
-                saved
-            }
+            None => create(&mut write, tenant, draft).await?,
             Some(id) => {
                 let stored = customer::find(write.db(), tenant, id).await?;
                 let stored = stored.ok_or_else(|| Error::not_found(EntityKind::Customer, id))?;
@@ -90,6 +82,16 @@ impl App {
         cascade::delete_customer(&mut write, tenant, id).await?;
         self.finish(write, ()).await
     }
+}
+
+pub(super) async fn create(write: &mut Write, tenant: Uuid, draft: CustomerDraft) -> Result<Customer, Error> {
+    reserved(&draft, None)?;
+    quota::admit(write, tenant, EntityKind::Customer).await?;
+    let saved = made(draft, tenant, new_id(), clock::now_ms(), 1);
+    customer::insert(write, &saved).await?;
+    announcing::announce(write, MessageType::EntityCreated, Of::Customer(&saved), &[]);
+    write.audit(Action::Added, EntityKind::Customer, saved.id, Some(tenant)).await?;
+    Ok(saved)
 }
 
 /// The customer whose devices everybody may see, made when it is first needed, as in ThingsBoard.

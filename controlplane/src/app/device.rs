@@ -11,8 +11,8 @@ use crate::{
         customer as customers, new_id, package, permit_within, profile, quota, same_version,
     },
     domain::{
-        Credential, CredentialDraft, Device, DeviceDraft, DeviceFilter, DeviceInfo, DeviceProfile, EntityKind, Invalid, Page,
-        PageLink, Shown,
+        Credential, CredentialDraft, Customer, Device, DeviceDraft, DeviceFilter, DeviceInfo, DeviceProfile, EntityKind, Invalid,
+        Page, PageLink, Shown,
     },
     entity::{Write, audit::Action, claim, credential, customer, device, profile as profiles},
     error::Error,
@@ -169,14 +169,20 @@ impl App {
             }
             To::Nobody => None,
         };
-        let before = stored.customer;
-        let saved = Device { customer: to.as_ref().map(|to| to.id), version: stored.version + 1, ..stored };
-        device::update(&mut write, &saved).await?;
-        announcing::shown(&mut write, Of::Device(&saved), before, to.as_ref()).await?;
-        let action = if to.is_some() { Action::Assigned } else { Action::Unassigned };
-        write.audit(action, EntityKind::Device, id, Some(scope.tenant)).await?;
+        let saved = show(&mut write, stored, to.as_ref()).await?;
         self.finish(write, saved).await
     }
+}
+
+/// Shows a device to a customer of its tenant, or to nobody else.
+pub(super) async fn show(write: &mut Write, stored: Device, to: Option<&Customer>) -> Result<Device, Error> {
+    let before = stored.customer;
+    let saved = Device { customer: to.map(|to| to.id), version: stored.version + 1, ..stored };
+    device::update(write, &saved).await?;
+    announcing::shown(write, Of::Device(&saved), before, to).await?;
+    let action = if to.is_some() { Action::Assigned } else { Action::Unassigned };
+    write.audit(action, EntityKind::Device, saved.id, Some(saved.tenant)).await?;
+    Ok(saved)
 }
 
 /// Whom a device is to be shown.

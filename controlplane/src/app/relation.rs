@@ -48,20 +48,16 @@ impl App {
             exists(write.db(), &scope, end).await?;
         }
         let saved = match relation::find(write.db(), scope.tenant, &arrow).await? {
-            None => {
-                let saved = Relation { id: new_id(), version: 1, arrow, additional_info };
-                relation::insert(&mut write, scope.tenant, &saved).await?;
-                saved
-            }
+            None => draw(&mut write, scope.tenant, arrow, additional_info).await?,
             Some(stored) => {
                 same_version(EntityKind::Relation, version, stored.version)?;
                 let saved = Relation { version: stored.version + 1, additional_info, ..stored };
                 relation::update(&mut write, scope.tenant, &saved).await?;
+                tell(&mut write, MessageType::RelationAddOrUpdate, scope.tenant, &saved);
+                record(&mut write, Action::RelationSaved, scope.tenant, &saved.arrow).await?;
                 saved
             }
         };
-        tell(&mut write, MessageType::RelationAddOrUpdate, scope.tenant, &saved);
-        record(&mut write, Action::RelationSaved, scope.tenant, &saved.arrow).await?;
         self.finish(write, saved).await
     }
 
@@ -73,9 +69,7 @@ impl App {
         let scope = permit_within(caller, Resource::Relation, Operation::Delete)?;
         let mut write = self.begin(caller).await?;
         let stored = relation::find(write.db(), scope.tenant, arrow).await?.ok_or_else(missing)?;
-        relation::delete(&mut write, &stored).await?;
-        tell(&mut write, MessageType::RelationDeleted, scope.tenant, &stored);
-        record(&mut write, Action::RelationDeleted, scope.tenant, arrow).await?;
+        erase(&mut write, scope.tenant, &stored).await?;
         self.finish(write, stored).await
     }
 
@@ -207,6 +201,21 @@ impl App {
     }
 }
 
+/// A relation that is not there yet.
+pub(super) async fn draw(write: &mut Write, tenant: Uuid, arrow: Arrow, additional_info: Value) -> Result<Relation, Error> {
+    let drawn = Relation { id: new_id(), version: 1, arrow, additional_info };
+    relation::insert(write, tenant, &drawn).await?;
+    tell(write, MessageType::RelationAddOrUpdate, tenant, &drawn);
+    record(write, Action::RelationSaved, tenant, &drawn.arrow).await?;
+    Ok(drawn)
+}
+
+pub(super) async fn erase(write: &mut Write, tenant: Uuid, stored: &Relation) -> Result<(), Error> {
+    relation::delete(write, stored).await?;
+    tell(write, MessageType::RelationDeleted, tenant, stored);
+    record(write, Action::RelationDeleted, tenant, &stored.arrow).await
+}
+
 /// The relation from a gateway to a device that was made for it, as in ThingsBoard.
 pub(super) async fn relate_child(write: &mut Write, tenant: Uuid, gateway: Uuid, child: Uuid) -> Result<(), Error> {
     let device = |id| End { kind: EntityKind::Device, id };
@@ -215,7 +224,7 @@ pub(super) async fn relate_child(write: &mut Write, tenant: Uuid, gateway: Uuid,
     Ok(relation::insert(write, tenant, &relation).await?)
 }
 
-async fn exists(db: &impl sea_orm::ConnectionTrait, scope: &Scope, end: End) -> Result<(), Error> {
+pub(super) async fn exists(db: &impl sea_orm::ConnectionTrait, scope: &Scope, end: End) -> Result<(), Error> {
     let found = named::names(db, (scope.tenant, scope.customer), end.kind, &[end.id]).await?;
     if found.is_empty() { Err(Error::not_found(end.kind, end.id)) } else { Ok(()) }
 }

@@ -5,6 +5,7 @@ mod arrival;
 mod assets;
 mod chains;
 mod identity;
+mod wishes;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

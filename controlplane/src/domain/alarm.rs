@@ -53,6 +53,8 @@ pub struct AlarmFilter {
     pub originator: Option<(String, Uuid)>,
     /// Only of these originators.
     pub among: Option<Arc<[Uuid]>>,
+    /// And those that are propagated to them along relations.
+    pub propagated: bool,
     pub cleared: Option<bool>,
     pub acknowledged: Option<bool>,
     pub severities: Vec<Severity>,

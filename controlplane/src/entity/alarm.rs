@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     domain::{AlarmFilter, EntityKind, Page, PageLink, SortOrder},
     entity::{
-        StoreError, Write, asset, comment, customer, device,
+        StoreError, Write, alarm_parent, asset, comment, customer, device,
         page::{self, Listing},
         tenant, user,
     },
@@ -45,6 +45,8 @@ pub struct Model {
     /// The originator's owner sees it, its tenant does.
     pub to_owner: bool,
     pub to_tenant: bool,
+    /// Relation types along which it is propagated; see [`alarm_parent::along`].
+    pub along: Option<String>,
     /// What a list is searched by, lower-cased.
     pub search: String,
     /// kept.proto's Alarm.
@@ -86,6 +88,7 @@ fn row(alarm: &Alarm) -> ActiveModel {
         assignee_id: Set(alarm.assignee),
         to_owner: Set(alarm.propagation.to_owner),
         to_tenant: Set(alarm.propagation.to_tenant),
+        along: Set(alarm_parent::along(alarm)),
         search: Set(words.join(" ").to_lowercase()),
         record: Set(alarm.encode()),
     }
@@ -109,16 +112,19 @@ pub async fn take(write: &mut Write, alarms: Vec<Alarm>) -> Result<(), StoreErro
         }
     }
     let ids: Vec<Uuid> = newest.keys().copied().collect();
-    for (id, version) in versions(write.db(), &ids).await? {
+    let mut spread: HashMap<Uuid, Option<String>> = HashMap::new();
+    for (id, version, along) in known(write.db(), &ids).await? {
         if newest.get(&id).is_some_and(|alarm| signed(alarm.version) <= version) {
             newest.remove(&id);
         }
+        spread.insert(id, along);
     }
     let there = originators(write.db(), newest.values()).await?;
     newest.retain(|_, alarm| there.contains(&(alarm.tenant.0, alarm.originator.0)));
     let (deleted, kept): (Vec<Alarm>, Vec<Alarm>) = newest.into_values().partition(|alarm| alarm.deleted);
     let gone: Vec<Uuid> = deleted.iter().map(|alarm| alarm.id).collect();
     comment::delete_of_alarms(write, &gone).await?;
+    alarm_parent::delete_of_alarms(write, &gone).await?;
     Entity::delete_many().filter(Column::Id.is_in(gone)).exec(write.db()).await?;
     let columns = [
         Column::Version,
@@ -131,6 +137,7 @@ pub async fn take(write: &mut Write, alarms: Vec<Alarm>) -> Result<(), StoreErro
         Column::AssigneeId,
         Column::ToOwner,
         Column::ToTenant,
+        Column::Along,
         Column::Search,
         Column::Record,
     ];
@@ -138,12 +145,15 @@ pub async fn take(write: &mut Write, alarms: Vec<Alarm>) -> Result<(), StoreErro
         let replace = OnConflict::column(Column::Id).update_columns(columns).to_owned();
         Entity::insert_many(some.iter().map(row)).on_conflict(replace).exec_without_returning(write.db()).await?;
     }
-    Ok(())
+    let along = |alarm: &Alarm| spread.get(&alarm.id).cloned().flatten();
+    let changed: Vec<&Alarm> = kept.iter().filter(|alarm| along(alarm) != alarm_parent::along(alarm)).collect();
+    alarm_parent::spread(write, &changed).await
 }
 
-async fn versions(db: &impl ConnectionTrait, ids: &[Uuid]) -> Result<Vec<(Uuid, i64)>, StoreError> {
-    let known = Entity::find().select_only().columns([Column::Id, Column::Version]).filter(Column::Id.is_in(ids.iter().copied()));
-    Ok(known.into_tuple().all(db).await?)
+/// Of those that are known, the version and along which relations they are propagated.
+async fn known(db: &impl ConnectionTrait, ids: &[Uuid]) -> Result<Vec<(Uuid, i64, Option<String>)>, StoreError> {
+    let known = Entity::find().select_only().columns([Column::Id, Column::Version, Column::Along]);
+    Ok(known.filter(Column::Id.is_in(ids.iter().copied())).into_tuple().all(db).await?)
 }
 
 /// Tenant and id of those originators that exist.
@@ -197,10 +207,13 @@ fn selected(tenant: Uuid, customer: Option<Uuid>, filter: &AlarmFilter) -> Selec
     }
     if let Some((kind, id)) = &filter.originator {
         let own = Condition::all().add(Column::OriginatorId.eq(*id)).add(Column::OriginatorType.eq(kind.as_str()));
-        select = select.filter(Condition::any().add(own).add_option(propagated(tenant, kind, *id)));
+        let parent = Column::Id.in_subquery(alarm_parent::of([*id]));
+        select = select.filter(Condition::any().add(own).add(parent).add_option(propagated(tenant, kind, *id)));
     }
     if let Some(among) = &filter.among {
-        select = select.filter(Column::OriginatorId.is_in(among.iter().copied()));
+        let parents = filter.propagated.then(|| Column::Id.in_subquery(alarm_parent::of(among.iter().copied())));
+        let own = Column::OriginatorId.is_in(among.iter().copied());
+        select = select.filter(Condition::any().add(own).add_option(parents));
     }
     for (wanted, column) in [(filter.cleared, Column::ClearMs), (filter.acknowledged, Column::AckMs)] {
         match wanted {
@@ -325,11 +338,12 @@ pub async fn kinds(
     Ok(Page::new(kinds, total, link))
 }
 
-/// Forgets the alarms of what is gone.
+/// Forgets the alarms of what is gone, and that others were propagated to it.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn delete_of_originator(write: &mut Write, originator: Uuid) -> Result<(), StoreError> {
+    alarm_parent::delete_of_entity(write, originator).await?;
     delete_where(write, Column::OriginatorId, originator).await
 }
 
@@ -343,6 +357,7 @@ pub async fn delete_of_tenant(write: &mut Write, tenant: Uuid) -> Result<(), Sto
 
 async fn delete_where(write: &mut Write, column: Column, id: Uuid) -> Result<(), StoreError> {
     let those = Entity::find().select_only().column(Column::Id).filter(column.eq(id)).into_query();
+    alarm_parent::delete_within(write, those.clone()).await?;
     comment::Entity::delete_many().filter(comment::Column::AlarmId.in_subquery(those)).exec(write.db()).await?;
     Entity::delete_many().filter(column.eq(id)).exec(write.db()).await?;
     Ok(())

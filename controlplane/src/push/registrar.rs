@@ -1,4 +1,4 @@
-//! The gRPC Registry: what a data plane asks because only the control plane may create. Every answer that names a device leaves
+//! The gRPC Registry: what a data plane asks because only the control plane may create, or knows. Every answer that names a device leaves
 //! after the data planes have it (DESIGN 26). Never decides: that is `app`.
 
 use std::sync::Arc;
@@ -7,8 +7,10 @@ use futures_util::{StreamExt, stream::BoxStream};
 use schemas::alarm::Alarm;
 use schemas::generated::registry::{
     AlarmsReply, AlarmsRequest, CertificateReply, CertificateRequest, ChildReply, ChildRequest, ClaimReply, ClaimRequest,
-    PackagePiece, PackageRequest, ProvisionReply, ProvisionRequest, child_reply::Outcome, registry_server::Registry,
+    PackagePiece, PackageRequest, ProvisionReply, ProvisionRequest, WishReply, WishRequest, child_reply::Outcome,
+    registry_server::Registry,
 };
+use schemas::wish::Wished;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -109,6 +111,15 @@ impl Registry for Registrar {
             Err(status) => status,
         })?;
         Ok(Response::new(AlarmsReply {}))
+    }
+
+    async fn wish(&self, request: Request<WishRequest>) -> Result<Response<WishReply>, Status> {
+        let wished = Wished::try_from(self.asked(request)?).map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
+        let granted = match self.app.grant(wished).await {
+            Ok(granted) => Ok(granted),
+            Err(error) => Err(refusal(error)?),
+        };
+        Ok(Response::new(WishReply::from(granted)))
     }
 
     async fn package(&self, request: Request<PackageRequest>) -> Result<Response<Self::PackageStream>, Status> {

@@ -90,7 +90,11 @@ pub(in crate::rest) struct AlarmRowShape {
 impl AlarmRowShape {
     fn new(row: AlarmRow, shown: &[Key], now_ms: i64) -> Self {
         let AlarmRow { info, entity } = row;
-        let entity_id = IdShape { entity_type: info.alarm.originator_type.clone(), id: info.alarm.originator.0 };
+        let (entity_type, id) = match &entity {
+            Some(row) => (row.entity.kind.name().to_owned(), row.entity.id),
+            None => (info.alarm.originator_type.clone(), info.alarm.originator.0),
+        };
+        let entity_id = IdShape { entity_type, id };
         let latest = entity.map(|entity| latest(&entity, shown, now_ms)).unwrap_or_default();
         Self { alarm: info.into(), entity_id, latest }
     }

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 use tonic::{
-    Request,
+    Code, Request,
     metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
 };
@@ -142,6 +142,18 @@ impl Line {
                 client.alarms(self.request(wire::AlarmsRequest { alarms })).await?;
                 Told::Taken
             }
+            Ask::Wish(wished) => match client.wish(self.request(wire::WishRequest::from(*wished))).await {
+                Ok(reply) => match schemas::wish::answered(reply.into_inner()) {
+                    Ok(Ok(granted)) => Told::Granted(granted),
+                    Ok(Err(refused)) => Told::Nobody(refused),
+                    Err(invalid) => Told::Failed(invalid.to_string()),
+                },
+                // Others may well be granted.
+                Err(status) if matches!(status.code(), Code::Internal | Code::InvalidArgument | Code::Unimplemented) => {
+                    Told::Failed(status.message().to_owned())
+                }
+                Err(status) => return Err(status),
+            },
             // `packages` asks for these.
             Ask::Piece { .. } | Ask::Stretch { .. } => Told::NoPackage,
         })

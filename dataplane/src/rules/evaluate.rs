@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use schemas::chain::external::External;
 use schemas::chain::timed::Generate;
-use schemas::chain::{Target, label};
+use schemas::chain::{Target, Wish, label};
+use schemas::config::End;
 use schemas::id::ChainId;
 use uuid::Uuid;
 
@@ -98,10 +99,14 @@ fn enter<'m>(
     evaluation
 }
 
-/// A message whose waiting is over goes on behind its node, by Success or for the reason why not. `None` if the node is gone. Steps
-/// that were counted before a fact was lacking are not counted once more.
+/// How a message goes on that left: by Success, or why not. If an originator is named it goes on where that lives; so it may wait for
+/// facts there, which it cannot otherwise.
+pub type Comes = Result<Option<End>, String>;
+
+/// A message whose waiting is over goes on behind its node. `None` if the node is gone. Steps that were counted before a fact was
+/// lacking are not counted once more.
 pub fn resume<'m>(
-    (departed, failure): (&Departed, Option<String>),
+    (departed, comes): (&Departed, Comes),
     message: &'m Message<'m>,
     world: &mut dyn World,
     into: &mut Vec<Effect<'m>>,
@@ -115,12 +120,16 @@ pub fn resume<'m>(
     let (waiting, clock, seen, traced) = (Vec::new(), None, departed.trace, departed.trace.is_some());
     let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, departures, clock, seen, traced };
     let way = Way { frame, targets: 0..0, carried: Carried::Changed(Rc::new(arrive(departed))) };
-    let way = match failure {
-        None => {
-            walk.saw_by(step, step.label(SUCCESS), &way.carried);
-            walk.take(way, &last, frame, step.route(SUCCESS))
-        }
-        Some(reason) => walk.failed(way, (&last, index, step), reason),
+    let way = match comes {
+        Ok(to) => match to.map(|to| (to, walk.scene.world.may_forward())) {
+            Some((to, Ok(()))) => walk.follow(way, (&last, index, step), Next::Forward(to)),
+            Some((to, Err(reason))) if to.id != message.originator => walk.failed(way, (&last, index, step), reason),
+            _ => {
+                walk.saw_by(step, step.label(SUCCESS), &way.carried);
+                walk.take(way, &last, frame, step.route(SUCCESS))
+            }
+        },
+        Err(reason) => walk.failed(way, (&last, index, step), reason),
     };
     walk.run(way);
     let evaluation = walk.evaluation;
@@ -184,6 +193,18 @@ pub fn call(running: &Running, departed: &Departed) -> Option<Result<(Arc<Extern
     let Node::External(external) = &running.plan().find(departed.node().1)?.1.node else { return None };
     let carried = Carried::Changed(Rc::new(arrive(departed)));
     Some(node::external::call(external, &carried).map(|call| (Arc::clone(external), call)))
+}
+
+/// What a message wants of the control plane at a node. `None` if it is gone, or wants nothing.
+#[must_use]
+pub fn wish(running: &Running, node: Uuid) -> Option<&Wish> {
+    match &running.plan().find(node)?.1.node {
+        Node::External(external) => match &**external {
+            External::Wish(wish) => Some(wish),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// What goes on in place of an originator's messages at a node that deduplicates. `None` if the node is gone.

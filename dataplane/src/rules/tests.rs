@@ -9,6 +9,7 @@ mod profile;
 mod sightings;
 mod simple;
 mod timed;
+mod wishes;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -127,6 +128,7 @@ fn every_class_has_a_row() {
         include_str!("tests/external.rs"),
         include_str!("tests/profile.rs"),
         include_str!("tests/timed.rs"),
+        include_str!("tests/wishes.rs"),
     ];
     let tested = tested.concat();
     for class in NodeKind::CLASSES {

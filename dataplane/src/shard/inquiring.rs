@@ -30,6 +30,8 @@ pub(super) enum Asker {
     Piece { to: Address, package: Package, request: u32, chunk: u32 },
     /// The feed of changed alarms, which told these.
     Alarms(Vec<ToldOf>),
+    /// A message at a rule node, by its flight.
+    Call(u64),
     /// A download that has room for more.
     Stretch(Box<Download>),
 }
@@ -84,6 +86,7 @@ impl Shard {
             Some(Asker::Gateway { connection, name }) => self.child_known(connection, &name, told),
             Some(Asker::Certificate(key)) => self.certificate_known(key, &told),
             Some(Asker::Alarms(of)) => self.alarms_told(of, &told),
+            Some(Asker::Call(flight)) => self.wish_told(flight, told),
             Some(Asker::Answer(to)) => self.answer_later(to, answer(told)),
             Some(Asker::Piece { to, package, request, chunk }) => {
                 self.answer_later(to, piece(told, package, request, chunk));

@@ -1,15 +1,20 @@
-//! A call to the outside from the batch of its message to the batch of what follows from its answer (DESIGN 8.6, 22). At least once:
-//! what happens between the two is forgotten at a crash, and begins anew. Never waits.
+//! A call to the outside, or to the control plane, from the batch of its message to the batch of what follows from its answer (DESIGN
+//! 8.6, 22 and 24). At least once: what happens between the two is forgotten at a crash, and begins anew. Never waits.
 
 use std::rc::Rc;
 
+use schemas::chain::{Side, Wish};
+use schemas::config::End;
 use schemas::id::{DeviceId, EntityId};
+use schemas::wish::Wished;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::asking::post;
 use super::event::{CallsRead, Event};
+use super::inquiring::Asker;
 use super::ledger::{Owed, OwnedDownlink};
-use super::letter::Answer as Told;
+use super::letter::Answer as Letter;
 use super::outbox::Flight;
 use super::residents::{Parked, Parking};
 use super::turn::Shard;
@@ -17,6 +22,7 @@ use crate::device::outbox::{self, OwedCall};
 use crate::limits;
 use crate::metric::Counter;
 use crate::owed::{Answer, Answered, Call, Departed, Due, Email};
+use crate::registry::{Ask, Told};
 use crate::rules;
 use crate::session::Outcome;
 use crate::store::Engine;
@@ -29,6 +35,8 @@ pub(super) struct Returned {
     owed: OwedCall,
     answer: Answer,
     failure: Option<String>,
+    /// Whose message it is from now on, if it goes on where that lives.
+    becomes: Option<End>,
     given_up: bool,
 }
 
@@ -98,9 +106,15 @@ impl Shard {
             Some(Err(reason)) => return self.came_of(flight, Answered::Refused(reason, Answer::default())),
             None => return self.came_of(flight, Answered::Refused("the node is gone".to_owned(), Answer::default())),
         };
+        let mut call = match call {
+            Call::Wish(wish) => {
+                self.outbox.bound(node, limits::WISHES_PER_NODE_AT_ONCE_MAX);
+                return self.wish(flight, wish);
+            }
+            call => call,
+        };
         self.outbox.bound(node, external.parallel_max());
         let mut private = self.table.share(tenant).is_some_and(|share| share.tenant().limits().private_targets);
-        let mut call = call;
         if let (Call::Email(email @ Email { mailer: None, .. }), Some(mail)) = (&mut call, self.table.mail()) {
             email.mailer = Some(mail.mailer.clone());
             if email.from.trim().is_empty() {
@@ -113,8 +127,42 @@ impl Shard {
         drop(self.calls_out.try_send(Due { shard: self.index, flight, node, key, private, call }));
     }
 
+    /// The control plane is told what a message wants, on the line for all that a shard asks of it.
+    fn wish(&mut self, flight: u64, wish: Wish) {
+        let Some(Flight { originator, owed, .. }) = self.outbox.flight(flight) else { return };
+        let (id, tenant) = (*originator, owed.tenant);
+        let originator = End { kind: self.type_of(id, tenant), id };
+        let wished = Box::new(Wished { tenant, originator, wish });
+        if !self.inquire(Ask::Wish(wished), Asker::Call(flight)) {
+            self.came_of(flight, Answered::Unreachable("too much is asked of the control plane already".to_owned()));
+        }
+    }
+
+    /// The control plane has granted what a message wants, or has not.
+    pub(super) fn wish_told(&mut self, flight: u64, told: Told) {
+        let Some(Flight { originator, node, owed, .. }) = self.outbox.flight(flight) else { return };
+        let Told::Granted(granted) = told else { return self.came_of(flight, not_granted(told)) };
+        let chain = self.table.plan(owed.tenant, owed.departed.node().0);
+        let wish = chain.and_then(|running| rules::wish(running, *node));
+        // Where a node behind it may lack a fact, such as one of what was just made, it sets out to itself. A device's call does not:
+        // it is answered here.
+        let asks = chain.is_some_and(|running| running.plan().asks()) || owed.departed.path.len() > 1;
+        let waits = asks && !owed.departed.metadata.contains_key("requestId");
+        let itself = End { kind: self.type_of(*originator, owed.tenant), id: *originator };
+        let becomes = granted.entity.filter(|_| wish.is_some_and(Wish::becomes)).or_else(|| waits.then_some(itself));
+        let answer = match (wish, granted.credentials) {
+            (Some(Wish::Credentials(side)), Some(shown)) => credentials(*side, shown, &owed.departed.data),
+            _ => Answer::default(),
+        };
+        self.came_back(flight, Answered::Done(answer), becomes);
+    }
+
     /// What came of a call: the message goes on, or it is made again.
     pub(super) fn came_of(&mut self, flight: u64, answered: Answered) {
+        self.came_back(flight, answered, None);
+    }
+
+    fn came_back(&mut self, flight: u64, answered: Answered, becomes: Option<End>) {
         let Some(Flight { originator, node, number, owed, .. }) = self.outbox.land(flight) else { return };
         if !self.ledger.is_open() {
             // Nothing is evaluated now (DESIGN 8.2, 5): the call is made once more, with the same key.
@@ -144,7 +192,7 @@ impl Shard {
             }
         };
         self.counters.increment(if failure.is_none() { Counter::CallsAnswered } else { Counter::CallsFailed });
-        self.return_to(originator, Returned { node, number, owed, answer, failure, given_up });
+        self.return_to(originator, Returned { node, number, owed, answer, failure, becomes, given_up });
     }
 
     /// The message goes on, when its originator's state is there.
@@ -171,14 +219,14 @@ impl Shard {
         if !self.ledger.is_open() {
             return self.not_returned(originator, &returned);
         }
-        let Returned { node, number, owed, answer, failure, given_up } = returned;
+        let Returned { node, number, owed, answer, failure, becomes, given_up } = returned;
         if !self.outbox.finish(originator, node, number) {
             return;
         }
         outbox::delete(&mut self.ledger.batch, originator, node, number);
         let mut departed = owed.departed.clone();
         merge(&mut departed, answer, failure.as_ref());
-        let (evaluation, answers) = self.resume(originator, owed.tenant, &departed, failure.clone());
+        let (evaluation, answers) = self.resume(originator, owed.tenant, &departed, failure.clone().map_or(Ok(becomes), Err));
         for (request, json) in answers {
             self.answer_client_call(DeviceId(originator.0), request, json);
         }
@@ -202,7 +250,7 @@ impl Shard {
         let waits = self.client_calls.iter().position(|(_, of, _, id)| (*of, *id) == (device, request));
         let Some((.., to, id)) = waits.and_then(|place| self.client_calls.remove(place)) else { return };
         let downlink = Some(OwnedDownlink::RpcResponse(id, json.into_bytes()));
-        self.answer_later(to, Told { downlink, ..Outcome::Stored.into() });
+        self.answer_later(to, Letter { downlink, ..Outcome::Stored.into() });
     }
 
     /// After a start or a new generation: calls that were not answered are made again, in the order of their numbers.
@@ -213,6 +261,32 @@ impl Shard {
         });
         if let Err(error) = found {
             tracing::error!(%error, "calls that are owed could not be recovered");
+        }
+    }
+}
+
+fn not_granted(told: Told) -> Answered {
+    match told {
+        Told::Nobody(reason) => Answered::Refused(reason, Answer::default()),
+        Told::Failed(reason) => Answered::Failed(reason, Answer::default()),
+        Told::Unavailable(reason) => Answered::Unreachable(reason),
+        _ => Answered::Failed("an answer to another question".to_owned(), Answer::default()),
+    }
+}
+
+/// Credentials beside what a message says, or in it; in the metadata a text has no quotation marks.
+fn credentials(side: Side, (kind, json): (String, String), data: &str) -> Answer {
+    let shown: Value = serde_json::from_str(&json).unwrap_or_default();
+    match side {
+        Side::Metadata => {
+            let text = shown.as_str().map_or(json, str::to_owned);
+            Answer { metadata: vec![("credentialsType".to_owned(), kind), ("credentials".to_owned(), text)], data: None }
+        }
+        Side::Data => {
+            let mut data: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
+            data.insert("credentialsType".to_owned(), Value::String(kind));
+            data.insert("credentials".to_owned(), shown);
+            Answer { metadata: Vec::new(), data: Some(Value::Object(data).to_string()) }
         }
     }
 }

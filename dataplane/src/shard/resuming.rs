@@ -182,7 +182,7 @@ impl Shard {
 
     /// A message goes on behind the node at which it waited.
     pub(super) fn behind(&mut self, originator: EntityId, message: &OwedCall, failure: Option<String>) {
-        let (evaluation, answers) = self.resume(originator, message.tenant, &message.departed, failure);
+        let (evaluation, answers) = self.resume(originator, message.tenant, &message.departed, failure.map_or(Ok(None), Err));
         for (request, json) in answers {
             self.answer_client_call(DeviceId(originator.0), request, json);
         }

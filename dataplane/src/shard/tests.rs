@@ -11,6 +11,7 @@ mod fleet;
 mod owing;
 mod passing;
 mod waiting;
+mod wishing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

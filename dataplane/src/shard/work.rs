@@ -185,12 +185,11 @@ impl Shard {
         originator: EntityId,
         tenant: TenantId,
         departed: &Departed,
-        failure: Option<String>,
+        comes: rules::Comes,
     ) -> (Option<Evaluation>, Vec<(u32, String)>) {
         let facts = self.table.device(DeviceId(originator.0));
         let (device_name, device_type) = facts.map_or(("", ""), |facts| (facts.name, facts.kind));
-        let originator_type =
-            if facts.is_some() { EntityType::Device } else { type_of((&self.table, &self.dues), originator, tenant) };
+        let originator_type = self.type_of(originator, tenant);
         let calculated = facts.is_some_and(|facts| facts.calculated);
         let topics = facts.and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let kind = MessageType::parse(&departed.kind).unwrap_or(MessageType::PostTelemetryRequest);
@@ -205,7 +204,7 @@ impl Shard {
         let otherwise = Some("a message that comes back from the outside does not wait for facts");
         let known = Known { facts: &[], counted: 0, otherwise };
         let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
-        let evaluation = rules::resume((departed, failure), &message, &mut facts, &mut effects, 0);
+        let evaluation = rules::resume((departed, comes), &message, &mut facts, &mut effects, 0);
         let mut saved = Vec::new();
         if let Some(evaluation) = &evaluation {
             if calculated {
@@ -215,6 +214,14 @@ impl Shard {
         }
         self.calculate_behind(Whose::Device(DeviceId(originator.0)), saved);
         (evaluation, answers)
+    }
+
+    /// What an originator is.
+    pub(super) fn type_of(&self, originator: EntityId, tenant: TenantId) -> EntityType {
+        match self.table.device(DeviceId(originator.0)) {
+            Some(_) => EntityType::Device,
+            None => type_of((&self.table, &self.dues), originator, tenant),
+        }
     }
 
     /// Time has passed for a node that remembers something of a device. `None` if the node or the device is gone.
@@ -336,7 +343,7 @@ impl Stage<'_> {
         let mut facts = self.facts((by.table, by.scripts), message, known);
         let evaluation = match departed.begins() {
             true => Some(rules::begin((by.running, departed), message, &mut facts, &mut effects, known.counted)),
-            false => rules::resume((departed, None), message, &mut facts, &mut effects, known.counted),
+            false => rules::resume((departed, Ok(None)), message, &mut facts, &mut effects, known.counted),
         };
         let Some(evaluation) = evaluation else {
             self.counters.increment(Counter::MessagesLost);

@@ -8,6 +8,7 @@ mod kafka;
 mod processing;
 mod relations;
 mod timed;
+mod wish;
 
 pub use external::system_mail;
 
@@ -24,13 +25,14 @@ use super::{
     geofence::{Geofence, GeofenceEvents, Perimeter, Point, Source},
     json_path::JsonPath,
     node::{
-        ACKNOWLEDGE, ALARM_STATUS, ASSET_PROFILE_SWITCH, CALCULATE_DELTA, CHANGE_ORIGINATOR, CHECK_FIELDS, CHECK_RELATION,
-        CHECKPOINT, CLEAR_ALARM, COPY_KEYS, COUNT, CREATE_ALARM, CUSTOMER_DETAILS, CUSTOMER_VALUES, DEDUPLICATE, DELAY,
-        DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_ATTRIBUTES, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GENERATE, GEOFENCE,
-        GEOFENCE_EVENTS, JSON_PATH, KAFKA, LOG, MATH, MQTT, NATS, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS,
-        ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RABBIT_MQ, RELATED_VALUES, RENAME_KEYS, REST_CALL, REST_REPLY, RPC_REPLY,
-        RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SLACK,
-        SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
+        ACKNOWLEDGE, ALARM_STATUS, ASSET_PROFILE_SWITCH, ASSIGN, CALCULATE_DELTA, CHANGE_ORIGINATOR, CHECK_FIELDS,
+        CHECK_RELATION, CHECKPOINT, CLEAR_ALARM, COPY_KEYS, COUNT, CREATE_ALARM, CREDENTIALS, CUSTOMER_DETAILS, CUSTOMER_VALUES,
+        DEDUPLICATE, DELAY, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_ATTRIBUTES, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH,
+        GENERATE, GEOFENCE, GEOFENCE_EVENTS, JSON_PATH, KAFKA, LOG, MATH, MQTT, NATS, NESTED, ORIGINATOR_ATTRIBUTES,
+        ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RABBIT_MQ, RELATE, RELATED_VALUES, RENAME_KEYS,
+        REST_CALL, REST_REPLY, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH,
+        SCRIPT_TRANSFORM, SEND_EMAIL, SLACK, SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
+        UNASSIGN, UNRELATE,
     },
     parse::Problems,
 };
@@ -47,7 +49,12 @@ const ENTRIES_MAX: usize = 1_000;
 pub(super) const PATTERN_BYTES_MAX: usize = 64 << 10;
 
 /// The node's kind, if its class exists and its configuration is valid.
-pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problems: &mut Problems) -> Option<NodeKind> {
+pub(super) fn kind(
+    (class, version): (&str, u64),
+    fields: &Map<String, Value>,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<NodeKind> {
     let mut reader = Reader { fields, path: format!("{path}.configuration"), problems };
     match class {
         TYPE_SWITCH => Some(NodeKind::MessageTypeSwitch),
@@ -72,7 +79,7 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         DELETE_KEYS => reader.keys("deleteFrom").map(NodeKind::DeleteKeys),
         RENAME_KEYS => reader.renames().map(NodeKind::RenameKeys),
         SPLIT_ARRAY => Some(NodeKind::SplitArray),
-        CHANGE_ORIGINATOR => reader.new_originator().map(NodeKind::ChangeOriginator),
+        CHANGE_ORIGINATOR => reader.change_originator(),
         JSON_PATH => reader.json_path().map(NodeKind::JsonPath),
         SAVE_TIMESERIES => reader.save_timeseries().map(NodeKind::SaveTimeseries),
         SAVE_ATTRIBUTES => reader.save_attributes().map(NodeKind::SaveAttributes),
@@ -94,6 +101,7 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         RABBIT_MQ => reader.rabbitmq_publish().map(|publish| NodeKind::External(Arc::new(External::RabbitMq(publish)))),
         NATS => reader.nats_publish().map(|publish| NodeKind::External(Arc::new(External::Nats(publish)))),
         SLACK => reader.slack_message().map(|message| NodeKind::External(Arc::new(External::Slack(message)))),
+        ASSIGN | UNASSIGN | RELATE | UNRELATE | CREDENTIALS => reader.wish(class, version),
         TO_EMAIL => reader.email().map(NodeKind::ToEmail),
         RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
         RPC_REQUEST => reader.call_timeout_ms().map(|timeout_ms| NodeKind::RpcRequest { timeout_ms }),

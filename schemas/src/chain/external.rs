@@ -1,7 +1,9 @@
-//! What a rule node calls outside: its target and how, as the node's configuration says. Texts are templates unless said otherwise.
+//! What a rule node calls outside, or the control plane: its target and how, as the node's configuration says. Texts are templates unless said otherwise.
 //! Never reads JSON and calls nobody.
 
-/// A node whose work is done outside; the message goes on when it is (DESIGN 8.6, 22).
+use super::Wish;
+
+/// A node whose work is done outside its shard; the message goes on when it is (DESIGN 8.6, 22).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum External {
     Rest(RestCall),
@@ -12,6 +14,8 @@ pub enum External {
     RabbitMq(RabbitMqPublish),
     Nats(NatsPublish),
     Slack(SlackMessage),
+    /// Of the control plane.
+    Wish(Wish),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -288,7 +292,13 @@ impl External {
     pub fn parallel_max(&self) -> u32 {
         match self {
             Self::Rest(call) => call.parallel_max,
-            Self::Mqtt(_) | Self::Email(_) | Self::Kafka(_) | Self::RabbitMq(_) | Self::Nats(_) | Self::Slack(_) => 0,
+            Self::Mqtt(_)
+            | Self::Email(_)
+            | Self::Kafka(_)
+            | Self::RabbitMq(_)
+            | Self::Nats(_)
+            | Self::Slack(_)
+            | Self::Wish(_) => 0,
         }
     }
 }

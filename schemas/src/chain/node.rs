@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    CheckRelation, DeviceAttributes, EntityType, External, MessageType, NewOriginator, RelatedValues, ToEmail,
+    CheckRelation, DeviceAttributes, EntityType, External, MessageType, NewOriginator, RelatedValues, ToEmail, Wish,
     formula::Formula,
     geofence::{Geofence, GeofenceEvents},
     json_path::JsonPath,
@@ -471,6 +471,11 @@ classes! {
     SPLIT_ARRAY = "transform.TbSplitArrayMsgNode";
     JSON_PATH = "transform.TbJsonPathNode";
     CHANGE_ORIGINATOR = "transform.TbChangeOriginatorNode";
+    CREDENTIALS = "metadata.TbFetchDeviceCredentialsNode";
+    ASSIGN = "action.TbAssignToCustomerNode";
+    UNASSIGN = "action.TbUnassignFromCustomerNode";
+    RELATE = "action.TbCreateRelationNode";
+    UNRELATE = "action.TbDeleteRelationNode";
     SCRIPT_TRANSFORM = "transform.TbTransformMsgNode";
     SAVE_TIMESERIES = "telemetry.TbMsgTimeseriesNode";
     SAVE_ATTRIBUTES = "telemetry.TbMsgAttributesNode";
@@ -580,6 +585,14 @@ impl NodeKind {
                 External::RabbitMq(_) => (RABBIT_MQ, ACTION),
                 External::Nats(_) => (NATS, ACTION),
                 External::Slack(_) => (SLACK, ACTION),
+                External::Wish(ref wish) => match wish {
+                    Wish::Assign { .. } => (ASSIGN, ACTION),
+                    Wish::Unassign => (UNASSIGN, ACTION),
+                    Wish::Relate(_) => (RELATE, ACTION),
+                    Wish::Unrelate { .. } => (UNRELATE, ACTION),
+                    Wish::Become(_) => (CHANGE_ORIGINATOR, ACTION),
+                    Wish::Credentials(_) => (CREDENTIALS, ACTION),
+                },
             },
             Self::GeofenceEvents(_) => (GEOFENCE_EVENTS, PRESENCE),
             Self::Delay(_) => (DELAY, ACTION),

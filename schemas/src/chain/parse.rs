@@ -139,7 +139,8 @@ fn node(value: &Value, path: &str, problems: &mut Problems) -> Option<Node> {
         }
     };
     let debug = DebugSettings::parse(node, path, problems);
-    let kind = kind(&class?, configuration?, path, problems);
+    let version = node.get("configurationVersion").and_then(Value::as_u64).unwrap_or(0);
+    let kind = kind((&class?, version), configuration?, path, problems);
     Some(Node { id: id?, name: name?, kind: kind?, debug: debug? })
 }
 

@@ -244,11 +244,7 @@ fn configurations_of_nodes_that_ask_relations() {
         json!({ "originatorSource": "RELATED" }),
         &["nodes[0].configuration.relationsQuery: missing: expected an object"],
     );
-    one(
-        change,
-        json!({ "originatorSource": "ENTITY" }),
-        &["nodes[0].configuration.originatorSource: \"ENTITY\": expected CUSTOMER"],
-    );
+    one(change, json!({ "originatorSource": "SELF" }), &["nodes[0].configuration.originatorSource: \"SELF\": expected CUSTOMER"]);
     let filters = json!([{ "entityTypes": ["TEAPOT"] }, 7, { "relationType": 8, "negate": 9 }]);
     let query = json!({ "direction": "UP", "maxLevel": 2, "filters": filters });
     one(
@@ -292,6 +288,45 @@ fn configurations_of_nodes_that_ask_relations() {
             "nodes[0].configuration.deviceRelationsQuery.deviceTypes: expected at most",
         ],
     );
+}
+
+#[test]
+fn configurations_of_nodes_that_want_something_of_the_control_plane() {
+    let one = |class, configuration, problems: &[&str]| check(&chain(vec![node(class, configuration)], vec![]), problems);
+    let (create, delete) = ("action.TbCreateRelationNode", "action.TbDeleteRelationNode");
+    one("action.TbAssignToCustomerNode", json!({ "customerNamePattern": "c", "customerCacheExpiration": 300 }), &[]);
+    one("action.TbAssignToCustomerNode", json!({}), &["nodes[0].configuration.customerNamePattern: missing"]);
+    one("action.TbUnassignFromCustomerNode", json!({ "customerNamePattern": "" }), &[]);
+    one(
+        create,
+        json!({ "direction": "UP", "relationType": "", "entityType": "DASHBOARD", "createEntityIfNotExists": 1 }),
+        &[
+            "nodes[0].configuration.direction: \"UP\": expected FROM or TO",
+            "nodes[0].configuration.relationType: \"\": expected a name",
+            "nodes[0].configuration.entityType: \"DASHBOARD\": expected one of DEVICE, ASSET, CUSTOMER, TENANT, USER; there are no others here",
+            "nodes[0].configuration.entityNamePattern: missing",
+            "nodes[0].configuration.createEntityIfNotExists: 1: expected true or false",
+        ],
+    );
+    let to = |kind: &str, more: Value| {
+        let mut to = json!({ "direction": "TO", "relationType": "a", "entityType": kind, "entityNamePattern": "n" });
+        to.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        to
+    };
+    for kind in ["DEVICE", "ASSET"] {
+        let problem = ["nodes[0].configuration.entityTypePattern: missing"];
+        one(create, to(kind, json!({ "createEntityIfNotExists": true })), &problem);
+    }
+    one(create, to("CUSTOMER", json!({ "createEntityIfNotExists": true })), &[]);
+    let becomes = json!({ "changeOriginatorToRelatedEntity": true });
+    one(create, to("USER", becomes), &["nodes[0].configuration.changeOriginatorToRelatedEntity: a user's messages"]);
+    one(delete, json!({ "direction": "TO", "relationType": "a", "entityType": "EDGE" }), &[]);
+    one(delete, to("EDGE", json!({ "deleteForSingleEntity": true })), &["nodes[0].configuration.entityType: \"EDGE\""]);
+    let by_name = |kind: &str| json!({ "originatorSource": "ENTITY", "entityType": kind, "entityNamePattern": "n" });
+    one("transform.TbChangeOriginatorNode", by_name("ASSET"), &[]);
+    let problem = ["nodes[0].configuration.entityType: \"EDGE\": expected one of DEVICE, ASSET;"];
+    one("transform.TbChangeOriginatorNode", by_name("EDGE"), &problem);
+    one("metadata.TbFetchDeviceCredentialsNode", json!({ "fetchTo": "X" }), &["nodes[0].configuration.fetchTo: \"X\""]);
 }
 
 #[test]

@@ -99,6 +99,119 @@ pub struct AlarmsRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AlarmsReply {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WishRequest {
+    /// Everything named is this tenant's.
+    #[prost(bytes = "vec", tag = "1")]
+    pub tenant_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    pub originator: ::core::option::Option<WishedEntity>,
+    #[prost(oneof = "wish_request::Wish", tags = "3, 4, 5, 6, 7, 8")]
+    pub wish: ::core::option::Option<wish_request::Wish>,
+}
+/// Nested message and enum types in `WishRequest`.
+pub mod wish_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Assign {
+        #[prost(string, tag = "1")]
+        pub customer: ::prost::alloc::string::String,
+        #[prost(bool, tag = "2")]
+        pub create: bool,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Unassign {}
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Relate {
+        #[prost(bool, tag = "1")]
+        pub inward: bool,
+        #[prost(string, tag = "2")]
+        pub r#type: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "3")]
+        pub with: ::core::option::Option<super::WishedName>,
+        /// The name of its profile if it is to be made; "" for a customer.
+        #[prost(string, optional, tag = "4")]
+        pub create: ::core::option::Option<::prost::alloc::string::String>,
+        #[prost(bool, tag = "5")]
+        pub alone: bool,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Unrelate {
+        #[prost(bool, tag = "1")]
+        pub inward: bool,
+        #[prost(string, tag = "2")]
+        pub r#type: ::prost::alloc::string::String,
+        /// Absent: every relation of the type and direction.
+        #[prost(message, optional, tag = "3")]
+        pub with: ::core::option::Option<super::WishedName>,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Credentials {}
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Wish {
+        #[prost(message, tag = "3")]
+        Assign(Assign),
+        #[prost(message, tag = "4")]
+        Unassign(Unassign),
+        #[prost(message, tag = "5")]
+        Relate(Relate),
+        #[prost(message, tag = "6")]
+        Unrelate(Unrelate),
+        /// Which entity this is.
+        #[prost(message, tag = "7")]
+        Find(super::WishedName),
+        #[prost(message, tag = "8")]
+        Credentials(Credentials),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WishedEntity {
+    /// ThingsBoard's entity type.
+    #[prost(string, tag = "1")]
+    pub r#type: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub id: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WishedName {
+    #[prost(string, tag = "1")]
+    pub r#type: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WishReply {
+    #[prost(oneof = "wish_reply::Outcome", tags = "1, 2")]
+    pub outcome: ::core::option::Option<wish_reply::Outcome>,
+}
+/// Nested message and enum types in `WishReply`.
+pub mod wish_reply {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Granted {
+        /// Of a relation or a name: whom it leads to.
+        #[prost(message, optional, tag = "1")]
+        pub entity: ::core::option::Option<super::WishedEntity>,
+        /// Of credentials.
+        #[prost(message, optional, tag = "2")]
+        pub credentials: ::core::option::Option<ShownCredentials>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct ShownCredentials {
+        /// ThingsBoard's `credentialsType`.
+        #[prost(string, tag = "1")]
+        pub r#type: ::prost::alloc::string::String,
+        /// JSON: a string, of MQTT basic an object.
+        #[prost(string, tag = "2")]
+        pub json: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Outcome {
+        #[prost(message, tag = "1")]
+        Granted(Granted),
+        /// Why not, and never.
+        #[prost(string, tag = "2")]
+        Refused(::prost::alloc::string::String),
+    }
+}
 /// Generated client implementations.
 pub mod registry_client {
     #![allow(
@@ -327,6 +440,29 @@ pub mod registry_client {
                 .insert(GrpcMethod::new("tidegate.registry.v1.Registry", "Alarms"));
             self.inner.unary(req, path, codec).await
         }
+        /// What a rule node wants. Answered when it is so and every connected instance runs with it; UNAVAILABLE when that takes too
+        /// long (DESIGN 8.6, 24).
+        pub async fn wish(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WishRequest>,
+        ) -> std::result::Result<tonic::Response<super::WishReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tidegate.registry.v1.Registry/Wish",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tidegate.registry.v1.Registry", "Wish"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -380,6 +516,12 @@ pub mod registry_server {
             &self,
             request: tonic::Request<super::AlarmsRequest>,
         ) -> std::result::Result<tonic::Response<super::AlarmsReply>, tonic::Status>;
+        /// What a rule node wants. Answered when it is so and every connected instance runs with it; UNAVAILABLE when that takes too
+        /// long (DESIGN 8.6, 24).
+        async fn wish(
+            &self,
+            request: tonic::Request<super::WishRequest>,
+        ) -> std::result::Result<tonic::Response<super::WishReply>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct RegistryServer<T> {
@@ -707,6 +849,49 @@ pub mod registry_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AlarmsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tidegate.registry.v1.Registry/Wish" => {
+                    #[allow(non_camel_case_types)]
+                    struct WishSvc<T: Registry>(pub Arc<T>);
+                    impl<T: Registry> tonic::server::UnaryService<super::WishRequest>
+                    for WishSvc<T> {
+                        type Response = super::WishReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WishRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Registry>::wish(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WishSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 use tests::harness::eventually;
-use tests::harness::fixture::{Device, Fixture, device_with, limit_tenants, profile, root_chain, tenant};
+use tests::harness::fixture::{Device, Fixture, device_with, id_of, limit_tenants, profile, root_chain, tenant};
 use tests::harness::instance::{Home, Setup, drivers};
 use tests::harness::mqtt::Wire;
 use tests::harness::python::Client;
@@ -39,9 +39,9 @@ fn alarms() -> Value {
 }
 
 /// A device of a profile with these rules.
-fn device_of(rest: &Rest, token: &str) -> Device {
+fn device_of(rest: &Rest, token: &str, alarms: &Value) -> Device {
     let data =
-        json!({ "configuration": { "type": "DEFAULT" }, "transportConfiguration": { "type": "DEFAULT" }, "alarms": alarms() });
+        json!({ "configuration": { "type": "DEFAULT" }, "transportConfiguration": { "type": "DEFAULT" }, "alarms": alarms });
     let _profile = profile(rest, &json!({ "name": "oven", "profileData": data }));
     device_with(rest, token, &json!({ "type": "oven" }))
 }
@@ -138,7 +138,7 @@ fn a_profiles_rules_make_alarms_that_reach_people_and_a_kill_forgets_nothing() {
         limit_tenants(&fixture.instance, &json!({ "privateTargetsAllowed": true }));
         let (mut outside, ports) = Outside::start(&fixture.home);
         draw(&fixture.tenant, &ports);
-        let oven = device_of(&fixture.tenant, "oven");
+        let oven = device_of(&fixture.tenant, "oven", &alarms());
         let mut wire = Wire::session(fixture.instance.mqtt(), "oven");
         assert_eq!(wire.telemetry(1, r#"{"t":30,"s":0}"#), 0);
         assert_eq!(wire.telemetry(2, r#"{"t":60}"#), 0);
@@ -173,7 +173,7 @@ fn alarms_are_seen_live() {
     let fixture = Fixture::start();
     let (_outside, ports) = Outside::start(&fixture.home);
     draw(&fixture.tenant, &ports);
-    let oven = device_of(&fixture.tenant, "oven");
+    let oven = device_of(&fixture.tenant, "oven", &alarms());
     let mut live = Live::connect(&fixture.tenant);
     let devices = json!({ "type": "entityList", "entityType": "DEVICE", "entityList": [oven.id] });
     let link = json!({ "pageSize": 10, "page": 0, "statusList": ["ACTIVE"], "timeWindow": 3_600_000 });
@@ -192,6 +192,45 @@ fn alarms_are_seen_live() {
     assert_eq!(row["latest"]["ENTITY_FIELD"]["name"]["value"], "device oven");
     assert_eq!(wire.telemetry(2, r#"{"t":81}"#), 0);
     assert_eq!(live.update()["update"][0]["details"]["data"], "t is 81");
+    fixture.instance.stop();
+}
+
+/// A site contains a hall, which contains the oven; somebody else manages it.
+#[test]
+fn what_contains_a_device_sees_its_alarms_too() {
+    let fixture = Fixture::start();
+    let rest = &fixture.tenant;
+    let (_outside, ports) = Outside::start(&fixture.home);
+    draw(rest, &ports);
+    let mut rules = alarms();
+    rules[0]["propagate"] = json!(true);
+    rules[0]["propagateRelationTypes"] = json!(["Contains"]);
+    let oven = device_of(rest, "oven", &rules);
+    let [site, hall, shop] =
+        ["Site", "Hall", "Shop"].map(|name| id_of(&rest.post("/api/asset", &json!({ "name": name, "type": "place" })).json()));
+    for (from, kind, to, id) in
+        [(&site, "Contains", "ASSET", &hall), (&hall, "Contains", "DEVICE", &oven.id), (&shop, "Manages", "DEVICE", &oven.id)]
+    {
+        let relation =
+            json!({ "from": { "entityType": "ASSET", "id": from }, "type": kind, "to": { "entityType": to, "id": id } });
+        rest.post("/api/relation", &relation).expect_text(200);
+    }
+    let seen = |asset: &str| rest.get(&format!("/api/v2/alarm/ASSET/{asset}?pageSize=10&page=0")).json()["data"].clone();
+    let mut live = Live::connect(rest);
+    let places = json!({ "type": "entityList", "entityType": "ASSET", "entityList": [site] });
+    let link = json!({ "pageSize": 10, "page": 0, "searchPropagatedAlarms": true });
+    let query = json!({ "entityFilter": places, "pageLink": link, "entityFields": [{ "type": "ENTITY_FIELD", "key": "name" }],
+        "latestValues": [], "alarmFields": [], "keyFilters": [] });
+    live.send(&json!({ "alarmDataCmds": [{ "cmdId": 1, "query": query }] }));
+    assert_eq!(live.update()["data"]["totalElements"], 0);
+    assert_eq!(Wire::session(fixture.instance.mqtt(), "oven").telemetry(1, r#"{"t":60}"#), 0);
+    let row = live.update()["data"]["data"][0].clone();
+    assert_eq!((&row["type"], &row["latest"]["ENTITY_FIELD"]["name"]["value"]), (&json!("Hot"), &json!("Site")));
+    assert_eq!((&row["originator"]["id"], &row["entityId"]["id"]), (&json!(oven.id), &json!(site)));
+    for place in [&site, &hall] {
+        assert_eq!(seen(place)[0]["originator"]["id"], json!(oven.id));
+    }
+    assert_eq!(seen(&shop), json!([]), "it does not contain it");
     fixture.instance.stop();
 }
 

@@ -47,3 +47,4 @@ mod settings;
 mod shards;
 mod slow_peers;
 mod timing;
+mod wishes;

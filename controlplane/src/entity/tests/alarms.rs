@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    domain::{AlarmFilter, Contact, Customer},
-    entity::{alarm, comment, customer},
+    domain::{AlarmFilter, Arrow, Contact, Customer, End, Relation, RelationGroup},
+    entity::{alarm, alarm_parent, comment, customer, relation},
 };
 
 fn an_alarm(device: &Device, kind: &str) -> Alarm {
@@ -156,6 +156,80 @@ async fn owners_and_tenants_see_what_is_propagated_to_them() {
         let quieter = Alarm { version: 2, propagation: Propagation::default(), ..all[1].clone() };
         take(store, vec![quieter]).await;
         assert_eq!(seen_by("CUSTOMER", customer).await, Vec::<String>::new());
+    })
+    .await;
+}
+
+async fn relate(store: &Store, from: &Device, kind: &str, to: &Device) {
+    let end = |device: &Device| End { kind: EntityKind::Device, id: device.id };
+    let arrow = Arrow { from: end(from), to: end(to), kind: kind.to_owned(), group: RelationGroup::Common };
+    let relation = Relation { id: Uuid::now_v7(), version: 1, arrow, additional_info: json!(null) };
+    let mut write = store.write(Author::system(), NOW).await.unwrap();
+    relation::insert(&mut write, from.tenant, &relation).await.unwrap();
+    write.commit().await.unwrap();
+}
+
+/// site contains hall contains meter, which plan manages; and in a circle meter feeds site.
+#[tokio::test]
+async fn what_contains_an_originator_sees_what_is_propagated_along_relations() {
+    check(LOG, async |store| {
+        let (tenant, devices) = save_devices(store, "T", &["meter", "hall", "site", "plan"]).await;
+        let [meter, hall, site, plan] = &devices[..] else { panic!("four devices") };
+        for (from, kind, to) in
+            [(hall, "Contains", meter), (site, "Contains", hall), (plan, "Manages", meter), (meter, "Feeds", site)]
+        {
+            relate(store, from, kind, to).await;
+        }
+        let along = |kind: &str, types: &[&str]| {
+            let relation_types = types.iter().map(|kind| (*kind).to_owned()).collect();
+            let propagation = Propagation { along_relations: true, relation_types, ..Propagation::default() };
+            Alarm { propagation, ..an_alarm(meter, kind) }
+        };
+        let quiet = an_alarm(meter, "quiet");
+        let (all, some) = (along("all", &[]), along("some", &["Manages", "Feeds"]));
+        take(store, vec![all.clone(), some.clone(), quiet]).await;
+        let seen_by = async |device: &Device| {
+            let filter = AlarmFilter { originator: Some(("DEVICE".to_owned(), device.id)), ..AlarmFilter::default() };
+            let mut kinds: Vec<String> = list(store, tenant.id, &filter).await.into_iter().map(|alarm| alarm.kind).collect();
+            kinds.sort_unstable();
+            kinds
+        };
+        assert_eq!((seen_by(hall).await, seen_by(site).await), (vec!["all".to_owned()], vec!["all".to_owned()]));
+        assert_eq!((seen_by(plan).await.len(), seen_by(meter).await.len()), (2, 3));
+        let among = |propagated| AlarmFilter { among: Some([hall.id].into()), propagated, ..AlarmFilter::default() };
+        assert_eq!(list(store, tenant.id, &among(false)).await, []);
+        assert_eq!(list(store, tenant.id, &among(true)).await, std::slice::from_ref(&all));
+        let through = alarm_parent::through(store.reader(), &[all.id, some.id], &[hall.id]).await.unwrap();
+        assert_eq!(through, [(all.id, hall.id)].into());
+
+        // Whom it belonged to when it began; what is said of its propagation later counts then.
+        let late = along("late", &["Contains"]);
+        take(store, vec![late.clone()]).await;
+        relate(store, plan, "Contains", meter).await;
+        take(store, vec![Alarm { version: 2, ..late.clone() }]).await;
+        assert_eq!(
+            (seen_by(plan).await, seen_by(site).await),
+            (vec!["all".into(), "some".to_owned()], vec!["all".into(), "late".to_owned()])
+        );
+        take(store, vec![Alarm { version: 3, propagation: all.propagation.clone(), ..late.clone() }]).await;
+        assert_eq!(seen_by(plan).await, ["all", "late", "some"]);
+        take(store, vec![Alarm { version: 4, propagation: Propagation::default(), ..late.clone() }]).await;
+        take(store, vec![Alarm { version: 2, deleted: true, ..some.clone() }]).await;
+        assert_eq!((seen_by(plan).await, seen_by(site).await), (vec!["all".to_owned()], vec!["all".to_owned()]));
+
+        let delete = async |device: &Device| {
+            let mut write = store.write(Author::system(), NOW).await.unwrap();
+            credential::delete_of_device(&mut write, device.id).await.unwrap();
+            device::delete(&mut write, device.id).await.unwrap();
+            write.commit().await.unwrap();
+        };
+        delete(site).await;
+        assert_eq!((seen_by(site).await, seen_by(hall).await), (Vec::<String>::new(), vec!["all".to_owned()]));
+        delete(meter).await;
+        assert_eq!((seen_by(hall).await, seen_by(plan).await), (Vec::<String>::new(), Vec::<String>::new()));
+        let mut write = store.write(Author::system(), NOW).await.unwrap();
+        cascade::delete_tenant(&mut write, tenant.id).await.unwrap();
+        write.commit().await.unwrap();
     })
     .await;
 }

@@ -183,6 +183,8 @@ pub(in crate::rest) struct WhichAlarmsForm {
     status_list: Option<Vec<String>>,
     severity_list: Option<Vec<String>>,
     assignee_id: Option<IdShape>,
+    /// Also those that are propagated to these entities along relations.
+    search_propagated_alarms: Option<bool>,
 }
 
 impl AlarmListingForm {
@@ -219,6 +221,7 @@ impl WhichAlarmsForm {
             severities: severities.iter().map(|name| severity(name)).collect::<Result<_, _>>()?,
             kinds: self.type_list.unwrap_or_default(),
             assignee: given(self.assignee_id),
+            propagated: self.search_propagated_alarms.unwrap_or(false),
             // ThingsBoard's clients write 0 where they mean no bound.
             from_ms: self.start_ts.filter(|ts| *ts > 0),
             to_ms: self.end_ts.filter(|ts| *ts > 0),

@@ -1,7 +1,8 @@
-//! Nodes that call outside: whether the message may leave for one, and the call that is made for it. Calls nobody.
+//! Nodes that call outside, or the control plane: whether the message may leave for one, and the call that is made for it. Calls
+//! nobody.
 
-use schemas::chain::MessageType;
 use schemas::chain::external::{External, Html, KafkaPublish, MqttPublish, NatsPublish, RabbitMqPublish, RestCall, ToEmail};
+use schemas::chain::{EntityType, MessageType, Side, Wish};
 use serde_json::{Map, Value};
 
 use crate::limits::DATA_BYTES_MAX;
@@ -12,13 +13,17 @@ use crate::rules::template::{fill, text};
 
 /// Kafka's bound of a topic's name, in bytes.
 const TOPIC_BYTES_MAX: usize = 249;
-/// AMQP's bound of names, in bytes, and ours of a subject of NATS.
+/// AMQP's bound of names, in bytes, and ours of a subject of NATS and of what an entity is called (`schemas::config`).
 const NAME_BYTES_MAX: usize = 255;
 
 /// The message leaves, unless too much is owed already (DESIGN 8.6, 22).
 pub(super) fn run(external: &External, carried: &Carried<'_>, scene: &Scene<'_, '_>) -> Next {
     // What can be known now is not found out later.
-    if let Err(reason) = call(external, carried) {
+    let possible = match external {
+        External::Wish(wish) => may_want(wish, scene.message.originator_type),
+        _ => Ok(()),
+    };
+    if let Err(reason) = possible.and_then(|()| call(external, carried).map(drop)) {
         return Next::Fail(reason);
     }
     match scene.world.may_owe() {
@@ -42,6 +47,21 @@ pub(in crate::rules) fn call(external: &External, carried: &Carried<'_>) -> Resu
             let text = fill(&message.text, carried).into_owned();
             Ok(Call::Slack(SlackCall { token: message.token.clone(), channel: message.channel.clone(), text }))
         }
+        External::Wish(wish) => {
+            if *wish == Wish::Credentials(Side::Data) && !carried.data().is_object() {
+                return Err("the message is no object that credentials could be put into".to_owned());
+            }
+            let mut longest = 0;
+            let filled = wish.filled(|template| {
+                let text = fill(template, carried);
+                longest = longest.max(text.len());
+                if text.len() > NAME_BYTES_MAX { String::new() } else { text.into_owned() }
+            });
+            match longest > NAME_BYTES_MAX {
+                true => Err(format!("a name of {longest} bytes; nothing has one of more than {NAME_BYTES_MAX}")),
+                false => Ok(Call::Wish(filled)),
+            }
+        }
         External::Email(mailer) => {
             if carried.standard() != Some(MessageType::SendEmail) {
                 return Err(format!("{}: expected a message of type SEND_EMAIL, as \"to email\" makes it", carried.kind_name()));
@@ -57,6 +77,15 @@ pub(in crate::rules) fn call(external: &External, carried: &Carried<'_>) -> Resu
             Ok(Call::Email(Email { mailer: mailer.clone(), from, to, cc, bcc, subject, body, html }))
         }
     }
+}
+
+fn may_want(wish: &Wish, originator: EntityType) -> Result<(), String> {
+    let fitting = wish.originators();
+    if fitting.is_empty() || fitting.contains(&originator) {
+        return Ok(());
+    }
+    let names = fitting.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+    Err(format!("Unsupported originator type '{}'! Only {names} types are allowed.", originator.name()))
 }
 
 fn http(rest: &RestCall, carried: &Carried<'_>) -> HttpCall {

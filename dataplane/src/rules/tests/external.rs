@@ -15,29 +15,31 @@ use super::{describe, message};
 use crate::effect::Effect;
 use crate::message::{Body, Message};
 use crate::owed::{Call, Departed};
-use crate::rules::{Plan, Running, World, call, evaluate, resume};
+use crate::rules::{Comes, Plan, Running, World, call, evaluate, resume};
 
 /// A chain's number, nodes and edges.
-type Drawn<'d> = (u128, &'d [(&'d str, Json)], &'d [(usize, &'d str, usize)]);
+pub(super) type Drawn<'d> = (u128, &'d [(&'d str, Json)], &'d [(usize, &'d str, usize)]);
 
 /// Chains by number; so many calls may be owed.
 #[derive(Default)]
-struct Chains {
+pub(super) struct Chains {
     of: HashMap<ChainId, Rc<Running>>,
     room: Cell<u32>,
+    /// Whether messages may go to other originators.
+    pub(super) passing: Cell<bool>,
 }
 
 impl Chains {
-    fn new(chains: &[Drawn<'_>]) -> Self {
+    pub(super) fn new(chains: &[Drawn<'_>]) -> Self {
         let of = chains.iter().map(|(id, nodes, edges)| {
             let chain = parsed(*id, nodes, edges);
             let id = ChainId(Uuid::from_u128(*id));
             (id, Rc::new(Running::new(Arc::new(Plan::compile(&chain))).of(id)))
         });
-        Self { of: of.collect(), room: Cell::new(1) }
+        Self { of: of.collect(), room: Cell::new(1), passing: Cell::new(true) }
     }
 
-    fn departed(&mut self, message: &Message<'_>) -> (Option<Departed>, Vec<String>) {
+    pub(super) fn departed(&mut self, message: &Message<'_>) -> (Option<Departed>, Vec<String>) {
         let running = Rc::clone(&self.of[&ChainId(Uuid::from_u128(1))]);
         let mut effects = Vec::new();
         let evaluation = evaluate(&running, message, self, &mut effects);
@@ -51,9 +53,13 @@ impl Chains {
     }
 
     fn resumed(&mut self, departed: &Departed, failure: Option<&str>) -> Option<Vec<String>> {
+        self.comes_back(departed, failure.map_or(Ok(None), |reason| Err(reason.to_owned())))
+    }
+
+    pub(super) fn comes_back(&mut self, departed: &Departed, comes: Comes) -> Option<Vec<String>> {
         let message = message(MessageType::PostTelemetryRequest, Body::Lifecycle);
         let mut effects = Vec::new();
-        let evaluation = resume((departed, failure.map(str::to_owned)), &message, self, &mut effects, 0)?;
+        let evaluation = resume((departed, comes), &message, self, &mut effects, 0)?;
         let mut shown: Vec<String> = effects.iter().map(describe).collect();
         shown.extend(evaluation.failed.map(|failed| failed.reason));
         Some(shown)
@@ -66,6 +72,10 @@ impl World for Chains {
             Target::Chain(id) => self.of.get(&id).map(Rc::clone),
             Target::OfOriginator => None,
         }
+    }
+
+    fn may_forward(&self) -> Result<(), String> {
+        if self.passing.get() { Ok(()) } else { Err("there is no room".to_owned()) }
     }
 
     fn may_owe(&self) -> Result<(), String> {
@@ -88,12 +98,12 @@ pub(super) fn parsed(chain: u128, nodes: &[(&str, Json)], edges: &[(usize, &str,
 
 const REPLY: &str = "rpc.TbSendRPCReplyNode";
 
-fn shows() -> (&'static str, Json) {
+pub(super) fn shows() -> (&'static str, Json) {
     (REPLY, json!({ "requestIdMetaDataAttribute": "ts" }))
 }
 
 /// What the only node says outside for a message.
-fn said(class: &str, configuration: &Json, message: &Message<'_>) -> Call {
+pub(super) fn said(class: &str, configuration: &Json, message: &Message<'_>) -> Call {
     let mut chains = Chains::new(&[(1, &[(class, configuration.clone())], &[])]);
     let (departed, shown) = chains.departed(message);
     let departed = departed.unwrap_or_else(|| panic!("{shown:?}"));

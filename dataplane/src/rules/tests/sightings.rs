@@ -184,7 +184,7 @@ fn a_traced_message_is_seen_at_every_node_also_when_it_comes_back() {
     // By then nobody waits for another one.
     looking.trace = None;
     let again = telemetry("{}");
-    resume((departed, None), &again, &mut looking, &mut Vec::new(), 0).unwrap();
+    resume((departed, Ok(None)), &again, &mut looking, &mut Vec::new(), 0).unwrap();
     let renamed = r#"12 out Success POST_TELEMETRY_REQUEST {"u":1}"#;
     let behind = [format!("11 out Success {kind}"), format!("12 in Success {kind}"), renamed.to_owned()];
     assert_eq!(looking.shown()[3..], behind);

@@ -55,7 +55,7 @@ impl Timed {
     fn goes_on(&mut self, departed: &Departed) -> Vec<String> {
         let message = message(MessageType::PostTelemetryRequest, Body::Lifecycle);
         let mut effects = Vec::new();
-        resume((departed, None), &message, self, &mut effects, 0).expect("the node is there");
+        resume((departed, Ok(None)), &message, self, &mut effects, 0).expect("the node is there");
         effects.iter().map(describe).collect()
     }
 }

@@ -34,7 +34,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn new_originator(&mut self) -> Option<NewOriginator> {
-        let expected = "CUSTOMER, TENANT, RELATED or ALARM_ORIGINATOR; ENTITY is not supported yet";
+        let expected = "CUSTOMER, TENANT, RELATED, ENTITY or ALARM_ORIGINATOR";
         let source = self.required("originatorSource", expected, |value| {
             let known = ["CUSTOMER", "TENANT", "RELATED", "ALARM_ORIGINATOR"];
             value.as_str().filter(|source| known.contains(source)).map(str::to_owned)
