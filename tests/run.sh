@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tests/target.sh
 . tests/python.sh
 packages=(build-essential clang libclang-dev cmake mosquitto mosquitto-clients curl haproxy openssl jq python3 python3-venv valgrind
-    openjdk-17-jre-headless maven kcat)
+    openjdk-17-jre-headless maven kcat rabbitmq-server nats-server)
 deny_version=0.20.2
 fuzz_seconds=60
 names=() states=() seconds=()
@@ -65,6 +65,7 @@ install_clients() {
     python_environment venv-paho 'paho-mqtt>=2,<3' websocket-client && python_environment venv-tb 'tb-mqtt-client==1.13.14' &&
         python_environment venv-gateway 'thingsboard-gateway==3.8.5' &&
         python_environment venv-encoders 'protobuf>=5,<8' 'flatbuffers>=25,<26' && python_environment venv-smtp 'aiosmtpd>=1.4,<2' &&
+        python_environment venv-rabbitmq 'pika>=1.3,<2' && python_environment venv-nats 'nats-py>=2,<3' &&
         install_kafka
 }
 

@@ -6,8 +6,12 @@ mod guard;
 mod http;
 mod kafka;
 mod kept;
+mod line;
 mod mqtt;
+mod nats;
+mod rabbitmq;
 mod slack;
+mod tls;
 
 use tokio::sync::{mpsc, watch};
 
@@ -22,6 +26,7 @@ pub async fn make(mut calls: mpsc::Receiver<Due>, shards: Shards, slack_url: Str
         Err(error) => return tracing::error!(%error, "no calls to the outside can be made"),
     };
     let (mut brokers, mut clusters) = (mqtt::Brokers::new(), kafka::Clusters::new());
+    let (mut exchanges, mut subjects) = (rabbitmq::Brokers::new(), nats::Servers::new());
     loop {
         let due = tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return,
@@ -41,7 +46,9 @@ pub async fn make(mut calls: mpsc::Receiver<Due>, shards: Shards, slack_url: Str
                 let (http, slack_url) = (http.clone(), slack_url.clone());
                 tokio::spawn(async move { told.tell(slack::post(&http, &slack_url, call, &key).await).await });
             }
-            Call::Mqtt(call) => brokers.publish(node, private, call, told),
+            Call::Mqtt(call) => brokers.publish(node, private, (call, key), told),
+            Call::RabbitMq(call) => exchanges.publish(node, private, (call, key), told),
+            Call::Nats(call) => subjects.publish(node, private, (call, key), told),
             Call::Kafka(call) => clusters.publish(node, private, (call, key), told),
         }
     }

@@ -14,9 +14,9 @@ use crate::progress::Progress;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect<'m> {
     /// Save all entries. `ttl_s` 0 = no expiry. With `use_server_ts` the entries' own ts are ignored.
-    SaveTimeseries { readings: Held<'m, Readings<'m>>, ttl_s: u32, use_server_ts: bool },
+    SaveTimeseries { readings: Held<'m, Readings<'m>>, ttl_s: u32, use_server_ts: bool, saving: Saving },
     /// Save attributes of one scope.
-    SaveAttributes { readings: Held<'m, Readings<'m>>, scope: Scope, only_on_change: bool, notify_device: bool },
+    SaveAttributes { readings: Held<'m, Readings<'m>>, scope: Scope, only_on_change: bool, notify_device: bool, saving: Saving },
     /// Delete attributes of one scope.
     DeleteAttributes { scope: Scope, keys: Vec<String>, notify_device: bool },
     /// Answer the originator's call with this number; JSON.
@@ -37,6 +37,22 @@ pub enum Effect<'m> {
     Alarm(Box<Alarm>),
     /// Write the message to the log (sampled), under the node's name.
     Log { node: Arc<str> },
+}
+
+/// What of a save happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saving {
+    /// It is written.
+    pub store: bool,
+    /// Those who watch see it.
+    pub live: bool,
+    /// Calculated fields that depend on it are calculated; never without `store`.
+    pub calculate: bool,
+}
+
+impl Saving {
+    pub const EVERYTHING: Self = Self { store: true, live: true, calculate: true };
+    pub const NOTHING: Self = Self { store: false, live: false, calculate: false };
 }
 
 impl Effect<'_> {

@@ -387,6 +387,14 @@ pub const SLACK_ANSWER_MS: u32 = 20_000;
 pub const KAFKA_PRODUCERS_MAX: usize = 32;
 /// What a Kafka broker may answer at once, in bytes.
 pub const KAFKA_ANSWER_BYTES_MAX: usize = 128 << 10;
+/// What a broker may say in one packet, in bytes.
+pub const BROKER_PACKET_BYTES_MAX: usize = 64 << 10;
+/// What is read of a broker at once, in bytes.
+pub const BROKER_READ_BYTES: usize = 4 << 10;
+/// What waits to be sent to a broker before no more calls are made, in bytes; one more may exceed it.
+pub const BROKER_WRITE_BYTES_MAX: usize = 1 << 20;
+/// From one word to a broker that a connection is used to the next, in milliseconds.
+pub const BROKER_KEEP_ALIVE_MS: u64 = 15_000;
 /// Publications waiting for one such broker.
 pub const BROKER_CALLS_MAX: usize = 256;
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::chain::external::{KafkaPublish, Mailer, Method, MqttPublish};
+use schemas::chain::external::{Certificates, KafkaPublish, Mailer, Method, MqttPublish, NatsPublish, RabbitMqPublish};
 use schemas::id::ChainId;
 use uuid::Uuid;
 
@@ -86,6 +86,8 @@ pub enum Call {
     Mqtt(MqttCall),
     Email(Email),
     Kafka(KafkaCall),
+    RabbitMq(RabbitMqCall),
+    Nats(NatsCall),
     Slack(SlackCall),
 }
 
@@ -95,6 +97,7 @@ pub struct HttpCall {
     pub url: String,
     pub headers: Vec<(String, String)>,
     pub basic: Option<(String, String)>,
+    pub certificates: Option<Certificates>,
     pub body: Option<String>,
     pub timeout_ms: u32,
     pub answer_bytes_max: u32,
@@ -115,6 +118,23 @@ pub struct KafkaCall {
     pub topic: String,
     pub key: Option<String>,
     pub headers: Vec<(String, Vec<u8>)>,
+    pub payload: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RabbitMqCall {
+    /// Its exchange and routing key are templates; `exchange` and `routing_key`, of at most 255 bytes, are what became of them.
+    pub broker: RabbitMqPublish,
+    pub exchange: String,
+    pub routing_key: String,
+    pub payload: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NatsCall {
+    /// Its subject is a template; `subject`, without spaces, is what became of it.
+    pub server: NatsPublish,
+    pub subject: String,
     pub payload: String,
 }
 

@@ -11,6 +11,7 @@ pub mod json_path;
 mod message_type;
 mod node;
 mod parse;
+pub mod processing;
 mod relations;
 mod root;
 #[cfg(test)]

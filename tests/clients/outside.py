@@ -1,12 +1,14 @@
 """What rule nodes call: an HTTP server and, if asked for, an SMTP sink. Says as JSON lines where it listens and what it was told.
 
-Arguments: the HTTP port (0: any), and "smtp" for the sink, which needs aiosmtpd.
+Arguments: the HTTP port (0: any), and "smtp" for the sink, which needs aiosmtpd, or "tls" with an authority's certificate, the server's
+and its key, for HTTPS at a port of its own to whoever shows a certificate of that authority.
 Under "/api/" it answers as Slack's Web API does, by its documentation; it knows one channel, "C1", and one token, "xoxb-1".
 The first two calls of a path with "busy" are answered 503, those of a path with "refuse" 404; others 200 with ten times the body's "n".
 """
 
 import asyncio
 import json
+import ssl
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +22,10 @@ def say(event, **fields):
         print(json.dumps({"event": event, **fields}), flush=True)
 
 
+def secure(handler):
+    return isinstance(handler.connection, ssl.SSLSocket)
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -27,7 +33,10 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         if self.path == "/api/chat.postMessage":
             return self.slack(json.loads(body))
-        say("call", path=self.path, key=self.headers.get("Idempotency-Key"), kind=self.headers.get("X-Kind"), body=body)
+        peer = dict(pair for part in self.connection.getpeercert()["subject"] for pair in part) if secure(self) else {}
+        peer = peer.get("commonName")
+        key = self.headers.get("Idempotency-Key")
+        say("call", path=self.path, key=key, kind=self.headers.get("X-Kind"), body=body, peer=peer)
         status = 200
         if "refuse" in self.path:
             status = 404
@@ -78,5 +87,14 @@ if "smtp" in sys.argv[2:]:
     controller.begin()
     ports["smtp"] = controller.server.sockets[0].getsockname()[1]
     threading.Thread(target=controller.loop.run_forever, daemon=True).start()
+if "tls" in sys.argv[2:]:
+    authority, certificate, key = sys.argv[3:6]
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(certificate, key)
+    guarded = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    guarded.socket = context.wrap_socket(guarded.socket, server_side=True)
+    ports["https"] = guarded.server_address[1]
+    threading.Thread(target=guarded.serve_forever, daemon=True).start()
 say("listening", **ports)
 server.serve_forever()

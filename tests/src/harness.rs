@@ -13,6 +13,7 @@ pub mod planes;
 pub mod port;
 pub mod powercut;
 pub mod python;
+pub mod rabbitmq;
 pub mod raw_http;
 pub mod rest;
 pub mod websocket;

@@ -9,6 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Response, StatusCode, Url};
 
 use crate::action::guard::{NotPublic, is_public, resolve};
+use crate::action::tls;
 use crate::limits;
 use crate::owed::{Answer, Answered, HttpCall};
 
@@ -27,16 +28,7 @@ impl Client {
     /// # Errors
     /// TLS cannot be set up.
     pub(super) fn new() -> Result<Self, reqwest::Error> {
-        let client = |private| {
-            reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                .dns_resolver(std::sync::Arc::new(Guarded { private }))
-                .connect_timeout(Duration::from_millis(limits::CALL_CONNECT_MS))
-                .user_agent(concat!("Tidegate/", env!("CARGO_PKG_VERSION")))
-                .build()
-        };
-        Ok(Self { public: client(false)?, private: client(true)? })
+        Ok(Self { public: builder(false).build()?, private: builder(true).build()? })
     }
 
     /// Makes one call. `key` tells the target that it has heard it before.
@@ -55,7 +47,20 @@ impl Client {
             Err(reason) => return refused(reason),
         };
         let method = reqwest::Method::from_bytes(call.method.name().as_bytes()).unwrap_or_default();
-        let client = if private { &self.private } else { &self.public };
+        let client = match &call.certificates {
+            None if private => self.private.clone(),
+            None => self.public.clone(),
+            // Connections that show who a node is are nobody else's, so this one has a connection of its own.
+            Some(certificates) => {
+                let built = tls::config(certificates).and_then(|config| {
+                    builder(private).tls_backend_preconfigured(config).build().map_err(|error| error.to_string())
+                });
+                match built {
+                    Ok(client) => client,
+                    Err(reason) => return refused(reason),
+                }
+            }
+        };
         let mut request = client.request(method, url).headers(headers).timeout(Duration::from_millis(call.timeout_ms.into()));
         if let Some((user, password)) = &call.basic {
             request = request.basic_auth(user, Some(password));
@@ -68,6 +73,15 @@ impl Client {
             Err(error) => failed(&error),
         }
     }
+}
+
+fn builder(private: bool) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .dns_resolver(std::sync::Arc::new(Guarded { private }))
+        .connect_timeout(Duration::from_millis(limits::CALL_CONNECT_MS))
+        .user_agent(concat!("Tidegate/", env!("CARGO_PKG_VERSION")))
 }
 
 fn literal(url: &Url) -> Option<IpAddr> {

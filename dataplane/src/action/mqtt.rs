@@ -1,26 +1,27 @@
-//! Publications to other brokers, QoS 1: one connection per node, kept while it is used. A publication is taken when its PUBACK is
-//! there; when the connection ends, everything that waits on it has failed.
+//! Publications to other brokers, QoS 1, by MQTT 3.1, 3.1.1 or 5: one connection per node, kept while it is used. A publication is
+//! taken when its PUBACK is there. With MQTT 5 it carries its idempotency key as a user property.
 
-use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
+use std::collections::HashSet;
 
-use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS};
-use schemas::chain::external::MqttPublish;
-use tokio::sync::mpsc;
+use schemas::chain::external::{MqttPublish, MqttVersion};
 use uuid::Uuid;
 
 use super::Told;
-use super::kept::{Kept, Waiting, turn_away};
-use crate::action::guard::{Unresolved, resolve};
+use super::kept::Kept;
+use super::line::{Over, Place, Said, Speech, serve};
+use crate::codec::mqtt::client::{
+    Bounds, FromServer, GOODBYE, Greeting, PINGREQ, Publication, decode_from_server, encode_connect,
+};
+use crate::codec::mqtt::{ReasonCode, Version, frame};
 use crate::limits;
 use crate::owed::{Answer, Answered, MqttCall};
 
-/// A publication and who waits for it.
-type Publication = Waiting<MqttCall>;
+/// A call and the key by which its target can tell that it has heard it before.
+type Keyed = (MqttCall, String);
 
 /// The brokers that nodes are connected to.
 #[derive(Debug)]
-pub(super) struct Brokers(Kept<(MqttPublish, bool), MqttCall>);
+pub(super) struct Brokers(Kept<(MqttPublish, bool), Keyed>);
 
 impl Brokers {
     pub(super) fn new() -> Self {
@@ -28,150 +29,172 @@ impl Brokers {
     }
 
     /// Publishes over the node's connection, which is made if there is none with these settings.
-    pub(super) fn publish(&mut self, node: Uuid, private: bool, call: MqttCall, told: Told) {
+    pub(super) fn publish(&mut self, node: Uuid, private: bool, (call, key): Keyed, told: Told) {
         let settings = (call.broker.clone(), private);
-        self.0.give((node, settings), (call, told), |settings, calls| drop(tokio::spawn(serve(settings, node, calls))));
+        self.0.give((node, settings), ((call, key), told), |(broker, private), calls| {
+            let (host, port, wait_ms) = (broker.host.clone(), broker.port, broker.timeout_ms);
+            let tls = broker.tls.clone();
+            let place = Place { host, port, connect_ms: wait_ms, opening_ms: wait_ms, tls, private };
+            tokio::spawn(serve(place, Publisher::new(broker, node), calls));
+        });
     }
 }
 
-/// One connection, from its first publication until nobody has used it for long, or it ends.
-async fn serve((broker, private): (MqttPublish, bool), node: Uuid, mut calls: mpsc::Receiver<Publication>) {
-    let Some(first) = calls.recv().await else { return };
-    let reason = match options(&broker, node, private).await {
-        Ok(options) => converse(options, &broker, first, &mut calls).await,
-        Err(Unresolved::NotPublic(not_public)) => {
-            first.1.tell(Answered::Refused(not_public.to_string(), Answer::default())).await;
-            not_public.to_string()
-        }
-        Err(unknown) => {
-            first.1.tell(Answered::Unreachable(unknown.to_string())).await;
-            unknown.to_string()
-        }
-    };
-    // The next publication makes a new connection.
-    turn_away(calls, &reason).await;
+#[derive(Debug)]
+struct Publisher {
+    broker: MqttPublish,
+    node: Uuid,
+    version: Version,
+    open: bool,
+    unacknowledged: HashSet<u16>,
+    last_id: u16,
+    at_once_max: usize,
+    packet_bytes_max: usize,
 }
 
-async fn options(broker: &MqttPublish, node: Uuid, private: bool) -> Result<MqttOptions, Unresolved> {
-    let addresses = resolve(&broker.host, broker.port, private).await?;
-    let host = addresses.first().map(|address| address.ip().to_string()).unwrap_or_default();
-    let id = match &broker.client_id {
-        None => format!("tidegate-{}", node.simple()),
-        Some(id) if broker.own_suffix => format!("{id}_{}", node.simple()),
-        Some(id) => id.clone(),
-    };
-    let mut options = MqttOptions::new(id, host, broker.port);
-    options.set_clean_session(broker.clean_session);
-    options.set_keep_alive(Duration::from_secs(15));
-    options.set_max_packet_size(limits::PACKET_BYTES_MAX, 2 * limits::PACKET_BYTES_MAX);
-    if let Some((user, password)) = &broker.user {
-        options.set_credentials(user, password);
-    }
-    Ok(options)
-}
-
-/// Publishes until the connection ends. Returns why it did; nobody waits on it then.
-async fn converse(
-    options: MqttOptions,
-    broker: &MqttPublish,
-    first: Publication,
-    calls: &mut mpsc::Receiver<Publication>,
-) -> String {
-    let (client, mut events) = AsyncClient::new(options, limits::BROKER_CALLS_MAX);
-    let mut network = rumqttc::NetworkOptions::new();
-    network.set_connection_timeout(u64::from(broker.timeout_ms / 1_000).max(1));
-    events.set_network_options(network);
-    let (told, mut happened) = mpsc::channel(limits::BROKER_CALLS_MAX);
-    let polling = tokio::spawn(poll(events, told));
-    let mut waits = Waits::default();
-    waits.publish(&client, first).await;
-    let mut open = true;
-    let reason = loop {
-        if !open && waits.is_empty() {
-            break "the connection was needed for another node".to_owned();
-        }
-        let idle = Duration::from_millis(if waits.is_empty() { limits::BROKER_IDLE_MS } else { limits::BROKER_ANSWER_MS });
-        tokio::select! {
-            event = happened.recv() => match event {
-                Some(Ok(event)) => waits.take(event).await,
-                Some(Err(error)) => break error.to_string(),
-                None => break "the connection ended".to_owned(),
-            },
-            publication = calls.recv(), if open && waits.has_room() => match publication {
-                Some(publication) => waits.publish(&client, publication).await,
-                None => open = false,
-            },
-            () = tokio::time::sleep(idle) => break "the broker does not answer".to_owned(),
-        }
-    };
-    polling.abort();
-    waits.fail(&reason).await;
-    reason
-}
-
-/// A task of its own, because a poll that is given up may lose bytes.
-async fn poll(mut events: EventLoop, told: mpsc::Sender<Result<Event, ConnectionError>>) {
-    loop {
-        let event = events.poll().await;
-        let over = event.is_err();
-        if told.send(event).await.is_err() || over {
-            return;
-        }
-    }
-}
-
-/// Publications without a PUBACK.
-#[derive(Debug, Default)]
-struct Waits {
-    connected: bool,
-    /// Given to the connection, which sends them in this order.
-    given: VecDeque<Told>,
-    sent: HashMap<u16, Told>,
-}
-
-impl Waits {
-    fn is_empty(&self) -> bool {
-        self.given.is_empty() && self.sent.is_empty()
-    }
-
-    fn has_room(&self) -> bool {
-        self.given.len() + self.sent.len() < limits::BROKER_CALLS_MAX
-    }
-
-    async fn publish(&mut self, client: &AsyncClient, (call, told): Publication) {
-        match client.try_publish(call.topic, QoS::AtLeastOnce, call.broker.retained, call.payload) {
-            Ok(()) => self.given.push_back(told),
-            Err(error) => told.tell(Answered::Failed(error.to_string(), Answer::default())).await,
+impl Publisher {
+    fn new(broker: MqttPublish, node: Uuid) -> Self {
+        let version = match broker.version {
+            MqttVersion::V31 => Version::V31,
+            MqttVersion::V311 => Version::V311,
+            MqttVersion::V5 => Version::V5,
+        };
+        Self {
+            broker,
+            node,
+            version,
+            open: false,
+            unacknowledged: HashSet::new(),
+            last_id: 0,
+            at_once_max: limits::BROKER_CALLS_MAX,
+            packet_bytes_max: usize::MAX,
         }
     }
 
-    async fn take(&mut self, event: Event) {
-        match event {
-            Event::Incoming(Packet::ConnAck(_)) => self.connected = true,
-            Event::Outgoing(Outgoing::Publish(id)) => {
-                if let Some(told) = self.given.pop_front() {
-                    self.sent.insert(id, told);
-                }
+    fn client_id(&self) -> String {
+        let node = self.node.simple().to_string();
+        match &self.broker.client_id {
+            // A server of MQTT 3.1 refuses more than 23 characters; those that tell nodes apart are the last.
+            None if self.version == Version::V31 => format!("tg{}", node.get(11..).unwrap_or_default()),
+            None => format!("tidegate-{node}"),
+            Some(id) if self.broker.own_suffix => format!("{id}_{node}"),
+            Some(id) => id.clone(),
+        }
+    }
+
+    fn connected(&mut self, code: ReasonCode, bounds: Bounds<'_>) -> Result<(), Over> {
+        if code == ReasonCode::SUCCESS {
+            self.open = true;
+            let at_once = bounds.receive_maximum.map_or(usize::MAX, usize::from);
+            self.at_once_max = at_once.min(limits::BROKER_CALLS_MAX);
+            self.packet_bytes_max = bounds.packet_bytes_max.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+            return Ok(());
+        }
+        let reason = said("the broker refuses the connection", code, bounds);
+        let later = match self.version {
+            Version::V5 => may_be_otherwise_later(code),
+            Version::V31 | Version::V311 => code == ReasonCode::RETURN_SERVER_UNAVAILABLE,
+        };
+        Err(if later { Over::Ended(reason) } else { Over::Refused(reason) })
+    }
+}
+
+impl Speech for Publisher {
+    type Call = Keyed;
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        let client_id = self.client_id();
+        let user = self.broker.user.as_ref().map(|(name, password)| (name.as_str(), password.as_str()));
+        let keep_alive_s = u16::try_from(2 * limits::BROKER_KEEP_ALIVE_MS / 1_000).unwrap_or(u16::MAX);
+        let greeting = Greeting { client_id: &client_id, clean_start: self.broker.clean_session, keep_alive_s, user };
+        encode_connect(self.version, &greeting, out);
+    }
+
+    fn is_open(&self) -> bool {
+        self.open
+    }
+
+    fn at_once_max(&self) -> usize {
+        self.at_once_max
+    }
+
+    fn say(&mut self, (call, key): Keyed, out: &mut Vec<u8>) -> Result<u64, Answered> {
+        // There are more numbers than calls without an answer.
+        let mut packet_id = self.last_id;
+        loop {
+            packet_id = packet_id.checked_add(1).unwrap_or(1);
+            if !self.unacknowledged.contains(&packet_id) {
+                break;
             }
-            Event::Incoming(Packet::PubAck(ack)) => {
-                if let Some(told) = self.sent.remove(&ack.pkid) {
-                    told.tell(Answered::Done(Answer::default())).await;
-                }
-            }
-            _ => {}
         }
+        let publication = Publication {
+            topic: &call.topic,
+            packet_id,
+            retain: call.broker.retained,
+            property: ("idempotency-key", &key),
+            payload: call.payload.as_bytes(),
+        };
+        if publication.bytes(self.version).is_none_or(|bytes| bytes > self.packet_bytes_max) {
+            return Err(Answered::Refused("the message is larger than the broker takes".to_owned(), Answer::default()));
+        }
+        publication.encode(self.version, out);
+        self.last_id = packet_id;
+        self.unacknowledged.insert(packet_id);
+        Ok(packet_id.into())
     }
 
-    /// The connection is over. Was there one, one of the publications may be its end; else nobody was there.
-    async fn fail(&mut self, reason: &str) {
-        let waiting = self.given.drain(..).chain(self.sent.drain().map(|(_, told)| told)).collect::<Vec<_>>();
-        for told in waiting {
-            let answered = if self.connected {
-                Answered::Failed(reason.to_owned(), Answer::default())
-            } else {
-                Answered::Unreachable(reason.to_owned())
-            };
-            told.tell(answered).await;
+    fn hear(&mut self, bytes: &[u8], answers: &mut Said) -> Result<usize, Over> {
+        let mut read = 0;
+        while let Some(frame) =
+            frame(bytes.get(read..).unwrap_or_default(), limits::BROKER_PACKET_BYTES_MAX).map_err(Over::ended)?
+        {
+            read += frame.bytes;
+            match decode_from_server(self.version, &frame).map_err(Over::ended)? {
+                FromServer::Connack(code, bounds) if !self.open => self.connected(code, bounds)?,
+                FromServer::Puback(id, code, bounds) if self.unacknowledged.remove(&id) => {
+                    let reason = || said("the broker refuses the message", code, bounds);
+                    let answered = match code.is_failure() {
+                        false => Answered::Done(Answer::default()),
+                        true if may_be_otherwise_later(code) => Answered::Failed(reason(), Answer::default()),
+                        true => Answered::Refused(reason(), Answer::default()),
+                    };
+                    answers.answers.push((id.into(), answered));
+                }
+                FromServer::Disconnect(code, bounds) => {
+                    return Err(Over::Ended(said("the broker ends the connection", code, bounds)));
+                }
+                FromServer::Connack(..) | FromServer::Puback(..) | FromServer::Other => {}
+            }
         }
+        Ok(read)
     }
+
+    fn keep_alive(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&PINGREQ);
+    }
+
+    fn goodbye(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&GOODBYE);
+    }
+}
+
+fn said(what: &str, code: ReasonCode, bounds: Bounds<'_>) -> String {
+    match bounds.reason {
+        Some(reason) => format!("{what}: code {:#04x}, {reason}", code.0),
+        None => format!("{what}: code {:#04x}", code.0),
+    }
+}
+
+/// Codes of MQTT 5 that say how things are, not what is wrong with what was sent.
+fn may_be_otherwise_later(code: ReasonCode) -> bool {
+    matches!(
+        code,
+        ReasonCode::UNSPECIFIED_ERROR
+            | ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR
+            | ReasonCode::PACKET_IDENTIFIER_IN_USE
+            | ReasonCode::SERVER_UNAVAILABLE
+            | ReasonCode::SERVER_BUSY
+            | ReasonCode::QUOTA_EXCEEDED
+            | ReasonCode::CONNECTION_RATE_EXCEEDED
+    )
 }

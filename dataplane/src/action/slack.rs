@@ -19,6 +19,7 @@ pub(super) async fn post(http: &Client, url: &str, call: SlackCall, key: &str) -
         url: format!("{url}/api/chat.postMessage"),
         headers: vec![("authorization".to_owned(), format!("Bearer {}", call.token))],
         basic: None,
+        certificates: None,
         body: Some(body.to_string()),
         timeout_ms: limits::SLACK_ANSWER_MS,
         answer_bytes_max: u32::MAX,

@@ -1,10 +1,12 @@
-//! MQTT 3.1, 3.1.1 and 5 as a server reads and writes it (OASIS "MQTT Version 3.1.1" and "MQTT Version 5.0").
+//! MQTT 3.1, 3.1.1 and 5 as a server reads and writes it (OASIS "MQTT Version 3.1.1" and "MQTT Version 5.0"); in `client`, what one
+//! says that only publishes.
 //!
 //! [`frame`] finds where a packet ends, [`decode`] reads one in place; the `encode_*` functions append what a server sends.
 //! Strict where the specification is: reserved bits, UTF-8 without U+0000, lengths, properties and their values. Total on any
 //! bytes; allocates nothing while decoding. Never decides whether a well-formed packet may come now: that is the session's.
 
 mod ack;
+pub mod client;
 mod connect;
 mod field;
 pub mod harness;

@@ -14,6 +14,7 @@ mod math;
 mod originator;
 mod owner;
 mod past;
+mod processing;
 mod profile;
 mod related;
 mod rpc;
@@ -245,8 +246,8 @@ impl Node {
             Self::ScriptFilter(script) | Self::ScriptSwitch(script) | Self::ScriptTransform(script) => {
                 script::run(script, carried, scene)
             }
-            Self::SaveTimeseries(save) => save_timeseries::run(*save, carried, scene.into),
-            Self::SaveAttributes(save) => save_attributes::run(*save, carried, scene.into),
+            Self::SaveTimeseries(save) => save_timeseries::run(*save, step.id, carried, scene),
+            Self::SaveAttributes(save) => save_attributes::run(*save, step.id, carried, scene),
             Self::DeleteAttributes(delete) => save_attributes::delete(delete, carried, scene.into),
             Self::CreateAlarm(create) => alarm::create(create, carried, scene),
             Self::ClearAlarm(clear) => alarm::clear(clear, carried, scene),
@@ -291,7 +292,10 @@ impl Scene<'_, '_> {
     /// The latest reading of the originator, with what this message has saved already.
     fn latest(&mut self, key: &str) -> Option<(Timestamp, Value<'static>)> {
         for effect in self.into.iter().rev() {
-            let Effect::SaveTimeseries { readings, use_server_ts, .. } = effect else { continue };
+            let Effect::SaveTimeseries { readings, use_server_ts, saving, .. } = effect else { continue };
+            if !saving.store {
+                continue;
+            }
             for entry in readings.entries.iter().rev() {
                 if let Some(reading) = readings.of(entry).iter().rev().find(|reading| reading.key == key) {
                     let own = entry.ts.filter(|_| !use_server_ts);
@@ -324,7 +328,7 @@ impl Scene<'_, '_> {
     fn attribute(&mut self, of: Scope, key: &str) -> Option<(Timestamp, Value<'static>)> {
         for effect in self.into.iter().rev() {
             match effect {
-                Effect::SaveAttributes { readings, scope, .. } if *scope == of => {
+                Effect::SaveAttributes { readings, scope, saving, .. } if *scope == of && saving.store => {
                     if let Some(reading) = readings.readings.iter().rev().find(|reading| reading.key == key) {
                         return Some((self.message.received, reading.value.clone().into_owned()));
                     }

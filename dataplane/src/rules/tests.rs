@@ -4,6 +4,7 @@ mod alarms;
 mod calculated;
 mod external;
 mod nodes;
+mod processing;
 mod profile;
 mod sightings;
 mod simple;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use schemas::alarm::Alarm;
+use schemas::chain::processing::Processing;
 use schemas::chain::{
     Chain, DebugSettings, Edge, EntityType, MessageType, MessageTypes, Node, NodeKind, SaveAttributes, SaveTimeseries,
     default_root_chain, label,
@@ -21,7 +23,7 @@ use schemas::chain::{
 use schemas::id::{EntityId, TenantId, uuid};
 
 use crate::clock::Timestamp;
-use crate::effect::{Effect, Held};
+use crate::effect::{Effect, Held, Saving};
 use crate::limits::STEPS_PER_MESSAGE_MAX;
 use crate::message::{Body, Entry, Message, Reading, Readings, Scope, Value};
 use crate::rules::{Alone, Plan, Running, evaluate};
@@ -77,10 +79,10 @@ fn executions(running: &Running) -> u64 {
 
 fn describe(effect: &Effect<'_>) -> String {
     match effect {
-        Effect::SaveTimeseries { readings, ttl_s, use_server_ts } => {
+        Effect::SaveTimeseries { readings, ttl_s, use_server_ts, .. } => {
             format!("series {} ttl {ttl_s} server ts {use_server_ts}", readings.readings.len())
         }
-        Effect::SaveAttributes { readings, scope, only_on_change, notify_device } => {
+        Effect::SaveAttributes { readings, scope, only_on_change, notify_device, .. } => {
             let count = readings.readings.len();
             format!("attributes {count} {} changed {only_on_change} notify {notify_device}", scope.name())
         }
@@ -162,7 +164,7 @@ fn empty_plan_does_nothing() {
 
 #[test]
 fn a_body_that_does_not_fit_is_a_failure() {
-    let save = SaveTimeseries { default_ttl_s: 9, use_server_ts: true };
+    let save = SaveTimeseries { default_ttl_s: 9, use_server_ts: true, processing: Processing::default() };
     let outcome = |kind| {
         let nodes = vec![node("save", kind), node("ok", NodeKind::Log), node("no", NodeKind::Log)];
         chain(nodes, &[(0, label::SUCCESS, 1), (0, "failure", 2)])
@@ -175,7 +177,8 @@ fn a_body_that_does_not_fit_is_a_failure() {
     check(&series, &message(post, Body::Telemetry(readings(&[]))), &["log no"], 2);
 
     let post = MessageType::PostAttributesRequest;
-    let shared = SaveAttributes { scope: Scope::Shared, notify_device: true, only_on_change: false };
+    let processing = Processing::default();
+    let shared = SaveAttributes { scope: Scope::Shared, notify_device: true, only_on_change: false, processing };
     let shared = outcome(NodeKind::SaveAttributes(shared));
     let saved = "attributes 1 SHARED_SCOPE changed false notify true";
     check(&shared, &attributes(post, Scope::Client), &[saved, "log ok"], 2);
@@ -220,15 +223,16 @@ fn interpret<'m>(chain: &'m Chain, at: usize, message: &'m Message<'m>, into: &m
         (NodeKind::MessageTypeFilter(_), _) => label::FALSE,
         (NodeKind::SaveTimeseries(save), Body::Telemetry(readings)) if !readings.readings.is_empty() => {
             let (ttl_s, use_server_ts) = (save.default_ttl_s, save.use_server_ts);
-            into.push(Effect::SaveTimeseries { readings: Held::Borrowed(readings), ttl_s, use_server_ts });
+            let (readings, saving) = (Held::Borrowed(readings), Saving::EVERYTHING);
+            into.push(Effect::SaveTimeseries { readings, ttl_s, use_server_ts, saving });
             label::SUCCESS
         }
         (NodeKind::SaveAttributes(save), Body::Attributes { scope, readings }) => {
             let scope = if message.kind == MessageType::PostAttributesRequest { save.scope } else { *scope };
             let notify_device = save.notify_device && scope == Scope::Shared;
             if !readings.readings.is_empty() {
-                let readings = Held::Borrowed(readings);
-                into.push(Effect::SaveAttributes { readings, scope, only_on_change: save.only_on_change, notify_device });
+                let (readings, only_on_change, saving) = (Held::Borrowed(readings), save.only_on_change, Saving::EVERYTHING);
+                into.push(Effect::SaveAttributes { readings, scope, only_on_change, notify_device, saving });
             }
             label::SUCCESS
         }
@@ -254,10 +258,11 @@ fn any_node() -> impl Strategy<Value = NodeKind> {
         Just(NodeKind::Log),
         prop::collection::vec(any_kind(), 0..20).prop_map(filter),
         (0_u32..3, any::<bool>()).prop_map(|(default_ttl_s, use_server_ts)| {
-            NodeKind::SaveTimeseries(SaveTimeseries { default_ttl_s, use_server_ts })
+            NodeKind::SaveTimeseries(SaveTimeseries { default_ttl_s, use_server_ts, processing: Processing::default() })
         }),
         (scope, any::<bool>(), any::<bool>()).prop_map(|(scope, notify_device, only_on_change)| {
-            NodeKind::SaveAttributes(SaveAttributes { scope, notify_device, only_on_change })
+            let processing = Processing::default();
+            NodeKind::SaveAttributes(SaveAttributes { scope, notify_device, only_on_change, processing })
         }),
     ]
 }

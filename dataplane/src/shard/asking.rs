@@ -14,6 +14,7 @@ use super::residents::{Parked, Parking};
 use super::turn::Shard;
 use crate::clock::Timestamp;
 use crate::device::{DeviceState, Loaded};
+use crate::effect::Saving;
 use crate::message::{Body, Readings, Scope};
 use crate::payload::{self, Casting};
 use crate::query::{History, Query, QueryError, Reply, Standing, Target, Update, Watch, Watched};
@@ -176,7 +177,7 @@ impl Shard {
         let saved = parsed.and_then(|()| {
             let mut stage = self.stage(target.entity).ok_or_else(not_loaded)?;
             stage
-                .save_timeseries(target.entity, &readings, ttl_s, false)
+                .save_timeseries(target.entity, &readings, (ttl_s, false), Saving::EVERYTHING)
                 .map_err(|refused| QueryError::Invalid(refused.to_string()))
         });
         let stored = saved.is_ok();
@@ -192,7 +193,7 @@ impl Shard {
         let saved = parsed.and_then(|()| {
             let mut stage = self.stage(target.entity).ok_or_else(not_loaded)?;
             stage
-                .save_attributes(target.entity, scope, &readings, false, true)
+                .save_attributes((target.entity, scope), &readings, (false, true), Saving::EVERYTHING)
                 .map_err(|refused| QueryError::Invalid(refused.to_string()))
         });
         let stored = saved.is_ok();

@@ -14,7 +14,7 @@ use super::turn::Shard;
 use super::work::Stage;
 use crate::clock::Timestamp;
 use crate::device::windows::{Kept, Span, WindowOf};
-use crate::effect::Effect;
+use crate::effect::{Effect, Saving};
 use crate::limits;
 use crate::message::{Body, Message, Readings, Scope, Value};
 use crate::metric::Counter;
@@ -43,8 +43,12 @@ impl Touched {
         }
         for effect in effects {
             match effect {
-                Effect::SaveTimeseries { readings, use_server_ts, .. } => touched.add_series(readings, *use_server_ts),
-                Effect::SaveAttributes { readings, scope, .. } => touched.add_attributes(*scope, readings),
+                Effect::SaveTimeseries { readings, use_server_ts, saving, .. } if saving.calculate => {
+                    touched.add_series(readings, *use_server_ts);
+                }
+                Effect::SaveAttributes { readings, scope, saving, .. } if saving.calculate => {
+                    touched.add_attributes(*scope, readings);
+                }
                 _ => {}
             }
         }
@@ -227,11 +231,11 @@ impl Stage<'_> {
         let stored = match field.calculation.output.to {
             OutputTo::Series { ttl_s, .. } => {
                 saved.add_series(&readings, false);
-                self.save_timeseries(message.originator, &readings, ttl_s, false)
+                self.save_timeseries(message.originator, &readings, (ttl_s, false), Saving::EVERYTHING)
             }
             OutputTo::Attributes { scope, only_on_change } => {
                 saved.add_attributes(scope, &readings);
-                self.save_attributes(message.originator, scope, &readings, only_on_change, true)
+                self.save_attributes((message.originator, scope), &readings, (only_on_change, true), Saving::EVERYTHING)
             }
         };
         if let Err(refused) = stored {
@@ -327,10 +331,10 @@ fn window_of(field: &Field, argument: usize) -> WindowOf {
 /// What effects save, as messages that say so.
 pub(super) fn saved_by(effects: &[Effect<'_>]) -> Vec<(MessageType, Body<'static>)> {
     let body = |effect: &Effect<'_>| match effect {
-        Effect::SaveTimeseries { readings, .. } => {
+        Effect::SaveTimeseries { readings, saving, .. } if saving.calculate => {
             Some((MessageType::TimeseriesUpdated, Body::Telemetry((**readings).clone().into_owned())))
         }
-        Effect::SaveAttributes { readings, scope, .. } => {
+        Effect::SaveAttributes { readings, scope, saving, .. } if saving.calculate => {
             let readings = (**readings).clone().into_owned();
             Some((MessageType::AttributesUpdated, Body::Attributes { scope: *scope, readings }))
         }

@@ -22,6 +22,8 @@ struct Queue {
     stage: Stage,
     /// How often the first one was made.
     attempts: u32,
+    /// When it is made again, if it rests.
+    until: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,8 @@ struct Target {
     /// How often in a row nobody was heard there.
     failures: u32,
     until: Instant,
+    /// Whose calls have long pauses and are made again when the target takes another one; some of them may have gone on since.
+    resting: VecDeque<EntityId>,
 }
 
 impl Target {
@@ -141,7 +145,14 @@ impl Outbox {
         let call = Call { number, bytes };
         match queues.iter_mut().find(|queue| queue.node == node) {
             Some(queue) => queue.calls.push_back(call),
-            None => queues.push(Queue { node, tenant, calls: [call].into(), stage: Stage::New, attempts: 0 }),
+            None => queues.push(Queue {
+                node,
+                tenant,
+                calls: [call].into(),
+                stage: Stage::New,
+                attempts: 0,
+                until: Instant::default(),
+            }),
         }
         self.wake(originator, node, Stage::New);
     }
@@ -181,9 +192,20 @@ impl Outbox {
             && until <= now
         {
             self.rests.pop();
-            self.wake(originator, node, Stage::Rests);
+            // It may have been woken before, and rest again for longer.
+            if self.queue(originator, node).is_some_and(|queue| queue.until <= now) {
+                self.wake(originator, node, Stage::Rests);
+            }
         }
-        self.targets.retain(|_, target| target.under_way > 0 || !target.waiting.is_empty() || target.until > now);
+        let queues = &self.queues;
+        self.targets.retain(|node, target| {
+            while let Some(originator) = target.resting.front()
+                && !has_long_pauses(queues, *originator, *node)
+            {
+                target.resting.pop_front();
+            }
+            target.under_way > 0 || !target.waiting.is_empty() || target.until > now || !target.resting.is_empty()
+        });
         let may = self.targets.iter().filter(|(_, target)| !target.waiting.is_empty() && target.may(now));
         self.woken.extend(may.map(|(node, _)| *node));
     }
@@ -276,6 +298,15 @@ impl Outbox {
         }
     }
 
+    /// A node's target has taken a call. Those that rest because it did not take theirs are made again now, each of them once: one
+    /// that the target never takes does not come with every one that it does.
+    pub(super) fn took(&mut self, node: Uuid) {
+        let resting = self.targets.get_mut(&node).map(|target| std::mem::take(&mut target.resting)).unwrap_or_default();
+        for originator in resting {
+            self.wake(originator, node, Stage::Rests);
+        }
+    }
+
     /// The first call of a queue is made again as soon as its target may be called.
     pub(super) fn again(&mut self, originator: EntityId, node: Uuid) {
         if let Some(queue) = self.queue(originator, node) {
@@ -293,6 +324,9 @@ impl Outbox {
             return false;
         }
         self.rest_for(originator, node, now.after_ms(pause(limits::CALL_PAUSE_MS, attempts)));
+        if attempts == LONG_PAUSES_FROM {
+            self.targets.entry(node).or_default().resting.push_back(originator);
+        }
         true
     }
 
@@ -303,7 +337,7 @@ impl Outbox {
 
     fn rest_for(&mut self, originator: EntityId, node: Uuid, until: Instant) {
         if let Some(queue) = self.queue(originator, node) {
-            queue.stage = Stage::Rests;
+            (queue.stage, queue.until) = (Stage::Rests, until);
             self.rests.push(Reverse((until, originator, node)));
         }
     }
@@ -357,6 +391,14 @@ impl Outbox {
         let generation = self.generation.wrapping_add(1);
         *self = Self { begun: self.begun, last_flight: self.last_flight, generation, ..Self::default() };
     }
+}
+
+/// The failed attempt from which on a call's pauses are long: a target that takes another call meanwhile is shown this one, too.
+const LONG_PAUSES_FROM: u32 = 3;
+
+fn has_long_pauses(queues: &HashMap<EntityId, Vec<Queue>, RandomState>, originator: EntityId, node: Uuid) -> bool {
+    let queue = queues.get(&originator).and_then(|queues| queues.iter().find(|queue| queue.node == node));
+    queue.is_some_and(|queue| queue.attempts >= LONG_PAUSES_FROM)
 }
 
 /// The pause before an attempt, doubled from the first to the longest.
@@ -458,6 +500,54 @@ mod tests {
         assert_eq!(waited, [1, 2, 4, 8, 16, 32, 60], "the eighth attempt is the last");
         outbox.add(found(2, 2));
         assert_eq!(numbers(&mut outbox, now), [2]);
+    }
+
+    #[test]
+    fn calls_with_long_pauses_are_made_again_when_their_target_takes_another_one() {
+        let (mut outbox, mut now) = (begun(), Instant::default());
+        let make = |outbox: &mut Outbox, id: u64| {
+            let flight = outbox.fly(next(id), owed()).unwrap();
+            outbox.land(flight);
+        };
+        (1..=3).for_each(|id| outbox.add(found(id, id)));
+        let fails = |outbox: &mut Outbox, id, now| {
+            make(outbox, id);
+            assert!(outbox.rest(entity(id), NODE, now));
+        };
+        // Two were refused three times, and rest 4 s; the third one has just failed first.
+        for attempt in 1..=3 {
+            outbox.tend(now);
+            assert_eq!(numbers(&mut outbox, now), if attempt == 1 { vec![1, 2, 3] } else { vec![1, 2] });
+            (1..=2).for_each(|id| fails(&mut outbox, id, now));
+            if attempt < 3 {
+                now = now.after_ms(1_000 << (attempt - 1));
+            }
+        }
+        fails(&mut outbox, 3, now);
+        assert_eq!(numbers(&mut outbox, now), [0; 0]);
+        outbox.add(found(4, 4));
+        assert_eq!(numbers(&mut outbox, now), [4]);
+        make(&mut outbox, 4);
+        outbox.took(NODE);
+        assert!(outbox.finish(entity(4), NODE, 4));
+        assert_eq!(numbers(&mut outbox, now), [1, 2], "those with long pauses, and no other");
+        // The first is refused for the fourth time. It rests its 8 s, whatever it rested before and whatever the target takes.
+        fails(&mut outbox, 1, now);
+        make(&mut outbox, 2);
+        outbox.took(NODE);
+        assert!(outbox.finish(entity(2), NODE, 2));
+        let later = now.after_ms(4_000);
+        outbox.tend(later);
+        assert_eq!(numbers(&mut outbox, later), [3]);
+        outbox.tend(now.after_ms(8_000));
+        assert_eq!(numbers(&mut outbox, now.after_ms(8_000)), [1]);
+        // Nothing is kept of a target that is owed nothing.
+        make(&mut outbox, 1);
+        make(&mut outbox, 3);
+        outbox.forget(entity(1));
+        outbox.forget(entity(3));
+        outbox.tend(now.after_ms(9_000));
+        assert!(outbox.targets.is_empty(), "{:?}", outbox.targets);
     }
 
     #[test]

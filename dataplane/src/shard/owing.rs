@@ -124,7 +124,10 @@ impl Shard {
         let patient = now.timestamp.0.saturating_sub(owed.taken.0) < limits::CALL_PATIENCE_MS;
         self.outbox.heard(node, !matches!(answered, Answered::Unreachable(_)), now.instant);
         let (failure, answer, given_up) = match answered {
-            Answered::Done(answer) => (None, answer, false),
+            Answered::Done(answer) => {
+                self.outbox.took(node);
+                (None, answer, false)
+            }
             Answered::Refused(reason, answer) => (Some(reason), answer, false),
             Answered::Failed(reason, answer) => {
                 if patient && self.outbox.rest(originator, node, now.instant) {

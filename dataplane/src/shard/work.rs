@@ -32,9 +32,9 @@ use crate::clock::{Now, Timestamp};
 use crate::device::outbox::{self, OwedCall, Pending};
 use crate::device::passage::{self, Pair, Passage};
 use crate::device::{DeviceState, RefusedReadings, Writing};
-use crate::effect::Effect;
+use crate::effect::{Effect, Saving};
 use crate::limits;
-use crate::message::{Body, Entry, Message, Readings, Scope, Value, emptied};
+use crate::message::{Body, Entry, Message, Reading, Readings, Scope, Value, emptied};
 use crate::metric::{Counter, ShardCounters};
 use crate::owed::Departed;
 use crate::payload;
@@ -441,11 +441,12 @@ impl Stage<'_> {
         answers: &mut Vec<(u32, String)>,
     ) -> Result<(), RefusedReadings> {
         match effect {
-            Effect::SaveTimeseries { readings, ttl_s, use_server_ts } => {
-                return self.save_timeseries(message.originator, readings, *ttl_s, *use_server_ts);
+            Effect::SaveTimeseries { readings, ttl_s, use_server_ts, saving } => {
+                return self.save_timeseries(message.originator, readings, (*ttl_s, *use_server_ts), *saving);
             }
-            Effect::SaveAttributes { readings, scope, only_on_change, notify_device } => {
-                return self.save_attributes(message.originator, *scope, readings, *only_on_change, *notify_device);
+            Effect::SaveAttributes { readings, scope, only_on_change, notify_device, saving } => {
+                let how = (*only_on_change, *notify_device);
+                return self.save_attributes((message.originator, *scope), readings, how, *saving);
             }
             Effect::DeleteAttributes { scope, keys, notify_device } => {
                 self.delete_attributes(message.originator, *scope, keys, *notify_device);
@@ -507,18 +508,27 @@ impl Stage<'_> {
         &mut self,
         entity: EntityId,
         readings: &Readings<'_>,
-        ttl_s: u32,
-        use_server_ts: bool,
+        (ttl_s, use_server_ts): (u32, bool),
+        saving: Saving,
     ) -> Result<(), RefusedReadings> {
-        let mut writing = writing(self.ledger, self.now);
-        let saved = self.state.save_timeseries(&mut writing, readings, ttl_s, use_server_ts)?;
-        self.counters.add(Counter::RowsStored, saved.rows as u64);
-        self.counters.add(Counter::ReadingsStored, saved.readings as u64);
-        if saved.shared_ts {
-            self.counters.increment(Counter::TimestampsShared);
-        }
-        if self.watches.is_watched(entity) {
-            let series = series(readings, &saved.ts);
+        let live = saving.live && self.watches.is_watched(entity);
+        let timestamps = if saving.store {
+            let mut writing = writing(self.ledger, self.now);
+            let saved = self.state.save_timeseries(&mut writing, readings, ttl_s, use_server_ts)?;
+            self.counters.add(Counter::RowsStored, saved.rows as u64);
+            self.counters.add(Counter::ReadingsStored, saved.readings as u64);
+            if saved.shared_ts {
+                self.counters.increment(Counter::TimestampsShared);
+            }
+            saved.ts
+        } else if live {
+            let own = |entry: &Entry| entry.ts.filter(|_| !use_server_ts).unwrap_or(self.now.timestamp);
+            readings.entries.iter().map(own).collect()
+        } else {
+            return Ok(());
+        };
+        if live {
+            let series = series(readings, &timestamps);
             for owed in self.watches.on_series(entity, &series) {
                 self.ledger.owe(owed);
             }
@@ -532,18 +542,24 @@ impl Stage<'_> {
     /// What is wrong with the readings.
     pub(super) fn save_attributes(
         &mut self,
-        entity: EntityId,
-        scope: Scope,
+        (entity, scope): (EntityId, Scope),
         readings: &Readings<'_>,
-        only_on_change: bool,
-        notify_device: bool,
+        (only_on_change, notify_device): (bool, bool),
+        saving: Saving,
     ) -> Result<(), RefusedReadings> {
+        if !saving.store {
+            if saving.live && self.watches.is_watched(entity) {
+                let attributes = said(scope, readings, self.now.timestamp);
+                self.watches.on_attributes(entity, &attributes).into_iter().for_each(|owed| self.ledger.owe(owed));
+            }
+            return Ok(());
+        }
         let mut writing = writing(self.ledger, self.now);
         let changed = self.state.save_attributes(&mut writing, scope, readings, only_on_change)?;
         if changed.is_empty() {
             return Ok(());
         }
-        if self.watches.is_watched(entity) {
+        if saving.live && self.watches.is_watched(entity) {
             let attributes = self.state.attributes(Some(scope), &changed);
             for owed in self.watches.on_attributes(entity, &attributes) {
                 self.ledger.owe(owed);
@@ -648,6 +664,17 @@ fn type_of((table, dues): (&Table, &Dues), entity: EntityId, tenant: TenantId) -
 /// Attributes as the payload encoders take them.
 pub(super) fn pairs(attributes: &[Attribute]) -> Vec<(&str, &Value<'static>)> {
     attributes.iter().map(|attribute| (attribute.key.as_str(), &attribute.value)).collect()
+}
+
+/// The attributes of a message that are not stored, as live updates carry them.
+fn said(scope: Scope, readings: &Readings<'_>, now: Timestamp) -> Vec<Attribute> {
+    let attribute = |reading: &Reading<'_>| Attribute {
+        scope,
+        key: reading.key.to_string(),
+        last_update: now,
+        value: reading.value.clone().into_owned(),
+    };
+    readings.readings.iter().map(attribute).collect()
 }
 
 /// The readings of a message as live updates carry them: one series per key, entries in their order.

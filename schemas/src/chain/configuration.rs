@@ -5,6 +5,7 @@ mod alarm;
 mod enrichment;
 mod external;
 mod kafka;
+mod processing;
 mod relations;
 mod timed;
 
@@ -26,10 +27,10 @@ use super::{
         ACKNOWLEDGE, ALARM_STATUS, ASSET_PROFILE_SWITCH, CALCULATE_DELTA, CHANGE_ORIGINATOR, CHECK_FIELDS, CHECK_RELATION,
         CHECKPOINT, CLEAR_ALARM, COPY_KEYS, COUNT, CREATE_ALARM, CUSTOMER_DETAILS, CUSTOMER_VALUES, DEDUPLICATE, DELAY,
         DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_ATTRIBUTES, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH, GENERATE, GEOFENCE,
-        GEOFENCE_EVENTS, JSON_PATH, KAFKA, LOG, MATH, MQTT, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS,
-        ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RELATED_VALUES, RENAME_KEYS, REST_CALL, REST_REPLY, RPC_REPLY, RPC_REQUEST,
-        SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SLACK, SPLIT_ARRAY,
-        TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
+        GEOFENCE_EVENTS, JSON_PATH, KAFKA, LOG, MATH, MQTT, NATS, NESTED, ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS,
+        ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RABBIT_MQ, RELATED_VALUES, RENAME_KEYS, REST_CALL, REST_REPLY, RPC_REPLY,
+        RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SLACK,
+        SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
     },
     parse::Problems,
 };
@@ -90,6 +91,8 @@ pub(super) fn kind(class: &str, fields: &Map<String, Value>, path: &str, problem
         MQTT => reader.mqtt_publish().map(|publish| NodeKind::External(Arc::new(External::Mqtt(publish)))),
         SEND_EMAIL => reader.node_mailer().map(|mailer| NodeKind::External(Arc::new(External::Email(mailer)))),
         KAFKA => reader.kafka_publish().map(|publish| NodeKind::External(Arc::new(External::Kafka(publish)))),
+        RABBIT_MQ => reader.rabbitmq_publish().map(|publish| NodeKind::External(Arc::new(External::RabbitMq(publish)))),
+        NATS => reader.nats_publish().map(|publish| NodeKind::External(Arc::new(External::Nats(publish)))),
         SLACK => reader.slack_message().map(|message| NodeKind::External(Arc::new(External::Slack(message)))),
         TO_EMAIL => reader.email().map(NodeKind::ToEmail),
         RPC_REPLY => reader.rpc_reply().map(|request_key| NodeKind::RpcReply { request_key }),
@@ -425,12 +428,14 @@ impl Reader<'_> {
             "MULT" => Some(format!("{x}*{y}")),
             "DIV" => Some(format!("{x}/{y}")),
             "POW" => Some(format!("pow({x},{y})")),
-            "MIN" | "MAX" | "HYPOT" | "ATAN2" => Some(format!("{}({x},{y})", operation.to_lowercase())),
+            "MIN" | "MAX" | "HYPOT" | "ATAN2" | "FLOOR_DIV" | "FLOOR_MOD" => {
+                Some(format!("{}({x},{y})", operation.to_lowercase()))
+            }
             _ => None,
         };
         let one = match operation.as_str() {
             "SIN" | "SINH" | "COS" | "COSH" | "TAN" | "TANH" | "ACOS" | "ASIN" | "ATAN" | "EXP" | "EXPM1" | "SQRT" | "CBRT"
-            | "LOG" | "LOG10" | "LOG1P" | "CEIL" | "FLOOR" | "ABS" | "SIGNUM" | "ROUND" => {
+            | "LOG" | "LOG10" | "LOG1P" | "CEIL" | "FLOOR" | "ABS" | "SIGNUM" | "ROUND" | "GET_EXP" => {
                 Some(format!("{}({x})", operation.to_lowercase()))
             }
             "RAD" => Some(format!("{x}*pi/180")),
@@ -499,7 +504,7 @@ impl Reader<'_> {
     }
 
     fn save_timeseries(&mut self) -> Option<SaveTimeseries> {
-        self.every_message();
+        let processing = self.processing(&["timeseries", "latest"]);
         // Before configuration version 1 this stood for processingSettings.
         self.unsupported("skipLatestPersistence");
         let use_server_ts = self.flag("useServerTs");
@@ -509,14 +514,15 @@ impl Reader<'_> {
                 value.as_u64().and_then(|ttl| u32::try_from(ttl).ok())
             }),
         };
-        Some(SaveTimeseries { default_ttl_s: default_ttl_s?, use_server_ts: use_server_ts? })
+        Some(SaveTimeseries { default_ttl_s: default_ttl_s?, use_server_ts: use_server_ts?, processing: processing? })
     }
 
     fn save_attributes(&mut self) -> Option<SaveAttributes> {
-        self.every_message();
+        let processing = self.processing(&["attributes"]);
         self.unsupported("sendAttributesUpdatedNotification");
         let (notify_device, only_on_change) = (self.flag("notifyDevice"), self.flag("updateAttributesOnlyOnValueChange"));
-        Some(SaveAttributes { scope: self.scope()?, notify_device: notify_device?, only_on_change: only_on_change? })
+        let (notify_device, only_on_change, processing) = (notify_device?, only_on_change?, processing?);
+        Some(SaveAttributes { scope: self.scope()?, notify_device, only_on_change, processing })
     }
 
     fn delete_attributes(&mut self) -> Option<DeleteAttributes> {
@@ -549,17 +555,5 @@ impl Reader<'_> {
         }
         let id = |value: &Value| value.as_str().and_then(|text| Uuid::parse_str(text).ok());
         self.required("ruleChainId", "the id of a rule chain", id).map(|id| Target::Chain(ChainId(id)))
-    }
-
-    fn every_message(&mut self) {
-        let Some(settings) = self.value("processingSettings") else { return };
-        match settings.get("type") {
-            Some(Value::String(strategy)) if strategy == "ON_EVERY_MESSAGE" => {}
-            Some(strategy) => {
-                let rule = format!("{strategy} is not supported yet; supported is ON_EVERY_MESSAGE");
-                self.problem("processingSettings.type", rule);
-            }
-            None => self.problem("processingSettings.type", "missing; supported is ON_EVERY_MESSAGE"),
-        }
     }
 }

@@ -9,6 +9,8 @@ pub enum External {
     /// `None`: by the installation's own mail server.
     Email(Option<Mailer>),
     Kafka(KafkaPublish),
+    RabbitMq(RabbitMqPublish),
+    Nats(NatsPublish),
     Slack(SlackMessage),
 }
 
@@ -19,6 +21,7 @@ pub struct RestCall {
     pub headers: Vec<(String, String)>,
     /// User name and password, no templates.
     pub basic: Option<(String, String)>,
+    pub certificates: Option<Certificates>,
     /// The message's data are not sent.
     pub without_body: bool,
     /// What is sent in place of the message's data.
@@ -84,9 +87,40 @@ pub struct MqttPublish {
     pub own_suffix: bool,
     pub retained: bool,
     pub clean_session: bool,
+    pub version: MqttVersion,
     pub user: Option<(String, String)>,
+    pub tls: Option<Certificates>,
     /// Data that are a text are sent without quotation marks.
     pub plain_text: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MqttVersion {
+    V31,
+    V311,
+    V5,
+}
+
+impl MqttVersion {
+    /// The version that ThingsBoard calls so.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "MQTT_3_1" => Some(Self::V31),
+            "MQTT_3_1_1" => Some(Self::V311),
+            "MQTT_5" => Some(Self::V5),
+            _ => None,
+        }
+    }
+}
+
+/// Whom a TLS connection trusts and what it shows, all PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificates {
+    /// `None`: those that the machine trusts.
+    pub authorities: Option<String>,
+    /// A chain that begins with its own certificate, and its key, which is not encrypted.
+    pub own: Option<(String, String)>,
 }
 
 /// A record for a Kafka cluster.
@@ -98,6 +132,69 @@ pub struct KafkaPublish {
     pub headers: Option<Charset>,
     /// Of the connection: librdkafka's names, and values that were checked. No templates.
     pub properties: Vec<(&'static str, String)>,
+}
+
+/// A message for an exchange of RabbitMQ's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RabbitMqPublish {
+    /// Empty: the default exchange, whose routing keys are names of queues.
+    pub exchange: String,
+    pub routing_key: String,
+    pub content: RabbitMqContent,
+    /// No template, like everything below.
+    pub host: String,
+    pub port: u16,
+    pub virtual_host: String,
+    pub user: String,
+    pub password: String,
+    /// Until there is a connection,
+    pub connect_ms: u32,
+    /// and from then on until messages may be published over it.
+    pub opening_ms: u32,
+    /// What the client says of itself.
+    pub properties: Vec<(String, String)>,
+}
+
+/// Properties of a message, as Java's client groups them; `None` is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RabbitMqContent {
+    pub kind: Option<&'static str>,
+    pub persistent: Option<bool>,
+    pub priority: Option<u8>,
+}
+
+impl RabbitMqContent {
+    pub const NAMES: &str =
+        "BASIC, TEXT_PLAIN, MINIMAL_BASIC, MINIMAL_PERSISTENT_BASIC, PERSISTENT_BASIC or PERSISTENT_TEXT_PLAIN";
+
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let full = |kind, persistent| Some(Self { kind: Some(kind), persistent: Some(persistent), priority: Some(0) });
+        match name {
+            "MINIMAL_BASIC" => Some(Self::default()),
+            "MINIMAL_PERSISTENT_BASIC" => Some(Self { persistent: Some(true), ..Self::default() }),
+            "BASIC" => full("application/octet-stream", false),
+            "PERSISTENT_BASIC" => full("application/octet-stream", true),
+            "TEXT_PLAIN" => full("text/plain", false),
+            "PERSISTENT_TEXT_PLAIN" => full("text/plain", true),
+            _ => None,
+        }
+    }
+}
+
+/// A message for a subject of NATS's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NatsPublish {
+    pub subject: String,
+    /// No template, like everything below.
+    pub host: String,
+    pub port: u16,
+    pub timeout_ms: u32,
+    pub user: Option<(String, String)>,
+    /// A stream has to take it.
+    pub jet_stream: bool,
+    /// Data that are a text are sent without quotation marks.
+    pub plain_text: bool,
 }
 
 /// A message in a conversation of Slack's.
@@ -191,7 +288,7 @@ impl External {
     pub fn parallel_max(&self) -> u32 {
         match self {
             Self::Rest(call) => call.parallel_max,
-            Self::Mqtt(_) | Self::Email(_) | Self::Kafka(_) | Self::Slack(_) => 0,
+            Self::Mqtt(_) | Self::Email(_) | Self::Kafka(_) | Self::RabbitMq(_) | Self::Nats(_) | Self::Slack(_) => 0,
         }
     }
 }

@@ -27,7 +27,7 @@ enum Step {
 type OfOne = fn(f64) -> f64;
 type OfTwo = fn(f64, f64) -> f64;
 
-const FUNCTIONS: [(&str, OfOne); 22] = [
+const FUNCTIONS: [(&str, OfOne); 23] = [
     ("abs", f64::abs),
     ("acos", f64::acos),
     ("asin", f64::asin),
@@ -39,6 +39,7 @@ const FUNCTIONS: [(&str, OfOne); 22] = [
     ("exp", f64::exp),
     ("expm1", f64::exp_m1),
     ("floor", f64::floor),
+    ("get_exp", exponent),
     ("log", f64::ln),
     ("log10", f64::log10),
     ("log1p", f64::ln_1p),
@@ -52,8 +53,43 @@ const FUNCTIONS: [(&str, OfOne); 22] = [
     ("round", f64::round),
 ];
 
-const FUNCTIONS2: [(&str, OfTwo); 5] =
-    [("pow", f64::powf), ("min", f64::min), ("max", f64::max), ("atan2", f64::atan2), ("hypot", f64::hypot)];
+const FUNCTIONS2: [(&str, OfTwo); 7] = [
+    ("pow", f64::powf),
+    ("min", f64::min),
+    ("max", f64::max),
+    ("atan2", f64::atan2),
+    ("hypot", f64::hypot),
+    ("floor_div", floor_div),
+    ("floor_mod", floor_mod),
+];
+
+/// Java's `Math.getExponent`: of the binary number; 1024 of what is no finite number, -1023 of 0 and what is next to it.
+fn exponent(x: f64) -> f64 {
+    let bits = u32::try_from((x.to_bits() >> 52) & 0x7FF).unwrap_or_default();
+    f64::from(bits) - 1_023.0
+}
+
+/// Java's `Math.floorDiv` of what is whole in both; no number for a divisor of 0.
+fn floor_div(x: f64, y: f64) -> f64 {
+    whole(x, y, |x, y| {
+        let down = i64::from(x.wrapping_rem(y) != 0 && (x < 0) != (y < 0));
+        x.wrapping_div(y) - down
+    })
+}
+
+/// Java's `Math.floorMod`: what [`floor_div`] leaves.
+fn floor_mod(x: f64, y: f64) -> f64 {
+    whole(x, y, |x, y| {
+        let left = x.wrapping_rem(y);
+        if left != 0 && (left < 0) != (y < 0) { left + y } else { left }
+    })
+}
+
+fn whole(x: f64, y: f64, of: fn(i64, i64) -> i64) -> f64 {
+    #[expect(clippy::cast_possible_truncation, reason = "Java's longValue truncates and ends at the greatest, as this does")]
+    let (x, y) = (x as i64, y as i64);
+    if y == 0 { f64::NAN } else { of(x, y) as f64 }
+}
 
 /// Java's: 0 of 0.
 fn signum(x: f64) -> f64 {
@@ -294,6 +330,11 @@ mod tests {
         check("temp * 9 / 5 + 32", 68.0);
         check("max(x, min(y, 1e1)) + pow(2, 3) + signum(0) + abs(-1.5e0)", 13.5);
         check("cos(pi) + log(e)", 0.0);
+        check("get_exp(9) + get_exp(0)", 3.0 - 1_023.0);
+        check("floor_div(-7.9, 2) * 10 + floor_mod(-7.9, 2)", -39.0);
+        check("floor_div(7, -2) * 10 + floor_mod(7, -2)", -41.0);
+        check("floor_div(8, 4) * 10 + floor_mod(8, 4)", 20.0);
+        check("floor_div(-9.3e18, -1)", i64::MIN as f64);
     }
 
     #[test]

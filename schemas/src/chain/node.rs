@@ -8,6 +8,7 @@ use super::{
     formula::Formula,
     geofence::{Geofence, GeofenceEvents},
     json_path::JsonPath,
+    processing::Processing,
     timed::{Count, Deduplicate, Delay, Generate},
 };
 use crate::{
@@ -367,6 +368,7 @@ pub struct SaveTimeseries {
     pub default_ttl_s: u32,
     /// The entries' own ts are ignored.
     pub use_server_ts: bool,
+    pub processing: Processing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -376,6 +378,7 @@ pub struct SaveAttributes {
     pub notify_device: bool,
     /// A value that is already there is not written again.
     pub only_on_change: bool,
+    pub processing: Processing,
 }
 
 /// Keys are templates.
@@ -486,6 +489,8 @@ classes! {
     REST_CALL = "rest.TbRestApiCallNode";
     MQTT = "mqtt.TbMqttNode";
     KAFKA = "kafka.TbKafkaNode";
+    RABBIT_MQ = "rabbitmq.TbRabbitMqNode";
+    NATS = "nats.TbNatsNode";
     SLACK = "notification.TbSlackNode";
     GEOFENCE_EVENTS = "geo.TbGpsGeofencingActionNode";
     DELAY = "delay.TbMsgDelayNode";
@@ -572,6 +577,8 @@ impl NodeKind {
                 External::Mqtt(_) => (MQTT, ACTION),
                 External::Email(_) => (SEND_EMAIL, ACTION),
                 External::Kafka(_) => (KAFKA, ACTION),
+                External::RabbitMq(_) => (RABBIT_MQ, ACTION),
+                External::Nats(_) => (NATS, ACTION),
                 External::Slack(_) => (SLACK, ACTION),
             },
             Self::GeofenceEvents(_) => (GEOFENCE_EVENTS, PRESENCE),
@@ -621,6 +628,10 @@ impl NodeKind {
     /// of its own, as it is in ThingsBoard.
     #[must_use]
     pub fn reads(&self) -> bool {
+        if let Self::SaveTimeseries(save) = self {
+            // What happens once in an interval depends on the ts.
+            return save.processing.remembers();
+        }
         !matches!(
             self,
             Self::MessageTypeSwitch
@@ -630,7 +641,6 @@ impl NodeKind {
                 | Self::ProfileSwitch
                 | Self::AssetProfileSwitch
                 | Self::CheckRelation(_)
-                | Self::SaveTimeseries(_)
                 | Self::SaveAttributes(_)
                 | Self::Log
                 | Self::RpcReply { .. }

@@ -1,7 +1,10 @@
 //! Chains that must be taken, and chains that must be refused with every problem named.
 
+mod brokers;
+
 use serde_json::{Value, json};
 
+use super::processing::{Processing, Strategy};
 use super::*;
 use crate::telemetry::Scope;
 
@@ -50,7 +53,8 @@ fn default_root_chain_is_valid() {
     let names: Vec<&str> = chain.nodes.iter().map(|node| node.name.as_str()).collect();
     let log = ["Log RPC from Device", "Log Other"];
     assert_eq!(names, ["Save Timeseries", "Save Client Attributes", "Message Type Switch", log[0], log[1], "RPC Call Request"]);
-    let attributes = SaveAttributes { scope: Scope::Client, notify_device: false, only_on_change: true };
+    let processing = Processing::default();
+    let attributes = SaveAttributes { scope: Scope::Client, notify_device: false, only_on_change: true, processing };
     assert_eq!(chain.nodes[1].kind, NodeKind::SaveAttributes(attributes));
 }
 
@@ -77,7 +81,7 @@ fn fields_of_thingsboard_are_passed_over() {
     });
     let chain = check(&metadata, &[]).expect("valid");
     assert_eq!(chain.nodes[0].id, Uuid::parse_str(id).ok());
-    let expected = SaveTimeseries { default_ttl_s: 60, use_server_ts: true };
+    let expected = SaveTimeseries { default_ttl_s: 60, use_server_ts: true, processing: Processing::default() };
     assert_eq!(chain.nodes[0].kind, NodeKind::SaveTimeseries(expected));
     assert_eq!(chain.nodes[0].debug, DebugSettings { failures: true, all_until_ms: 0 });
 }
@@ -142,6 +146,59 @@ fn text_that_is_no_metadata() {
 }
 
 #[test]
+fn processing_settings() {
+    let at = "nodes[0].configuration.processingSettings";
+    let check = |class: &str, settings: &Value, expected: Result<Processing, &[&str]>| {
+        let drawn = chain(vec![node(class, json!({ "processingSettings": settings }))], vec![]);
+        match expected {
+            Err(problems) => {
+                let problems: Vec<String> = problems.iter().map(|problem| format!("{at}{problem}")).collect();
+                check(&drawn, &problems.iter().map(String::as_str).collect::<Vec<_>>());
+            }
+            Ok(expected) => match &Chain::parse(&drawn.to_string()).unwrap().nodes[0].kind {
+                NodeKind::SaveTimeseries(save) => assert_eq!(save.processing, expected, "{settings}"),
+                NodeKind::SaveAttributes(save) => assert_eq!(save.processing, expected, "{settings}"),
+                other => panic!("{other:?}"),
+            },
+        }
+    };
+    let [series, attributes] = ["telemetry.TbMsgTimeseriesNode", "telemetry.TbMsgAttributesNode"];
+    let (every, skip) = (json!({ "type": "ON_EVERY_MESSAGE" }), json!({ "type": "SKIP" }));
+    let once = |seconds: i64| json!({ "type": "DEDUPLICATE", "deduplicationIntervalSecs": seconds });
+    for class in [series, attributes] {
+        check(class, &every, Ok(Processing::default()));
+        check(class, &json!({ "type": "WEBSOCKETS_ONLY" }), Ok(Processing::LIVE_ONLY));
+        check(class, &once(86_400), Ok(Processing::deduplicate(86_400)));
+        check(class, &once(0), Err(&[".deduplicationIntervalSecs: 0: expected seconds, 1 to 86400"]));
+        check(class, &json!({ "type": "DEDUPLICATE" }), Err(&[".deduplicationIntervalSecs: missing: expected seconds"]));
+        check(class, &json!({}), Err(&[".type: missing: expected ON_EVERY_MESSAGE"]));
+        check(class, &json!({ "type": "X" }), Err(&[".type: \"X\": expected ON_EVERY_MESSAGE"]));
+        check(class, &json!(3), Err(&[": expected an object"]));
+    }
+    let advanced = |store: &Value, latest: &Value, live: &Value, calculate: &Value| {
+        json!({ "type": "ADVANCED", "timeseries": store, "latest": latest, "attributes": store, "webSockets": live,
+            "calculatedFields": calculate })
+    };
+    let mixed = Processing { store: Strategy::EveryMessage, live: Strategy::Deduplicate(60), calculate: Strategy::Skip };
+    check(series, &advanced(&every, &every, &once(60), &skip), Ok(mixed));
+    check(attributes, &advanced(&every, &json!(null), &once(60), &skip), Ok(mixed));
+    // Settings of before there were calculated fields.
+    let once_stored = Processing { live: Strategy::Skip, ..Processing::deduplicate(5) };
+    check(series, &advanced(&once(5), &once(5), &skip, &json!(null)), Ok(once_stored));
+    check(series, &advanced(&every, &skip, &every, &every), Err(&[".latest: must be as timeseries"]));
+    check(series, &advanced(&skip, &skip, &every, &every), Err(&[".calculatedFields: must be SKIP or as what is stored"]));
+    check(
+        series,
+        &advanced(&every, &json!({}), &json!({ "type": "X" }), &once(90_000)),
+        Err(&[
+            ".latest.type: expected ON_EVERY_MESSAGE",
+            ".webSockets.type: expected ON_EVERY_MESSAGE",
+            ".calculatedFields.deduplicationIntervalSecs: 90000: expected seconds",
+        ]),
+    );
+}
+
+#[test]
 fn configurations() {
     let one = |class, configuration, problems: &[&str]| check(&chain(vec![node(class, configuration)], vec![]), problems);
     let series = "telemetry.TbMsgTimeseriesNode";
@@ -151,12 +208,6 @@ fn configurations() {
     one(series, json!({ "defaultTTL": -1 }), &["nodes[0].configuration.defaultTTL: -1: expected seconds"]);
     one(series, json!({ "useServerTs": 3 }), &["nodes[0].configuration.useServerTs: 3: expected true or false"]);
     one(series, json!({ "skipLatestPersistence": "true" }), &["nodes[0].configuration.skipLatestPersistence: true is not"]);
-    for strategy in ["DEDUPLICATE", "WEBSOCKETS_ONLY", "ADVANCED"] {
-        let refused = format!("nodes[0].configuration.processingSettings.type: \"{strategy}\" is not supported yet");
-        one(series, json!({ "processingSettings": { "type": strategy } }), &[&refused]);
-        one(attributes, json!({ "processingSettings": { "type": strategy } }), &[&refused]);
-    }
-    one(series, json!({ "processingSettings": {} }), &["nodes[0].configuration.processingSettings.type: missing"]);
     one(attributes, json!({ "scope": "SHARED_SCOPE", "notifyDevice": "true" }), &[]);
     one(attributes, json!({ "scope": "X" }), &["nodes[0].configuration.scope: \"X\": expected one of CLIENT_SCOPE, SERVER"]);
     let notification = json!({ "sendAttributesUpdatedNotification": true });
@@ -257,11 +308,6 @@ fn configurations_of_nodes_that_call_outside() {
             "nodes[0].configuration.requestMethod: \"PULL\": expected GET, POST",
             "nodes[0].configuration.headers: expected an object of at most",
         ],
-    );
-    one(
-        "mqtt.TbMqttNode",
-        json!({ "topicPattern": "t", "host": "h", "ssl": true }),
-        &["nodes[0].configuration.ssl: true: TLS is"],
     );
     one("mail.TbSendEmailNode", json!({ "useSystemSmtpSettings": false }), &["nodes[0].configuration.smtpHost: missing"]);
     one(

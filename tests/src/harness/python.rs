@@ -3,6 +3,7 @@
 //! Never waits on a pipe: what a client prints goes to a file that is read with a deadline.
 
 use super::capture::Capture;
+use super::certificates::Pair;
 use super::instance::Home;
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -37,6 +38,20 @@ pub fn gateway_python() -> &'static Path {
 pub fn smtp_python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| environment("venv-smtp", &["aiosmtpd>=1.4,<2"]))
+}
+
+/// The interpreter with a client of RabbitMQ.
+#[must_use]
+pub fn rabbitmq_python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| environment("venv-rabbitmq", &["pika>=1.3,<2"]))
+}
+
+/// The interpreter with NATS's own client.
+#[must_use]
+pub fn nats_python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| environment("venv-nats", &["nats-py>=2,<3"]))
 }
 
 /// A payload as an official library writes it, in hex: see `encode.py`.
@@ -153,6 +168,14 @@ impl Client {
         Self::spawn(home, "outside", command.arg("-u").arg(script("outside.py")).arg(port.to_string()))
     }
 
+    /// The same in TLS, for whoever shows a certificate of this authority; says who called.
+    #[must_use]
+    pub fn outside_over_tls(home: &Home, authority: &Path, server: &Pair) -> Self {
+        let mut command = Command::new("python3");
+        command.arg("-u").arg(script("outside.py")).args(["0", "tls"]).args([authority, &server.certificate, &server.key]);
+        Self::spawn(home, "outside", &mut command)
+    }
+
     /// The same with a sink of e-mails.
     #[must_use]
     pub fn outside_with_smtp(home: &Home) -> Self {
@@ -168,6 +191,56 @@ impl Client {
         let broker = Self::spawn(home, "mosquitto", command.args(["-p", &address.port().to_string()]));
         super::eventually("mosquitto listens", || std::net::TcpStream::connect(address).ok());
         broker
+    }
+
+    /// The same with sessions and what waits for them on disk, also when it starts again.
+    #[must_use]
+    pub fn mosquitto_that_remembers(home: &Home, address: SocketAddr) -> Self {
+        let more = format!(
+            "allow_anonymous true\npersistence true\npersistence_location {}/\nmax_queued_messages 0\n",
+            home.path().display()
+        );
+        Self::mosquitto_with(home, address, &more)
+    }
+
+    /// The same with more lines of its configuration.
+    #[must_use]
+    pub fn mosquitto_with(home: &Home, address: SocketAddr, more: &str) -> Self {
+        let file = home.path().join(format!("mosquitto-{}.conf", address.port()));
+        // Started by root it would become somebody who may not read the test's directory.
+        let text = format!("listener {} {}\nuser root\n{more}", address.port(), address.ip());
+        std::fs::write(&file, text).expect("the test's directory is writable");
+        let broker = Self::spawn(home, "mosquitto", Command::new("/usr/sbin/mosquitto").arg("-c").arg(&file));
+        super::eventually("mosquitto listens", || std::net::TcpStream::connect(address).ok());
+        broker
+    }
+
+    /// pika at a RabbitMQ broker: see `rabbitmq_client.py`.
+    #[must_use]
+    pub fn rabbitmq_client(home: &Home, broker: SocketAddr) -> Self {
+        Self::scripted(home, (rabbitmq_python(), "rabbitmq_client.py"), broker, &[])
+    }
+
+    /// A NATS server with JetStream, for `plant` with the password `secret`, reachable from this machine alone.
+    #[must_use]
+    pub fn nats_server(home: &Home, address: SocketAddr) -> Self {
+        let file = home.path().join("nats.conf");
+        let text = format!(
+            "listen: \"{address}\"\njetstream {{ store_dir: \"{}\" }}\nauthorization {{ users = [ {{ user: plant, password: secret, \
+             permissions: {{ publish: {{ deny: [\"secret.>\"] }} }} }} ] }}\n",
+            home.path().join("nats").display()
+        );
+        std::fs::write(&file, text).expect("the test's directory is writable");
+        // Debian has it where only administrators look for programs.
+        let server = Self::spawn(home, "nats-server", Command::new("/usr/sbin/nats-server").arg("-c").arg(&file));
+        super::eventually("nats-server listens", || std::net::TcpStream::connect(address).ok());
+        server
+    }
+
+    /// nats-py at such a server: see `nats_client.py`.
+    #[must_use]
+    pub fn nats_client(home: &Home, server: SocketAddr) -> Self {
+        Self::scripted(home, (nats_python(), "nats_client.py"), server, &[])
     }
 
     /// ThingsBoard's IoT gateway with the configuration in this directory.
@@ -187,7 +260,26 @@ impl Client {
         let mut command = Command::new("stdbuf");
         command.args(["-oL", "mosquitto_sub", "-d", "-h", &broker.ip().to_string(), "-p", &broker.port().to_string()]);
         command.args(["-u", token, "-t", topic, "-q", "1", "-F", "message %t %p"]);
-        let mut client = Self::spawn(home, "mosquitto_sub", &mut command);
+        Self::subscribed(home, &mut command)
+    }
+
+    /// `mosquitto_sub` with MQTT 5, whose session is kept when it is not there, for one that comes after it.
+    #[must_use]
+    pub fn mosquitto_sub_kept(home: &Home, broker: SocketAddr, topic: &str) -> Self {
+        Self::mosquitto_sub_with(home, broker, &["-V", "mqttv5", "-i", "kept", "-c", "-x", "3600", "-t", topic])
+    }
+
+    /// `mosquitto_sub` with these arguments, which [`Self::published`] understands.
+    #[must_use]
+    pub fn mosquitto_sub_with(home: &Home, broker: SocketAddr, arguments: &[&str]) -> Self {
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "mosquitto_sub", "-d", "-h", &broker.ip().to_string(), "-p", &broker.port().to_string()]);
+        command.args(["-q", "1", "-F", "message %t|%P|%p"]).args(arguments);
+        Self::subscribed(home, &mut command)
+    }
+
+    fn subscribed(home: &Home, command: &mut Command) -> Self {
+        let mut client = Self::spawn(home, "mosquitto_sub", command);
         client.out.wait_for("mosquitto_sub's `Subscribed`", |line| line.starts_with("Subscribed"));
         client
     }
@@ -232,6 +324,24 @@ impl Client {
         let prefix = format!("message {topic} ");
         let line = self.out.wait_for(&format!("a message on {topic}"), |line| line.starts_with(&prefix));
         serde_json::from_str(line.trim_start_matches(&prefix)).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// Topic, idempotency key and payload of the next message that a `mosquitto_sub_with` got.
+    pub fn published(&mut self) -> (String, Option<String>, Value) {
+        let line = self.out.wait_for("a message", |line| line.starts_with("message "));
+        let parts: Vec<&str> = line.trim_start_matches("message ").splitn(3, '|').collect();
+        let [topic, property, payload] = *parts.as_slice() else { panic!("topic, property and payload: {line}") };
+        let payload = serde_json::from_str(payload).unwrap_or_else(|error| panic!("{error}: {line}"));
+        (topic.to_owned(), property.strip_prefix("idempotency-key:").map(str::to_owned), payload)
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// # Panics
+    /// When it does not end well.
+    pub fn terminate(mut self) {
+        run(Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()]));
+        assert!(self.end(), "it ends well");
     }
 
     /// Waits for the client to end by itself; whether it ended well.

@@ -13,6 +13,7 @@ mod assets;
 mod attributes;
 mod bad_requests;
 mod badinput;
+mod brokers;
 mod calculated;
 mod chain_requests;
 mod chains;

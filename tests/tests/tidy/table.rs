@@ -63,7 +63,7 @@ pub(crate) const DATAPLANE: &[Row] = &[
             "auth",
         ],
     ),
-    ("action", &["owed", "shard", "limits"]),
+    ("action", &["codec", "owed", "shard", "limits"]),
     ("link", &["snapshot", "shard", "query", "registry", "quota", "rules", "script", "store", "limits", "clock", "metric"]),
     ("admin", &["metric", "clock", "link", "shard", "limits"]),
     (

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::client::{FromServer, decode_from_server};
 use super::{Frame, Packet, Properties, Property, Version, decode, frame};
 
 const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
@@ -28,6 +29,7 @@ fn walk(version: Version, bytes: &[u8], packet_bytes_max: usize) {
         assert_eq!(range(frame.body).end, range(rest).start + frame.bytes, "the body ends where the packet ends");
         check_prefixes(&rest[..frame.bytes], packet_bytes_max);
         check_packet(version, &frame);
+        check_from_server(version, &frame);
         rest = &rest[frame.bytes..];
     }
 }
@@ -37,6 +39,15 @@ fn check_prefixes(packet: &[u8], packet_bytes_max: usize) {
     // All short prefixes, and the longest one: those between differ only in payload.
     for length in (0..packet.len().min(8)).chain([packet.len() - 1]) {
         assert!(matches!(frame(&packet[..length], packet_bytes_max), Ok(None)), "a prefix of a packet is only incomplete");
+    }
+}
+
+fn check_from_server(version: Version, frame: &Frame<'_>) {
+    if let Ok(FromServer::Connack(_, bounds) | FromServer::Puback(_, _, bounds) | FromServer::Disconnect(_, bounds)) =
+        decode_from_server(version, frame)
+    {
+        let (outer, inner) = (range(frame.body), range(bounds.reason.unwrap_or_default().as_bytes()));
+        assert!(inner.is_empty() || (outer.start <= inner.start && inner.end <= outer.end), "a text lies inside its packet");
     }
 }
 

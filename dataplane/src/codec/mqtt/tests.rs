@@ -536,3 +536,60 @@ fn our_connack_is_read_by_them() {
     encode_connack(Version::V31, true, ReasonCode::SUCCESS, &properties, &mut bytes);
     assert_eq!(bytes, [0x20, 2, 0, 5, 0x20, 2, 1, 0, 0x20, 2, 0, 0], "MQTT 3.1 has no session present");
 }
+
+#[test]
+fn what_a_publisher_writes_and_reads() {
+    use super::client::{Bounds, FromServer, Greeting, Publication, decode_from_server, encode_connect};
+    for version in [Version::V31, Version::V311, Version::V5] {
+        let greeting = Greeting { client_id: "me", clean_start: true, keep_alive_s: 30, user: Some(("u", "p")) };
+        let mut bytes = Vec::new();
+        encode_connect(version, &greeting, &mut bytes);
+        let Packet::Connect(connect) = one(version, &bytes).unwrap() else { panic!("{bytes:?}") };
+        assert_eq!((connect.version, connect.client_id, connect.keep_alive_s), (version, "me", 30));
+        assert_eq!((connect.clean_start, connect.user_name, connect.password), (true, Some("u"), Some(&b"p"[..])));
+
+        let publication = Publication { topic: "a/b", packet_id: 7, retain: true, property: ("key", "1-2"), payload: b"{}" };
+        let mut bytes = Vec::new();
+        publication.encode(version, &mut bytes);
+        assert_eq!(publication.bytes(version), Some(bytes.len()));
+        let Packet::Publish(publish) = one(version, &bytes).unwrap() else { panic!("{bytes:?}") };
+        assert_eq!((publish.qos, publish.retain, publish.dup), (Qos::AtLeastOnce, true, false));
+        assert_eq!((publish.topic, publish.packet_id, publish.payload), ("a/b", Some(7), &b"{}"[..]));
+        let properties: Vec<Property<'_>> = publish.properties.iter().collect();
+        assert_eq!(properties, if version == Version::V5 { vec![Property::User("key", "1-2")] } else { Vec::new() });
+    }
+    let from_server =
+        |version, bytes: &'static [u8]| decode_from_server(version, &frame(bytes, usize::MAX).unwrap().expect("a packet"));
+    let (none, some) = (Bounds::default(), |reason| Bounds { reason: Some(reason), ..Bounds::default() });
+    let connack = Bounds { receive_maximum: Some(20), packet_bytes_max: Some(65_536), reason: None };
+    let cases: [(Version, &'static [u8], Result<FromServer<'_>, DecodeError>); 12] = [
+        (Version::V311, &[0x20, 2, 0, 5], Ok(FromServer::Connack(ReasonCode(5), none))),
+        // As Mosquitto says it: topic alias maximum, receive maximum; and one with a packet size, an id, an expiry and a flag.
+        (
+            Version::V5,
+            &[0x20, 23, 0, 0, 21, 0x22, 0, 10, 0x21, 0, 20, 0x27, 0, 1, 0, 0, 0x12, 0, 1, b'x', 0x24, 1, 0x13, 0, 60],
+            Err(DecodeError::Truncated),
+        ),
+        (
+            Version::V5,
+            &[0x20, 23, 0, 0, 20, 0x22, 0, 10, 0x21, 0, 20, 0x27, 0, 1, 0, 0, 0x12, 0, 1, b'x', 0x24, 1, 0x13, 0, 60],
+            Ok(FromServer::Connack(ReasonCode::SUCCESS, connack)),
+        ),
+        (Version::V5, &[0x20, 4, 0, 0, 1, 0x01], Err(DecodeError::PropertyUnknown)),
+        (Version::V311, &[0x40, 2, 0, 7], Ok(FromServer::Puback(7, ReasonCode::SUCCESS, none))),
+        (Version::V311, &[0x40, 2, 0, 0], Err(DecodeError::PacketIdZero)),
+        (Version::V5, &[0x40, 3, 0, 7, 0x10], Ok(FromServer::Puback(7, ReasonCode::NO_MATCHING_SUBSCRIBERS, none))),
+        (
+            Version::V5,
+            &[0x40, 9, 0, 7, 0x87, 5, 0x1F, 0, 2, b'n', b'o'],
+            Ok(FromServer::Puback(7, ReasonCode::NOT_AUTHORIZED, some("no"))),
+        ),
+        (Version::V5, &[0xE0, 1, 0x8B], Ok(FromServer::Disconnect(ReasonCode::SERVER_SHUTTING_DOWN, none))),
+        (Version::V5, &[0xE0, 0], Ok(FromServer::Disconnect(ReasonCode::SUCCESS, none))),
+        (Version::V311, &[0xE0, 0], Err(DecodeError::PacketType)),
+        (Version::V311, &[0xD0, 0], Ok(FromServer::Other)),
+    ];
+    for (version, bytes, expected) in cases {
+        assert_eq!(from_server(version, bytes), expected, "{version:?} {bytes:?}");
+    }
+}

@@ -1,17 +1,19 @@
 //! Nodes that call outside: whether the message may leave for one, and the call that is made for it. Calls nobody.
 
 use schemas::chain::MessageType;
-use schemas::chain::external::{External, Html, KafkaPublish, MqttPublish, RestCall, ToEmail};
+use schemas::chain::external::{External, Html, KafkaPublish, MqttPublish, NatsPublish, RabbitMqPublish, RestCall, ToEmail};
 use serde_json::{Map, Value};
 
 use crate::limits::DATA_BYTES_MAX;
-use crate::owed::{Call, Email, HttpCall, KafkaCall, MqttCall, SlackCall};
+use crate::owed::{Call, Email, HttpCall, KafkaCall, MqttCall, NatsCall, RabbitMqCall, SlackCall};
 use crate::rules::carried::{Carried, Changed, Kind};
 use crate::rules::node::{Next, Scene};
 use crate::rules::template::{fill, text};
 
 /// Kafka's bound of a topic's name, in bytes.
 const TOPIC_BYTES_MAX: usize = 249;
+/// AMQP's bound of names, in bytes, and ours of a subject of NATS.
+const NAME_BYTES_MAX: usize = 255;
 
 /// The message leaves, unless too much is owed already (DESIGN 8.6, 22).
 pub(super) fn run(external: &External, carried: &Carried<'_>, scene: &Scene<'_, '_>) -> Next {
@@ -34,6 +36,8 @@ pub(in crate::rules) fn call(external: &External, carried: &Carried<'_>) -> Resu
         External::Rest(rest) => Ok(Call::Http(http(rest, carried))),
         External::Mqtt(publish) => mqtt(publish, carried).map(Call::Mqtt),
         External::Kafka(publish) => kafka(publish, carried).map(Call::Kafka),
+        External::RabbitMq(publish) => rabbitmq(publish, carried).map(Call::RabbitMq),
+        External::Nats(publish) => nats(publish, carried).map(Call::Nats),
         External::Slack(message) => {
             let text = fill(&message.text, carried).into_owned();
             Ok(Call::Slack(SlackCall { token: message.token.clone(), channel: message.channel.clone(), text }))
@@ -67,6 +71,7 @@ fn http(rest: &RestCall, carried: &Carried<'_>) -> HttpCall {
         url: filled(&rest.url),
         headers: rest.headers.iter().map(|(name, value)| (name.clone(), filled(value))).collect(),
         basic: rest.basic.clone(),
+        certificates: rest.certificates.clone(),
         body,
         timeout_ms: rest.timeout_ms,
         answer_bytes_max: rest.answer_bytes_max,
@@ -97,6 +102,24 @@ fn kafka(publish: &KafkaPublish, carried: &Carried<'_>) -> Result<KafkaCall, Str
         }
     };
     Ok(KafkaCall { cluster: publish.clone(), topic, key, headers, payload: said(carried, false) })
+}
+
+fn rabbitmq(publish: &RabbitMqPublish, carried: &Carried<'_>) -> Result<RabbitMqCall, String> {
+    let (exchange, routing_key) =
+        (fill(&publish.exchange, carried).into_owned(), fill(&publish.routing_key, carried).into_owned());
+    if let Some(long) = [&exchange, &routing_key].into_iter().find(|name| name.len() > NAME_BYTES_MAX) {
+        return Err(format!("{long:?} is longer than {NAME_BYTES_MAX} bytes, which AMQP does not allow"));
+    }
+    Ok(RabbitMqCall { broker: publish.clone(), exchange, routing_key, payload: said(carried, false) })
+}
+
+fn nats(publish: &NatsPublish, carried: &Carried<'_>) -> Result<NatsCall, String> {
+    let subject = fill(&publish.subject, carried).into_owned();
+    let wrong = |part: &str| part.is_empty() || part == "*" || part == ">" || part.contains(|sign: char| sign <= ' ');
+    if subject.len() > NAME_BYTES_MAX || subject.split('.').any(wrong) {
+        return Err(format!("{subject:?} is no subject to publish to"));
+    }
+    Ok(NatsCall { server: publish.clone(), subject, payload: said(carried, publish.plain_text) })
 }
 
 /// The message's data; a text without quotation marks if it is to be plain.

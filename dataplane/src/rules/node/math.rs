@@ -7,7 +7,7 @@ use std::rc::Rc;
 use schemas::chain::{Math, MathOperand, MathResult};
 use serde_json::Value as Json;
 
-use crate::effect::{Effect, Held};
+use crate::effect::{Effect, Held, Saving};
 use crate::message::{Entry, Reading, Readings, Scope, Value};
 use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::delta::{number, of, rounded};
@@ -69,11 +69,13 @@ fn save(
         MathOperand::Attribute(scope, _) => {
             let readings = one(&key, &value);
             let notify_device = *scope == Scope::Shared;
-            scene.into.push(Effect::SaveAttributes { readings, scope: *scope, only_on_change: false, notify_device });
+            let saving = Saving::EVERYTHING;
+            scene.into.push(Effect::SaveAttributes { readings, scope: *scope, only_on_change: false, notify_device, saving });
             (result.add_to_data, result.add_to_metadata)
         }
         _ => {
-            scene.into.push(Effect::SaveTimeseries { readings: one(&key, &value), ttl_s: 0, use_server_ts: false });
+            let (readings, saving) = (one(&key, &value), Saving::EVERYTHING);
+            scene.into.push(Effect::SaveTimeseries { readings, ttl_s: 0, use_server_ts: false, saving });
             (result.add_to_data, result.add_to_metadata)
         }
     };

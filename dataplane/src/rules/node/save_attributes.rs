@@ -4,15 +4,16 @@
 use std::rc::Rc;
 
 use schemas::chain::{DeleteAttributes, MessageType, SaveAttributes};
+use uuid::Uuid;
 
-use crate::effect::{Effect, Held};
+use crate::effect::{Effect, Held, Saving};
 use crate::message::{Body, Readings, Scope};
 use crate::payload::{self, Casting};
 use crate::rules::carried::{Carried, Changed, scope_of};
-use crate::rules::node::{Next, SUCCESS};
+use crate::rules::node::{Next, SUCCESS, Scene, processing};
 use crate::rules::template;
 
-pub(super) fn run<'m>(save: SaveAttributes, carried: &Carried<'m>, into: &mut Vec<Effect<'m>>) -> Next {
+pub(super) fn run<'m>(save: SaveAttributes, node: Uuid, carried: &Carried<'m>, scene: &mut Scene<'_, 'm>) -> Next {
     let (readings, said) = match carried {
         Carried::AsCame(message) => match &message.body {
             // A device names no scope. An update does, in ThingsBoard's metadata, and what it says precedes the node's.
@@ -35,12 +36,18 @@ pub(super) fn run<'m>(save: SaveAttributes, carried: &Carried<'m>, into: &mut Ve
     if readings.is_empty() {
         return Next::By(SUCCESS);
     }
+    let saving = match processing::decide(save.processing, node, scene.message.received, scene) {
+        Ok(Saving::NOTHING) => return Next::By(SUCCESS),
+        Ok(saving) => saving,
+        Err(reason) => return Next::Fail(reason),
+    };
     let scope = said.unwrap_or(save.scope);
-    into.push(Effect::SaveAttributes {
+    scene.into.push(Effect::SaveAttributes {
         readings,
         scope,
         only_on_change: save.only_on_change,
         notify_device: save.notify_device && scope == Scope::Shared,
+        saving,
     });
     Next::By(SUCCESS)
 }

@@ -4,16 +4,17 @@
 use std::rc::Rc;
 
 use schemas::chain::{MessageType, SaveTimeseries};
+use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::effect::{Effect, Held};
+use crate::effect::{Effect, Held, Saving};
 use crate::message::{Body, Readings};
 use crate::payload::{self, Casting};
 use crate::rules::carried::{Carried, Changed, name};
-use crate::rules::node::{Next, SUCCESS};
+use crate::rules::node::{Next, SUCCESS, Scene, processing};
 
-pub(super) fn run<'m>(save: SaveTimeseries, carried: &Carried<'m>, into: &mut Vec<Effect<'m>>) -> Next {
-    let SaveTimeseries { default_ttl_s, use_server_ts } = save;
+pub(super) fn run<'m>(save: SaveTimeseries, node: Uuid, carried: &Carried<'m>, scene: &mut Scene<'_, 'm>) -> Next {
+    let SaveTimeseries { default_ttl_s, use_server_ts, processing: settings } = save;
     let (readings, ttl_s) = match carried {
         Carried::AsCame(message) => match &message.body {
             Body::Telemetry(readings) => (Held::Borrowed(readings), default_ttl_s),
@@ -33,7 +34,12 @@ pub(super) fn run<'m>(save: SaveTimeseries, carried: &Carried<'m>, into: &mut Ve
     if readings.is_empty() {
         return Next::Fail("the message has no readings".to_owned());
     }
-    into.push(Effect::SaveTimeseries { readings, ttl_s, use_server_ts });
+    let own = readings.entries.first().and_then(|entry| entry.ts).filter(|_| !use_server_ts);
+    match processing::decide(settings, node, own.unwrap_or(scene.message.received), scene) {
+        Ok(Saving::NOTHING) => {}
+        Ok(saving) => scene.into.push(Effect::SaveTimeseries { readings, ttl_s, use_server_ts, saving }),
+        Err(reason) => return Next::Fail(reason),
+    }
     Next::By(SUCCESS)
 }
 

@@ -182,6 +182,31 @@ fn records_are_filled_in() {
 }
 
 #[test]
+fn messages_for_rabbitmq_and_nats_are_filled_in() {
+    let rabbitmq = "rabbitmq.TbRabbitMqNode";
+    let full = json!({ "exchangeNamePattern": "plant.$[t]", "routingKeyPattern": "${deviceName}", "host": "h", "virtualHost": "v",
+        "messageProperties": "PERSISTENT_TEXT_PLAIN", "connectionTimeout": 60000, "handshakeTimeout": 10000,
+        "automaticRecoveryEnabled": true, "clientProperties": { "a": "b" } });
+    let Call::RabbitMq(call) = said(rabbitmq, &full, &telemetry(r#"{"t":1}"#)) else { panic!("a message") };
+    assert_eq!((call.exchange.as_str(), call.routing_key.as_str(), call.payload.as_str()), ("plant.1", "A", r#"{"t":1}"#));
+    assert_eq!((call.broker.port, call.broker.user.as_str(), call.broker.connect_ms), (5_672, "guest", 60_000));
+    assert_eq!((call.broker.content.kind, call.broker.content.persistent), (Some("text/plain"), Some(true)));
+    let long = format!("{}${{deviceName}}", "x".repeat(255));
+    let mut chains = Chains::new(&[(1, &[(rabbitmq, json!({ "routingKeyPattern": long, "host": "h" }))], &[])]);
+    assert!(chains.departed(&telemetry(r#"{"t":1}"#)).1[0].ends_with("is longer than 255 bytes, which AMQP does not allow"));
+
+    let nats = "nats.TbNatsNode";
+    let full = json!({ "subjectPattern": "plant.$[t]", "host": "h", "jetStream": true, "parseToPlainText": true });
+    let Call::Nats(call) = said(nats, &full, &telemetry(r#"{"t":1}"#)) else { panic!("a message") };
+    assert_eq!((call.subject.as_str(), call.payload.as_str()), ("plant.1", r#"{"t":1}"#));
+    assert_eq!((call.server.port, call.server.jet_stream), (4_222, true));
+    for subject in ["a.>", "a.*", "a..b", "a b", ".a"] {
+        let mut chains = Chains::new(&[(1, &[(nats, json!({ "subjectPattern": subject, "host": "h" }))], &[])]);
+        assert_eq!(chains.departed(&telemetry(r#"{"t":1}"#)).1, [format!("{subject:?} is no subject to publish to")]);
+    }
+}
+
+#[test]
 fn nodes_that_repeat_data_end() {
     let descend = || ("transform.TbJsonPathNode", json!({ "jsonPath": "$..*" }));
     let twice = || ("mail.TbMsgToEmailNode", json!({ "toTemplate": "a@x", "bodyTemplate": "$[body]$[body]" }));

@@ -34,7 +34,7 @@ pub(super) struct Known {
     chains: HashMap<ChainId, Rc<Running>>,
     engine: Engine,
     /// What its nodes remember.
-    states: HashMap<Uuid, Box<[u8]>>,
+    pub(super) states: HashMap<Uuid, Box<[u8]>>,
     /// It is an asset of this name and profile.
     asset: Option<(String, String)>,
     /// Whether a relation ends at the originator, its type, and its other end.
@@ -197,7 +197,7 @@ pub(super) fn telemetry(json: &'static str) -> Message<'static> {
     message(MessageType::PostTelemetryRequest, Body::Telemetry(readings))
 }
 
-fn attributes(kind: MessageType, scope: Scope, json: &'static str) -> Message<'static> {
+pub(super) fn attributes(kind: MessageType, scope: Scope, json: &'static str) -> Message<'static> {
     let mut readings = Readings::default();
     payload::attributes(json.as_bytes(), Casting::Enabled, &mut readings).expect("valid");
     message(kind, Body::Attributes { scope, readings })
@@ -340,6 +340,9 @@ fn math_is_done() {
         ("MAX", json!(7)),
         ("SQRT", json!(2.65)),
         ("SIGNUM", json!(1)),
+        ("GET_EXP", json!(2)),
+        ("FLOOR_DIV", json!(3)),
+        ("FLOOR_MOD", json!(1)),
     ] {
         let math = json!({ "operation": operation, "arguments": [x, y], "result": body("r") });
         check_change(class, math, &post, &json!({ "a": 7, "r": expected }), &[]);

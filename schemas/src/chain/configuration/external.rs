@@ -5,7 +5,10 @@ use serde_json::{Map, Value};
 use super::{Problems, Reader};
 use crate::chain::{
     Problem,
-    external::{Html, MailSecurity, Mailer, Method, MqttPublish, RestCall, SlackMessage, SystemMail, ToEmail},
+    external::{
+        Certificates, Html, MailSecurity, Mailer, Method, MqttPublish, MqttVersion, NatsPublish, RabbitMqContent,
+        RabbitMqPublish, RestCall, SlackMessage, SystemMail, ToEmail,
+    },
 };
 use crate::config::NAME_BYTES_MAX;
 
@@ -15,6 +18,7 @@ const TIMEOUT_MS: u64 = 20_000;
 const ANSWER_KIB_MAX: u64 = 64;
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 4_096;
+const PEM_BYTES_MAX: usize = 32 << 10;
 
 impl Reader<'_> {
     pub(super) fn rest_call(&mut self) -> Option<RestCall> {
@@ -37,12 +41,14 @@ impl Reader<'_> {
         let timeout_ms = self.number_up_to("readTimeoutMs", TIMEOUT_MS_MAX);
         let parallel_max = self.number_up_to("maxParallelRequestsCount", 1_000_000);
         let answer_kib = self.number_up_to("maxInMemoryBufferSizeInKb", 25_000);
-        let (body, headers, basic) = (self.optional_text("requestBodyTemplate"), self.headers(), self.login());
+        let (body, headers, shown) = (self.optional_text("requestBodyTemplate"), self.headers(), self.credentials());
+        let Shown { user: basic, certificates } = shown?;
         Some(RestCall {
             url: url?,
             method: method?,
             headers: headers?,
-            basic: basic?,
+            basic,
+            certificates,
             without_body: without_body?,
             body: body?,
             plain_text: plain_text?,
@@ -53,19 +59,23 @@ impl Reader<'_> {
     }
 
     pub(super) fn mqtt_publish(&mut self) -> Option<MqttPublish> {
-        self.refuse_flag("ssl", "TLS");
-        if let Some(version) = self.value("protocolVersion")
-            && !["MQTT_3_1_1", "MQTT_3_1"].iter().any(|known| version == known)
-        {
-            let rule = format!("{version} is not supported yet; supported is MQTT_3_1_1");
-            self.problem("protocolVersion", rule);
-        }
+        let version = match self.value("protocolVersion") {
+            None => Some(MqttVersion::V311),
+            Some(_) => self.required("protocolVersion", "MQTT_3_1, MQTT_3_1_1 or MQTT_5", |value| {
+                value.as_str().and_then(MqttVersion::parse)
+            }),
+        };
         let (topic, host) = (self.text("topicPattern", "a topic"), self.text("host", "a host name"));
         let (port, timeout_s) = (self.port("port", 1_883), self.number_up_to("connectTimeoutSec", 200));
         let (client_id, own_suffix) = (self.optional_text("clientId"), self.flag("appendClientIdSuffix"));
         let (retained, plain_text) = (self.flag("retainedMessage"), self.flag("parseToPlainText"));
         let clean_session = if self.value("cleanSession").is_none() { Some(true) } else { self.flag("cleanSession") };
-        let user = self.login();
+        let (ssl, shown) = (self.flag("ssl"), self.credentials());
+        let Shown { user, certificates } = shown?;
+        if certificates.is_some() && ssl == Some(false) {
+            self.problem("credentials.type", "cert.PEM needs ssl: true");
+        }
+        let tls = ssl?.then(|| certificates.unwrap_or_default());
         Some(MqttPublish {
             topic: topic?,
             host: host?,
@@ -75,7 +85,68 @@ impl Reader<'_> {
             own_suffix: own_suffix?,
             retained: retained?,
             clean_session: clean_session?,
+            version: version?,
+            user,
+            tls,
+            plain_text: plain_text?,
+        })
+    }
+
+    pub(super) fn rabbitmq_publish(&mut self) -> Option<RabbitMqPublish> {
+        let (exchange, routing_key) = (self.optional_text("exchangeNamePattern"), self.optional_text("routingKeyPattern"));
+        let content = match self.optional_text("messageProperties")? {
+            None => Some(RabbitMqContent::default()),
+            Some(_) => self
+                .required("messageProperties", RabbitMqContent::NAMES, |value| value.as_str().and_then(RabbitMqContent::parse)),
+        };
+        let (host, port) = (self.text("host", "a host name"), self.port("port", 5_672));
+        let mut short = |field: &str, usual: &str| {
+            let text = self.optional_text(field)?.unwrap_or_else(|| usual.to_owned());
+            let fits = text.len() <= NAME_BYTES_MAX && !text.contains('\0');
+            if !fits {
+                self.problem(field, format!("expected at most {NAME_BYTES_MAX} bytes, none of them 0"));
+            }
+            fits.then_some(text)
+        };
+        // What Java's client does without them.
+        let (virtual_host, user, password) = (short("virtualHost", "/"), short("username", "guest"), short("password", "guest"));
+        // A connection that ends is made anew in any case.
+        let _recovers = self.flag("automaticRecoveryEnabled");
+        let connect = self.number_up_to("connectionTimeout", u64::from(u32::MAX));
+        let opening = self.number_up_to("handshakeTimeout", u64::from(u32::MAX));
+        let properties = self.named_texts("clientProperties", |name| name.len() <= NAME_BYTES_MAX);
+        Some(RabbitMqPublish {
+            exchange: exchange?.unwrap_or_default(),
+            routing_key: routing_key?.unwrap_or_default(),
+            content: content?,
+            host: host?,
+            port: port?,
+            virtual_host: virtual_host?,
             user: user?,
+            password: password?,
+            connect_ms: or(connect?.min(TIMEOUT_MS_MAX), TIMEOUT_MS_MAX),
+            opening_ms: or(opening?.min(TIMEOUT_MS_MAX), 10_000),
+            properties: properties?,
+        })
+    }
+
+    /// Not a node of ThingsBoard's; its fields are those of the MQTT node.
+    pub(super) fn nats_publish(&mut self) -> Option<NatsPublish> {
+        self.refuse_flag("ssl", "TLS");
+        let (subject, host) = (self.text("subjectPattern", "a subject"), self.text("host", "a host name"));
+        let (port, timeout_s) = (self.port("port", 4_222), self.number_up_to("connectTimeoutSec", 200));
+        let (jet_stream, plain_text, shown) = (self.flag("jetStream"), self.flag("parseToPlainText"), self.credentials());
+        let Shown { user, certificates } = shown?;
+        if certificates.is_some() {
+            self.problem("credentials.type", "cert.PEM: TLS is not supported yet");
+        }
+        Some(NatsPublish {
+            subject: subject?,
+            host: host?,
+            port: port?,
+            timeout_ms: or(timeout_s? * 1_000, 10_000),
+            user,
+            jet_stream: jet_stream?,
             plain_text: plain_text?,
         })
     }
@@ -146,21 +217,31 @@ impl Reader<'_> {
         Some(ToEmail { from: from?, to: to?, cc: cc?, bcc: bcc?, subject: subject?, body: body?, html: html? })
     }
 
-    /// `credentials`, of which there are anonymous and basic ones. `None` when there is a problem.
-    fn login(&mut self) -> Option<Option<(String, String)>> {
-        let Some(credentials) = self.value("credentials") else { return Some(None) };
+    /// `credentials`, with which a node shows who it is; absent shows nothing.
+    fn credentials(&mut self) -> Option<Shown> {
+        let Some(credentials) = self.value("credentials") else { return Some(Shown::default()) };
         let kind = credentials.get("type").and_then(Value::as_str).map(str::to_owned);
         match kind.as_deref() {
-            None | Some("anonymous") => Some(None),
+            None | Some("anonymous") => Some(Shown::default()),
             Some("basic") => {
                 let user = credentials.as_object().and_then(login_of);
                 if user.is_none() {
                     self.problem("credentials", "expected username and password");
                 }
-                user.map(Some)
+                user.map(|user| Shown { user: Some(user), certificates: None })
             }
+            Some("cert.PEM") => match certificates(credentials) {
+                Ok(certificates) => Some(Shown { user: None, certificates: Some(certificates) }),
+                Err(problems) => {
+                    problems.into_iter().for_each(|(field, rule)| self.problem(field, rule));
+                    None
+                }
+            },
             Some(other) => {
-                self.problem("credentials.type", format!("{other} is not supported yet; supported are anonymous and basic"));
+                self.problem(
+                    "credentials.type",
+                    format!("{other} is not supported; supported are anonymous, basic and cert.PEM"),
+                );
                 None
             }
         }
@@ -168,23 +249,27 @@ impl Reader<'_> {
 
     /// Names and templates of values; absent is none of them.
     fn headers(&mut self) -> Option<Vec<(String, String)>> {
-        let header = |(name, value): (&String, &Value)| {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        self.named_texts("headers", |name| name.bytes().all(token))
+    }
+
+    fn named_texts(&mut self, field: &str, is_name: impl Fn(&str) -> bool) -> Option<Vec<(String, String)>> {
+        let named = |(name, value): (&String, &Value)| {
             let value = value.as_str().filter(|value| value.len() <= HEADER_BYTES_MAX)?;
-            let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-            (!name.is_empty() && name.bytes().all(token)).then(|| (name.clone(), value.to_owned()))
+            (!name.is_empty() && is_name(name)).then(|| (name.clone(), value.to_owned()))
         };
-        let headers = match self.value("headers") {
+        let texts = match self.value(field) {
             None => Some(Vec::new()),
-            Some(Value::Object(headers)) if headers.len() <= HEADERS_MAX => headers.iter().map(header).collect(),
+            Some(Value::Object(texts)) if texts.len() <= HEADERS_MAX => texts.iter().map(named).collect(),
             Some(_) => None,
         };
-        if headers.is_none() {
+        if texts.is_none() {
             let rule = format!(
-                "expected an object of at most {HEADERS_MAX} names of headers, each with a text of at most {HEADER_BYTES_MAX} bytes"
+                "expected an object of at most {HEADERS_MAX} names, each with a text of at most {HEADER_BYTES_MAX} bytes"
             );
-            self.problem("headers", rule);
+            self.problem(field, rule);
         }
-        headers
+        texts
     }
 
     fn refuse_flag(&mut self, field: &str, what: &str) {
@@ -241,6 +326,43 @@ pub fn system_mail(settings: &Map<String, Value>) -> Result<SystemMail, Vec<Prob
         (Some(mailer), Some(from)) if problems.0.is_empty() => Ok(SystemMail { mailer, from }),
         _ => Err(problems.0),
     }
+}
+
+/// What a node shows of itself.
+#[derive(Default)]
+struct Shown {
+    user: Option<(String, String)>,
+    certificates: Option<Certificates>,
+}
+
+/// Credentials `cert.PEM`: whom to trust, what to show, or both.
+fn certificates(credentials: &Value) -> Result<Certificates, Vec<(&'static str, String)>> {
+    let mut problems = Vec::new();
+    let mut pem = |field: &'static str, place: &'static str, label: &str| {
+        let text = credentials.get(field).and_then(Value::as_str).filter(|text| !text.trim().is_empty())?;
+        let begin = |kind: &str| text.contains(&format!("-----BEGIN {kind}"));
+        if begin("ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
+            problems.push((place, "an encrypted key is not supported yet".to_owned()));
+        } else if text.len() > PEM_BYTES_MAX || !(begin(label) || label == "PRIVATE KEY" && (begin("RSA ") || begin("EC "))) {
+            problems.push((place, format!("expected {label} as PEM, at most {PEM_BYTES_MAX} bytes")));
+        }
+        Some(text.to_owned())
+    };
+    let authorities = pem("caCert", "credentials.caCert", "CERTIFICATE");
+    let chain = pem("cert", "credentials.cert", "CERTIFICATE");
+    let key = pem("privateKey", "credentials.privateKey", "PRIVATE KEY");
+    let own = match (chain, key) {
+        (Some(chain), Some(key)) => Some((chain, key)),
+        (None, None) => None,
+        _ => {
+            problems.push(("credentials", "cert and privateKey belong together".to_owned()));
+            None
+        }
+    };
+    if authorities.is_none() && own.is_none() && problems.is_empty() {
+        problems.push(("credentials", "expected caCert, or cert and privateKey".to_owned()));
+    }
+    if problems.is_empty() { Ok(Certificates { authorities, own }) } else { Err(problems) }
 }
 
 /// `username` and `password`, if there is a name.
