@@ -7,7 +7,7 @@ use schemas::alarm::Alarm;
 use schemas::alarm_rule::AlarmRules;
 use schemas::chain::{EntityType, Owner, RelationsQuery, Target};
 use schemas::config::{Details, End};
-use schemas::id::{DeviceId, EntityId};
+use schemas::id::{DeviceId, EntityId, TenantId};
 use schemas::script::Script;
 use uuid::Uuid;
 
@@ -181,5 +181,16 @@ impl World for Facts<'_> {
 
     fn run(&mut self, script: &Arc<Script>, subject: Subject<'_>) -> Result<Answer, ScriptFailure> {
         self.scripts.run(self.message.tenant, script, subject)
+    }
+}
+
+/// What an entity is that is no device of the table's. Queries do not say it.
+pub(super) fn type_of((table, dues): (&Table, &Dues), entity: EntityId, tenant: TenantId) -> EntityType {
+    match entity.0 == tenant.0 {
+        true => EntityType::Tenant,
+        false if table.asset(entity).is_some() => EntityType::Asset,
+        false if dues.makes(entity) => EntityType::RuleNode,
+        false if table.details(entity).is_some() => EntityType::Customer,
+        false => EntityType::User,
     }
 }

@@ -16,7 +16,7 @@ use super::decoding;
 use super::delivering::keep;
 use super::dues::Dues;
 use super::elapsing::RuleTimes;
-use super::known::{Facts, Known, Lacking};
+use super::known::{Facts, Known, Lacking, type_of};
 use super::ledger::{Ledger, Owed};
 use super::letter::{Address, Of};
 use super::limiting::cost;
@@ -654,17 +654,6 @@ impl By<'_> {
     fn asks(&self) -> bool {
         let fields = self.fields.iter().flat_map(DeviceFields::iter);
         self.running.plan().asks() || fields.into_iter().any(|field| field.calculation.asks())
-    }
-}
-
-/// What an entity is that is no device of the table's. Queries do not say it.
-fn type_of((table, dues): (&Table, &Dues), entity: EntityId, tenant: TenantId) -> EntityType {
-    match entity.0 == tenant.0 {
-        true => EntityType::Tenant,
-        false if table.asset(entity).is_some() => EntityType::Asset,
-        false if dues.makes(entity) => EntityType::RuleNode,
-        false if table.details(entity).is_some() => EntityType::Customer,
-        false => EntityType::User,
     }
 }
 
