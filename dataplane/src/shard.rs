@@ -38,6 +38,7 @@ mod requests;
 mod residents;
 mod resuming;
 mod reviving;
+mod saving;
 mod serve;
 mod sightings;
 mod slab;

@@ -206,7 +206,7 @@ impl Shard {
     fn delete_timeseries(&mut self, target: Target, keys: &[String], range: Option<(Timestamp, Timestamp)>, reply: Reply<()>) {
         let deleted = match self.stage(target.entity) {
             Some(stage) => {
-                let mut writing = super::work::writing(stage.ledger, stage.now);
+                let mut writing = super::saving::writing(stage.ledger, stage.now);
                 stage
                     .state
                     .delete_timeseries(&mut writing, keys, range)

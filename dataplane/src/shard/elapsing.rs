@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use schemas::id::{DeviceId, EntityId};
 
 use super::residents::Parked;
+use super::saving::writing;
 use super::turn::Shard;
-use super::work::writing;
 use crate::clock::Timestamp;
 use crate::device::progress;
 use crate::limits;

@@ -7,9 +7,9 @@ use schemas::id::DeviceId;
 
 use super::channel::Channel;
 use super::connection::{Connection, Standing};
+use super::saving::writing;
 use super::slab::Key;
 use super::turn::Shard;
-use super::work::writing;
 use crate::limits;
 use crate::metric::Counter;
 use crate::quota::Start;
