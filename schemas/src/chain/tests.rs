@@ -1,10 +1,11 @@
 //! Chains that must be taken, and chains that must be refused with every problem named.
 
 mod brokers;
+mod processing;
 
 use serde_json::{Value, json};
 
-use super::processing::{Processing, Strategy};
+use super::processing::Processing;
 use super::*;
 use crate::telemetry::Scope;
 
@@ -143,59 +144,6 @@ fn text_that_is_no_metadata() {
     let error = Chain::parse("{").expect_err("no JSON");
     assert!(error.to_string().starts_with("$: not JSON: "), "{error}");
     check(&json!({ "nodes": 1, "connections": {} }), &["nodes: expected an array", "connections: expected an array"]);
-}
-
-#[test]
-fn processing_settings() {
-    let at = "nodes[0].configuration.processingSettings";
-    let check = |class: &str, settings: &Value, expected: Result<Processing, &[&str]>| {
-        let drawn = chain(vec![node(class, json!({ "processingSettings": settings }))], vec![]);
-        match expected {
-            Err(problems) => {
-                let problems: Vec<String> = problems.iter().map(|problem| format!("{at}{problem}")).collect();
-                check(&drawn, &problems.iter().map(String::as_str).collect::<Vec<_>>());
-            }
-            Ok(expected) => match &Chain::parse(&drawn.to_string()).unwrap().nodes[0].kind {
-                NodeKind::SaveTimeseries(save) => assert_eq!(save.processing, expected, "{settings}"),
-                NodeKind::SaveAttributes(save) => assert_eq!(save.processing, expected, "{settings}"),
-                other => panic!("{other:?}"),
-            },
-        }
-    };
-    let [series, attributes] = ["telemetry.TbMsgTimeseriesNode", "telemetry.TbMsgAttributesNode"];
-    let (every, skip) = (json!({ "type": "ON_EVERY_MESSAGE" }), json!({ "type": "SKIP" }));
-    let once = |seconds: i64| json!({ "type": "DEDUPLICATE", "deduplicationIntervalSecs": seconds });
-    for class in [series, attributes] {
-        check(class, &every, Ok(Processing::default()));
-        check(class, &json!({ "type": "WEBSOCKETS_ONLY" }), Ok(Processing::LIVE_ONLY));
-        check(class, &once(86_400), Ok(Processing::deduplicate(86_400)));
-        check(class, &once(0), Err(&[".deduplicationIntervalSecs: 0: expected seconds, 1 to 86400"]));
-        check(class, &json!({ "type": "DEDUPLICATE" }), Err(&[".deduplicationIntervalSecs: missing: expected seconds"]));
-        check(class, &json!({}), Err(&[".type: missing: expected ON_EVERY_MESSAGE"]));
-        check(class, &json!({ "type": "X" }), Err(&[".type: \"X\": expected ON_EVERY_MESSAGE"]));
-        check(class, &json!(3), Err(&[": expected an object"]));
-    }
-    let advanced = |store: &Value, latest: &Value, live: &Value, calculate: &Value| {
-        json!({ "type": "ADVANCED", "timeseries": store, "latest": latest, "attributes": store, "webSockets": live,
-            "calculatedFields": calculate })
-    };
-    let mixed = Processing { store: Strategy::EveryMessage, live: Strategy::Deduplicate(60), calculate: Strategy::Skip };
-    check(series, &advanced(&every, &every, &once(60), &skip), Ok(mixed));
-    check(attributes, &advanced(&every, &json!(null), &once(60), &skip), Ok(mixed));
-    // Settings of before there were calculated fields.
-    let once_stored = Processing { live: Strategy::Skip, ..Processing::deduplicate(5) };
-    check(series, &advanced(&once(5), &once(5), &skip, &json!(null)), Ok(once_stored));
-    check(series, &advanced(&every, &skip, &every, &every), Err(&[".latest: must be as timeseries"]));
-    check(series, &advanced(&skip, &skip, &every, &every), Err(&[".calculatedFields: must be SKIP or as what is stored"]));
-    check(
-        series,
-        &advanced(&every, &json!({}), &json!({ "type": "X" }), &once(90_000)),
-        Err(&[
-            ".latest.type: expected ON_EVERY_MESSAGE",
-            ".webSockets.type: expected ON_EVERY_MESSAGE",
-            ".calculatedFields.deduplicationIntervalSecs: 90000: expected seconds",
-        ]),
-    );
 }
 
 #[test]
