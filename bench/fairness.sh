@@ -4,7 +4,7 @@
 #   bench/fairness.sh [--seconds N] [--factor N]
 #
 #   --seconds   of each measurement (30)
-#   --factor    by which the modest tenant's p99 may grow beside the others before this fails (20)
+#   --factor    by which the modest tenant's p99 may grow beside the others before this fails (10)
 #
 # The server has one shard on core 0; all generators share core 1, on which the modest one goes first where this user may say so
 # (chrt): else its own waits for the core are measured too. Traffic stays on loopback; data lies in a temporary directory.
@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 . bench/lib.sh
 
-seconds=30 factor=20
+seconds=30 factor=10
 port=28897 rest_port=28898
 
 while [[ $# -gt 0 ]]; do

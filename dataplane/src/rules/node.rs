@@ -246,8 +246,8 @@ impl Node {
             Self::ScriptFilter(script) | Self::ScriptSwitch(script) | Self::ScriptTransform(script) => {
                 script::run(script, carried, scene)
             }
-            Self::SaveTimeseries(save) => save_timeseries::run(*save, step.id, carried, scene),
-            Self::SaveAttributes(save) => save_attributes::run(*save, step.id, carried, scene),
+            Self::SaveTimeseries(save) => save_timeseries::run(save, step.id, carried, scene),
+            Self::SaveAttributes(save) => save_attributes::run(save, step.id, carried, scene),
             Self::DeleteAttributes(delete) => save_attributes::delete(delete, carried, scene.into),
             Self::CreateAlarm(create) => alarm::create(create, carried, scene),
             Self::ClearAlarm(clear) => alarm::clear(clear, carried, scene),

@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use schemas::alarm::Alarm;
-use schemas::chain::processing::Processing;
 use schemas::chain::{
     Chain, DebugSettings, Edge, EntityType, MessageType, MessageTypes, Node, NodeKind, SaveAttributes, SaveTimeseries,
     default_root_chain, label,
@@ -166,7 +165,7 @@ fn empty_plan_does_nothing() {
 
 #[test]
 fn a_body_that_does_not_fit_is_a_failure() {
-    let save = SaveTimeseries { default_ttl_s: 9, use_server_ts: true, processing: Processing::default() };
+    let save = SaveTimeseries { default_ttl_s: 9, use_server_ts: true, processing: None };
     let outcome = |kind| {
         let nodes = vec![node("save", kind), node("ok", NodeKind::Log), node("no", NodeKind::Log)];
         chain(nodes, &[(0, label::SUCCESS, 1), (0, "failure", 2)])
@@ -179,8 +178,7 @@ fn a_body_that_does_not_fit_is_a_failure() {
     check(&series, &message(post, Body::Telemetry(readings(&[]))), &["log no"], 2);
 
     let post = MessageType::PostAttributesRequest;
-    let processing = Processing::default();
-    let shared = SaveAttributes { scope: Scope::Shared, notify_device: true, only_on_change: false, processing };
+    let shared = SaveAttributes { scope: Scope::Shared, notify_device: true, only_on_change: false, processing: None };
     let shared = outcome(NodeKind::SaveAttributes(shared));
     let saved = "attributes 1 SHARED_SCOPE changed false notify true";
     check(&shared, &attributes(post, Scope::Client), &[saved, "log ok"], 2);
@@ -260,11 +258,10 @@ fn any_node() -> impl Strategy<Value = NodeKind> {
         Just(NodeKind::Log),
         prop::collection::vec(any_kind(), 0..20).prop_map(filter),
         (0_u32..3, any::<bool>()).prop_map(|(default_ttl_s, use_server_ts)| {
-            NodeKind::SaveTimeseries(SaveTimeseries { default_ttl_s, use_server_ts, processing: Processing::default() })
+            NodeKind::SaveTimeseries(SaveTimeseries { default_ttl_s, use_server_ts, processing: None })
         }),
         (scope, any::<bool>(), any::<bool>()).prop_map(|(scope, notify_device, only_on_change)| {
-            let processing = Processing::default();
-            NodeKind::SaveAttributes(SaveAttributes { scope, notify_device, only_on_change, processing })
+            NodeKind::SaveAttributes(SaveAttributes { scope, notify_device, only_on_change, processing: None })
         }),
     ]
 }

@@ -368,7 +368,8 @@ pub struct SaveTimeseries {
     pub default_ttl_s: u32,
     /// The entries' own ts are ignored.
     pub use_server_ts: bool,
-    pub processing: Processing,
+    /// `None`: everything is done for every message.
+    pub processing: Option<Processing>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -378,7 +379,8 @@ pub struct SaveAttributes {
     pub notify_device: bool,
     /// A value that is already there is not written again.
     pub only_on_change: bool,
-    pub processing: Processing,
+    /// `None`: everything is done for every message.
+    pub processing: Option<Processing>,
 }
 
 /// Keys are templates.
@@ -643,7 +645,7 @@ impl NodeKind {
     pub fn reads(&self) -> bool {
         if let Self::SaveTimeseries(save) = self {
             // What happens once in an interval depends on the ts.
-            return save.processing.remembers();
+            return save.processing.is_some_and(Processing::remembers);
         }
         !matches!(
             self,

@@ -1,17 +1,16 @@
 //! What nodes that save do with which messages: ThingsBoard's processing settings. Values only; remembers nothing.
 
 /// When one of the things happens that saving is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    #[default]
     EveryMessage,
     /// Once for an originator in each interval of so many seconds, which begin at the Unix epoch.
     Deduplicate(u32),
     Skip,
 }
 
-/// What saving is. The default does everything for every message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What saving is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Processing {
     /// History and latest value, or the attribute.
     pub store: Strategy,

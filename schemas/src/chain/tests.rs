@@ -5,7 +5,6 @@ mod processing;
 
 use serde_json::{Value, json};
 
-use super::processing::Processing;
 use super::*;
 use crate::telemetry::Scope;
 
@@ -54,8 +53,7 @@ fn default_root_chain_is_valid() {
     let names: Vec<&str> = chain.nodes.iter().map(|node| node.name.as_str()).collect();
     let log = ["Log RPC from Device", "Log Other"];
     assert_eq!(names, ["Save Timeseries", "Save Client Attributes", "Message Type Switch", log[0], log[1], "RPC Call Request"]);
-    let processing = Processing::default();
-    let attributes = SaveAttributes { scope: Scope::Client, notify_device: false, only_on_change: true, processing };
+    let attributes = SaveAttributes { scope: Scope::Client, notify_device: false, only_on_change: true, processing: None };
     assert_eq!(chain.nodes[1].kind, NodeKind::SaveAttributes(attributes));
 }
 
@@ -82,7 +80,7 @@ fn fields_of_thingsboard_are_passed_over() {
     });
     let chain = check(&metadata, &[]).expect("valid");
     assert_eq!(chain.nodes[0].id, Uuid::parse_str(id).ok());
-    let expected = SaveTimeseries { default_ttl_s: 60, use_server_ts: true, processing: Processing::default() };
+    let expected = SaveTimeseries { default_ttl_s: 60, use_server_ts: true, processing: None };
     assert_eq!(chain.nodes[0].kind, NodeKind::SaveTimeseries(expected));
     assert_eq!(chain.nodes[0].debug, DebugSettings { failures: true, all_until_ms: 0 });
 }

@@ -10,9 +10,6 @@ use crate::rules::node::Scene;
 
 /// `ts` is the message's own. `Err`: why the node cannot say.
 pub(super) fn decide(of: Processing, node: Uuid, ts: Timestamp, scene: &mut Scene<'_, '_>) -> Result<Saving, String> {
-    if of == Processing::default() {
-        return Ok(Saving::EVERYTHING);
-    }
     if of.remembers() && node.is_nil() {
         return Err("the node has no id under which it could remember".to_owned());
     }

@@ -13,7 +13,7 @@ use crate::rules::carried::{Carried, Changed, scope_of};
 use crate::rules::node::{Next, SUCCESS, Scene, processing};
 use crate::rules::template;
 
-pub(super) fn run<'m>(save: SaveAttributes, node: Uuid, carried: &Carried<'m>, scene: &mut Scene<'_, 'm>) -> Next {
+pub(super) fn run<'m>(save: &SaveAttributes, node: Uuid, carried: &Carried<'m>, scene: &mut Scene<'_, 'm>) -> Next {
     let (readings, said) = match carried {
         Carried::AsCame(message) => match &message.body {
             // A device names no scope. An update does, in ThingsBoard's metadata, and what it says precedes the node's.
@@ -36,11 +36,14 @@ pub(super) fn run<'m>(save: SaveAttributes, node: Uuid, carried: &Carried<'m>, s
     if readings.is_empty() {
         return Next::By(SUCCESS);
     }
-    let saving = match processing::decide(save.processing, node, scene.message.received, scene) {
-        Ok(Saving::NOTHING) => return Next::By(SUCCESS),
-        Ok(saving) => saving,
-        Err(reason) => return Next::Fail(reason),
-    };
+    let mut saving = Saving::EVERYTHING;
+    if let Some(settings) = save.processing {
+        match processing::decide(settings, node, scene.message.received, scene) {
+            Ok(Saving::NOTHING) => return Next::By(SUCCESS),
+            Ok(decided) => saving = decided,
+            Err(reason) => return Next::Fail(reason),
+        }
+    }
     let scope = said.unwrap_or(save.scope);
     scene.into.push(Effect::SaveAttributes {
         readings,

@@ -13,8 +13,8 @@ use crate::payload::{self, Casting};
 use crate::rules::carried::{Carried, Changed, name};
 use crate::rules::node::{Next, SUCCESS, Scene, processing};
 
-pub(super) fn run<'m>(save: SaveTimeseries, node: Uuid, carried: &Carried<'m>, scene: &mut Scene<'_, 'm>) -> Next {
-    let SaveTimeseries { default_ttl_s, use_server_ts, processing: settings } = save;
+pub(super) fn run<'m>(save: &SaveTimeseries, node: Uuid, carried: &Carried<'m>, scene: &mut Scene<'_, 'm>) -> Next {
+    let SaveTimeseries { default_ttl_s, use_server_ts, processing: settings } = *save;
     let (readings, ttl_s) = match carried {
         Carried::AsCame(message) => match &message.body {
             Body::Telemetry(readings) => (Held::Borrowed(readings), default_ttl_s),
@@ -34,12 +34,16 @@ pub(super) fn run<'m>(save: SaveTimeseries, node: Uuid, carried: &Carried<'m>, s
     if readings.is_empty() {
         return Next::Fail("the message has no readings".to_owned());
     }
-    let own = readings.entries.first().and_then(|entry| entry.ts).filter(|_| !use_server_ts);
-    match processing::decide(settings, node, own.unwrap_or(scene.message.received), scene) {
-        Ok(Saving::NOTHING) => {}
-        Ok(saving) => scene.into.push(Effect::SaveTimeseries { readings, ttl_s, use_server_ts, saving }),
-        Err(reason) => return Next::Fail(reason),
+    let mut saving = Saving::EVERYTHING;
+    if let Some(settings) = settings {
+        let own = readings.entries.first().and_then(|entry| entry.ts).filter(|_| !use_server_ts);
+        match processing::decide(settings, node, own.unwrap_or(scene.message.received), scene) {
+            Ok(Saving::NOTHING) => return Next::By(SUCCESS),
+            Ok(decided) => saving = decided,
+            Err(reason) => return Next::Fail(reason),
+        }
     }
+    scene.into.push(Effect::SaveTimeseries { readings, ttl_s, use_server_ts, saving });
     Next::By(SUCCESS)
 }
 

@@ -12,18 +12,19 @@ const INTERVAL: &str = "deduplicationIntervalSecs";
 const TYPES: &str = "ON_EVERY_MESSAGE, DEDUPLICATE, WEBSOCKETS_ONLY or ADVANCED";
 
 impl Reader<'_> {
-    /// `stored` are the members of ADVANCED settings that say what is stored.
-    pub(super) fn processing(&mut self, stored: &[&str]) -> Option<Processing> {
-        let Some(settings) = self.value(SETTINGS) else { return Some(Processing::default()) };
+    /// `stored` are the members of ADVANCED settings that say what is stored. What is the same for every message is `Some(None)`.
+    #[expect(clippy::option_option, reason = "settings that are wrong, and none")]
+    pub(super) fn processing(&mut self, stored: &[&str]) -> Option<Option<Processing>> {
+        let Some(settings) = self.value(SETTINGS) else { return Some(None) };
         let Some(settings) = settings.as_object().cloned() else {
             self.problem(SETTINGS, "expected an object");
             return None;
         };
         match settings.get("type").and_then(Value::as_str) {
-            Some("ON_EVERY_MESSAGE") => Some(Processing::default()),
-            Some("WEBSOCKETS_ONLY") => Some(Processing::LIVE_ONLY),
-            Some("DEDUPLICATE") => self.once_in(SETTINGS, &settings).map(Processing::deduplicate),
-            Some("ADVANCED") => self.advanced(stored, &settings),
+            Some("ON_EVERY_MESSAGE") => Some(None),
+            Some("WEBSOCKETS_ONLY") => Some(Some(Processing::LIVE_ONLY)),
+            Some("DEDUPLICATE") => self.once_in(SETTINGS, &settings).map(Processing::deduplicate).map(Some),
+            Some("ADVANCED") => self.advanced(stored, &settings).map(Some),
             _ => {
                 let shown = settings.get("type").map_or_else(|| "missing".to_owned(), Value::to_string);
                 self.problem(&format!("{SETTINGS}.type"), format!("{shown}: expected {TYPES}"));

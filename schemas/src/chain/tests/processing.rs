@@ -9,7 +9,7 @@ use crate::chain::{Chain, NodeKind};
 #[test]
 fn processing_settings() {
     let at = "nodes[0].configuration.processingSettings";
-    let check = |class: &str, settings: &Value, expected: Result<Processing, &[&str]>| {
+    let check = |class: &str, settings: &Value, expected: Result<Option<Processing>, &[&str]>| {
         let drawn = chain(vec![node(class, json!({ "processingSettings": settings }))], vec![]);
         match expected {
             Err(problems) => {
@@ -27,9 +27,9 @@ fn processing_settings() {
     let (every, skip) = (json!({ "type": "ON_EVERY_MESSAGE" }), json!({ "type": "SKIP" }));
     let once = |seconds: i64| json!({ "type": "DEDUPLICATE", "deduplicationIntervalSecs": seconds });
     for class in [series, attributes] {
-        check(class, &every, Ok(Processing::default()));
-        check(class, &json!({ "type": "WEBSOCKETS_ONLY" }), Ok(Processing::LIVE_ONLY));
-        check(class, &once(86_400), Ok(Processing::deduplicate(86_400)));
+        check(class, &every, Ok(None));
+        check(class, &json!({ "type": "WEBSOCKETS_ONLY" }), Ok(Some(Processing::LIVE_ONLY)));
+        check(class, &once(86_400), Ok(Some(Processing::deduplicate(86_400))));
         check(class, &once(0), Err(&[".deduplicationIntervalSecs: 0: expected seconds, 1 to 86400"]));
         check(class, &json!({ "type": "DEDUPLICATE" }), Err(&[".deduplicationIntervalSecs: missing: expected seconds"]));
         check(class, &json!({}), Err(&[".type: missing: expected ON_EVERY_MESSAGE"]));
@@ -41,11 +41,11 @@ fn processing_settings() {
             "calculatedFields": calculate })
     };
     let mixed = Processing { store: Strategy::EveryMessage, live: Strategy::Deduplicate(60), calculate: Strategy::Skip };
-    check(series, &advanced(&every, &every, &once(60), &skip), Ok(mixed));
-    check(attributes, &advanced(&every, &json!(null), &once(60), &skip), Ok(mixed));
+    check(series, &advanced(&every, &every, &once(60), &skip), Ok(Some(mixed)));
+    check(attributes, &advanced(&every, &json!(null), &once(60), &skip), Ok(Some(mixed)));
     // Settings of before there were calculated fields.
     let once_stored = Processing { live: Strategy::Skip, ..Processing::deduplicate(5) };
-    check(series, &advanced(&once(5), &once(5), &skip, &json!(null)), Ok(once_stored));
+    check(series, &advanced(&once(5), &once(5), &skip, &json!(null)), Ok(Some(once_stored)));
     check(series, &advanced(&every, &skip, &every, &every), Err(&[".latest: must be as timeseries"]));
     check(series, &advanced(&skip, &skip, &every, &every), Err(&[".calculatedFields: must be SKIP or as what is stored"]));
     check(
