@@ -3,10 +3,11 @@
 //! the same batch, deleted here when that is durable. Once, and in order per pair of partitions. The way is the same when both belong
 //! to one shard. What the control plane has to say of an entity arrives the same way, and enters a chain at its beginning. Never waits.
 
+use std::collections::hash_map::Entry;
+
 use schemas::chain::{EntityType, MessageType};
 use schemas::config::End;
 use schemas::id::{DeviceId, Partition, TenantId};
-use std::collections::hash_map::Entry;
 use uuid::Uuid;
 
 use super::asking::post;
