@@ -85,6 +85,16 @@ impl RawHttp {
         }
     }
 
+    /// Waits until a response has begun, and leaves it unread.
+    ///
+    /// # Panics
+    /// When none begins.
+    pub fn wait_for_response(&mut self) {
+        while self.received.is_empty() {
+            self.receive().unwrap_or_else(|ending| panic!("a response begins ({ending:?})"));
+        }
+    }
+
     /// Reads until the server closes: the statuses of what it said before.
     ///
     /// # Panics

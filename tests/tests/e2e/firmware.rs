@@ -245,6 +245,8 @@ fn a_download_ends_when_the_package_changes() {
     let path = format!("/api/v1/{}/firmware?title={}&version=6.0", device.token, first.title.replace(' ', "%20"));
     let mut wire = RawHttp::open(fixture.instance.device_http());
     wire.write(&request("GET", &path, "", "")).expect("the connection is open");
+    // Else the device may have the second package before the request is read, which is then refused.
+    wire.wait_for_response();
     assign(&fixture.tenant, &device, "firmwareId", second.reference());
     // What the control plane said of the first one is believed for a while.
     eventually("the device has the second package", || {
