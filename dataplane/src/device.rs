@@ -15,6 +15,7 @@ pub mod passage;
 pub mod progress;
 mod sequence;
 mod timeseries;
+pub mod told;
 pub mod waiting;
 pub mod windows;
 

@@ -3,9 +3,11 @@
 use std::{ops::Deref, rc::Rc, sync::Arc};
 
 use schemas::alarm::Alarm;
+use schemas::chain::DeviceEvent;
 use schemas::config::End;
 use uuid::Uuid;
 
+use crate::clock::Timestamp;
 use crate::message::{Readings, Scope};
 use crate::owed::{Departed, Waiting};
 use crate::progress::Progress;
@@ -35,6 +37,8 @@ pub enum Effect<'m> {
     Forward { departed: Box<Departed>, to: End },
     /// An alarm of the originator is like this from now on.
     Alarm(Box<Alarm>),
+    /// This happened to the originator, a device, where it is connected.
+    Connectivity { event: DeviceEvent, at: Timestamp },
     /// Write the message to the log (sampled), under the node's name.
     Log { node: Arc<str> },
 }
@@ -46,7 +50,7 @@ pub struct Saving {
     pub store: bool,
     /// Those who watch see it.
     pub live: bool,
-    /// Calculated fields that depend on it are calculated; never without `store`.
+    /// Calculated fields that depend on it are calculated; without `store` they alone know of it.
     pub calculate: bool,
 }
 
@@ -67,6 +71,7 @@ impl Effect<'_> {
                 | Self::KeepState { .. }
                 | Self::KeepProgress(_)
                 | Self::Alarm(_)
+                | Self::Connectivity { .. }
         )
     }
 }

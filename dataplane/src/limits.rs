@@ -153,6 +153,8 @@ pub const CALCULATIONS_PER_MESSAGE_MAX: u32 = 64;
 pub const FIELD_STATE_BYTES_MAX: usize = 32 << 10;
 /// One value of a calculated field's argument, in bytes; as in ThingsBoard.
 pub const FIELD_ARGUMENT_BYTES_MAX: usize = 2 << 10;
+/// Values of one device that only its calculated fields know, in bytes.
+pub const TOLD_BYTES_PER_DEVICE_MAX: usize = 32 << 10;
 /// Why a calculated field failed last, in bytes.
 pub const FIELD_FAILURE_BYTES_MAX: usize = 512;
 /// What a protobuf payload may become as JSON, in bytes: defaults are written out, and one message may have thousands of others in it.

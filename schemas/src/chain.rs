@@ -10,6 +10,7 @@ pub mod geofence;
 pub mod json_path;
 mod message_type;
 mod node;
+mod owner;
 mod parse;
 pub mod processing;
 mod relations;
@@ -25,11 +26,12 @@ pub use debug::DebugSettings;
 pub use external::{External, ToEmail};
 pub use message_type::{EntityType, MessageType};
 pub use node::{
-    Aggregate, AlarmSeverity, CalculateDelta, CheckFields, ClearAlarm, CreateAlarm, DeleteAttributes, Detail, Fetch, Interval,
-    Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes, NewAlarm, NodeKind, OriginatorAttributes,
-    OriginatorField, OriginatorFields, OriginatorTelemetry, Owner, OwnerDetails, OwnerValues, Passing, Renames, RestReply,
-    SaveAttributes, SaveTimeseries, Side, Target, Values, label,
+    Aggregate, AlarmSeverity, CalculateDelta, CheckFields, ClearAlarm, CreateAlarm, DeleteAttributes, DeviceEvent, Fetch,
+    Interval, Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes, NewAlarm, NodeKind, OriginatorAttributes,
+    OriginatorField, OriginatorFields, OriginatorTelemetry, Passing, Renames, RestReply, SaveAttributes, SaveTimeseries, Side,
+    Target, label,
 };
+pub use owner::{Detail, Owner, OwnerDetails, OwnerValues, Values};
 pub use relations::{CheckRelation, DeviceAttributes, NewOriginator, RelatedTold, RelatedValues, RelationFilter, RelationsQuery};
 pub use root::default_root_chain;
 pub use wish::Wish;
@@ -86,6 +88,21 @@ impl Chain {
         let chain = parse::parse(metadata, &mut problems).and_then(|draft| check::check(draft, &mut problems));
         // No chain without a problem: a draft that is complete and free of problems is a chain.
         chain.ok_or(InvalidChain(problems.0))
+    }
+
+    /// Whether a message of a type could lead to anything where it enters. It does not where the way ends at a first node that looks at
+    /// the type alone, and nobody looks at that node.
+    #[must_use]
+    pub fn heeds(&self, kind: MessageType) -> bool {
+        let Some((first, node)) = self.first.and_then(|first| Some((first, self.nodes.get(first)?))) else { return false };
+        let label = match &node.kind {
+            NodeKind::MessageTypeSwitch => kind.label(),
+            NodeKind::MessageTypeFilter(types) if types.standard.contains(&kind) => label::TRUE,
+            NodeKind::MessageTypeFilter(types) if !types.custom.iter().any(|custom| custom == kind.name()) => label::FALSE,
+            _ => return true,
+        };
+        let mut edges = self.edges.iter().filter(|edge| edge.from == first);
+        node.debug.all_until_ms > 0 || edges.any(|edge| label::same(&edge.label, label))
     }
 }
 

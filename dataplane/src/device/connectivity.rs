@@ -8,6 +8,7 @@
 use std::ops::ControlFlow;
 
 use schemas::{
+    chain::DeviceEvent,
     id::{EntityId, PARTITIONS, Partition},
     telemetry::{Scope, Value},
 };
@@ -86,6 +87,38 @@ impl DeviceState {
         self.record.connectivity.inactivity_alarm = w.now;
         self.move_deadline(w, Timestamp(0));
         self.write_record(w);
+    }
+
+    /// Something happened to the device where it is connected, which is not here. Whether anybody is to be told: as in ThingsBoard, what is
+    /// older than what is known changes nothing, and activity is told of a device that counted as inactive. What has not happened yet
+    /// happens now.
+    pub fn report(&mut self, w: &mut Writing<'_>, event: DeviceEvent, at: Timestamp) -> bool {
+        let at = at.min(w.now);
+        let connectivity = &mut self.record.connectivity;
+        let newer = |last: &mut Timestamp| at > std::mem::replace(last, at.max(*last));
+        let is_news = match event {
+            DeviceEvent::Connect => newer(&mut connectivity.last_connect),
+            DeviceEvent::Disconnect => newer(&mut connectivity.last_disconnect),
+            DeviceEvent::Activity => newer(&mut connectivity.last_activity),
+            DeviceEvent::Inactivity => at > connectivity.last_activity && newer(&mut connectivity.inactivity_alarm),
+        };
+        if !is_news {
+            return false;
+        }
+        let was_active = connectivity.active;
+        match event {
+            DeviceEvent::Activity => {
+                connectivity.active = true;
+                self.arm(w);
+            }
+            DeviceEvent::Inactivity => {
+                connectivity.active = false;
+                self.move_deadline(w, Timestamp(0));
+            }
+            DeviceEvent::Connect | DeviceEvent::Disconnect => {}
+        }
+        self.write_record(w);
+        event != DeviceEvent::Activity || !was_active
     }
 
     /// Moves the deadline key to where it belongs now: when the deadline on disk has passed and the device has been heard of.

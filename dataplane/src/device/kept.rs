@@ -14,7 +14,7 @@ use schemas::{
 };
 use uuid::Uuid;
 
-use super::{DeviceState, Writing, marks::Marks, progress};
+use super::{DeviceState, Writing, marks::Marks, progress, told::Newest};
 use crate::{
     clock::Timestamp,
     limits,
@@ -49,6 +49,7 @@ pub struct Kept {
     /// How far alarm rules have come, by node.
     pub(super) progress: BTreeMap<Uuid, Progress>,
     pub(super) marks: Marks,
+    pub(super) told: Newest,
     last_packet_id: u16,
     /// Downlinks up to this number were sent on the present connection.
     sent: u64,
@@ -68,6 +69,7 @@ impl Kept {
             && self.alarms.is_empty()
             && self.progress.is_empty()
             && self.marks.is_empty()
+            && self.told.is_empty()
     }
 
     /// About what it takes in memory.
@@ -79,7 +81,7 @@ impl Kept {
         let alarms: usize = self.alarms.values().map(|alarm| alarm.text_bytes() + size_of::<Alarm>() + 32).sum();
         let progress: usize = self.progress.values().map(|one| one.bytes() + size_of::<Progress>() + 32).sum();
         let small = nodes + alarms + progress + self.received.len() * 8 + self.children.len() * 96 + self.marks.bytes();
-        size_of::<Self>() + session + small + downlinks + calls
+        size_of::<Self>() + session + small + downlinks + calls + self.told.bytes()
     }
 
     /// Takes in one row of the disk.
@@ -121,6 +123,7 @@ impl Kept {
             part if part == Part::Mark as u8 => {
                 self.marks.take(DeviceId(id(what)?), record).ok_or_else(|| bad("expected numbers of 8 bytes"))?;
             }
+            part if part == Part::Told as u8 => self.told.take(row_key, what, record)?,
             _ => return Err(bad("an unknown part")),
         }
         Ok(())

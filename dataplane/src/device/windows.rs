@@ -120,17 +120,22 @@ impl DeviceState {
         }
         for (entry, ts) in readings.entries.iter().zip(ts) {
             for reading in readings.of(entry) {
-                for window in self.windows.iter_mut().filter(|window| !window.too_much && window.span.key == reading.key) {
-                    window.insert(*ts, number(&reading.value));
-                    window.forget_older(now);
-                }
+                self.extend_windows_by(&reading.key, *ts, &reading.value, now);
             }
         }
         self.bound_windows();
     }
 
+    /// Takes in one reading.
+    pub(super) fn extend_windows_by(&mut self, key: &str, ts: Timestamp, value: &Value<'_>, now: Timestamp) {
+        for window in self.windows.iter_mut().filter(|window| !window.too_much && window.span.key == key) {
+            window.insert(ts, number(value));
+            window.forget_older(now);
+        }
+    }
+
     /// What a field would keep beyond its bound is forgotten altogether, until its configuration is another one.
-    fn bound_windows(&mut self) {
+    pub(super) fn bound_windows(&mut self) {
         for at in 0..self.windows.len() {
             let field = self.windows[at].of.field;
             let of_field = self.windows.iter().filter(|window| window.of.field == field);

@@ -5,6 +5,7 @@ mod alarm;
 mod change_originator;
 mod check_fields;
 pub(super) mod delta;
+mod device_state;
 pub(super) mod external;
 mod filter;
 mod geofence;
@@ -30,8 +31,9 @@ use std::sync::Arc;
 
 use schemas::alarm::Status;
 use schemas::chain::external::{External, ToEmail};
+use schemas::chain::processing::Processing;
 use schemas::chain::timed::{Count, Deduplicate, Delay, Generate};
-use schemas::chain::{self, EntityType, NodeKind, Target};
+use schemas::chain::{self, EntityType, MessageType, NodeKind, SaveTimeseries, Target};
 use schemas::config::End;
 use schemas::script::Script;
 use uuid::Uuid;
@@ -139,9 +141,11 @@ pub(super) enum Node {
     JsonPath(chain::json_path::JsonPath),
     ChangeOriginator(chain::NewOriginator),
     ScriptTransform(Arc<Script>),
-    SaveTimeseries(chain::SaveTimeseries),
+    SaveTimeseries(SaveTimeseries),
     SaveAttributes(chain::SaveAttributes),
     DeleteAttributes(chain::DeleteAttributes),
+    CalculateFields,
+    DeviceState(chain::DeviceEvent),
     CreateAlarm(chain::CreateAlarm),
     ClearAlarm(chain::ClearAlarm),
     AlarmStatus(Vec<Status>),
@@ -195,6 +199,8 @@ impl Node {
             NodeKind::SaveTimeseries(save) => Self::SaveTimeseries(save),
             NodeKind::SaveAttributes(save) => Self::SaveAttributes(save),
             NodeKind::DeleteAttributes(delete) => Self::DeleteAttributes(delete),
+            NodeKind::CalculateFields => Self::CalculateFields,
+            NodeKind::DeviceState(event) => Self::DeviceState(event),
             NodeKind::CreateAlarm(create) => Self::CreateAlarm(create),
             NodeKind::ClearAlarm(clear) => Self::ClearAlarm(clear),
             NodeKind::AlarmStatus { statuses } => Self::AlarmStatus(statuses),
@@ -249,6 +255,8 @@ impl Node {
             Self::SaveTimeseries(save) => save_timeseries::run(save, step.id, carried, scene),
             Self::SaveAttributes(save) => save_attributes::run(save, step.id, carried, scene),
             Self::DeleteAttributes(delete) => save_attributes::delete(delete, carried, scene.into),
+            Self::CalculateFields => calculate_fields(carried, scene),
+            Self::DeviceState(event) => device_state::run(*event, step.id, carried, scene),
             Self::CreateAlarm(create) => alarm::create(create, carried, scene),
             Self::ClearAlarm(clear) => alarm::clear(clear, carried, scene),
             Self::AlarmStatus(statuses) => alarm::status(statuses, carried, scene),
@@ -281,6 +289,19 @@ impl Node {
             Self::Profile => Some(profile::elapse(step.id, carried, scene)),
             _ => None,
         }
+    }
+}
+
+/// What the message says is told to calculated fields, and not stored.
+fn calculate_fields<'m>(carried: &Carried<'m>, scene: &mut Scene<'_, 'm>) -> Next {
+    let processing = Some(Processing::FIELDS_ONLY);
+    match carried.standard() {
+        Some(MessageType::PostAttributesRequest | MessageType::AttributesUpdated) => {
+            let (scope, notify_device, only_on_change) = (Scope::Client, false, false);
+            let save = chain::SaveAttributes { scope, notify_device, only_on_change, processing };
+            save_attributes::run(&save, Uuid::nil(), carried, scene)
+        }
+        _ => save_timeseries::run(&SaveTimeseries { processing, ..SaveTimeseries::default() }, Uuid::nil(), carried, scene),
     }
 }
 

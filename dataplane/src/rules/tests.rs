@@ -2,6 +2,7 @@
 
 mod alarms;
 mod calculated;
+mod device_state;
 mod external;
 mod nodes;
 mod processing;
@@ -99,6 +100,7 @@ fn describe(effect: &Effect<'_>) -> String {
             let (severity, status) = (severity.name(), alarm.status().name());
             format!("alarm {kind} {version} {severity} {status} from {start_ts} to {end_ts} {details}")
         }
+        Effect::Connectivity { event, at } => format!("{event:?} at {}", at.0),
         Effect::Log { node } => format!("log {node}"),
     }
 }
@@ -124,7 +126,9 @@ fn every_class_has_a_row() {
         include_str!("tests/nodes/filters.rs"),
         include_str!("tests/nodes/relations.rs"),
         include_str!("tests/alarms.rs"),
+        include_str!("tests/device_state.rs"),
         include_str!("tests/external.rs"),
+        include_str!("tests/processing.rs"),
         include_str!("tests/profile.rs"),
         include_str!("tests/timed.rs"),
         include_str!("tests/wishes.rs"),

@@ -10,13 +10,15 @@ use schemas::script::Script;
 
 use super::known::Known;
 use super::needing::{Spoken, Waiter, Whose};
+use super::saving::writing;
 use super::turn::Shard;
 use super::work::Stage;
 use crate::clock::Timestamp;
+use crate::device::told::Told;
 use crate::device::windows::{Kept, Span, WindowOf};
 use crate::effect::{Effect, Saving};
 use crate::limits;
-use crate::message::{Body, Message, Readings, Scope, Value};
+use crate::message::{Body, Message, Reading, Readings, Scope, Value};
 use crate::metric::Counter;
 use crate::query::{Aggregation, History, Series};
 use crate::rules::calculated::{CalculationFailure, Operand, calculate};
@@ -30,6 +32,8 @@ pub(super) struct Touched {
     /// With the newest ts; `None`: the server's own.
     series: Vec<(String, Option<Timestamp>)>,
     attributes: Vec<(Scope, String)>,
+    /// What of it is not stored.
+    told: Vec<Told>,
 }
 
 impl Touched {
@@ -45,14 +49,35 @@ impl Touched {
             match effect {
                 Effect::SaveTimeseries { readings, use_server_ts, saving, .. } if saving.calculate => {
                     touched.add_series(readings, *use_server_ts);
+                    if !saving.store {
+                        touched.tell_series(readings, *use_server_ts, message.received);
+                    }
                 }
                 Effect::SaveAttributes { readings, scope, saving, .. } if saving.calculate => {
                     touched.add_attributes(*scope, readings);
+                    if !saving.store {
+                        touched.tell(Some(*scope), message.received, &readings.readings);
+                    }
                 }
                 _ => {}
             }
         }
         touched
+    }
+
+    fn tell_series(&mut self, readings: &Readings<'_>, use_server_ts: bool, received: Timestamp) {
+        for entry in &readings.entries {
+            let ts = entry.ts.filter(|_| !use_server_ts).unwrap_or(received);
+            self.tell(None, ts, readings.of(entry));
+        }
+    }
+
+    fn tell(&mut self, scope: Option<Scope>, ts: Timestamp, readings: &[Reading<'_>]) {
+        let told = |reading: &Reading<'_>| {
+            let (key, value) = (reading.key.to_string(), reading.value.clone().into_owned());
+            Told { scope, key, ts, value }
+        };
+        self.told.extend(readings.iter().map(told));
     }
 
     fn add_series(&mut self, readings: &Readings<'_>, use_server_ts: bool) {
@@ -154,19 +179,56 @@ impl Stage<'_> {
 
     /// An operator's write may have come after the past was read: the latest reading is never missed.
     fn fill(&mut self, fields: &DeviceFields, of: WindowOf, span: Span, past: &[Series]) {
-        let latest = self.state.latest_of(&self.ledger.dictionary, &span.key).map(|(ts, value)| (ts, value.clone()));
+        let latest = self.newest(Written::Series(&span.key));
         let past = past.iter().flat_map(|series| &series.points).map(|point| (point.ts, point.value.clone()));
         self.state.fill_window(of, span, past.chain(latest), |id| fields.iter().any(|field| field.id == id));
+    }
+
+    /// Tells fields what is not stored, as far as any of them wants it.
+    pub(super) fn tell(&mut self, fields: &DeviceFields, touched: &mut Touched) {
+        if touched.told.is_empty() {
+            return;
+        }
+        let entity = self.state.entity();
+        let is_wanted = |what: Written<'_>| {
+            let mut arguments = fields.iter().flat_map(|field| &field.calculation.arguments);
+            arguments.any(|argument| is_own(argument, entity) && argument.is(what))
+        };
+        let most = self.now.timestamp.0.saturating_add(limits::TS_AHEAD_MS_MAX);
+        self.state.forget_told(&mut writing(self.ledger, self.now), is_wanted);
+        for told in touched.told.drain(..).filter(|told| is_wanted(told.written())) {
+            let in_range = (0..=most).contains(&told.ts.0);
+            if !in_range || self.state.tell(&mut writing(self.ledger, self.now), told).is_err() {
+                self.counters.increment(Counter::FieldArgumentsFailed);
+            }
+        }
+    }
+
+    /// The newest value of a key of the originator, with what fields alone know.
+    fn newest(&self, what: Written<'_>) -> Option<(Timestamp, Value<'static>)> {
+        let stored = match what {
+            Written::Series(key) => self.state.latest_of(&self.ledger.dictionary, key).map(|(ts, value)| (ts, value.clone())),
+            Written::Attribute(scope, key) => {
+                let found = self.state.attributes(Some(scope), &[key.to_owned()]).pop();
+                found.map(|attribute| (attribute.last_update, attribute.value))
+            }
+        };
+        match (self.state.told(what), stored) {
+            (Some((ts, _)), Some(stored)) if stored.0 > ts => Some(stored),
+            (Some((ts, value)), _) => Some((ts, value.clone())),
+            (None, stored) => stored,
+        }
     }
 
     /// Calculates what depends on what was saved, and what depends on that. A field is never calculated because of its own result.
     pub(super) fn calculate(
         &mut self,
         (fields, scripts): (&DeviceFields, &mut Engines),
-        touched: Touched,
+        mut touched: Touched,
         message: &Message<'_>,
         known: Known<'_>,
     ) {
+        self.tell(fields, &mut touched);
         self.state.age_windows(self.now.timestamp);
         let mut left = limits::CALCULATIONS_PER_MESSAGE_MAX;
         // With the fields whose results led to it, one bit each.
@@ -194,8 +256,7 @@ impl Stage<'_> {
     /// A reading that is older than the latest changes no latest value.
     fn depends(&self, field: &Field, touched: &Touched, originator: EntityId) -> bool {
         let is_newest = |key: &str, ts: Option<Timestamp>| {
-            let latest = self.state.latest_of(&self.ledger.dictionary, key);
-            ts.is_none_or(|ts| latest.is_none_or(|(latest, _)| latest <= ts))
+            ts.is_none_or(|ts| self.newest(Written::Series(key)).is_none_or(|(newest, _)| newest <= ts))
         };
         let mut own = field.calculation.arguments.iter().filter(|argument| is_own(argument, originator));
         own.any(|argument| {
@@ -301,13 +362,8 @@ impl Stage<'_> {
                 Err(Absent::Never(reason)) => return Err(failed(&reason)),
                 Err(Absent::NotYet) => return Err(failed("it was not asked for")),
             },
-            (Source::Latest, None) => {
-                self.state.latest_of(&self.ledger.dictionary, &argument.key).map(|(ts, value)| (ts, value.clone()))
-            }
-            (Source::Attribute(scope), None) => {
-                let found = self.state.attributes(Some(scope), std::slice::from_ref(&argument.key)).pop();
-                found.map(|attribute| (attribute.last_update, attribute.value))
-            }
+            (Source::Latest, None) => self.newest(Written::Series(&argument.key)),
+            (Source::Attribute(scope), None) => self.newest(Written::Attribute(scope, &argument.key)),
         };
         let operand = match found {
             Some((ts, value)) => Some(Operand::One { ts: Some(ts), value }),

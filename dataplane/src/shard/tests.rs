@@ -4,6 +4,7 @@
 mod alarms;
 mod calculated;
 mod calls;
+mod connectivity;
 mod entering;
 mod facts;
 mod fairness;

@@ -427,6 +427,7 @@ impl Shard {
     }
 
     fn persist(&mut self) {
+        self.tell_reported();
         if matches!(self.ledger.standstill(), Some(Standstill::Ended { .. })) {
             return;
         }

@@ -1,6 +1,6 @@
 //! What happens to a shard besides bytes: events from its mailbox, time, the end of a store generation, draining.
 
-use schemas::chain::MessageType;
+use schemas::chain::{DeviceEvent, MessageType};
 use schemas::id::{DeviceId, EntityId};
 
 use super::asking;
@@ -13,7 +13,8 @@ use super::residents::{Parked, Parking};
 use super::saving::writing;
 use super::slab::Key;
 use super::turn::Shard;
-use crate::clock::Instant;
+use super::work::Stage;
+use crate::clock::{Instant, Timestamp};
 use crate::device::{self, Loaded};
 use crate::limits;
 use crate::message::Body;
@@ -334,6 +335,28 @@ impl Shard {
         self.lifecycle(device, MessageType::DisconnectEvent);
     }
 
+    /// What chains have said of devices' connections becomes messages, in the batch of what they are said in. Ends, since a node says it of
+    /// a device once a second at most.
+    pub(super) fn tell_reported(&mut self) {
+        while self.ledger.is_open()
+            && let Some((device, event)) = self.ledger.reported.pop_front()
+        {
+            let entity = EntityId::from(device);
+            let deadline = self.residents.get_mut(entity, self.now.instant).and_then(|state| state.deadline());
+            if let Some(deadline) = deadline {
+                self.residents.arm(deadline, entity);
+            }
+            let keys: &[&str] = match event {
+                DeviceEvent::Connect => &["lastConnectTime"],
+                DeviceEvent::Disconnect => &["lastDisconnectTime"],
+                DeviceEvent::Activity => &["active", "lastActivityTime"],
+                DeviceEvent::Inactivity => &["active", "inactivityAlarmTime"],
+            };
+            self.tell_attributes(entity, keys);
+            self.lifecycle(device, event.kind());
+        }
+    }
+
     /// Connectivity is server attributes to whoever watches them.
     fn tell_attributes(&mut self, entity: EntityId, keys: &[&str]) {
         if !self.watches.is_watched(entity) {
@@ -448,6 +471,15 @@ impl Shard {
                 let mut writing = writing(stage.ledger, stage.now);
                 stage.state.flush_record(&mut writing);
             }
+        }
+    }
+}
+
+impl Stage<'_> {
+    /// Something happened to the device where it is connected.
+    pub(super) fn report(&mut self, event: DeviceEvent, at: Timestamp) {
+        if self.state.report(&mut writing(self.ledger, self.now), event, at) {
+            self.ledger.reported.push_back((DeviceId(self.state.entity().0), event));
         }
     }
 }

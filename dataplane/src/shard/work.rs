@@ -42,6 +42,25 @@ use crate::script::Engines;
 use crate::session::{Format, Outcome, Promise, Topics};
 use crate::snapshot::{DeviceFields, Table};
 
+/// A stage of the shard's fields that leaves the others free: a message's table and scripts, above all.
+macro_rules! stage {
+    ($shard:ident, $state:expr, $topics:expr) => {
+        Stage {
+            ledger: &mut $shard.ledger,
+            outbox: &mut $shard.outbox,
+            dues: &mut $shard.dues,
+            rule_times: &mut $shard.rule_times,
+            passages: &mut $shard.passages,
+            sightings: &mut $shard.sightings,
+            state: $state,
+            watches: &$shard.watches,
+            counters: &$shard.counters,
+            now: $shard.now,
+            topics: $topics,
+        }
+    };
+}
+
 impl Shard {
     pub(super) fn telemetry(&mut self, key: Key, bytes: &[u8], format: Format, promise: Option<Promise>) -> Flow {
         let Some((device, plan, profile)) = self.device_and_plan(key) else { return Flow::Stop };
@@ -157,10 +176,7 @@ impl Shard {
         let (kind, received) = (spoken.kind, spoken.received);
         let body = std::mem::replace(&mut spoken.body, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
-        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
-        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
-        let (passages, sightings, counters) = (&mut self.passages, &mut self.sightings, &*self.counters);
-        let mut stage = Stage { ledger, outbox, dues, rule_times, passages, sightings, state, watches, counters, now, topics };
+        let mut stage = stage!(self, state, topics);
         self.answers.clear();
         let (table, scripts, answers) = (&self.table, &mut self.scripts, &mut self.answers);
         let by = By { table, running, fields, gone, scripts, answers };
@@ -188,16 +204,13 @@ impl Shard {
         let facts = self.table.device(DeviceId(originator.0));
         let (device_name, device_type) = facts.map_or(("", ""), |facts| (facts.name, facts.kind));
         let originator_type = self.type_of(originator, tenant);
-        let calculated = facts.is_some_and(|facts| facts.calculated);
+        let fields = facts.filter(|facts| facts.calculated).map(|_| self.table.fields_of(DeviceId(originator.0)));
         let topics = facts.and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let kind = MessageType::parse(&departed.kind).unwrap_or(MessageType::PostTelemetryRequest);
         let (received, body) = (self.now.timestamp, Body::Lifecycle);
         let message = Message { kind, originator, originator_type, tenant, device_name, device_type, received, body };
         let Some(state) = self.residents.get_mut(originator, self.now.instant) else { return (None, Vec::new()) };
-        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
-        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
-        let (passages, sightings, counters) = (&mut self.passages, &mut self.sightings, &*self.counters);
-        let mut stage = Stage { ledger, outbox, dues, rule_times, passages, sightings, state, watches, counters, now, topics };
+        let mut stage = stage!(self, state, topics);
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let otherwise = Some("a message that comes back from the outside does not wait for facts");
         let known = Known { facts: &[], counted: 0, otherwise };
@@ -205,10 +218,7 @@ impl Shard {
         let evaluation = rules::resume((departed, comes), &message, &mut facts, &mut effects, 0);
         let mut saved = Vec::new();
         if let Some(evaluation) = &evaluation {
-            if calculated {
-                saved = saved_by(&effects);
-            }
-            stage.act(&message, effects, evaluation, &mut answers);
+            saved = stage.act_before_fields(fields.as_ref(), &message, effects, evaluation, &mut answers);
         }
         self.calculate_behind(Whose::Device(DeviceId(originator.0)), saved);
         (evaluation, answers)
@@ -225,7 +235,7 @@ impl Shard {
     /// Time has passed for a node that remembers something of a device. `None` if the node or the device is gone.
     pub(super) fn elapse(&mut self, device: DeviceId, path: &[(ChainId, Uuid)]) -> Option<Evaluation> {
         let facts = self.table.device(device)?;
-        let calculated = facts.calculated;
+        let fields = facts.calculated.then(|| self.table.fields_of(device));
         let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
         let message = Message {
             kind: MessageType::Alarm,
@@ -238,16 +248,12 @@ impl Shard {
             body: Body::Lifecycle,
         };
         let state = self.residents.get_mut(device.into(), self.now.instant)?;
-        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
-        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
-        let (passages, sightings, counters) = (&mut self.passages, &mut self.sightings, &*self.counters);
-        let mut stage = Stage { ledger, outbox, dues, rule_times, passages, sightings, state, watches, counters, now, topics };
+        let mut stage = stage!(self, state, topics);
         let known = Known { facts: &[], counted: 0, otherwise: Some("what time brings about does not wait for facts") };
         let (mut effects, mut answers) = (Vec::new(), Vec::new());
         let mut facts = stage.facts((&self.table, &mut self.scripts), &message, known);
         let evaluation = rules::elapse(path, &message, &mut facts, &mut effects)?;
-        let saved = if calculated { saved_by(&effects) } else { Vec::new() };
-        stage.act(&message, effects, &evaluation, &mut answers);
+        let saved = stage.act_before_fields(fields.as_ref(), &message, effects, &evaluation, &mut answers);
         self.calculate_behind(Whose::Device(device), saved);
         Some(evaluation)
     }
@@ -256,10 +262,7 @@ impl Shard {
     pub(super) fn stage(&mut self, entity: EntityId) -> Option<Stage<'_>> {
         let topics = self.table.device(DeviceId(entity.0)).and_then(|facts| facts.mqtt.and_then(|mqtt| topics(mqtt)));
         let state = self.residents.get_mut(entity, self.now.instant)?;
-        let (ledger, watches, now) = (&mut self.ledger, &self.watches, self.now);
-        let (outbox, dues, rule_times) = (&mut self.outbox, &mut self.dues, &mut self.rule_times);
-        let (passages, sightings, counters) = (&mut self.passages, &mut self.sightings, &*self.counters);
-        Some(Stage { ledger, outbox, dues, rule_times, passages, sightings, state, watches, counters, now, topics })
+        Some(stage!(self, state, topics))
     }
 
     fn refuse_payload(&mut self, key: Key, promise: Option<Promise>) -> Flow {
@@ -439,6 +442,22 @@ impl Stage<'_> {
         outcome
     }
 
+    /// The same for a message that does not wait: what fields depend on is given back, to be calculated behind it.
+    fn act_before_fields(
+        &mut self,
+        fields: Option<&DeviceFields>,
+        message: &Message<'_>,
+        effects: Vec<Effect<'_>>,
+        evaluation: &Evaluation,
+        answers: &mut Vec<(u32, String)>,
+    ) -> Vec<(MessageType, Body<'static>)> {
+        let before = fields.map(|fields| (fields, saved_by(&effects), Touched::of(message, &effects)));
+        self.act(message, effects, evaluation, answers);
+        let Some((fields, saved, mut touched)) = before else { return Vec::new() };
+        self.tell(fields, &mut touched);
+        saved
+    }
+
     fn take_effect(
         &mut self,
         message: &Message<'_>,
@@ -497,6 +516,7 @@ impl Stage<'_> {
                 self.ledger.owe(Owed::Reply { tenant: message.tenant, request: *request, json: json.clone() });
             }
             Effect::Answer { request, json } => answers.push((*request, json.clone())),
+            Effect::Connectivity { event, at } => self.report(*event, *at),
             Effect::Log { node } => {
                 self.counters.increment(Counter::NodesLogged);
                 tracing::debug!(%node, kind = message.kind.name(), originator = %message.originator, "log node");

@@ -74,6 +74,8 @@ pub enum Part {
     Alarm = 9,
     /// node id 16: how far alarm rules have come there
     Progress = 10,
+    /// scope 1 (0: a reading), key: what calculated fields alone know
+    Told = 11,
 }
 
 impl Kind {

@@ -18,21 +18,21 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    CalculateDelta, CheckFields, DeleteAttributes, EntityType, External, Keys, Math, MathArgument, MathOperand, MathResult,
-    MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Owner, Passing, Renames,
-    RestReply, SaveAttributes, SaveTimeseries, Side, Target,
+    CalculateDelta, CheckFields, DeleteAttributes, DeviceEvent, EntityType, External, Keys, Math, MathArgument, MathOperand,
+    MathResult, MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Owner, Passing,
+    Renames, RestReply, SaveAttributes, SaveTimeseries, Side, Target,
     formula::Formula,
     geofence::{Geofence, GeofenceEvents, Perimeter, Point, Source},
     json_path::JsonPath,
     node::{
-        ACKNOWLEDGE, ALARM_STATUS, ASSET_PROFILE_SWITCH, ASSIGN, CALCULATE_DELTA, CHANGE_ORIGINATOR, CHECK_FIELDS,
-        CHECK_RELATION, CHECKPOINT, CLEAR_ALARM, COPY_KEYS, COUNT, CREATE_ALARM, CREDENTIALS, CUSTOMER_DETAILS, CUSTOMER_VALUES,
-        DEDUPLICATE, DELAY, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_ATTRIBUTES, DEVICE_PROFILE, ENTITY_FILTER, ENTITY_SWITCH,
-        GENERATE, GEOFENCE, GEOFENCE_EVENTS, JSON_PATH, KAFKA, LOG, MATH, MQTT, NATS, NESTED, ORIGINATOR_ATTRIBUTES,
-        ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RABBIT_MQ, RELATE, RELATED_VALUES, RENAME_KEYS,
-        REST_CALL, REST_REPLY, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES, SCRIPT_FILTER, SCRIPT_SWITCH,
-        SCRIPT_TRANSFORM, SEND_EMAIL, SLACK, SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL, TYPE_FILTER, TYPE_SWITCH,
-        UNASSIGN, UNRELATE,
+        ACKNOWLEDGE, ALARM_STATUS, ASSET_PROFILE_SWITCH, ASSIGN, CALCULATE_DELTA, CALCULATE_FIELDS, CHANGE_ORIGINATOR,
+        CHECK_FIELDS, CHECK_RELATION, CHECKPOINT, CLEAR_ALARM, COPY_KEYS, COUNT, CREATE_ALARM, CREDENTIALS, CUSTOMER_DETAILS,
+        CUSTOMER_VALUES, DEDUPLICATE, DELAY, DELETE_ATTRIBUTES, DELETE_KEYS, DEVICE_ATTRIBUTES, DEVICE_PROFILE, DEVICE_STATE,
+        ENTITY_FILTER, ENTITY_SWITCH, GENERATE, GEOFENCE, GEOFENCE_EVENTS, JSON_PATH, KAFKA, LOG, MATH, MQTT, NATS, NESTED,
+        ORIGINATOR_ATTRIBUTES, ORIGINATOR_FIELDS, ORIGINATOR_TELEMETRY, OUTPUT, PROFILE_SWITCH, RABBIT_MQ, RELATE,
+        RELATED_VALUES, RENAME_KEYS, REST_CALL, REST_REPLY, RPC_REPLY, RPC_REQUEST, SAVE_ATTRIBUTES, SAVE_TIMESERIES,
+        SCRIPT_FILTER, SCRIPT_SWITCH, SCRIPT_TRANSFORM, SEND_EMAIL, SLACK, SPLIT_ARRAY, TENANT_DETAILS, TENANT_VALUES, TO_EMAIL,
+        TYPE_FILTER, TYPE_SWITCH, UNASSIGN, UNRELATE,
     },
     parse::Problems,
 };
@@ -87,6 +87,8 @@ pub(super) fn kind(
         SCRIPT_FILTER => reader.script(Form::Filter).map(NodeKind::ScriptFilter),
         SCRIPT_SWITCH => reader.script(Form::Switch).map(NodeKind::ScriptSwitch),
         SCRIPT_TRANSFORM => reader.script(Form::Transform).map(NodeKind::ScriptTransform),
+        CALCULATE_FIELDS => Some(NodeKind::CalculateFields),
+        DEVICE_STATE => reader.device_event().map(NodeKind::DeviceState),
         LOG => reader.log(),
         CREATE_ALARM => reader.create_alarm().map(NodeKind::CreateAlarm),
         CLEAR_ALARM => reader.clear_alarm().map(NodeKind::ClearAlarm),
@@ -537,6 +539,12 @@ impl Reader<'_> {
         self.unsupported("sendAttributesDeletedNotification");
         let (keys, notify_device) = (self.strings("keys"), self.flag("notifyDevice"));
         Some(DeleteAttributes { scope: self.scope()?, keys: keys?, notify_device: notify_device? })
+    }
+
+    fn device_event(&mut self) -> Option<DeviceEvent> {
+        let named = |name: &str| DeviceEvent::ALL.into_iter().find(|event| event.kind().name() == name);
+        let events = DeviceEvent::ALL.map(|event| event.kind().name()).join(", ");
+        self.required("event", &format!("one of {events}"), |value| value.as_str().and_then(named))
     }
 
     fn rpc_reply(&mut self) -> Option<String> {

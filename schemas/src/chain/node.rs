@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    CheckRelation, DeviceAttributes, EntityType, External, MessageType, NewOriginator, RelatedValues, ToEmail, Wish,
+    CheckRelation, DeviceAttributes, EntityType, External, MessageType, NewOriginator, Owner, OwnerDetails, OwnerValues,
+    RelatedValues, ToEmail, Wish,
     formula::Formula,
     geofence::{Geofence, GeofenceEvents},
     json_path::JsonPath,
@@ -67,6 +68,10 @@ pub enum NodeKind {
     SaveTimeseries(SaveTimeseries),
     SaveAttributes(SaveAttributes),
     DeleteAttributes(DeleteAttributes),
+    /// Calculates fields of what the message says, which is not stored.
+    CalculateFields,
+    /// What is known of its connection besides what it does here.
+    DeviceState(DeviceEvent),
     Log,
     CreateAlarm(CreateAlarm),
     ClearAlarm(ClearAlarm),
@@ -171,108 +176,6 @@ pub struct CalculateDelta {
     pub round: Option<u32>,
     pub negative_fails: bool,
     pub zero_is_left_out: bool,
-}
-
-/// Whose a device is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// The customer it is assigned to.
-    Customer,
-    Tenant,
-}
-
-/// Values of the originator's owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnerValues {
-    pub of: Owner,
-    pub values: Values,
-}
-
-/// Server attributes or latest readings of another entity. Names on both sides are templates.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Values {
-    /// Latest readings, else attributes.
-    pub latest: bool,
-    /// The key, and the name under which it is put.
-    pub mapping: Vec<(String, String)>,
-    pub to: Side,
-}
-
-/// What people have written of the originator's owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnerDetails {
-    pub of: Owner,
-    pub details: Vec<Detail>,
-    pub to: Side,
-}
-
-/// One of [`OwnerDetails`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detail {
-    Id,
-    Title,
-    Country,
-    State,
-    City,
-    Zip,
-    Address,
-    Address2,
-    Phone,
-    Email,
-    /// Its description.
-    AdditionalInfo,
-}
-
-impl Detail {
-    pub const ALL: [Self; 11] = [
-        Self::Id,
-        Self::Title,
-        Self::Country,
-        Self::State,
-        Self::City,
-        Self::Zip,
-        Self::Address,
-        Self::Address2,
-        Self::Phone,
-        Self::Email,
-        Self::AdditionalInfo,
-    ];
-
-    /// As ThingsBoard's configurations write it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Id => "ID",
-            Self::Title => "TITLE",
-            Self::Country => "COUNTRY",
-            Self::State => "STATE",
-            Self::City => "CITY",
-            Self::Zip => "ZIP",
-            Self::Address => "ADDRESS",
-            Self::Address2 => "ADDRESS2",
-            Self::Phone => "PHONE",
-            Self::Email => "EMAIL",
-            Self::AdditionalInfo => "ADDITIONAL_INFO",
-        }
-    }
-
-    /// As ThingsBoard's messages write it, behind whose it is.
-    #[must_use]
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Id => "id",
-            Self::Title => "title",
-            Self::Country => "country",
-            Self::State => "state",
-            Self::City => "city",
-            Self::Zip => "zip",
-            Self::Address => "address",
-            Self::Address2 => "address2",
-            Self::Phone => "phone",
-            Self::Email => "email",
-            Self::AdditionalInfo => "additionalInfo",
-        }
-    }
 }
 
 /// Readings of the originator's past, into the metadata. Keys are templates.
@@ -391,6 +294,30 @@ pub struct DeleteAttributes {
     pub notify_device: bool,
 }
 
+/// What happened to a device that is connected to something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceEvent {
+    Connect,
+    Disconnect,
+    Activity,
+    Inactivity,
+}
+
+impl DeviceEvent {
+    pub const ALL: [Self; 4] = [Self::Connect, Self::Disconnect, Self::Activity, Self::Inactivity];
+
+    /// The message that tells of it.
+    #[must_use]
+    pub fn kind(self) -> MessageType {
+        match self {
+            Self::Connect => MessageType::ConnectEvent,
+            Self::Disconnect => MessageType::DisconnectEvent,
+            Self::Activity => MessageType::ActivityEvent,
+            Self::Inactivity => MessageType::InactivityEvent,
+        }
+    }
+}
+
 /// Begins an alarm of the originator, or goes on with the one there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateAlarm {
@@ -482,6 +409,8 @@ classes! {
     SAVE_TIMESERIES = "telemetry.TbMsgTimeseriesNode";
     SAVE_ATTRIBUTES = "telemetry.TbMsgAttributesNode";
     DELETE_ATTRIBUTES = "telemetry.TbMsgDeleteAttributesNode";
+    CALCULATE_FIELDS = "telemetry.TbCalculatedFieldsNode";
+    DEVICE_STATE = "action.TbDeviceStateNode";
     LOG = "action.TbLogNode";
     CREATE_ALARM = "action.TbCreateAlarmNode";
     CLEAR_ALARM = "action.TbClearAlarmNode";
@@ -526,6 +455,7 @@ pub enum Labels {
 }
 
 const ACTION: Labels = Labels::Of(&[label::SUCCESS, label::FAILURE]);
+const LIMITED: Labels = Labels::Of(&[label::SUCCESS, "Rate limited", label::FAILURE]);
 const DELTA: Labels = Labels::Of(&[label::SUCCESS, label::OTHER, label::FAILURE]);
 const PROFILE: Labels =
     Labels::Of(&[label::SUCCESS, label::FAILURE, "Alarm Created", "Alarm Updated", "Alarm Severity Updated", "Alarm Cleared"]);
@@ -569,6 +499,8 @@ impl NodeKind {
             Self::SaveTimeseries(_) => (SAVE_TIMESERIES, ACTION),
             Self::SaveAttributes(_) => (SAVE_ATTRIBUTES, ACTION),
             Self::DeleteAttributes(_) => (DELETE_ATTRIBUTES, ACTION),
+            Self::CalculateFields => (CALCULATE_FIELDS, ACTION),
+            Self::DeviceState(_) => (DEVICE_STATE, LIMITED),
             Self::Log => (LOG, ACTION),
             Self::CreateAlarm(_) => (CREATE_ALARM, CREATED),
             Self::ClearAlarm(_) => (CLEAR_ALARM, CLEARED),
@@ -657,6 +589,8 @@ impl NodeKind {
                 | Self::AssetProfileSwitch
                 | Self::CheckRelation(_)
                 | Self::SaveAttributes(_)
+                | Self::CalculateFields
+                | Self::DeviceState(_)
                 | Self::Log
                 | Self::RpcReply { .. }
                 | Self::RpcRequest { .. }

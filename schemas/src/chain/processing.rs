@@ -16,13 +16,16 @@ pub struct Processing {
     pub store: Strategy,
     /// What those see who watch.
     pub live: Strategy,
-    /// Calculated fields. Never for a message that is not stored: they are calculated of what is.
+    /// Calculated fields; of what is not stored, they alone know.
     pub calculate: Strategy,
 }
 
 impl Processing {
     /// ThingsBoard's WEBSOCKETS_ONLY.
     pub const LIVE_ONLY: Self = Self { store: Strategy::Skip, live: Strategy::EveryMessage, calculate: Strategy::Skip };
+
+    /// What the calculated fields node does.
+    pub const FIELDS_ONLY: Self = Self { store: Strategy::Skip, live: Strategy::Skip, calculate: Strategy::EveryMessage };
 
     /// ThingsBoard's DEDUPLICATE.
     #[must_use]

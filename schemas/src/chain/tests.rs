@@ -1,6 +1,7 @@
 //! Chains that must be taken, and chains that must be refused with every problem named.
 
 mod brokers;
+mod heeding;
 mod processing;
 
 use serde_json::{Value, json};

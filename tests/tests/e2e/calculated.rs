@@ -3,9 +3,11 @@
 
 use serde_json::{Value, json};
 use tests::harness::fixture::{
-    Device, Fixture, applied, device, device_with, history, id_of, latest_value, profile, telemetry, tenant,
+    Device, Fixture, applied, attributes, device, device_with, draw_root, history, id_of, latest_value, profile, telemetry,
+    tenant,
 };
 use tests::harness::instance::{Setup, drivers};
+use tests::harness::mqtt::Wire;
 use tests::harness::python::{Publication, mosquitto_pub};
 use tests::harness::rest::Rest;
 
@@ -98,6 +100,35 @@ fn a_script_sees_a_window_of_the_past_also_after_a_kill() {
     publish(&fixture, "oven", r#"{"t":40}"#);
     publish(&fixture, "oven", r#"{"t":50}"#);
     assert_eq!(all(&fixture), ["35.13", "50", "4", "30"], "the newest four");
+    fixture.instance.stop();
+}
+
+/// ThingsBoard's calculated fields node: what arrives is calculated with and not stored.
+#[test]
+fn fields_are_calculated_of_what_is_not_stored_also_after_a_kill() {
+    let fixture = Fixture::with(|setup| setup.shards(2));
+    let rest = &fixture.tenant;
+    let nodes = [("filter.TbMsgTypeSwitchNode", json!({})), ("telemetry.TbCalculatedFieldsNode", json!({}))];
+    draw_root(rest, &nodes, &[(0, "Post telemetry", 1), (0, "Post attributes", 1)]);
+    let meter = device(rest, "meter");
+    let output = json!({ "type": "TIME_SERIES", "name": "power", "decimalsByDefault": 0 });
+    let factor = json!({ "refEntityKey": { "key": "factor", "type": "ATTRIBUTE", "scope": "CLIENT_SCOPE" } });
+    let arguments = json!({ "u": latest("voltage"), "i": latest("current"), "f": factor });
+    let power = simple(&arguments, "u * i * f", &output);
+    let _saved = save(rest, &form("SIMPLE", ("DEVICE", &meter.id), "Power", &power));
+    publish(&fixture, "meter", r#"{"voltage":230}"#);
+    let mut wire = Wire::session(fixture.instance.mqtt(), "meter");
+    assert_eq!(wire.acknowledged("v1/devices/me/attributes", 1, r#"{"factor":10}"#), 0);
+    check(&fixture, &meter, "power", None);
+    publish(&fixture, "meter", r#"{"current":2}"#);
+    check(&fixture, &meter, "power", Some("4600"));
+    let fixture = kill_and_start(fixture, 3);
+    publish(&fixture, "meter", r#"{"current":3}"#);
+    check(&fixture, &meter, "power", Some("6900"));
+    check(&fixture, &meter, "voltage", None);
+    check(&fixture, &meter, "current", None);
+    assert_eq!(history(&fixture.tenant, &meter.id, "power", "startTs=0&endTs=9999999999999&limit=9").len(), 2);
+    assert_eq!(attributes(&fixture.tenant, &meter.id, "CLIENT_SCOPE").get("factor"), None);
     fixture.instance.stop();
 }
 

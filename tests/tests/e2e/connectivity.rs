@@ -74,6 +74,50 @@ fn an_inactive_device_is_said_to_be_inactive() {
     fixture.instance.stop();
 }
 
+/// A bridge speaks for what is connected to it by radio: which of its messages mean what is the chain's to say.
+#[test]
+fn a_chain_says_what_is_connected_to_a_bridge() {
+    let fixture = Fixture::with(|setup| setup.shards(2));
+    let rest = &fixture.tenant;
+    let by_name = json!({ "originatorSource": "ENTITY", "entityType": "DEVICE", "entityNamePattern": "device $[of]" });
+    let state = |event: &str| ("action.TbDeviceStateNode", json!({ "event": event }));
+    let script = |kind: &str, script: &str| (kind.to_owned(), json!({ "scriptLang": "JS", "jsScript": script }));
+    let (switch, by_event) = script("filter.TbJsSwitchNode", "return [msg.event];");
+    let told = "return {msg: {told: msgType}, metadata: metadata, msgType: 'POST_TELEMETRY_REQUEST'};";
+    let (transform, tells) = script("transform.TbTransformMsgNode", told);
+    let nodes = [
+        ("filter.TbMsgTypeSwitchNode", json!({})),
+        ("transform.TbChangeOriginatorNode", by_name),
+        (switch.as_str(), by_event),
+        state("CONNECT_EVENT"),
+        state("ACTIVITY_EVENT"),
+        state("DISCONNECT_EVENT"),
+        state("INACTIVITY_EVENT"),
+        (transform.as_str(), tells),
+        ("telemetry.TbMsgTimeseriesNode", json!({})),
+    ];
+    let mut edges =
+        vec![(0, "Post telemetry", 1), (1, "Success", 2), (2, "up", 3), (3, "Success", 4), (2, "down", 5), (5, "Success", 6)];
+    edges.extend([(0, "Connect Event", 7), (0, "Disconnect Event", 7), (0, "Inactivity Event", 7), (7, "Success", 8)]);
+    fixture::draw_root(rest, &nodes, &edges);
+    let (bridge, sensor) = (device(rest, "bridge"), device(rest, "sensor"));
+    let read = || attributes(rest, &sensor.id, "SERVER_SCOPE");
+    let says = |event: &str| {
+        let said = format!(r#"{{"of":"{}","event":"{event}"}}"#, sensor.token);
+        assert_eq!(Wire::session(fixture.instance.mqtt(), &bridge.token).telemetry(1, &said), 0);
+    };
+    says("up");
+    let up = eventually("it counts as connected", || Some(read()).filter(|read| read.get("active") == Some(&json!(true))));
+    assert!(up["lastConnectTime"].as_i64() > Some(0), "{up:?}");
+    assert_eq!(fixture::latest_value(rest, &sensor.id, "told").as_deref(), Some("CONNECT_EVENT"));
+    says("down");
+    let down = eventually("it does no more", || Some(read()).filter(|read| read.get("active") == Some(&json!(false))));
+    assert!(down["lastDisconnectTime"].as_i64() >= up["lastConnectTime"].as_i64(), "{down:?}");
+    assert!(down["inactivityAlarmTime"].as_i64() > down["lastActivityTime"].as_i64(), "{down:?}");
+    assert_eq!(fixture::latest_value(rest, &sensor.id, "told").as_deref(), Some("INACTIVITY_EVENT"));
+    fixture.instance.stop();
+}
+
 #[test]
 fn a_silent_connection_is_closed_after_one_and_a_half_keep_alives() {
     let fixture = Fixture::start();

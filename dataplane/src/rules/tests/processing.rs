@@ -10,11 +10,12 @@ use uuid::Uuid;
 use super::nodes::{Known, attributes, chain, telemetry};
 use crate::clock::Timestamp;
 use crate::effect::{Effect, Saving};
-use crate::message::Message;
+use crate::message::{Body, Message};
 use crate::rules::{Plan, Running, evaluate};
 
 const SERIES: &str = "telemetry.TbMsgTimeseriesNode";
 const ATTRIBUTES: &str = "telemetry.TbMsgAttributesNode";
+const FIELDS: &str = "telemetry.TbCalculatedFieldsNode";
 
 /// What happens for messages one after the other: `s`tored, `l`ive, `c`alculated.
 #[track_caller]
@@ -67,6 +68,30 @@ fn settings_say_what_of_a_save_happens() {
     mixed(ATTRIBUTES, &[(&said, "sl"), (&said, "s"), (&later, "sl")]);
     let nothing = json!({ "type": "ADVANCED", "timeseries": skip, "latest": skip, "webSockets": skip, "calculatedFields": skip });
     check(SERIES, &nothing, &[(&early, "")]);
+    let told = json!({ "type": "ADVANCED", "timeseries": once, "latest": once, "webSockets": skip, "calculatedFields": every });
+    check(SERIES, &told, &[(&early, "sc"), (&late, "c"), (&next, "sc")]);
+}
+
+#[test]
+fn calculated_fields_are_told_what_is_not_stored() {
+    let said = telemetry(r#"{"ts":60000,"values":{"t":1}}"#);
+    let attribute = attributes(MessageType::PostAttributesRequest, Scope::Client, r#"{"t":1}"#);
+    let updated = attributes(MessageType::AttributesUpdated, Scope::Shared, r#"{"t":1}"#);
+    check(FIELDS, &json!(null), &[(&said, "c"), (&attribute, "c"), (&updated, "c")]);
+    let running = Running::new(Arc::new(Plan::compile(&chain(&[(FIELDS, json!({}))], &[]))));
+    let outcome = |message: &Message<'_>| {
+        let mut effects = Vec::new();
+        let failed = evaluate(&running, message, &mut Known::default(), &mut effects).failed.map(|failed| failed.reason);
+        let scope = effects.iter().find_map(|effect| match effect {
+            Effect::SaveAttributes { scope, .. } => Some(*scope),
+            _ => None,
+        });
+        (scope, failed)
+    };
+    assert_eq!(outcome(&attribute), (Some(Scope::Client), None));
+    assert_eq!(outcome(&updated), (Some(Scope::Shared), None));
+    let connected = Message { kind: MessageType::ConnectEvent, body: Body::Lifecycle, ..said.clone() };
+    assert_eq!(outcome(&connected), (None, Some("CONNECT_EVENT is no telemetry".to_owned())));
 }
 
 #[test]

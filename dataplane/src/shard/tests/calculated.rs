@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use schemas::calculated::Calculation;
+use schemas::calculated::{Calculation, Written};
+use schemas::chain::{Chain, default_root_chain};
 use schemas::config::{CalculatedField, FieldOf};
-use schemas::id::{EntityId, FieldId, Partition, ProfileId, Revision};
+use schemas::id::{ChainId, EntityId, FieldId, Partition, ProfileId, Revision};
 use schemas::telemetry::{Scope, Value};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
@@ -14,6 +15,7 @@ use super::fleet::{Client, Fleet, PUBACK, TENANT, TOKEN, device, engines};
 use crate::clock::Timestamp;
 use crate::metric::Counter;
 use crate::query::{Query, Target};
+use crate::rules::Plan;
 use crate::shard::{Event, Placement};
 use crate::snapshot::{FieldCount, ShardChange};
 use crate::store::{Batch, Encoder, Engine, Family, key};
@@ -171,6 +173,89 @@ fn a_window_is_filled_from_the_past_and_follows() {
     say(&mut fleet, &mut client, 20, r#"{"n":64}"#);
     assert_eq!(value(&mut fleet, "sum").as_deref(), Some("64"));
     assert_eq!(fleet.count(Counter::FactsMissed), 0);
+}
+
+/// Everything goes to calculated fields, and nothing is stored.
+fn told_alone() -> ShardChange {
+    let class = "org.thingsboard.rule.engine.telemetry.TbCalculatedFieldsNode";
+    let node = json!({ "type": class, "name": "fields", "configuration": {} });
+    let chain = Chain::parse(&json!({ "firstNodeIndex": 0, "nodes": [node], "connections": [] }).to_string()).expect("valid");
+    let (id, plan) = (ChainId(Uuid::from_u128(3)), Arc::new(Plan::compile(&chain)));
+    ShardChange::Chain { id, tenant: TENANT, root: true, plan }
+}
+
+#[test]
+fn what_is_not_stored_is_known_to_fields_alone_after_a_crash_too() {
+    let window = json!({ "t": { "refEntityKey": { "key": "a", "type": "TS_ROLLING" }, "limit": 3, "timeWindow": 60_000 } });
+    let changes = [
+        field(1, own(), &simple(&json!({ "a": latest("a"), "b": latest("b") }), "a * b", "product")),
+        field(2, own(), &script(&window, "return {sum: t.sum()};")),
+        told_alone(),
+    ];
+    let mut fleet = Fleet::start(engines(2), 1);
+    fleet.apply(&changes);
+    let mut client = Client::connect(&mut fleet, true, false);
+    say(&mut fleet, &mut client, 1, r#"{"a":6,"unasked":1}"#);
+    let batches = fleet.count(Counter::BatchesWritten);
+    say(&mut fleet, &mut client, 2, r#"{"b":7}"#);
+    assert_eq!(fleet.count(Counter::BatchesWritten), batches + 1, "in the batch of the message");
+    assert_eq!((value(&mut fleet, "product").as_deref(), value(&mut fleet, "sum").as_deref()), (Some("42.0"), Some("6")));
+    assert_eq!((value(&mut fleet, "a"), value(&mut fleet, "b")), (None, None));
+    say(&mut fleet, &mut client, 3, r#"{"a":2}"#);
+    assert_eq!((value(&mut fleet, "product").as_deref(), value(&mut fleet, "sum").as_deref()), (Some("14.0"), Some("8")));
+    // What is older changes nothing; what is far ahead is not believed.
+    say(&mut fleet, &mut client, 4, r#"{"ts":1000,"values":{"a":5}}"#);
+    say(&mut fleet, &mut client, 5, r#"{"ts":9999999999999,"values":{"b":0}}"#);
+    assert_eq!(value(&mut fleet, "product").as_deref(), Some("14.0"));
+    assert_eq!(fleet.count(Counter::FieldArgumentsFailed), 1);
+    let mut fleet = Fleet::start(fleet.crash(&[0]), 2);
+    fleet.apply(&changes);
+    let mut client = Client::connect(&mut fleet, true, false);
+    say(&mut fleet, &mut client, 1, r#"{"b":8}"#);
+    assert_eq!(value(&mut fleet, "product").as_deref(), Some("16.0"), "a is remembered");
+    // The newer one counts, whether it is stored or not.
+    let root = Chain::parse(&default_root_chain().to_string()).expect("valid");
+    let (id, plan) = (ChainId(Uuid::from_u128(3)), Arc::new(Plan::compile(&root)));
+    fleet.apply(&[ShardChange::Chain { id, tenant: TENANT, root: true, plan }]);
+    say(&mut fleet, &mut client, 2, r#"{"a":3}"#);
+    assert_eq!(value(&mut fleet, "product").as_deref(), Some("24.0"));
+    assert_eq!(value(&mut fleet, "a").as_deref(), Some("3"));
+}
+
+#[test]
+fn fields_remember_no_more_than_they_want_and_may() {
+    let mut fleet = Fleet::start(engines(2), 1);
+    let arguments = |keys: std::ops::Range<u32>| -> Json {
+        keys.map(|n| (format!("a{n}"), latest(&format!("k{n}")))).collect::<serde_json::Map<_, _>>().into()
+    };
+    for n in 0..4 {
+        fleet.apply(&[field(
+            n,
+            own(),
+            &script(&arguments(u32::try_from(n).unwrap() * 8..u32::try_from(n).unwrap() * 8 + 8), "return null;"),
+        )]);
+    }
+    fleet.apply(&[told_alone()]);
+    let mut client = Client::connect(&mut fleet, true, false);
+    let long = "x".repeat(2_000);
+    for n in 0..32 {
+        say(&mut fleet, &mut client, n + 1, &format!(r#"{{"k{n}":"{long}","other":1}}"#));
+    }
+    let told = |fleet: &mut Fleet, key: &str| {
+        let shard = &mut fleet.shards[0];
+        let state = shard.residents.get_mut(device(TOKEN).into(), shard.now.instant).expect("it is connected");
+        state.told(Written::Series(key)).is_some()
+    };
+    assert_eq!((told(&mut fleet, "k0"), told(&mut fleet, "k31"), told(&mut fleet, "other")), (true, false, false));
+    let refused = fleet.count(Counter::FieldArgumentsFailed);
+    assert!(refused > 0, "32 KiB are full");
+    // A field less, and there is room again.
+    for n in 0..3 {
+        fleet.apply(&[ShardChange::FieldDeleted(FieldId(Uuid::from_u128(n)))]);
+    }
+    say(&mut fleet, &mut client, 40, &format!(r#"{{"k31":"{long}"}}"#));
+    assert_eq!((told(&mut fleet, "k0"), told(&mut fleet, "k31")), (false, true));
+    assert_eq!(fleet.count(Counter::FieldArgumentsFailed), refused);
 }
 
 #[test]

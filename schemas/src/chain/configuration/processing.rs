@@ -45,15 +45,7 @@ impl Reader<'_> {
             self.problem(&format!("{SETTINGS}.{other}"), format!("must be as {first}: the two are not stored apart"));
             return None;
         }
-        let calculate = calculate?;
-        if !matches!((store, calculate), (Strategy::EveryMessage, _) | (_, Strategy::Skip)) && store != calculate {
-            self.problem(
-                &format!("{SETTINGS}.calculatedFields"),
-                "must be SKIP or as what is stored: fields are calculated of what is stored",
-            );
-            return None;
-        }
-        stores.iter().all(Option::is_some).then_some(Processing { store, live: live?, calculate })
+        stores.iter().all(Option::is_some).then_some(Processing { store, live: live?, calculate: calculate? })
     }
 
     fn strategy(&mut self, member: &str, settings: &Map<String, Value>) -> Option<Strategy> {

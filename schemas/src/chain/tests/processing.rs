@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{chain, check, node};
 use crate::chain::processing::{Processing, Strategy};
-use crate::chain::{Chain, NodeKind};
+use crate::chain::{Chain, DeviceEvent, NodeKind};
 
 #[test]
 fn processing_settings() {
@@ -47,7 +47,8 @@ fn processing_settings() {
     let once_stored = Processing { live: Strategy::Skip, ..Processing::deduplicate(5) };
     check(series, &advanced(&once(5), &once(5), &skip, &json!(null)), Ok(Some(once_stored)));
     check(series, &advanced(&every, &skip, &every, &every), Err(&[".latest: must be as timeseries"]));
-    check(series, &advanced(&skip, &skip, &every, &every), Err(&[".calculatedFields: must be SKIP or as what is stored"]));
+    let told = Processing { live: Strategy::EveryMessage, ..Processing::FIELDS_ONLY };
+    check(series, &advanced(&skip, &skip, &every, &every), Ok(Some(told)));
     check(
         series,
         &advanced(&every, &json!({}), &json!({ "type": "X" }), &once(90_000)),
@@ -57,4 +58,15 @@ fn processing_settings() {
             ".calculatedFields.deduplicationIntervalSecs: 90000: expected seconds",
         ]),
     );
+}
+
+#[test]
+fn events_of_devices() {
+    let drawn = |event: Value| chain(vec![node("action.TbDeviceStateNode", json!({ "event": event }))], vec![]);
+    for event in DeviceEvent::ALL {
+        let parsed = check(&drawn(json!(event.kind().name())), &[]).unwrap();
+        assert_eq!(parsed.nodes[0].kind, NodeKind::DeviceState(event));
+    }
+    let problem = "nodes[0].configuration.event: \"ALARM\": expected one of CONNECT_EVENT, DISCONNECT_EVENT, ACTIVITY_EVENT, INACTIVITY_EVENT";
+    check(&drawn(json!("ALARM")), &[problem]);
 }

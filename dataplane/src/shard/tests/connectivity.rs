@@ -1,0 +1,158 @@
+//! What chains say of devices that are connected elsewhere, on whole shards: what is known of the device and what its chain is told of it
+//! are one, whatever dies meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use schemas::chain::{Chain, EntityType};
+use schemas::config::End;
+use schemas::id::{ChainId, Partition};
+use serde_json::{Value as Json, json};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::fleet::{Fleet, TENANT, device, engines, merged};
+use crate::clock::Timestamp;
+use crate::limits;
+use crate::message::{Scope, Value};
+use crate::query::{Entering, QueryError};
+use crate::rules::Plan;
+use crate::shard::Event;
+use crate::snapshot::ShardChange;
+use crate::store::memory::MemoryEngine;
+
+const EVENTS: [&str; 4] = ["CONNECT_EVENT", "DISCONNECT_EVENT", "ACTIVITY_EVENT", "INACTIVITY_EVENT"];
+
+/// A node says a thing of a device once a second, so there are several that say the same.
+const NODES: usize = 3;
+
+/// "0 CONNECT_EVENT" goes to the first node that says it; what that leads to is saved as a reading: 1 for CONNECT_EVENT and so on.
+fn chain() -> Chain {
+    let node = |id: usize, class: &str, configuration: Json| {
+        let class = format!("org.thingsboard.rule.engine.{class}");
+        let id = json!({ "entityType": "RULE_NODE", "id": Uuid::from_u128(id as u128 + 10) });
+        json!({ "id": id, "type": class, "name": class, "configuration": configuration })
+    };
+    let edge = |from: usize, label: &str, to: usize| json!({ "fromIndex": from, "toIndex": to, "type": label });
+    let switch = json!({ "scriptLang": "JS", "jsScript": "return [msgType];" });
+    let mut nodes = vec![node(0, "filter.TbJsSwitchNode", switch), node(1, "telemetry.TbMsgTimeseriesNode", json!({}))];
+    let mut edges = Vec::new();
+    for (n, event) in (1..).zip(EVENTS) {
+        let saves = nodes.len();
+        let script = format!("return {{msg: {{n: {n}}}, metadata: {{}}, msgType: 'POST_TELEMETRY_REQUEST'}};");
+        nodes.push(node(saves, "transform.TbTransformMsgNode", json!({ "scriptLang": "JS", "jsScript": script })));
+        edges.extend([edge(0, event, saves), edge(saves, "Success", 1)]);
+        for place in 0..NODES {
+            let says = nodes.len();
+            nodes.push(node(says, "action.TbDeviceStateNode", json!({ "event": event })));
+            edges.push(edge(0, &format!("{place} {event}"), says));
+        }
+    }
+    Chain::parse(&json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": edges }).to_string()).expect("valid")
+}
+
+fn start(engines: Vec<Arc<MemoryEngine>>, epoch: u32) -> Fleet {
+    let mut fleet = Fleet::start(engines, epoch);
+    let plan = Arc::new(Plan::compile(&chain()));
+    fleet.apply(&[ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan }]);
+    fleet
+}
+
+fn owner(fleet: &Fleet) -> usize {
+    fleet.shards[0].placement.shard_of(Partition::of(device("A").into())).into()
+}
+
+/// Has a chain say this of a device, at this time if it is told one, as the message of this number.
+fn say(fleet: &mut Fleet, number: u64, kind: &str, ts: Option<i64>) -> oneshot::Receiver<Result<u64, QueryError>> {
+    let (reply, answer) = oneshot::channel();
+    let metadata: BTreeMap<_, _> = ts.map(|ts| ("ts".to_owned(), ts.to_string())).into_iter().collect();
+    let originator = End { kind: EntityType::Device, id: device("A").into() };
+    let said = Entering { tenant: TENANT, originator, kind: kind.to_owned(), metadata, data: "{}".to_owned(), chain: None };
+    let (to, messages) = (Partition::of(originator.id), vec![(number, said)]);
+    let owner = owner(fleet);
+    fleet.shards[owner].take_event(Event::Announcements { to, messages, reply });
+    answer
+}
+
+fn taken(fleet: &mut Fleet, mut answer: oneshot::Receiver<Result<u64, QueryError>>) {
+    fleet.turn_until("it is taken", |_| answer.try_recv().is_ok());
+}
+
+/// What the device's chain was told.
+fn in_order(fleet: &Fleet) -> Vec<i64> {
+    let each = |(n, times): (i64, Vec<Timestamp>)| times.into_iter().map(move |ts| (ts, n));
+    let rows: BTreeSet<(Timestamp, i64)> = fleet.rows("A").into_iter().flat_map(each).collect();
+    rows.into_iter().map(|(_, n)| n).collect()
+}
+
+/// A server attribute that tells about connectivity.
+fn known(fleet: &mut Fleet, key: &str) -> Option<Value<'static>> {
+    let owner = owner(fleet);
+    let shard = &mut fleet.shards[owner];
+    let state = shard.residents.get_mut(device("A").into(), shard.now.instant)?;
+    state.attributes(Some(Scope::Server), &[key.to_owned()]).pop().map(|attribute| attribute.value)
+}
+
+#[test]
+fn what_a_chain_says_of_a_device_is_known_and_told() {
+    let mut fleet = start(engines(2), 1);
+    let now = fleet.clock.now().timestamp.0;
+    let mut told = Vec::new();
+    // How long ago it happened, and whether the chain is told of it.
+    let steps = [
+        ("0 CONNECT_EVENT", 9_000, true),
+        ("0 ACTIVITY_EVENT", 8_000, true),
+        ("1 CONNECT_EVENT", 9_500, false),
+        ("1 ACTIVITY_EVENT", 7_000, false),
+        ("0 INACTIVITY_EVENT", 7_500, false),
+        ("1 INACTIVITY_EVENT", 6_000, true),
+        ("0 DISCONNECT_EVENT", 5_000, true),
+        ("0 DISCONNECT_EVENT", 4_000, false),
+        ("1 DISCONNECT_EVENT", 3_000, true),
+    ];
+    for (number, (event, ago, is_told)) in (1..).zip(steps) {
+        let answer = say(&mut fleet, number, event, Some(now - ago));
+        taken(&mut fleet, answer);
+        if is_told {
+            told.push((1..).zip(EVENTS).find(|(_, one)| event.ends_with(&format!(" {one}"))).expect("one of them").0);
+        }
+        assert_eq!(in_order(&fleet), told, "behind {event} {ago}");
+    }
+    let expected =
+        [("lastConnectTime", 9_000), ("lastActivityTime", 7_000), ("inactivityAlarmTime", 6_000), ("lastDisconnectTime", 3_000)];
+    for (key, ago) in expected {
+        assert_eq!(known(&mut fleet, key), Some(Value::Long(now - ago)), "{key}");
+    }
+    assert_eq!(known(&mut fleet, "active"), Some(Value::Bool(false)));
+}
+
+#[test]
+fn a_device_that_is_said_to_be_active_is_inactive_when_its_time_is_over() {
+    let mut fleet = start(engines(2), 1);
+    let last = fleet.clock.now().timestamp.0 - limits::INACTIVITY_TIMEOUT_MS + 500;
+    let answer = say(&mut fleet, 1, "0 ACTIVITY_EVENT", Some(last));
+    taken(&mut fleet, answer);
+    assert_eq!(in_order(&fleet), [3]);
+    fleet.turn_until("it is told", |fleet| fleet.rows("A").contains_key(&4));
+    assert_eq!(known(&mut fleet, "active"), Some(Value::Bool(false)));
+}
+
+#[test]
+fn a_crash_anywhere_leaves_both_or_neither() {
+    for turns in 0..12 {
+        for keeping in [&[0][..], &[9]] {
+            let mut fleet = start(engines(2), 1);
+            let mut answer = say(&mut fleet, 1, "0 CONNECT_EVENT", None);
+            (0..turns).for_each(|_| fleet.turn());
+            let was_taken = answer.try_recv().is_ok_and(|taken| taken.is_ok());
+            let after = fleet.crash(keeping);
+            let mut fleet = if turns % 2 == 0 { start(after, 2) } else { start(merged(&after), 2) };
+            // Something that loads its state and changes nothing of it.
+            let answer = say(&mut fleet, 2, "NOTHING", None);
+            taken(&mut fleet, answer);
+            let is_told = fleet.rows("A").contains_key(&1);
+            assert_eq!(known(&mut fleet, "lastConnectTime").is_some(), is_told, "{turns} {keeping:?}");
+            assert!(is_told || !was_taken, "{turns} {keeping:?}");
+        }
+    }
+}
