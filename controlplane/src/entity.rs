@@ -18,6 +18,7 @@ mod contact;
 pub mod credential;
 pub mod customer;
 pub mod device;
+mod heeded;
 pub mod installation;
 pub mod meta;
 pub mod named;

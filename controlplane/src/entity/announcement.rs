@@ -1,7 +1,10 @@
 //! What rule chains are still to be told of writes: rows of the same transaction, numbered in commit order, until a data plane has taken
 //! them. As many as have room are kept; of what is written while there is none, nobody is told. Never calls a data plane.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use schemas::chain::MessageType;
 use sea_orm::{
@@ -16,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{Announcement, End, EntityKind},
-    entity::{StoreError, Write},
+    entity::{StoreError, Write, heeded::Heeded},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -82,6 +85,7 @@ pub struct Waiting {
     bytes: AtomicU64,
     left_out: AtomicU64,
     news: Notify,
+    heeded: Heeded,
 }
 
 impl Waiting {
@@ -104,6 +108,12 @@ impl Waiting {
     #[must_use]
     pub fn left_out(&self) -> u64 {
         self.left_out.load(Relaxed)
+    }
+
+    /// What the chains of a tenant heed, as this write leaves them.
+    #[cfg(test)]
+    pub(super) async fn heeded(&self, write: &Write, tenant: Uuid) -> std::sync::Arc<std::collections::HashSet<MessageType>> {
+        self.heeded.of(write, tenant).await.expect("the database answers")
     }
 
     fn has_room(&self) -> bool {
@@ -145,7 +155,7 @@ pub(super) struct Added {
     left_out: u64,
 }
 
-/// Rows of one write, from this number on.
+/// Rows of one write, from this number on: of what some chain of its tenant could do anything with.
 pub(super) async fn append(
     write: &Write,
     waiting: &Waiting,
@@ -157,8 +167,16 @@ pub(super) async fn append(
         return Ok(Added { left_out: announcements.len() as u64, ..added });
     }
     let mut rows = Vec::with_capacity(announcements.len());
+    let mut heeded = HashMap::new();
     for (number, announcement) in (first..).zip(announcements) {
         let Announcement { tenant, of, kind, chain, metadata, data } = announcement;
+        let kinds = match heeded.entry(tenant) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(waiting.heeded.of(write, tenant).await?),
+        };
+        if !kinds.contains(&kind) {
+            continue;
+        }
         let metadata = serde_json::json!(metadata).to_string();
         added.rows += 1;
         added.bytes += (metadata.len() + data.len()) as u64;

@@ -159,6 +159,11 @@ impl Write {
         self.announcements.push(announcement);
     }
 
+    /// Whether this revision is this write's.
+    pub(super) fn changes(&self, revision: i64) -> bool {
+        revision > self.began
+    }
+
     /// Who writes.
     #[must_use]
     pub fn author(&self) -> &Author {

@@ -35,8 +35,12 @@ async fn what_is_not_taken_waits_and_others_go_on() {
         refused: Vec::new(),
     };
     let _joined = app.registry().join(instance);
-    assert!(app.tell_waiting().await.unwrap(), "the demo's");
-    assert_eq!(waiting(&app).await, []);
+    assert_eq!(waiting(&app).await, [], "the demo's root chain heeds none of it");
+    let draft = RuleChainDraft { name: "heeds everything".to_owned(), ..RuleChainDraft::default() };
+    let chain = app.save_chain(&admin, draft).await.unwrap().value.id;
+    let log = json!({ "type": "org.thingsboard.rule.engine.action.TbLogNode", "name": "log", "configuration": {} });
+    let drawn = json!({ "firstNodeIndex": 0, "nodes": [log], "connections": [] });
+    app.save_chain_metadata(&admin, chain, None, drawn).await.unwrap();
     let made = app.save_device(&admin, a_device("not now"), None).await.unwrap().value;
     app.delete_device(&admin, made.id).await.unwrap();
     let names: Vec<String> = (0..40).map(|n| format!("n{n}")).collect();
