@@ -2,11 +2,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use schemas::chain::{Chain, MessageType};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::entity::{StoreError, Write, chain};
@@ -28,8 +29,8 @@ impl Heeded {
             of_tenant().column_as(chain::Column::Revision.max(), "revision").column_as(chain::Column::Id.count(), "chains");
         let (revision, chains) = state.into_tuple::<(Option<i64>, i64)>().one(write.db()).await?.unwrap_or_default();
         let revision = revision.unwrap_or(0);
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known_revision, known_chains, kinds)) = lock().get(&tenant)
+        let mut known = self.0.lock().await;
+        if let Some((known_revision, known_chains, kinds)) = known.get(&tenant)
             && (*known_revision, *known_chains) == (revision, chains)
         {
             return Ok(Arc::clone(kinds));
@@ -38,7 +39,6 @@ impl Heeded {
         let kinds: Kinds = Arc::new(all.iter().flat_map(|metadata| heeded_by(metadata)).collect());
         // What this write has changed may never be committed, and another one may get its numbers.
         if !write.changes(revision) {
-            let mut known = lock();
             if known.len() >= TENANTS_MAX {
                 known.clear();
             }

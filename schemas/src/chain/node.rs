@@ -464,6 +464,17 @@ const CLEARED: Labels = Labels::Of(&["Cleared", label::FALSE, label::FAILURE]);
 const PRESENCE: Labels = Labels::Of(&[label::SUCCESS, "Entered", "Left", "Inside", "Outside", label::FAILURE]);
 const DECISION: Labels = Labels::Of(&[label::TRUE, label::FALSE, label::FAILURE]);
 
+fn class_of(wish: &Wish) -> &'static str {
+    match wish {
+        Wish::Assign { .. } => ASSIGN,
+        Wish::Unassign => UNASSIGN,
+        Wish::Relate(_) => RELATE,
+        Wish::Unrelate { .. } => UNRELATE,
+        Wish::Become(_) => CHANGE_ORIGINATOR,
+        Wish::Credentials(_) => CREDENTIALS,
+    }
+}
+
 impl NodeKind {
     /// The node's `type` in RuleChainMetaData, and the labels of its edges.
     fn row(&self) -> (&'static str, Labels) {
@@ -519,14 +530,7 @@ impl NodeKind {
                 External::RabbitMq(_) => (RABBIT_MQ, ACTION),
                 External::Nats(_) => (NATS, ACTION),
                 External::Slack(_) => (SLACK, ACTION),
-                External::Wish(ref wish) => match wish {
-                    Wish::Assign { .. } => (ASSIGN, ACTION),
-                    Wish::Unassign => (UNASSIGN, ACTION),
-                    Wish::Relate(_) => (RELATE, ACTION),
-                    Wish::Unrelate { .. } => (UNRELATE, ACTION),
-                    Wish::Become(_) => (CHANGE_ORIGINATOR, ACTION),
-                    Wish::Credentials(_) => (CREDENTIALS, ACTION),
-                },
+                External::Wish(ref wish) => (class_of(wish), ACTION),
             },
             Self::GeofenceEvents(_) => (GEOFENCE_EVENTS, PRESENCE),
             Self::Delay(_) => (DELAY, ACTION),

@@ -22,7 +22,7 @@ pub(crate) const DATAPLANE: &[Row] = &[
     ("message", &["limits", "clock"]),
     ("owed", &["clock"]),
     ("progress", &["clock"]),
-    ("effect", &["message", "owed", "progress", "limits"]),
+    ("effect", &["clock", "message", "owed", "progress", "limits"]),
     ("codec", &["limits"]),
     ("query", &["clock"]),
     ("registry", &[]),
