@@ -37,8 +37,8 @@ pub enum Effect<'m> {
     Forward { departed: Box<Departed>, to: End },
     /// An alarm of the originator is like this from now on.
     Alarm(Box<Alarm>),
-    /// This happened to the originator, a device, where it is connected.
-    Connectivity { event: DeviceEvent, at: Timestamp },
+    /// This happened to the originator, a device, where it is connected, as a node says that remembers when it last did.
+    Connectivity { node: Uuid, event: DeviceEvent, at: Timestamp },
     /// Write the message to the log (sampled), under the node's name.
     Log { node: Arc<str> },
 }

@@ -162,10 +162,7 @@ pub(super) async fn append(
     announcements: Vec<Announcement>,
     (first, revision): (i64, i64),
 ) -> Result<Added, StoreError> {
-    let mut added = Added::default();
-    if !waiting.has_room() {
-        return Ok(Added { left_out: announcements.len() as u64, ..added });
-    }
+    let (mut added, has_room) = (Added::default(), waiting.has_room());
     let mut rows = Vec::with_capacity(announcements.len());
     let mut heeded = HashMap::new();
     for (number, announcement) in (first..).zip(announcements) {
@@ -175,6 +172,10 @@ pub(super) async fn append(
             Entry::Vacant(unknown) => unknown.insert(waiting.heeded.of(write, tenant).await?),
         };
         if !kinds.contains(&kind) {
+            continue;
+        }
+        if !has_room {
+            added.left_out += 1;
             continue;
         }
         let metadata = serde_json::json!(metadata).to_string();

@@ -38,7 +38,7 @@ impl Heeded {
         let all: Vec<String> = of_tenant().column(chain::Column::Metadata).into_tuple().all(write.db()).await?;
         let kinds: Kinds = Arc::new(all.iter().flat_map(|metadata| heeded_by(metadata)).collect());
         // What this write has changed may never be committed, and another one may get its numbers.
-        if !write.changes(revision) {
+        if !write.changes_chains() {
             if known.len() >= TENANTS_MAX {
                 known.clear();
             }

@@ -52,6 +52,7 @@ pub struct Write {
     /// The last number of an announcement when the write began.
     announced: i64,
     announcements: Vec<Announcement>,
+    changes_chains: bool,
     waiting: Arc<Waiting>,
 }
 
@@ -68,8 +69,8 @@ impl Write {
         change_log::lock(&tx).await?;
         let heads = change_log::heads(&tx).await?;
         let (began, announced) = (heads.revision, heads.announced);
-        let announcements = Vec::new();
-        Ok(Self { tx, author, now_ms, log_rows_max, began, revision: began, announced, announcements, waiting })
+        let (announcements, changes_chains, revision) = (Vec::new(), false, began);
+        Ok(Self { tx, author, now_ms, log_rows_max, began, revision, announced, announcements, changes_chains, waiting })
     }
 
     /// For reads inside the write.
@@ -91,6 +92,7 @@ impl Write {
 
     /// One change each; returns the last revision.
     pub(super) async fn changed_all(&mut self, kind: EntityKind, ids: &[Uuid], deleted: bool) -> Result<i64, StoreError> {
+        self.changes_chains |= kind == EntityKind::RuleChain;
         for ids in ids.chunks(ROWS_PER_INSERT_MAX) {
             let mut rows = Vec::with_capacity(ids.len());
             for id in ids {
@@ -159,9 +161,9 @@ impl Write {
         self.announcements.push(announcement);
     }
 
-    /// Whether this revision is this write's.
-    pub(super) fn changes(&self, revision: i64) -> bool {
-        revision > self.began
+    /// Whether it changes or deletes a chain.
+    pub(super) fn changes_chains(&self) -> bool {
+        self.changes_chains
     }
 
     /// Who writes.

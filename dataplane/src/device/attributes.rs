@@ -1,6 +1,9 @@
 //! Attributes of one entity. All of them are in memory, so a read by key never visits the others.
 
-use schemas::telemetry::{Scope, Value};
+use schemas::{
+    calculated::Written,
+    telemetry::{Scope, Value},
+};
 
 use super::{ATTRIBUTE_BYTES, DeviceState, RefusedReadings, Writing, connectivity::INACTIVITY_TIMEOUT};
 use crate::{
@@ -51,6 +54,7 @@ impl DeviceState {
                 Some(old) => self.bytes -= text_bytes(&old.value),
                 None => self.bytes += ATTRIBUTE_BYTES + name.len(),
             }
+            self.untell(w, Written::Attribute(scope, name), ..=w.now);
             if !changed.iter().any(|key| key == name) {
                 changed.push(name.to_owned());
             }
@@ -63,6 +67,7 @@ impl DeviceState {
     pub fn delete_attributes(&mut self, w: &mut Writing<'_>, scope: Scope, keys: &[String]) -> Vec<String> {
         let mut deleted = Vec::new();
         for name in keys {
+            self.untell(w, Written::Attribute(scope, name), ..);
             if let Some(old) = self.scope_mut(scope).remove(name) {
                 self.bytes -= ATTRIBUTE_BYTES + name.len() + text_bytes(&old.value);
                 w.batch.delete(Family::State, &key::attribute(self.entity, scope, name));

@@ -165,7 +165,7 @@ impl DeviceState {
     pub(super) fn connectivity_attributes(&self) -> Vec<query::Attribute> {
         let connectivity = &self.record.connectivity;
         let changed = connectivity.last_activity.max(connectivity.inactivity_alarm).max(connectivity.last_connect);
-        if changed == Timestamp(0) {
+        if changed.max(connectivity.last_disconnect) == Timestamp(0) {
             return Vec::new();
         }
         let attribute =

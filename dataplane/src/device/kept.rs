@@ -414,6 +414,33 @@ impl DeviceState {
         Ok(())
     }
 
+    /// Whether nodes remember half as much as they may, so that it is worth looking which of them are gone.
+    #[must_use]
+    pub fn nodes_crowd(&self) -> bool {
+        let half = |count: usize, most: usize| count >= most / 2;
+        self.kept.as_ref().is_some_and(|kept| {
+            half(kept.nodes.len(), limits::NODE_STATES_PER_DEVICE_MAX)
+                || half(kept.progress.len(), limits::PROGRESS_NODES_PER_DEVICE_MAX)
+        })
+    }
+
+    /// Forgets what nodes remember that are not there any more.
+    pub fn forget_nodes(&mut self, w: &mut Writing<'_>, lives: impl Fn(Uuid) -> bool) {
+        let Some(kept) = &self.kept else { return };
+        let states: Vec<Uuid> = kept.nodes.keys().copied().filter(|node| !lives(*node)).collect();
+        let progress: Vec<Progress> = kept.progress.values().filter(|of| !lives(of.node())).cloned().collect();
+        for node in states {
+            self.delete_kept(w, Part::Node, node.as_bytes());
+            self.kept_mut().nodes.remove(&node);
+        }
+        for mut of_rules in progress {
+            of_rules.rules.clear();
+            // There is no other node.
+            let _kept = self.keep_progress(w, of_rules);
+        }
+        self.shed_kept();
+    }
+
     /// Keeps what is to be said for the device, or forgets it.
     pub fn keep_will(&mut self, w: &mut Writing<'_>, will: Option<Will>) {
         match will {

@@ -1,6 +1,6 @@
 //! Telemetry of one entity: saving rows, choosing timestamps, deleting ranges, latest values (DESIGN 15, 16, 18).
 
-use schemas::telemetry::Value;
+use schemas::{calculated::Written, telemetry::Value};
 
 use super::{DeviceState, Dictionary, Key, LATEST_BYTES, RefusedReadings, Writing};
 use crate::{
@@ -85,6 +85,11 @@ impl DeviceState {
                 self.write_record(w);
             }
             self.extend_windows(readings, &saved.ts, w.now);
+            if self.has_told() {
+                for (entry, ts) in readings.entries.iter().zip(&saved.ts) {
+                    readings.of(entry).iter().for_each(|reading| self.untell(w, Written::Series(&reading.key), ..=*ts));
+                }
+            }
         }
         Ok(saved)
     }
@@ -172,6 +177,7 @@ impl DeviceState {
         range: Option<(Timestamp, Timestamp)>,
     ) -> Result<Deleted, RefusedReadings> {
         let (start, end) = range.unwrap_or((Timestamp(i64::MIN), Timestamp(i64::MAX)));
+        keys.iter().for_each(|key| self.untell(w, Written::Series(key), start..end));
         let mut mine: Vec<(u32, &String)> = w.dictionary_ids(self.partition(), keys);
         mine.retain(|(id, _)| self.find_latest(*id).is_ok());
         if mine.is_empty() || start >= end {

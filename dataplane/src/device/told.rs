@@ -1,7 +1,8 @@
 //! What calculated fields were told of one entity and is not stored: the newest value of each key. It is kept with the state, so that a
-//! field whose arguments come in several messages knows all of them, after a crash too. Never decides which keys are wanted.
+//! field whose arguments come in several messages knows all of them, after a crash too. It is newer than what is stored. Never decides which
+//! keys are wanted.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeBounds};
 
 use schemas::{
     calculated::Written,
@@ -47,7 +48,7 @@ impl Newest {
 
     pub(super) fn bytes(&self) -> usize {
         let all = self.0.iter().flatten();
-        all.map(|(key, told)| ATTRIBUTE_BYTES + key.len() + text_bytes(&told.value)).sum()
+        all.map(|(key, told)| size(key, &told.value)).sum()
     }
 
     fn get(&self, what: Written<'_>) -> Option<&Attribute> {
@@ -76,11 +77,13 @@ fn place(what: Written<'_>) -> (usize, &str) {
 
 /// How its row's key ends.
 fn row(what: Written<'_>) -> Vec<u8> {
-    let (number, key) = match what {
-        Written::Series(key) => (0, key),
-        Written::Attribute(scope, key) => (scope as u8, key),
-    };
-    std::iter::once(number).chain(key.bytes()).collect()
+    let (place, key) = place(what);
+    place.to_le_bytes().into_iter().take(1).chain(key.bytes()).collect()
+}
+
+/// What a value takes in memory.
+fn size(key: &str, value: &Value<'_>) -> usize {
+    ATTRIBUTE_BYTES + key.len() + text_bytes(value)
 }
 
 impl DeviceState {
@@ -91,7 +94,7 @@ impl DeviceState {
         Some((told.ts, &told.value))
     }
 
-    /// Takes in what fields are told. Windows get all of it; else what is older than what they were told already changes nothing.
+    /// Takes in what fields are told. Windows get all of it; else what is older than what they know already changes nothing.
     ///
     /// # Errors
     /// [`Full`] beyond [`limits::TOLD_BYTES_PER_DEVICE_MAX`].
@@ -101,12 +104,16 @@ impl DeviceState {
             self.bound_windows();
         }
         let known = self.told(told.written());
-        if known.is_some_and(|(ts, _)| ts > told.ts) {
+        let stored = match told.written() {
+            Written::Series(key) => self.latest_of(w.dictionary, key).map(|(ts, _)| ts),
+            Written::Attribute(scope, key) => self.scope(scope).get(key).map(|stored| stored.ts),
+        };
+        if known.map(|(ts, _)| ts).max(stored).is_some_and(|newest| newest > told.ts) {
             return Ok(());
         }
-        let gone = known.map_or(0, |(_, value)| ATTRIBUTE_BYTES + told.key.len() + text_bytes(value));
+        let gone = known.map_or(0, |(_, value)| size(&told.key, value));
         let bytes = self.kept().map_or(0, |kept| kept.told.bytes()) - gone;
-        if bytes + ATTRIBUTE_BYTES + told.key.len() + text_bytes(&told.value) > limits::TOLD_BYTES_PER_DEVICE_MAX {
+        if bytes + size(&told.key, &told.value) > limits::TOLD_BYTES_PER_DEVICE_MAX {
             return Err(Full { what: "bytes of values that fields alone know", most: limits::TOLD_BYTES_PER_DEVICE_MAX });
         }
         let row_key = key::kept(self.entity, Part::Told, &row(told.written()));
@@ -114,6 +121,18 @@ impl DeviceState {
         let place = place(told.written()).0;
         self.kept_mut().told.0[place].insert(told.key, Attribute { ts: told.ts, value: told.value });
         Ok(())
+    }
+
+    /// Whether fields know anything alone: where they do not, nothing has to be looked for.
+    pub(super) fn has_told(&self) -> bool {
+        self.kept().is_some_and(|kept| !kept.told.is_empty())
+    }
+
+    /// Something else was stored or deleted: what was told of that time, or before, counts no more.
+    pub(super) fn untell(&mut self, w: &mut Writing<'_>, what: Written<'_>, times: impl RangeBounds<Timestamp>) {
+        if self.told(what).is_some_and(|(ts, _)| times.contains(&ts)) {
+            self.forget_told(w, |other| other != what);
+        }
     }
 
     /// Forgets what no field wants any more.

@@ -139,6 +139,11 @@ impl Plan {
         })
     }
 
+    /// The ids of its nodes; nil for those that have none.
+    pub fn ids(&self) -> impl Iterator<Item = Uuid> {
+        self.steps.iter().map(|step| step.id)
+    }
+
     /// The step of the node with this id.
     pub(super) fn find(&self, id: Uuid) -> Option<(usize, &Step)> {
         self.steps.iter().enumerate().find(|(_, step)| step.id == id)

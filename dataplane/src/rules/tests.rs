@@ -100,7 +100,7 @@ fn describe(effect: &Effect<'_>) -> String {
             let (severity, status) = (severity.name(), alarm.status().name());
             format!("alarm {kind} {version} {severity} {status} from {start_ts} to {end_ts} {details}")
         }
-        Effect::Connectivity { event, at } => format!("{event:?} at {}", at.0),
+        Effect::Connectivity { event, at, .. } => format!("{event:?} at {}", at.0),
         Effect::Log { node } => format!("log {node}"),
     }
 }

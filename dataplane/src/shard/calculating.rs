@@ -100,6 +100,13 @@ impl Touched {
         }
     }
 
+    fn leave_out(&mut self, scope: Option<Scope>, key: &str) {
+        match scope {
+            None => self.series.retain(|(of, _)| of != key),
+            Some(scope) => self.attributes.retain(|of| (of.0, &*of.1) != (scope, key)),
+        }
+    }
+
     /// With the ts of readings that have one.
     fn written(&self) -> impl Iterator<Item = (Written<'_>, Option<Timestamp>)> {
         let series = self.series.iter().map(|(key, ts)| (Written::Series(key), *ts));
@@ -196,27 +203,26 @@ impl Stage<'_> {
         };
         let most = self.now.timestamp.0.saturating_add(limits::TS_AHEAD_MS_MAX);
         self.state.forget_told(&mut writing(self.ledger, self.now), is_wanted);
-        for told in touched.told.drain(..).filter(|told| is_wanted(told.written())) {
-            let in_range = (0..=most).contains(&told.ts.0);
+        for told in std::mem::take(&mut touched.told).into_iter().filter(|told| is_wanted(told.written())) {
+            let (scope, key, in_range) = (told.scope, told.key.clone(), (0..=most).contains(&told.ts.0));
             if !in_range || self.state.tell(&mut writing(self.ledger, self.now), told).is_err() {
                 self.counters.increment(Counter::FieldArgumentsFailed);
+                touched.leave_out(scope, &key);
             }
         }
     }
 
     /// The newest value of a key of the originator, with what fields alone know.
     fn newest(&self, what: Written<'_>) -> Option<(Timestamp, Value<'static>)> {
-        let stored = match what {
+        if let Some((ts, value)) = self.state.told(what) {
+            return Some((ts, value.clone()));
+        }
+        match what {
             Written::Series(key) => self.state.latest_of(&self.ledger.dictionary, key).map(|(ts, value)| (ts, value.clone())),
             Written::Attribute(scope, key) => {
                 let found = self.state.attributes(Some(scope), &[key.to_owned()]).pop();
                 found.map(|attribute| (attribute.last_update, attribute.value))
             }
-        };
-        match (self.state.told(what), stored) {
-            (Some((ts, _)), Some(stored)) if stored.0 > ts => Some(stored),
-            (Some((ts, value)), _) => Some((ts, value.clone())),
-            (None, stored) => stored,
         }
     }
 

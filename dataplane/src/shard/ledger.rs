@@ -4,7 +4,6 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use schemas::alarm::Alarm;
-use schemas::chain::DeviceEvent;
 use schemas::generated::kept::Forward;
 use schemas::id::{DeviceId, EntityId, Partition, TenantId};
 use uuid::Uuid;
@@ -166,8 +165,6 @@ pub(super) struct Ledger {
     pub keys: Vec<crate::device::Key>,
     /// Effects of the message at hand; empty between messages.
     pub effects: Vec<Effect<'static>>,
-    /// What chains have said of devices' connections, which becomes messages before the batch is written.
-    pub reported: VecDeque<(DeviceId, DeviceEvent)>,
     /// Promises of this turn, waiting for its ticket.
     turn: Vec<Owed>,
     owed: VecDeque<(Ticket, Owed)>,
@@ -209,7 +206,6 @@ impl Ledger {
             encoder: Encoder::default(),
             keys: Vec::new(),
             effects: Vec::new(),
-            reported: VecDeque::new(),
             turn: Vec::new(),
             owed: VecDeque::new(),
             reads: Vec::new(),
@@ -440,7 +436,6 @@ impl Ledger {
         tracing::error!(reason, "the store generation ended");
         self.open = None;
         self.batch.clear();
-        self.reported.clear();
         self.turn.clear();
         self.owed.clear();
         self.commits = 0;

@@ -174,6 +174,7 @@ impl Shard {
         let Passage { owed, to } = message;
         let whose = self.whose(to, owed.tenant);
         let kind = MessageType::parse(&owed.departed.kind).unwrap_or(MessageType::PostTelemetryRequest);
+        self.watch_activity(to.id, kind);
         let spoken = Spoken::new(whose, kind, Body::Lifecycle, waiter, self.now.timestamp);
         let spoken = spoken.arriving(owed.departed);
         let running = self.running_of(&spoken);

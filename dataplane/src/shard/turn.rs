@@ -427,7 +427,6 @@ impl Shard {
     }
 
     fn persist(&mut self) {
-        self.tell_reported();
         if matches!(self.ledger.standstill(), Some(Standstill::Ended { .. })) {
             return;
         }

@@ -1,7 +1,10 @@
 //! What happens to a shard besides bytes: events from its mailbox, time, the end of a store generation, draining.
 
-use schemas::chain::{DeviceEvent, MessageType};
+use std::collections::HashSet;
+
+use schemas::chain::MessageType;
 use schemas::id::{DeviceId, EntityId};
+use uuid::Uuid;
 
 use super::asking;
 use super::connection::Standing;
@@ -13,8 +16,7 @@ use super::residents::{Parked, Parking};
 use super::saving::writing;
 use super::slab::Key;
 use super::turn::Shard;
-use super::work::Stage;
-use crate::clock::{Instant, Timestamp};
+use crate::clock::Instant;
 use crate::device::{self, Loaded};
 use crate::limits;
 use crate::message::Body;
@@ -130,6 +132,7 @@ impl Shard {
             Err(error) => (None, Some(error.to_string())),
         };
         let waiting = self.residents.loaded(entity, state, self.now.instant);
+        self.forget_gone_nodes(entity);
         self.recall(DeviceId(entity.0));
         for parked in waiting {
             match (parked, &error) {
@@ -161,6 +164,18 @@ impl Shard {
                     tracing::warn!(%entity, error, "the state of a device could not be loaded");
                 }
             }
+        }
+    }
+
+    /// What nodes remember of a device that no chain has any more makes room for others.
+    fn forget_gone_nodes(&mut self, entity: EntityId) {
+        let Some(tenant) = self.table.device(DeviceId(entity.0)).map(|facts| facts.tenant) else { return };
+        let Some(state) = self.residents.get_mut(entity, self.now.instant).filter(|state| state.nodes_crowd()) else { return };
+        // Before everything is known, a chain may only not be there yet.
+        if self.dues.has_begun() {
+            let chains = self.table.chains().filter(|(_, of, _)| *of == tenant);
+            let living: HashSet<Uuid> = chains.flat_map(|(_, _, running)| running.plan().ids()).collect();
+            state.forget_nodes(&mut writing(&mut self.ledger, self.now), |node| living.contains(&node));
         }
     }
 
@@ -335,38 +350,9 @@ impl Shard {
         self.lifecycle(device, MessageType::DisconnectEvent);
     }
 
-    /// What chains have said of devices' connections becomes messages, in the batch of what they are said in. Ends, since a node says it of
-    /// a device once a second at most.
-    pub(super) fn tell_reported(&mut self) {
-        while self.ledger.is_open()
-            && let Some((device, event)) = self.ledger.reported.pop_front()
-        {
-            let entity = EntityId::from(device);
-            let deadline = self.residents.get_mut(entity, self.now.instant).and_then(|state| state.deadline());
-            if let Some(deadline) = deadline {
-                self.residents.arm(deadline, entity);
-            }
-            let keys: &[&str] = match event {
-                DeviceEvent::Connect => &["lastConnectTime"],
-                DeviceEvent::Disconnect => &["lastDisconnectTime"],
-                DeviceEvent::Activity => &["active", "lastActivityTime"],
-                DeviceEvent::Inactivity => &["active", "inactivityAlarmTime"],
-            };
-            self.tell_attributes(entity, keys);
-            self.lifecycle(device, event.kind());
-        }
-    }
-
-    /// Connectivity is server attributes to whoever watches them.
     fn tell_attributes(&mut self, entity: EntityId, keys: &[&str]) {
-        if !self.watches.is_watched(entity) {
-            return;
-        }
-        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-        let Some(state) = self.residents.get_mut(entity, self.now.instant) else { return };
-        let attributes = state.attributes(Some(crate::message::Scope::Server), &keys);
-        for owed in self.watches.on_attributes(entity, &attributes) {
-            self.ledger.owe(owed);
+        if let Some(mut stage) = self.stage(entity) {
+            stage.tell_attributes(keys);
         }
     }
 
@@ -471,15 +457,6 @@ impl Shard {
                 let mut writing = writing(stage.ledger, stage.now);
                 stage.state.flush_record(&mut writing);
             }
-        }
-    }
-}
-
-impl Stage<'_> {
-    /// Something happened to the device where it is connected.
-    pub(super) fn report(&mut self, event: DeviceEvent, at: Timestamp) {
-        if self.state.report(&mut writing(self.ledger, self.now), event, at) {
-            self.ledger.reported.push_back((DeviceId(self.state.entity().0), event));
         }
     }
 }

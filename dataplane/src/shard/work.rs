@@ -499,13 +499,7 @@ impl Stage<'_> {
                 self.outbox.add(Pending { originator, node: owed.departed.node().1, number, tenant: owed.tenant, bytes });
             }
             Effect::Wait(waiting) => self.wait(message, waiting),
-            Effect::Forward { departed, to } => {
-                let owed = OwedCall { tenant: message.tenant, taken: self.now.timestamp, departed: (**departed).clone() };
-                let pair = Pair { from: Partition::of(message.originator), to: Partition::of(to.id) };
-                let (tenant, number) = (message.tenant, self.ledger.sequence.next());
-                let bytes = passage::put(&mut self.ledger.batch, pair, number, &Passage { owed, to: *to });
-                self.passages.add(passage::Pending { pair, number, tenant, bytes });
-            }
+            Effect::Forward { departed, to } => self.pass_on(message, (**departed).clone(), *to),
             Effect::Alarm(alarm) => {
                 if let Err(full) = self.keep_alarm(alarm) {
                     self.counters.increment(Counter::NodesFailed);
@@ -516,13 +510,22 @@ impl Stage<'_> {
                 self.ledger.owe(Owed::Reply { tenant: message.tenant, request: *request, json: json.clone() });
             }
             Effect::Answer { request, json } => answers.push((*request, json.clone())),
-            Effect::Connectivity { event, at } => self.report(*event, *at),
+            Effect::Connectivity { node, event, at } => self.report(message, (*node, *event), *at),
             Effect::Log { node } => {
                 self.counters.increment(Counter::NodesLogged);
                 tracing::debug!(%node, kind = message.kind.name(), originator = %message.originator, "log node");
             }
         }
         Ok(())
+    }
+
+    /// A message is under way to an originator.
+    pub(super) fn pass_on(&mut self, message: &Message<'_>, departed: Departed, to: End) {
+        let owed = OwedCall { tenant: message.tenant, taken: self.now.timestamp, departed };
+        let pair = Pair { from: Partition::of(message.originator), to: Partition::of(to.id) };
+        let (tenant, number) = (message.tenant, self.ledger.sequence.next());
+        let bytes = passage::put(&mut self.ledger.batch, pair, number, &Passage { owed, to });
+        self.passages.add(passage::Pending { pair, number, tenant, bytes });
     }
 
     fn refused(&self, refused: &RefusedReadings) -> Outcome {

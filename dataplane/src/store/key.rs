@@ -481,6 +481,7 @@ mod tests {
         check(&kept(ID, Part::Will, &[]), &format!("{PARTITION}07{id}06"));
         check(&kept(ID, Part::Mark, ID.0.as_bytes()), &format!("{PARTITION}07{id}07{id}"));
         check(&kept(ID, Part::Alarm, ID.0.as_bytes()), &format!("{PARTITION}07{id}09{id}"));
+        check(&kept(ID, Part::Told, b"\x02key"), &format!("{PARTITION}07{id}0b026b6579"));
         check(&kept(ID, Part::Progress, ID.0.as_bytes()), &format!("{PARTITION}07{id}0a{id}"));
         check(&entity(Kind::RulesDue, ID), &format!("{PARTITION}0e{id}"));
         check(&alarm_feed(ID, ID.0), &format!("{PARTITION}0c{id}{id}"));

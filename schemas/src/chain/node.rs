@@ -594,7 +594,6 @@ impl NodeKind {
                 | Self::CheckRelation(_)
                 | Self::SaveAttributes(_)
                 | Self::CalculateFields
-                | Self::DeviceState(_)
                 | Self::Log
                 | Self::RpcReply { .. }
                 | Self::RpcRequest { .. }

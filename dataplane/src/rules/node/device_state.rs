@@ -24,12 +24,15 @@ pub(super) fn run(event: DeviceEvent, node: Uuid, carried: &Carried<'_>, scene: 
     if node.is_nil() {
         return Next::Fail("the node has no id under which it could remember".to_owned());
     }
+    if let Err(reason) = scene.world.may_forward() {
+        return Next::Fail(reason);
+    }
     let before = scene.state(node).and_then(|state| read(&state)).unwrap_or_default();
     let Some(spent) = spend(before, message.received.0) else { return Next::By(RATE_LIMITED) };
     let state = spent.iter().flat_map(|until| until.to_le_bytes()).collect();
     scene.into.push(Effect::KeepState { node, state });
     let at = carried.metadata(name::TS).and_then(|ts| ts.parse().ok()).map_or(message.received, Timestamp);
-    scene.into.push(Effect::Connectivity { event, at });
+    scene.into.push(Effect::Connectivity { node, event, at });
     Next::By(SUCCESS)
 }
 

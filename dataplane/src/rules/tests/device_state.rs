@@ -23,6 +23,12 @@ fn running(event: &str, id: Option<Uuid>) -> Running {
     Running::new(Arc::new(Plan::compile(&drawn)))
 }
 
+fn room() -> Known {
+    let mut world = Known::default();
+    world.may_forward = true;
+    world
+}
+
 fn effects(running: &Running, message: &Message<'_>, world: &mut Known) -> Vec<String> {
     let mut effects = Vec::new();
     evaluate(running, message, world, &mut effects);
@@ -45,7 +51,7 @@ fn what_happened_is_told_once_a_second() {
         ("ACTIVITY_EVENT", "Activity"),
         ("INACTIVITY_EVENT", "Inactivity"),
     ] {
-        let (running, mut world) = (running(event, id), Known::default());
+        let (running, mut world) = (running(event, id), room());
         let first = message(MessageType::ConnectEvent, Body::Lifecycle);
         let at = first.received.0;
         assert_eq!(effects(&running, &first, &mut world), [format!("{told} at {at}"), "log TbLogNode1".to_owned()]);
@@ -62,6 +68,9 @@ fn only_devices_have_a_connection_and_only_nodes_with_an_id_remember() {
     let connected = message(MessageType::ConnectEvent, Body::Lifecycle);
     let asset = Message { originator_type: EntityType::Asset, ..connected.clone() };
     let node = running("CONNECT_EVENT", Some(Uuid::from_u128(7)));
-    assert_eq!(effects(&node, &asset, &mut Known::default()), ["log TbLogNode3"]);
-    assert_eq!(effects(&running("CONNECT_EVENT", None), &connected, &mut Known::default()), ["log TbLogNode3"]);
+    assert_eq!(effects(&node, &asset, &mut room()), ["log TbLogNode3"]);
+    assert_eq!(effects(&running("CONNECT_EVENT", None), &connected, &mut room()), ["log TbLogNode3"]);
+    // Its chain has to be told, which takes room.
+    assert_eq!(effects(&node, &connected, &mut Known::default()), ["log TbLogNode3"]);
+    assert_eq!(effects(&node, &connected, &mut room()), ["Connect at 1", "log TbLogNode1"]);
 }

@@ -39,7 +39,7 @@ pub(super) struct Known {
     asset: Option<(String, String)>,
     /// Whether a relation ends at the originator, its type, and its other end.
     neighbours: Vec<(bool, &'static str, End)>,
-    may_forward: bool,
+    pub(super) may_forward: bool,
     alarms: Vec<Alarm>,
     alarm_room: usize,
     told: facts::Told,

@@ -220,6 +220,24 @@ fn what_is_not_stored_is_known_to_fields_alone_after_a_crash_too() {
     say(&mut fleet, &mut client, 2, r#"{"a":3}"#);
     assert_eq!(value(&mut fleet, "product").as_deref(), Some("24.0"));
     assert_eq!(value(&mut fleet, "a").as_deref(), Some("3"));
+    // What was told before is over, also when what was stored is deleted; so is what is deleted of what was told.
+    let product = |fleet: &mut Fleet| counts(fleet, 1).calculated;
+    let before = product(&mut fleet);
+    let (reply, _answer) = oneshot::channel();
+    let query = Query::DeleteTimeseries { keys: vec!["a".to_owned()], range: None, reply };
+    let target = Target { entity: device(TOKEN).into(), tenant: TENANT };
+    fleet.shards[0].take_event(Event::Query { target, query });
+    say(&mut fleet, &mut client, 3, r#"{"b":9}"#);
+    assert_eq!(product(&mut fleet), before, "there is no a");
+    fleet.apply(&[told_alone()]);
+    say(&mut fleet, &mut client, 4, r#"{"a":4}"#);
+    assert_eq!((value(&mut fleet, "product").as_deref(), value(&mut fleet, "a")), (Some("36.0"), None));
+    let (reply, _answer) = oneshot::channel();
+    let query = Query::DeleteTimeseries { keys: vec!["a".to_owned()], range: None, reply };
+    fleet.shards[0].take_event(Event::Query { target, query });
+    let before = product(&mut fleet);
+    say(&mut fleet, &mut client, 5, r#"{"b":10}"#);
+    assert_eq!(product(&mut fleet), before, "there is no a");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::message::{Scope, Value};
 use crate::query::{Entering, QueryError};
 use crate::rules::Plan;
 use crate::shard::Event;
+use crate::shard::saving::writing;
 use crate::snapshot::ShardChange;
 use crate::store::memory::MemoryEngine;
 
@@ -26,7 +27,8 @@ const EVENTS: [&str; 4] = ["CONNECT_EVENT", "DISCONNECT_EVENT", "ACTIVITY_EVENT"
 /// A node says a thing of a device once a second, so there are several that say the same.
 const NODES: usize = 3;
 
-/// "0 CONNECT_EVENT" goes to the first node that says it; what that leads to is saved as a reading: 1 for CONNECT_EVENT and so on.
+/// "0 CONNECT_EVENT" goes to the first node that says it; what that leads to is saved as a reading, after a question to perhaps another
+/// shard: 1 for CONNECT_EVENT and so on.
 fn chain() -> Chain {
     let node = |id: usize, class: &str, configuration: Json| {
         let class = format!("org.thingsboard.rule.engine.{class}");
@@ -38,10 +40,13 @@ fn chain() -> Chain {
     let mut nodes = vec![node(0, "filter.TbJsSwitchNode", switch), node(1, "telemetry.TbMsgTimeseriesNode", json!({}))];
     let mut edges = Vec::new();
     for (n, event) in (1..).zip(EVENTS) {
+        let asks = nodes.len();
+        nodes.push(node(asks, "metadata.TbGetTenantAttributeNode", json!({ "dataMapping": { "a": "b" } })));
+        edges.extend([edge(0, event, asks), edge(asks, "Success", asks + 1), edge(asks, "Failure", asks + 1)]);
         let saves = nodes.len();
         let script = format!("return {{msg: {{n: {n}}}, metadata: {{}}, msgType: 'POST_TELEMETRY_REQUEST'}};");
         nodes.push(node(saves, "transform.TbTransformMsgNode", json!({ "scriptLang": "JS", "jsScript": script })));
-        edges.extend([edge(0, event, saves), edge(saves, "Success", 1)]);
+        edges.push(edge(saves, "Success", 1));
         for place in 0..NODES {
             let says = nodes.len();
             nodes.push(node(says, "action.TbDeviceStateNode", json!({ "event": event })));
@@ -85,6 +90,13 @@ fn in_order(fleet: &Fleet) -> Vec<i64> {
     rows.into_iter().map(|(_, n)| n).collect()
 }
 
+/// Turns until nothing is under way any more.
+fn heard(fleet: &mut Fleet) {
+    (0..5).for_each(|_| fleet.turn());
+    fleet.turn_until("nothing is under way", |fleet| fleet.shards.iter().all(|shard| shard.passages.len() == 0));
+    (0..5).for_each(|_| fleet.turn());
+}
+
 /// A server attribute that tells about connectivity.
 fn known(fleet: &mut Fleet, key: &str) -> Option<Value<'static>> {
     let owner = owner(fleet);
@@ -116,6 +128,7 @@ fn what_a_chain_says_of_a_device_is_known_and_told() {
         if is_told {
             told.push((1..).zip(EVENTS).find(|(_, one)| event.ends_with(&format!(" {one}"))).expect("one of them").0);
         }
+        heard(&mut fleet);
         assert_eq!(in_order(&fleet), told, "behind {event} {ago}");
     }
     let expected =
@@ -132,6 +145,7 @@ fn a_device_that_is_said_to_be_active_is_inactive_when_its_time_is_over() {
     let last = fleet.clock.now().timestamp.0 - limits::INACTIVITY_TIMEOUT_MS + 500;
     let answer = say(&mut fleet, 1, "0 ACTIVITY_EVENT", Some(last));
     taken(&mut fleet, answer);
+    heard(&mut fleet);
     assert_eq!(in_order(&fleet), [3]);
     fleet.turn_until("it is told", |fleet| fleet.rows("A").contains_key(&4));
     assert_eq!(known(&mut fleet, "active"), Some(Value::Bool(false)));
@@ -139,7 +153,7 @@ fn a_device_that_is_said_to_be_active_is_inactive_when_its_time_is_over() {
 
 #[test]
 fn a_crash_anywhere_leaves_both_or_neither() {
-    for turns in 0..12 {
+    for turns in 0..24 {
         for keeping in [&[0][..], &[9]] {
             let mut fleet = start(engines(2), 1);
             let mut answer = say(&mut fleet, 1, "0 CONNECT_EVENT", None);
@@ -150,9 +164,37 @@ fn a_crash_anywhere_leaves_both_or_neither() {
             // Something that loads its state and changes nothing of it.
             let answer = say(&mut fleet, 2, "NOTHING", None);
             taken(&mut fleet, answer);
-            let is_told = fleet.rows("A").contains_key(&1);
-            assert_eq!(known(&mut fleet, "lastConnectTime").is_some(), is_told, "{turns} {keeping:?}");
-            assert!(is_told || !was_taken, "{turns} {keeping:?}");
+            heard(&mut fleet);
+            let told: Vec<i64> = known(&mut fleet, "lastConnectTime").map(|_| 1).into_iter().collect();
+            assert_eq!(in_order(&fleet), told, "{turns} {keeping:?}: once");
+            assert!(!told.is_empty() || !was_taken, "{turns} {keeping:?}");
         }
     }
+}
+
+/// A node that cannot remember that it said so says nothing: CONNECT_EVENT that leads to itself would never end.
+#[test]
+fn a_node_that_cannot_remember_says_nothing() {
+    let mut fleet = start(engines(1), 1);
+    let answer = say(&mut fleet, 1, "NOTHING", None);
+    taken(&mut fleet, answer);
+    let shard = &mut fleet.shards[0];
+    let stage = shard.stage(device("A").into()).expect("its state is there");
+    for node in 0..limits::NODE_STATES_PER_DEVICE_MAX {
+        let kept =
+            stage.state.keep_node_state(&mut writing(stage.ledger, stage.now), Uuid::from_u128(1_000 + node as u128), [].into());
+        assert_eq!(kept, Ok(()));
+    }
+    let answer = say(&mut fleet, 2, "0 CONNECT_EVENT", None);
+    taken(&mut fleet, answer);
+    heard(&mut fleet);
+    assert_eq!((in_order(&fleet), known(&mut fleet, "lastConnectTime")), (vec![], None));
+    // What no chain has any more is forgotten when the state is loaded the next time, and there is room again.
+    let mut fleet = start(fleet.crash(&[0]), 2);
+    for (number, kind) in [(3, "NOTHING"), (4, "0 CONNECT_EVENT")] {
+        let answer = say(&mut fleet, number, kind, None);
+        taken(&mut fleet, answer);
+    }
+    heard(&mut fleet);
+    assert_eq!(in_order(&fleet), [1]);
 }
