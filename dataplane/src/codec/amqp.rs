@@ -314,6 +314,31 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_frame_is_read_whole_and_its_method_never_panics(
+            (kind, channel) in (0_u8..10, any::<u16>()),
+            method in prop::sample::select(vec![[10_u8, 10], [10, 20], [10, 30], [10, 41], [10, 50], [20, 40], [60, 50], [60, 80], [60, 120]]),
+            arguments in prop::collection::vec(prop_oneof![0_u8..5, any::<u8>()], 0..80),
+            end in prop_oneof![4 => Just(FRAME_END), 1 => any::<u8>()],
+            behind in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let payload = [&[0, method[0], 0, method[1]][..], &arguments].concat();
+            let length = u32::try_from(payload.len()).unwrap();
+            let mut bytes = [&[kind][..], &channel.to_be_bytes(), &length.to_be_bytes(), &payload, &[end]].concat();
+            let whole = bytes.len();
+            for length in 0..whole {
+                prop_assert!(matches!(Frame::read(&bytes[..length], 100), Ok(None)), "incomplete");
+            }
+            bytes.extend_from_slice(&behind);
+            match Frame::read(&bytes, 100) {
+                Ok(Some(frame)) => {
+                    prop_assert_eq!((frame.kind, frame.channel, frame.payload, frame.bytes), (kind, channel, &payload[..], whole));
+                }
+                other => prop_assert!(end != FRAME_END, "{:?}", other),
+            }
+            let _read = (Method::read(&payload), message_id(&payload), message_id(&[&[0; 12][..], &arguments].concat()));
+        }
+
+        #[test]
         fn any_bytes_are_read_within_their_bounds(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(Some(frame)) = Frame::read(&bytes, 100) {
                 prop_assert!(frame.bytes <= bytes.len().min(100));

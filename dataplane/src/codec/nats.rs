@@ -160,6 +160,35 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_line_is_read_whole(
+            word in prop::sample::select(vec!["MSG", "HMSG", "-ERR", "INFO", "+OK"]),
+            words in prop::collection::vec("[a-z0-9']{0,3}", 0..3),
+            (said, off) in (prop::collection::vec(any::<u8>(), 0..30), 0_usize..4),
+            headers in 0_usize..34,
+            behind in prop::collection::vec(any::<u8>(), 0..10),
+        ) {
+            let is_message = matches!(word, "MSG" | "HMSG");
+            let declared = (said.len() + off).saturating_sub(1);
+            let mut line = [&[word.to_owned()][..], &words].concat();
+            line.extend((word == "HMSG").then(|| headers.to_string()));
+            line.extend(is_message.then(|| declared.to_string()));
+            let mut bytes = format!("{}\r\n", line.join(" ")).into_bytes();
+            let before = bytes.len();
+            if is_message {
+                bytes.extend_from_slice(&said);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(&behind);
+            if let Ok(Some((heard, length))) = FromServer::read(&bytes) {
+                prop_assert_eq!(length, if is_message { before + declared + 2 } else { before });
+                prop_assert!(length <= bytes.len());
+                if let FromServer::Message { payload, .. } = heard {
+                    prop_assert!(bytes[before..before + declared].ends_with(payload));
+                }
+            }
+        }
+
+        #[test]
         fn any_bytes_are_read_within_their_bounds(bytes in prop::collection::vec(any::<u8>(), 0..100), begin in 0..4_usize) {
             let bytes = [[&b"MSG a 1 "[..], b"HMSG a 1 2 ", b"-ERR ", b""][begin], &bytes].concat();
             if let Ok(Some((_, length))) = FromServer::read(&bytes) {

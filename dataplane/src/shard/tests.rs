@@ -11,6 +11,7 @@ mod fairness;
 mod fleet;
 mod owing;
 mod passing;
+mod settings;
 mod waiting;
 mod wishing;
 

@@ -85,6 +85,10 @@ fn check_walls(fixture: &Fixture, walled: &Device) {
     let other = second_tenant(&fixture.instance);
     other.post(&path, &now).expect_error(404);
     customer(&fixture.instance).post(&path, &now).expect_error(404);
+    let user = customer(&fixture.instance);
+    let his_own = user.get("/api/auth/user").json()["customerId"]["id"].as_str().expect("an id").to_owned();
+    user.get(&format!("/api/plugins/telemetry/CUSTOMER/{his_own}/values/attributes/SERVER_SCOPE")).expect_text(200);
+    user.post(&format!("/api/rule-engine/CUSTOMER/{his_own}/500"), &now).expect_error(403);
     sysadmin(&fixture.instance).post("/api/rule-engine/", &now).expect_error(403);
     other.post(&format!("{path}/x"), &now).expect_error(400);
     rest.post(&format!("{path}/0"), &now).expect_error(400);

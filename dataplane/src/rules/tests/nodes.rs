@@ -347,6 +347,12 @@ fn math_is_done() {
         let math = json!({ "operation": operation, "arguments": [x, y], "result": body("r") });
         check_change(class, math, &post, &json!({ "a": 7, "r": expected }), &[]);
     }
+    // Below zero a floor is no cut.
+    let below = telemetry(r#"{"a":-7}"#);
+    for (operation, expected) in [("FLOOR_DIV", -4), ("FLOOR_MOD", 1)] {
+        let math = json!({ "operation": operation, "arguments": [x, y], "result": body("r") });
+        check_change(class, math, &below, &json!({ "a": -7, "r": expected }), &[]);
+    }
     let limit = json!({ "name": "limit", "type": "ATTRIBUTE", "key": "limit", "attributeScope": "SHARED_SCOPE" });
     let latest = argument("t", "TIME_SERIES", json!("t"));
     let name = argument("ts", "MESSAGE_METADATA", json!("ts"));

@@ -22,7 +22,7 @@ use crate::store::{Batch, Encoder, Engine, Family, key};
 
 const OWN: &str = "v1/devices/me/telemetry";
 
-fn field(id: u128, of: FieldOf, configuration: &Json) -> ShardChange {
+pub(super) fn field(id: u128, of: FieldOf, configuration: &Json) -> ShardChange {
     let calculation = Calculation::parse(&configuration.to_string()).unwrap_or_else(|error| panic!("{configuration}: {error}"));
     let field = CalculatedField {
         id: FieldId(Uuid::from_u128(id)),
@@ -34,15 +34,15 @@ fn field(id: u128, of: FieldOf, configuration: &Json) -> ShardChange {
     ShardChange::Field(Arc::new(field), Revision(1))
 }
 
-fn own() -> FieldOf {
+pub(super) fn own() -> FieldOf {
     FieldOf::Device(device(TOKEN))
 }
 
-fn latest(key: &str) -> Json {
+pub(super) fn latest(key: &str) -> Json {
     json!({ "refEntityKey": { "key": key, "type": "TS_LATEST" } })
 }
 
-fn simple(arguments: &Json, expression: &str, key: &str) -> Json {
+pub(super) fn simple(arguments: &Json, expression: &str, key: &str) -> Json {
     json!({ "type": "SIMPLE", "arguments": arguments, "expression": expression, "output": { "type": "TIME_SERIES", "name": key } })
 }
 
@@ -51,19 +51,19 @@ fn script(arguments: &Json, expression: &str) -> Json {
 }
 
 /// Publishes and waits for the acknowledgement.
-fn say(fleet: &mut Fleet, client: &mut Client, id: u16, payload: &str) {
+pub(super) fn say(fleet: &mut Fleet, client: &mut Client, id: u16, payload: &str) {
     client.publish_at(1, OWN, id, payload);
     fleet.turn_until("an acknowledgement", |_| client.take() == Some((PUBACK, id, 0)));
 }
 
 /// The latest value of a key as text, of what is in memory.
-fn value(fleet: &mut Fleet, key: &str) -> Option<String> {
+pub(super) fn value(fleet: &mut Fleet, key: &str) -> Option<String> {
     let shard = &mut fleet.shards[0];
     let state = shard.residents.get_mut(device(TOKEN).into(), shard.now.instant).expect("it is connected");
     state.latest_of(&shard.ledger.dictionary, key).map(|(_, value)| value.to_string())
 }
 
-fn counts(fleet: &Fleet, id: u128) -> FieldCount {
+pub(super) fn counts(fleet: &Fleet, id: u128) -> FieldCount {
     fleet.shards[0].table.field(TENANT, FieldId(Uuid::from_u128(id))).expect("it is known").counts()
 }
 

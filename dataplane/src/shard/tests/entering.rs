@@ -20,12 +20,18 @@ use crate::shard::Event;
 use crate::snapshot::ShardChange;
 use crate::store::memory::MemoryEngine;
 
+fn node(id: u128, class: &str, configuration: Json) -> Json {
+    let class = format!("org.thingsboard.rule.engine.{class}");
+    let id = json!({ "entityType": "RULE_NODE", "id": Uuid::from_u128(id) });
+    json!({ "id": id, "type": class, "name": class, "configuration": configuration })
+}
+
+fn edge(from: usize, label: &str, to: usize) -> Json {
+    json!({ "fromIndex": from, "toIndex": to, "type": label })
+}
+
 /// What is said of an entity is saved as its readings, after a question to perhaps another shard; requests are answered from the tenant.
 fn chain() -> Chain {
-    let node = |id: u128, class: &str, configuration: Json| {
-        let class = format!("org.thingsboard.rule.engine.{class}");
-        json!({ "id": { "entityType": "RULE_NODE", "id": Uuid::from_u128(id) }, "type": class, "name": class, "configuration": configuration })
-    };
     let script = "return {msg: msg, metadata: metadata, msgType: 'POST_TELEMETRY_REQUEST'};";
     let nodes = [
         node(10, "filter.TbMsgTypeSwitchNode", json!({})),
@@ -35,7 +41,6 @@ fn chain() -> Chain {
         node(14, "transform.TbChangeOriginatorNode", json!({ "originatorSource": "TENANT" })),
         node(15, "rest.TbSendRestApiCallReplyNode", json!({})),
     ];
-    let edge = |from: usize, label: &str, to: usize| json!({ "fromIndex": from, "toIndex": to, "type": label });
     let edges = [
         edge(0, "Entity Updated", 1),
         edge(1, "Success", 2),
@@ -161,5 +166,43 @@ fn a_request_is_answered_wherever_its_chain_comes_to_that() {
         let mut silent = ask(&mut fleet, schemas::id::TenantId(Uuid::from_u128(99)));
         (0..50).for_each(|_| fleet.turn());
         assert!(silent.try_recv().is_err());
+    }
+}
+
+/// Whoever is answered finds what the chain wrote, whatever dies then (DESIGN 8.1, 3).
+#[test]
+fn an_answer_is_not_given_before_what_the_chain_wrote_is_durable() {
+    let script = "return {msg: msg, metadata: metadata, msgType: 'POST_TELEMETRY_REQUEST'};";
+    let nodes = [
+        node(12, "transform.TbTransformMsgNode", json!({ "scriptLang": "JS", "jsScript": script })),
+        node(13, "telemetry.TbMsgTimeseriesNode", json!({ "defaultTTL": 0 })),
+        node(15, "rest.TbSendRestApiCallReplyNode", json!({})),
+    ];
+    let edges = [edge(0, "Success", 1), edge(1, "Success", 2)];
+    let drawn = json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": edges }).to_string();
+    let plan = Arc::new(Plan::compile(&Chain::parse(&drawn).expect("valid")));
+    for n in 1..=20 {
+        let mut fleet = Fleet::start(engines(1), 1);
+        fleet.apply(&[ShardChange::Chain {
+            id: ChainId(Uuid::from_u128(3)),
+            tenant: TENANT,
+            root: true,
+            plan: Arc::clone(&plan),
+        }]);
+        let request = Uuid::from_u128(n);
+        let (reply, mut answer) = oneshot::channel();
+        fleet.shards[0].take_event(Event::Await { tenant: TENANT, request, reply });
+        let entering = Box::new(entering("REST_API_REQUEST", device("A").into(), &json!({ "n": 1 }), request));
+        let target = Target { entity: device("A").into(), tenant: TENANT };
+        let (reply, _entered) = oneshot::channel();
+        fleet.shards[0].take_event(Event::Query { target, query: Query::Enter { entering, reply } });
+        // Without a pause, so that an answer that does not wait for the disk comes before it has anything.
+        let answered = (0..1_000_000).any(|_| {
+            fleet.shards[0].turn();
+            answer.try_recv().is_ok()
+        });
+        assert!(answered);
+        let after = Fleet::start(fleet.crash(&[0]), 2);
+        assert_eq!(after.rows("A").len(), 1, "{n}");
     }
 }
