@@ -276,3 +276,6 @@ impl<S: Speech> Line<S> {
 async fn write(writing: &mut (impl AsyncWrite + Unpin), out: &[u8]) -> std::io::Result<usize> {
     if out.is_empty() { writing.flush().await.map(|()| 0) } else { writing.write(out).await }
 }
+
+#[cfg(test)]
+mod tests;
