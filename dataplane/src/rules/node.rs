@@ -336,6 +336,19 @@ impl Scene<'_, '_> {
         kept.or_else(|| self.world.state(node))
     }
 
+    /// The three numbers that a node remembers of the originator.
+    fn numbers(&mut self, node: Uuid) -> Option<[i64; 3]> {
+        let state = self.state(node)?;
+        let (numbers, []) = state.as_chunks::<8>() else { return None };
+        <[[u8; 8]; 3]>::try_from(numbers).ok().map(|numbers| numbers.map(i64::from_le_bytes))
+    }
+
+    /// Has a node remember three numbers.
+    fn keep_numbers(&mut self, node: Uuid, numbers: [i64; 3]) {
+        let state = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        self.into.push(Effect::KeepState { node, state });
+    }
+
     /// What a node remembers of the alarm rules of the originator's profile.
     fn progress(&mut self, node: Uuid) -> Option<Progress> {
         let kept = self.into.iter().rev().find_map(|effect| match effect {

@@ -52,6 +52,17 @@ async fn announce(store: &Store, all: Vec<Announcement>) {
     assert_eq!(write.commit().await.unwrap(), None, "data planes need nothing of it");
 }
 
+/// So many behind a number are told, and gone.
+async fn tell(store: &Store, behind: i64, most: u64) -> Vec<announcement::Model> {
+    let rows = announcement::after(store.reader(), behind, most).await.unwrap();
+    let told: Vec<_> = rows.iter().collect();
+    let write = store.write(Author::system(), NOW).await.unwrap();
+    announcement::delete(&write, &told).await.unwrap();
+    write.commit().await.unwrap();
+    announcement::forget(store.waiting(), &told);
+    rows
+}
+
 async fn waiting(store: &Store) -> Vec<(i64, String)> {
     let rows = announcement::after(store.reader(), 0, 100_000).await.unwrap();
     rows.into_iter().map(|row| (row.number, row.said().unwrap().data)).collect()
@@ -69,13 +80,7 @@ async fn announcements_are_numbered_in_commit_order_and_go_when_they_are_told() 
         announce(store, vec![one("3")]).await;
         let first = NOW * 1_000;
         assert_eq!(waiting(store).await, [(first, "1".to_owned()), (first + 1, "2".to_owned()), (first + 2, "3".to_owned())]);
-        let rows = announcement::after(store.reader(), first, 1).await.unwrap();
-        let told: Vec<_> = rows.iter().collect();
-        assert_eq!(rows[0].said().unwrap(), one("2"));
-        let write = store.write(Author::system(), NOW).await.unwrap();
-        announcement::delete(&write, &told).await.unwrap();
-        write.commit().await.unwrap();
-        announcement::forget(store.waiting(), &told);
+        assert_eq!(tell(store, first, 1).await[0].said().unwrap(), one("2"));
         // Numbers go on behind those that are told.
         announce(store, vec![one("4")]).await;
         let numbers: Vec<i64> = waiting(store).await.iter().map(|(number, _)| *number).collect();
@@ -96,12 +101,7 @@ async fn what_waits_is_bounded() {
         announce(store, (0..2_000).map(|_| said(&tenant, &devices[0], "")).collect()).await;
         announce(store, vec![said(&tenant, &devices[0], "one row too many")]).await;
         assert_eq!((waiting(store).await.len(), store.waiting().left_out()), (2_000, 1));
-        let rows = announcement::after(store.reader(), 0, 10_000).await.unwrap();
-        let told: Vec<_> = rows.iter().collect();
-        let write = store.write(Author::system(), NOW).await.unwrap();
-        announcement::delete(&write, &told).await.unwrap();
-        write.commit().await.unwrap();
-        announcement::forget(store.waiting(), &told);
+        tell(store, 0, 10_000).await;
         let large = "x".repeat(2 << 20);
         for _ in 0..128 {
             announce(store, vec![said(&tenant, &devices[0], &large)]).await;
@@ -109,12 +109,7 @@ async fn what_waits_is_bounded() {
         assert_eq!(store.waiting().left_out(), 1);
         announce(store, vec![said(&tenant, &devices[0], "too many")]).await;
         assert_eq!(store.waiting().left_out(), 2);
-        let rows = announcement::after(store.reader(), 0, 1).await.unwrap();
-        let told: Vec<_> = rows.iter().collect();
-        let write = store.write(Author::system(), NOW).await.unwrap();
-        announcement::delete(&write, &told).await.unwrap();
-        write.commit().await.unwrap();
-        announcement::forget(store.waiting(), &told);
+        tell(store, 0, 1).await;
         announce(store, vec![said(&tenant, &devices[0], "room again")]).await;
         assert_eq!(store.waiting().left_out(), 2);
         let counted = announcement::Waiting::count(store.reader()).await.unwrap();

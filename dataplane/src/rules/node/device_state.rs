@@ -27,10 +27,9 @@ pub(super) fn run(event: DeviceEvent, node: Uuid, carried: &Carried<'_>, scene: 
     if let Err(reason) = scene.world.may_forward() {
         return Next::Fail(reason);
     }
-    let before = scene.state(node).and_then(|state| read(&state)).unwrap_or_default();
+    let before = scene.numbers(node).unwrap_or_default();
     let Some(spent) = spend(before, message.received.0) else { return Next::By(RATE_LIMITED) };
-    let state = spent.iter().flat_map(|until| until.to_le_bytes()).collect();
-    scene.into.push(Effect::KeepState { node, state });
+    scene.keep_numbers(node, spent);
     let at = carried.metadata(name::TS).and_then(|ts| ts.parse().ok()).map_or(message.received, Timestamp);
     scene.into.push(Effect::Connectivity { node, event, at });
     Next::By(SUCCESS)
@@ -49,11 +48,6 @@ fn spend(before: [i64; 3], now: i64) -> Option<[i64; 3]> {
         }
     }
     Some(after)
-}
-
-fn read(state: &[u8]) -> Option<[i64; 3]> {
-    let (times, []) = state.as_chunks::<8>() else { return None };
-    <[[u8; 8]; 3]>::try_from(times).ok().map(|times| times.map(i64::from_le_bytes))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use schemas::chain::processing::{Processing, Strategy};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::effect::{Effect, Saving};
+use crate::effect::Saving;
 use crate::rules::node::Scene;
 
 /// `ts` is the message's own. `Err`: why the node cannot say.
@@ -13,7 +13,7 @@ pub(super) fn decide(of: Processing, node: Uuid, ts: Timestamp, scene: &mut Scen
     if of.remembers() && node.is_nil() {
         return Err("the node has no id under which it could remember".to_owned());
     }
-    let before = if of.remembers() { scene.state(node).and_then(|state| read(&state)) } else { None };
+    let before = if of.remembers() { scene.numbers(node) } else { None };
     let mut last = before.unwrap_or([i64::MIN; 3]);
     let mut happens = [false; 3];
     for ((strategy, last), happens) in of.each().into_iter().zip(&mut last).zip(&mut happens) {
@@ -27,13 +27,8 @@ pub(super) fn decide(of: Processing, node: Uuid, ts: Timestamp, scene: &mut Scen
         };
     }
     if of.remembers() && before != Some(last) {
-        scene.into.push(Effect::KeepState { node, state: last.iter().flat_map(|interval| interval.to_le_bytes()).collect() });
+        scene.keep_numbers(node, last);
     }
     let [store, live, calculate] = happens;
     Ok(Saving { store, live, calculate })
-}
-
-fn read(state: &[u8]) -> Option<[i64; 3]> {
-    let (intervals, []) = state.as_chunks::<8>() else { return None };
-    <[[u8; 8]; 3]>::try_from(intervals).ok().map(|intervals| intervals.map(i64::from_le_bytes))
 }

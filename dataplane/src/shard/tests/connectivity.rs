@@ -6,20 +6,19 @@ use std::sync::Arc;
 
 use schemas::chain::{Chain, EntityType};
 use schemas::config::End;
-use schemas::id::{ChainId, Partition};
+use schemas::id::Partition;
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::entering::{edge, node};
 use super::fleet::{Fleet, TENANT, device, engines, merged};
 use crate::clock::Timestamp;
 use crate::limits;
 use crate::message::{Scope, Value};
 use crate::query::{Entering, QueryError};
-use crate::rules::Plan;
 use crate::shard::Event;
 use crate::shard::saving::writing;
-use crate::snapshot::ShardChange;
 use crate::store::memory::MemoryEngine;
 
 const EVENTS: [&str; 4] = ["CONNECT_EVENT", "DISCONNECT_EVENT", "ACTIVITY_EVENT", "INACTIVITY_EVENT"];
@@ -30,12 +29,7 @@ const NODES: usize = 3;
 /// "0 CONNECT_EVENT" goes to the first node that says it; what that leads to is saved as a reading, after a question to perhaps another
 /// shard: 1 for CONNECT_EVENT and so on.
 fn chain() -> Chain {
-    let node = |id: usize, class: &str, configuration: Json| {
-        let class = format!("org.thingsboard.rule.engine.{class}");
-        let id = json!({ "entityType": "RULE_NODE", "id": Uuid::from_u128(id as u128 + 10) });
-        json!({ "id": id, "type": class, "name": class, "configuration": configuration })
-    };
-    let edge = |from: usize, label: &str, to: usize| json!({ "fromIndex": from, "toIndex": to, "type": label });
+    let node = |place: usize, class: &str, configuration: Json| node(place as u128 + 10, class, configuration);
     let switch = json!({ "scriptLang": "JS", "jsScript": "return [msgType];" });
     let mut nodes = vec![node(0, "filter.TbJsSwitchNode", switch), node(1, "telemetry.TbMsgTimeseriesNode", json!({}))];
     let mut edges = Vec::new();
@@ -58,8 +52,7 @@ fn chain() -> Chain {
 
 fn start(engines: Vec<Arc<MemoryEngine>>, epoch: u32) -> Fleet {
     let mut fleet = Fleet::start(engines, epoch);
-    let plan = Arc::new(Plan::compile(&chain()));
-    fleet.apply(&[ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan }]);
+    fleet.draw(&chain());
     fleet
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use schemas::chain::{Chain, EntityType};
 use schemas::config::End;
-use schemas::id::{ChainId, EntityId, Partition};
+use schemas::id::{EntityId, Partition};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -15,18 +15,16 @@ use super::fleet::{Fleet, TENANT, device, engines, merged};
 use crate::clock::Timestamp;
 use crate::metric::Counter;
 use crate::query::{Entering, Query, QueryError, Target};
-use crate::rules::Plan;
 use crate::shard::Event;
-use crate::snapshot::ShardChange;
 use crate::store::memory::MemoryEngine;
 
-fn node(id: u128, class: &str, configuration: Json) -> Json {
+pub(super) fn node(id: u128, class: &str, configuration: Json) -> Json {
     let class = format!("org.thingsboard.rule.engine.{class}");
     let id = json!({ "entityType": "RULE_NODE", "id": Uuid::from_u128(id) });
     json!({ "id": id, "type": class, "name": class, "configuration": configuration })
 }
 
-fn edge(from: usize, label: &str, to: usize) -> Json {
+pub(super) fn edge(from: usize, label: &str, to: usize) -> Json {
     json!({ "fromIndex": from, "toIndex": to, "type": label })
 }
 
@@ -54,8 +52,7 @@ fn chain() -> Chain {
 
 fn start(engines: Vec<Arc<MemoryEngine>>, epoch: u32) -> Fleet {
     let mut fleet = Fleet::start(engines, epoch);
-    let plan = Arc::new(Plan::compile(&chain()));
-    fleet.apply(&[ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan }]);
+    fleet.draw(&chain());
     fleet
 }
 
@@ -180,15 +177,10 @@ fn an_answer_is_not_given_before_what_the_chain_wrote_is_durable() {
     ];
     let edges = [edge(0, "Success", 1), edge(1, "Success", 2)];
     let drawn = json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": edges }).to_string();
-    let plan = Arc::new(Plan::compile(&Chain::parse(&drawn).expect("valid")));
+    let chain = Chain::parse(&drawn).expect("valid");
     for n in 1..=20 {
         let mut fleet = Fleet::start(engines(1), 1);
-        fleet.apply(&[ShardChange::Chain {
-            id: ChainId(Uuid::from_u128(3)),
-            tenant: TENANT,
-            root: true,
-            plan: Arc::clone(&plan),
-        }]);
+        fleet.draw(&chain);
         let request = Uuid::from_u128(n);
         let (reply, mut answer) = oneshot::channel();
         fleet.shards[0].take_event(Event::Await { tenant: TENANT, request, reply });

@@ -162,6 +162,12 @@ impl Fleet {
         self.apply(&[ShardChange::Whole]);
     }
 
+    /// The tenant's root chain is this one.
+    pub(super) fn draw(&mut self, chain: &Chain) {
+        let plan = Arc::new(Plan::compile(chain));
+        self.apply(&[ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan }]);
+    }
+
     /// Another tenant, with devices of these names and tokens whose messages go through this chain.
     pub(super) fn admit(&mut self, number: u128, names: &[&str], chain: &Chain) {
         let id = |more: u128| Uuid::from_u128(number * 1_000 + more);
