@@ -198,3 +198,6 @@ fn may_be_otherwise_later(code: ReasonCode) -> bool {
             | ReasonCode::CONNECTION_RATE_EXCEEDED
     )
 }
+
+#[cfg(test)]
+mod tests;
