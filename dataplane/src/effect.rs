@@ -17,8 +17,15 @@ use crate::progress::Progress;
 pub enum Effect<'m> {
     /// Save all entries. `ttl_s` 0 = no expiry. With `use_server_ts` the entries' own ts are ignored.
     SaveTimeseries { readings: Held<'m, Readings<'m>>, ttl_s: u32, use_server_ts: bool, saving: Saving },
-    /// Save attributes of one scope.
-    SaveAttributes { readings: Held<'m, Readings<'m>>, scope: Scope, only_on_change: bool, notify_device: bool, saving: Saving },
+    /// Save attributes of one scope. What is new among them is the data of `tell`, which goes to the originator's chain.
+    SaveAttributes {
+        readings: Held<'m, Readings<'m>>,
+        scope: Scope,
+        only_on_change: bool,
+        notify_device: bool,
+        tell: Option<Box<Departed>>,
+        saving: Saving,
+    },
     /// Delete attributes of one scope.
     DeleteAttributes { scope: Scope, keys: Vec<String>, notify_device: bool },
     /// Answer the originator's call with this number; JSON.

@@ -381,7 +381,7 @@ fn checked(mut metadata: Value, debug_until_ms: i64) -> Result<Checked, Error> {
         None => format!("nodes[{place}].configuration.ruleChainId"),
     };
     let entered = |(place, node): (usize, &schemas::chain::Node)| match node.kind {
-        NodeKind::Nested { chain: Target::Chain(id) } => Some((path(place), id.0)),
+        NodeKind::Nested { chain: Target::Chain(id) | Target::OfOriginator { otherwise: Some(id) } } => Some((path(place), id.0)),
         _ => None,
     };
     let enters = chain.nodes.iter().enumerate().filter_map(entered).collect();

@@ -19,6 +19,7 @@ pub(super) mod name {
     pub(crate) const TS: &str = "ts";
     pub(crate) const SCOPE: &str = "scope";
     pub(crate) const REQUEST_ID: &str = "requestId";
+    pub(crate) const NOTIFY_DEVICE: &str = "notifyDevice";
     pub(crate) const TTL: &str = "TTL";
     pub(crate) const IS_NEW_ALARM: &str = "isNewAlarm";
     pub(crate) const IS_EXISTING_ALARM: &str = "isExistingAlarm";
@@ -114,6 +115,14 @@ impl<'m> Carried<'m> {
         }
     }
 
+    /// All metadata, as JSON.
+    pub(super) fn all_metadata(&self) -> String {
+        match self {
+            Self::AsCame(message) => json!(said_beside(message).collect::<BTreeMap<_, _>>()).to_string(),
+            Self::Changed(changed) => json!(changed.metadata).to_string(),
+        }
+    }
+
     /// A copy to change.
     pub(super) fn change(&self) -> Changed {
         match self {
@@ -176,8 +185,8 @@ impl<'v> Beside<'v> {
 }
 
 /// As long as what else stands beside a message that came in: the names, a ts, a scope, a number.
-const OTHERS: &str =
-    "deviceName deviceType ts scope requestId -9223372036854775808 CLIENT_SCOPE 4294967295, with room for the marks";
+const OTHERS: &str = "deviceName deviceType ts scope requestId notifyDevice -9223372036854775808 CLIENT_SCOPE 4294967295 false, with \
+    room for the marks";
 
 impl Changed {
     pub(super) fn sight(&self) -> Sight<'_> {
@@ -187,7 +196,7 @@ impl Changed {
 
 /// The metadata of a message that came in.
 fn said_beside<'m>(message: &'m Message<'m>) -> impl Iterator<Item = (&'static str, Cow<'m, str>)> {
-    let names = [name::DEVICE_NAME, name::DEVICE_TYPE, name::TS, name::SCOPE, name::REQUEST_ID];
+    let names = [name::DEVICE_NAME, name::DEVICE_TYPE, name::TS, name::SCOPE, name::REQUEST_ID, name::NOTIFY_DEVICE];
     names.into_iter().filter_map(|name| Some((name, beside(message, name)?)))
 }
 
@@ -201,6 +210,10 @@ fn beside<'m>(message: &'m Message<'m>, key: &str) -> Option<Cow<'m, str>> {
         // A device names no scope.
         (name::SCOPE, Body::Attributes { scope, .. }) if message.kind != MessageType::PostAttributesRequest => {
             Some(Cow::Borrowed(scope.name()))
+        }
+        // It knows what it has sent.
+        (name::NOTIFY_DEVICE, Body::Attributes { .. }) if message.kind == MessageType::PostAttributesRequest => {
+            Some(Cow::Borrowed("false"))
         }
         (name::REQUEST_ID, Body::Rpc { id: Some(id), .. }) => Some(Cow::Owned(id.to_string())),
         _ => None,

@@ -1,6 +1,7 @@
 //! Evaluates a message by a plan: effects in the order in which the chain's edges lead to them, depth first.
 //! Total: no IO, no clock, no failure. A node that lacks a fact ends it, and nothing of it remains.
 
+use std::collections::HashSet;
 use std::ops::{Deref, Range};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -62,7 +63,7 @@ pub fn evaluate_again<'m>(
     into: &mut Vec<Effect<'m>>,
     counted: u32,
 ) -> Evaluation {
-    enter((running, Carried::AsCame(message)), message, world, into, counted)
+    enter((running, Carried::AsCame(message), 0), message, world, into, counted)
 }
 
 /// The same for a message that others made; `message` says only whose it is.
@@ -73,11 +74,11 @@ pub fn begin<'m>(
     into: &mut Vec<Effect<'m>>,
     counted: u32,
 ) -> Evaluation {
-    enter((running, Carried::Changed(Rc::new(arrive(departed)))), message, world, into, counted)
+    enter((running, Carried::Changed(Rc::new(arrive(departed))), departed.departures), message, world, into, counted)
 }
 
 fn enter<'m>(
-    (running, carried): (&Running, Carried<'m>),
+    (running, carried, departures): (&Running, Carried<'m>, u32),
     message: &'m Message<'m>,
     world: &mut dyn World,
     into: &mut Vec<Effect<'m>>,
@@ -85,12 +86,12 @@ fn enter<'m>(
 ) -> Evaluation {
     let root = Way { frame: 0, targets: running.plan().entry(), carried };
     let before = into.len();
-    let scene = Scene { message, world, into: &mut *into };
+    let scene = Scene { message, world, into: &mut *into, departures };
     let evaluation = Evaluation::default();
     let clock = if counted == 0 && running.times_this() { scene.world.clock() } else { None };
-    let (frames, waiting, departures, seen) = (Vec::new(), Vec::new(), 0, scene.world.traced());
+    let (frames, waiting, seen) = (Vec::new(), Vec::new(), scene.world.traced());
     let traced = seen.is_some();
-    let mut walk = Walk { root: running, scene, frames, waiting, evaluation, counted, departures, clock, seen, traced };
+    let mut walk = Walk { root: running, scene, frames, waiting, evaluation, counted, clock, seen, traced };
     walk.run(root);
     let evaluation = walk.evaluation;
     if evaluation.needs.is_some() {
@@ -114,11 +115,11 @@ pub fn resume<'m>(
 ) -> Option<Evaluation> {
     let Reached { root, frames, last, index } = reach(&departed.path, world)?;
     let step = last.plan().at(index)?;
-    let (frame, before, departures) = (frames.len(), into.len(), departed.departures);
-    let scene = Scene { message, world, into: &mut *into };
+    let (frame, before) = (frames.len(), into.len());
+    let scene = Scene { message, world, into: &mut *into, departures: departed.departures };
     let evaluation = Evaluation::default();
     let (waiting, clock, seen, traced) = (Vec::new(), None, departed.trace, departed.trace.is_some());
-    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, departures, clock, seen, traced };
+    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, clock, seen, traced };
     let way = Way { frame, targets: 0..0, carried: Carried::Changed(Rc::new(arrive(departed))) };
     let way = match comes {
         Ok(to) => match to.map(|to| (to, walk.scene.world.may_forward())) {
@@ -150,10 +151,10 @@ pub fn elapse<'m>(
     let Reached { root, frames, last, index } = reach(path, world)?;
     let step = last.plan().at(index)?;
     let frame = frames.len();
-    let scene = Scene { message, world, into };
+    let scene = Scene { message, world, into, departures: 0 };
     let evaluation = Evaluation { executed: 1, ..Evaluation::default() };
-    let (waiting, counted, departures, clock, seen, traced) = (Vec::new(), 0, 0, None, None, false);
-    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, departures, clock, seen, traced };
+    let (waiting, counted, clock, seen, traced) = (Vec::new(), 0, None, None, false);
+    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, clock, seen, traced };
     let carried = Carried::AsCame(message);
     let next = step.node.elapse(step, &carried, &mut walk.scene)?;
     let way = walk.follow(Way { frame, targets: 0..0, carried }, (&last, index, step), next);
@@ -262,8 +263,6 @@ struct Walk<'w, 'm> {
     evaluation: Evaluation,
     /// Steps that an earlier evaluation counted; the last of them is the one that lacked a fact, and did not go on.
     counted: u32,
-    /// How often the message has left a node to go on there later.
-    departures: u32,
     /// Of a message that is timed.
     clock: Option<Clock>,
     /// By which its sightings know the message, once there is one.
@@ -359,14 +358,20 @@ impl<'w, 'm> Walk<'w, 'm> {
                 way
             }
             Next::Fork(fork) => self.fork(way, (running, index, step), *fork),
-            Next::Said(labels) => {
+            Next::Said(mut labels) => {
                 let way = self.put_aside(way);
+                // What is said twice is said once.
+                let mut said = HashSet::new();
+                labels.retain(|label| said.insert(label.clone()));
                 // Nobody drew an edge for the others.
                 let routes = labels.iter().filter_map(|label| running.plan().route_of(index, label));
                 self.branch(running, frame, routes.map(|route| (route, way.carried.clone())).collect());
                 way
             }
             Next::Enter(target) => match self.scene.world.running(target) {
+                Some(nested) if std::ptr::eq(&*nested, running) => {
+                    self.failed(way, (running, index, step), "the rule chain would enter itself, for ever".to_owned())
+                }
                 Some(nested) => {
                     let targets = nested.plan().entry();
                     self.frames.push(Frame { running: nested, back: (frame, index) });
@@ -378,7 +383,7 @@ impl<'w, 'm> Walk<'w, 'm> {
             Next::Depart | Next::Forward(_) | Next::Wait(..) if step.id.is_nil() => {
                 self.failed(way, (running, index, step), "the node has no id by which the message could come back".to_owned())
             }
-            Next::Depart | Next::Forward(_) if self.departures >= DEPARTURES_PER_MESSAGE_MAX => {
+            Next::Depart | Next::Forward(_) if self.scene.departures >= DEPARTURES_PER_MESSAGE_MAX => {
                 let reason = format!("the message has left nodes {DEPARTURES_PER_MESSAGE_MAX} times");
                 self.failed(way, (running, index, step), reason)
             }
@@ -398,6 +403,11 @@ impl<'w, 'm> Walk<'w, 'm> {
                 way
             }
             Next::Fail(reason) => self.failed(way, (running, index, step), reason),
+            Next::FailWith(changed, reason) => {
+                let mut way = self.put_aside(way);
+                way.carried = Carried::Changed(Rc::new(changed));
+                self.failed(way, (running, index, step), reason)
+            }
             // Of a fact that is lacking `run` has ended with it.
             Next::End | Next::Need(_) => way,
         }
@@ -426,7 +436,7 @@ impl<'w, 'm> Walk<'w, 'm> {
 
     /// What goes on later, from the node that a way has come to.
     fn depart(&self, way: &Way<'m>, node: (ChainId, Uuid)) -> Departed {
-        depart(&way.carried, self.path(way.frame, node), self.departures + 1, self.seen.filter(|_| self.traced))
+        depart(&way.carried, self.path(way.frame, node), self.scene.departures + 1, self.seen.filter(|_| self.traced))
     }
 
     /// The nodes by which a message came to a node of a frame, which is the last of them.
@@ -544,7 +554,7 @@ impl<'w, 'm> Walk<'w, 'm> {
                 fork.each.iter().for_each(|(outcome, with)| self.saw_by(step, step.label(*outcome), &changed(with)));
             }
             Next::Enter(_) | Next::Leave | Next::Depart | Next::Forward(_) | Next::Wait(..) => {}
-            Next::End | Next::Fail(_) | Next::Need(_) => {}
+            Next::End | Next::Fail(_) | Next::FailWith(..) | Next::Need(_) => {}
         }
     }
 

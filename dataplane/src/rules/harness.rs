@@ -48,7 +48,7 @@ pub fn any_script(bytes: &[u8]) -> Compared {
 fn compare(script: &Arc<Script>, carried: &Carried<'_>) -> Compared {
     let Some(answer) = simple::answer(script, carried) else { return Compared::Asked };
     let message = messages::originator();
-    let mut scene = Scene { message: &message, world: &mut Shared, into: &mut Vec::new() };
+    let mut scene = Scene { message: &message, world: &mut Shared, into: &mut Vec::new(), departures: 0 };
     let by_engine = match node::by_engine(script, carried, &mut scene) {
         Next::By(outcome) => Ok(Answer::Truth(outcome == node::TRUE)),
         Next::Said(labels) => Ok(Answer::Labels(labels)),

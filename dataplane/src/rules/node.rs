@@ -81,6 +81,8 @@ pub(super) enum Next {
     /// The message goes on from here where this entity is its originator.
     Forward(End),
     Fail(String),
+    /// Another message goes on by Failure.
+    FailWith(Changed, String),
     /// Nothing: the node lacks a fact.
     Need(Box<Fact>),
 }
@@ -110,6 +112,8 @@ pub(super) struct Scene<'w, 'm> {
     pub(super) message: &'m Message<'m>,
     pub(super) world: &'w mut dyn World,
     pub(super) into: &'w mut Vec<Effect<'m>>,
+    /// How often the message, and those of which it came, have left a node to go on later.
+    pub(super) departures: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -297,8 +301,8 @@ fn calculate_fields<'m>(carried: &Carried<'m>, scene: &mut Scene<'_, 'm>) -> Nex
     let processing = Some(Processing::FIELDS_ONLY);
     match carried.standard() {
         Some(MessageType::PostAttributesRequest | MessageType::AttributesUpdated) => {
-            let (scope, notify_device, only_on_change) = (Scope::Client, false, false);
-            let save = chain::SaveAttributes { scope, notify_device, only_on_change, processing };
+            let (scope, notify_device, only_on_change, tell_chain) = (Scope::Client, false, false, false);
+            let save = chain::SaveAttributes { scope, notify_device, only_on_change, tell_chain, processing };
             save_attributes::run(&save, Uuid::nil(), carried, scene)
         }
         _ => save_timeseries::run(&SaveTimeseries { processing, ..SaveTimeseries::default() }, Uuid::nil(), carried, scene),

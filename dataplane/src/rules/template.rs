@@ -1,5 +1,6 @@
-//! Templates in configurations: `${key}` stands for a value of the metadata, `$[a.b]` for one of the data. What is not there
-//! stays as it is written, as in ThingsBoard.
+//! Templates in configurations: `${key}` stands for a value of the metadata, `$[a.b]` for one of the data, `${*}` and `$[*]` for all of
+//! them as JSON. What is not there stays as it is written, as do objects and arrays at a path. Metadata come first, so that they may
+//! name what is wanted of the data: all as in ThingsBoard.
 
 use std::borrow::Cow;
 
@@ -9,37 +10,42 @@ use crate::rules::carried::Carried;
 
 /// The text with everything put in that the message knows.
 pub(super) fn fill<'t>(template: &'t str, carried: &Carried<'_>) -> Cow<'t, str> {
-    if !template.contains("${") && !template.contains("$[") {
+    let filled = put_in(template, "${", '}', |key| match key {
+        "*" => Some(carried.all_metadata()),
+        key => carried.metadata(key).map(Cow::into_owned),
+    });
+    if !filled.contains("$[") {
+        return filled;
+    }
+    let data = carried.data();
+    let filled = put_in(&filled, "$[", ']', |path| match path {
+        "*" => Some(data.to_string()),
+        path => find(&data, path).filter(|value| !value.is_object() && !value.is_array()).map(text),
+    });
+    Cow::Owned(filled.into_owned())
+}
+
+/// The text with what is said of the names between these marks.
+fn put_in<'t>(template: &'t str, begin: &str, end: char, say: impl Fn(&str) -> Option<String>) -> Cow<'t, str> {
+    if !template.contains(begin) {
         return Cow::Borrowed(template);
     }
-    let data = if template.contains("$[") { carried.data() } else { Cow::Owned(Value::Null) };
     let (mut filled, mut rest) = (String::with_capacity(template.len()), template);
-    while let Some(at) = rest.find('$') {
-        let (before, behind) = rest.split_at(at);
+    while let Some((before, behind)) = rest.split_once(begin) {
         filled.push_str(before);
-        let (value, length) = match hole(behind) {
-            Some(Hole::Metadata(key)) => (carried.metadata(key).map(Cow::into_owned), key.len() + 3),
-            Some(Hole::Data(path)) => (find(&data, path).map(text), path.len() + 3),
-            None => (None, 1),
-        };
-        let (written, behind) = behind.split_at(length);
-        filled.push_str(value.as_deref().unwrap_or(written));
-        rest = behind;
+        match behind.split_once(end).and_then(|(name, behind)| Some((say(name)?, behind))) {
+            Some((said, behind)) => {
+                filled.push_str(&said);
+                rest = behind;
+            }
+            None => {
+                filled.push_str(begin);
+                rest = behind;
+            }
+        }
     }
     filled.push_str(rest);
     Cow::Owned(filled)
-}
-
-enum Hole<'t> {
-    Metadata(&'t str),
-    Data(&'t str),
-}
-
-fn hole(text: &str) -> Option<Hole<'_>> {
-    if let Some(inside) = text.strip_prefix("${") {
-        return inside.split_once('}').map(|(key, _)| Hole::Metadata(key));
-    }
-    text.strip_prefix("$[")?.split_once(']').map(|(path, _)| Hole::Data(path))
 }
 
 /// The value at a path of names with dots between them.

@@ -83,9 +83,10 @@ fn describe(effect: &Effect<'_>) -> String {
         Effect::SaveTimeseries { readings, ttl_s, use_server_ts, .. } => {
             format!("series {} ttl {ttl_s} server ts {use_server_ts}", readings.readings.len())
         }
-        Effect::SaveAttributes { readings, scope, only_on_change, notify_device, .. } => {
+        Effect::SaveAttributes { readings, scope, only_on_change, notify_device, tell, .. } => {
             let count = readings.readings.len();
-            format!("attributes {count} {} changed {only_on_change} notify {notify_device}", scope.name())
+            let tell = tell.as_ref().map(|told| format!(" tell {} {:?}", told.kind, told.metadata)).unwrap_or_default();
+            format!("attributes {count} {} changed {only_on_change} notify {notify_device}{tell}", scope.name())
         }
         Effect::DeleteAttributes { scope, keys, .. } => format!("delete {} of {}", keys.join(" "), scope.name()),
         Effect::KeepState { node, state } => format!("state of {node}: {} bytes", state.len()),
@@ -124,6 +125,8 @@ fn every_class_has_a_row() {
         include_str!("tests/nodes.rs"),
         include_str!("tests/nodes/facts.rs"),
         include_str!("tests/nodes/filters.rs"),
+        include_str!("tests/nodes/keys.rs"),
+        include_str!("tests/nodes/numbers.rs"),
         include_str!("tests/nodes/relations.rs"),
         include_str!("tests/alarms.rs"),
         include_str!("tests/device_state.rs"),
@@ -182,7 +185,8 @@ fn a_body_that_does_not_fit_is_a_failure() {
     check(&series, &message(post, Body::Telemetry(readings(&[]))), &["log no"], 2);
 
     let post = MessageType::PostAttributesRequest;
-    let shared = SaveAttributes { scope: Scope::Shared, notify_device: true, only_on_change: false, processing: None };
+    let (scope, only_on_change, tell_chain, processing) = (Scope::Shared, false, false, None);
+    let shared = SaveAttributes { scope, notify_device: true, only_on_change, tell_chain, processing };
     let shared = outcome(NodeKind::SaveAttributes(shared));
     let saved = "attributes 1 SHARED_SCOPE changed false notify true";
     check(&shared, &attributes(post, Scope::Client), &[saved, "log ok"], 2);
@@ -233,10 +237,12 @@ fn interpret<'m>(chain: &'m Chain, at: usize, message: &'m Message<'m>, into: &m
         }
         (NodeKind::SaveAttributes(save), Body::Attributes { scope, readings }) => {
             let scope = if message.kind == MessageType::PostAttributesRequest { save.scope } else { *scope };
-            let notify_device = save.notify_device && scope == Scope::Shared;
+            // A device knows what it has sent; of what else is new it is told.
+            let told = save.notify_device || message.kind != MessageType::PostAttributesRequest;
+            let notify_device = told && scope == Scope::Shared;
             if !readings.readings.is_empty() {
                 let (readings, only_on_change, saving) = (Held::Borrowed(readings), save.only_on_change, Saving::EVERYTHING);
-                into.push(Effect::SaveAttributes { readings, scope, only_on_change, notify_device, saving });
+                into.push(Effect::SaveAttributes { readings, scope, only_on_change, notify_device, tell: None, saving });
             }
             label::SUCCESS
         }
@@ -265,7 +271,7 @@ fn any_node() -> impl Strategy<Value = NodeKind> {
             NodeKind::SaveTimeseries(SaveTimeseries { default_ttl_s, use_server_ts, processing: None })
         }),
         (scope, any::<bool>(), any::<bool>()).prop_map(|(scope, notify_device, only_on_change)| {
-            NodeKind::SaveAttributes(SaveAttributes { scope, notify_device, only_on_change, processing: None })
+            NodeKind::SaveAttributes(SaveAttributes { scope, notify_device, only_on_change, tell_chain: false, processing: None })
         }),
     ]
 }

@@ -194,6 +194,7 @@ impl Shard {
             let mut stage = self.stage(target.entity).ok_or_else(not_loaded)?;
             stage
                 .save_attributes((target.entity, scope), &readings, (false, true), Saving::EVERYTHING)
+                .map(drop)
                 .map_err(|refused| QueryError::Invalid(refused.to_string()))
         });
         let stored = saved.is_ok();

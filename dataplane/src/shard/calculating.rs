@@ -302,7 +302,7 @@ impl Stage<'_> {
             }
             OutputTo::Attributes { scope, only_on_change } => {
                 saved.add_attributes(scope, &readings);
-                self.save_attributes((message.originator, scope), &readings, (only_on_change, true), Saving::EVERYTHING)
+                self.save_attributes((message.originator, scope), &readings, (only_on_change, true), Saving::EVERYTHING).map(drop)
             }
         };
         if let Err(refused) = stored {

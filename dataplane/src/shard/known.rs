@@ -139,9 +139,11 @@ impl World for Facts<'_> {
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {
         let found = match target {
             Target::Chain(id) => self.table.plan(self.message.tenant, id),
-            Target::OfOriginator => {
-                let own = self.table.plan_of_device(DeviceId(self.message.originator.0));
-                own.or_else(|| self.table.plan_of_entity(self.message.originator, self.message.tenant))
+            Target::OfOriginator { otherwise } => {
+                self.table.plan_of_profile(self.message.originator).or_else(|| match otherwise {
+                    Some(id) => self.table.plan(self.message.tenant, id),
+                    None => self.table.plan_of_tenant(self.message.tenant),
+                })
             }
         };
         found.map(Rc::clone)

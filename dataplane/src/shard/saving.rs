@@ -1,6 +1,7 @@
 //! Saves what evaluations and operators say: rows and attributes into the turn's batch, live updates to those who watch, and what changed to
 //! the device. Never decides what is saved.
 
+use schemas::config::End;
 use schemas::generated::kept;
 use schemas::id::{DeviceId, EntityId};
 
@@ -10,8 +11,9 @@ use super::work::Stage;
 use crate::clock::{Now, Timestamp};
 use crate::device::{RefusedReadings, Writing};
 use crate::effect::Saving;
-use crate::message::{Entry, Reading, Readings, Scope, Value};
+use crate::message::{Entry, Message, Reading, Readings, Scope, Value};
 use crate::metric::Counter;
+use crate::owed::Departed;
 use crate::payload;
 use crate::query::{Attribute, Point, Series};
 
@@ -52,7 +54,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Saves attributes; tells watchers and, for shared ones, the device what changed.
+    /// Saves attributes; tells watchers and, for shared ones, the device what changed. Returns the keys of that.
     ///
     /// # Errors
     /// What is wrong with the readings.
@@ -62,18 +64,18 @@ impl Stage<'_> {
         readings: &Readings<'_>,
         (only_on_change, notify_device): (bool, bool),
         saving: Saving,
-    ) -> Result<(), RefusedReadings> {
+    ) -> Result<Vec<String>, RefusedReadings> {
         if !saving.store {
             if saving.live && self.watches.is_watched(entity) {
                 let attributes = said(scope, readings, self.now.timestamp);
                 self.watches.on_attributes(entity, &attributes).into_iter().for_each(|owed| self.ledger.owe(owed));
             }
-            return Ok(());
+            return Ok(Vec::new());
         }
         let mut writing = writing(self.ledger, self.now);
         let changed = self.state.save_attributes(&mut writing, scope, readings, only_on_change)?;
         if changed.is_empty() {
-            return Ok(());
+            return Ok(changed);
         }
         if saving.live && self.watches.is_watched(entity) {
             let attributes = self.state.attributes(Some(scope), &changed);
@@ -86,7 +88,16 @@ impl Stage<'_> {
             payload::attributes_updated(&pairs(&self.state.attributes(Some(scope), &changed)), &mut json);
             self.tell_device(json);
         }
-        Ok(())
+        Ok(changed)
+    }
+
+    /// The originator's chain is told by this which attributes are new.
+    pub(super) fn tell_chain(&mut self, message: &Message<'_>, tell: Departed, (scope, changed): (Scope, &[String])) {
+        let mut json = Vec::new();
+        payload::attributes_updated(&pairs(&self.state.attributes(Some(scope), changed)), &mut json);
+        let data = String::from_utf8(json).unwrap_or_default();
+        let to = End { kind: message.originator_type, id: message.originator };
+        self.pass_on(message, Departed { data, ..tell }, to);
     }
 
     /// Deletes attributes; tells watchers and, if asked to, the device. Returns those that existed.

@@ -12,6 +12,7 @@ mod fleet;
 mod owing;
 mod passing;
 mod settings;
+mod telling;
 mod waiting;
 mod wishing;
 

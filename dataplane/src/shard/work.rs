@@ -468,9 +468,12 @@ impl Stage<'_> {
             Effect::SaveTimeseries { readings, ttl_s, use_server_ts, saving } => {
                 return self.save_timeseries(message.originator, readings, (*ttl_s, *use_server_ts), *saving);
             }
-            Effect::SaveAttributes { readings, scope, only_on_change, notify_device, saving } => {
-                let how = (*only_on_change, *notify_device);
-                return self.save_attributes((message.originator, *scope), readings, how, *saving);
+            Effect::SaveAttributes { readings, scope, only_on_change, notify_device, tell, saving } => {
+                let (of, how) = ((message.originator, *scope), (*only_on_change, *notify_device));
+                let changed = self.save_attributes(of, readings, how, *saving)?;
+                if let Some(tell) = tell.as_ref().filter(|_| !changed.is_empty()) {
+                    self.tell_chain(message, (**tell).clone(), (*scope, &changed));
+                }
             }
             Effect::DeleteAttributes { scope, keys, notify_device } => {
                 self.delete_attributes(message.originator, *scope, keys, *notify_device);

@@ -257,6 +257,16 @@ impl Table {
         }
     }
 
+    /// The plan of the chain that the profile of this device or asset names.
+    #[must_use]
+    pub fn plan_of_profile(&self, id: EntityId) -> Option<&Rc<Running>> {
+        let chain = match self.devices.get(&DeviceId(id.0)) {
+            Some(device) => self.profiles.get(&device.value.profile)?.value.chain,
+            None => self.asset(id)?.chain,
+        };
+        self.chains.get(&chain?).map(|row| &row.value.running)
+    }
+
     /// The tenant's root chain.
     #[must_use]
     pub fn plan_of_tenant(&self, tenant: TenantId) -> Option<&Rc<Running>> {

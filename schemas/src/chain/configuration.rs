@@ -63,7 +63,7 @@ pub(super) fn kind(
         ENTITY_FILTER => reader.entity_types().map(|kinds| NodeKind::EntityTypeFilter { kinds }),
         PROFILE_SWITCH => Some(NodeKind::ProfileSwitch),
         ASSET_PROFILE_SWITCH => Some(NodeKind::AssetProfileSwitch),
-        CHECK_RELATION => reader.check_relation().map(NodeKind::CheckRelation),
+        CHECK_RELATION => reader.check_relation(version).map(NodeKind::CheckRelation),
         CHECK_FIELDS => reader.check_fields().map(NodeKind::CheckFields),
         GEOFENCE => reader.geofence().map(NodeKind::Geofence),
         ORIGINATOR_ATTRIBUTES => reader.originator_attributes().map(NodeKind::OriginatorAttributes),
@@ -82,7 +82,7 @@ pub(super) fn kind(
         CHANGE_ORIGINATOR => reader.change_originator(),
         JSON_PATH => reader.json_path().map(NodeKind::JsonPath),
         SAVE_TIMESERIES => reader.save_timeseries().map(NodeKind::SaveTimeseries),
-        SAVE_ATTRIBUTES => reader.save_attributes().map(NodeKind::SaveAttributes),
+        SAVE_ATTRIBUTES => reader.save_attributes(version).map(NodeKind::SaveAttributes),
         DELETE_ATTRIBUTES => reader.delete_attributes().map(NodeKind::DeleteAttributes),
         SCRIPT_FILTER => reader.script(Form::Filter).map(NodeKind::ScriptFilter),
         SCRIPT_SWITCH => reader.script(Form::Switch).map(NodeKind::ScriptSwitch),
@@ -154,8 +154,13 @@ impl Reader<'_> {
 
     /// A boolean, which older versions of ThingsBoard wrote as a string, too. Absent is false.
     fn flag(&mut self, field: &str) -> Option<bool> {
+        self.flag_or(field, false)
+    }
+
+    /// The same, with what absent is.
+    fn flag_or(&mut self, field: &str, otherwise: bool) -> Option<bool> {
         match self.value(field) {
-            None => Some(false),
+            None => Some(otherwise),
             Some(Value::Bool(flag)) => Some(*flag),
             Some(Value::String(text)) if text == "true" => Some(true),
             Some(Value::String(text)) if text == "false" || text.is_empty() => Some(false),
@@ -202,19 +207,26 @@ impl Reader<'_> {
         }
     }
 
-    /// `DATA` or `METADATA`; older versions wrote `fromMetadata` or `fetchToData`.
+    /// `DATA` or `METADATA`. In older versions it was another field, which said either that, or whether it is a certain one of them.
     fn side(&mut self, field: &str, otherwise: Side) -> Option<Side> {
-        if self.value(field).is_none() {
-            return match (self.value("fromMetadata"), self.value("fetchToData")) {
-                (Some(Value::Bool(metadata)), _) => Some(if *metadata { Side::Metadata } else { Side::Data }),
-                (_, Some(Value::Bool(data))) => Some(if *data { Side::Data } else { Side::Metadata }),
-                _ => Some(otherwise),
-            };
-        }
-        self.required(field, "DATA or METADATA", |value| match value.as_str()? {
-            "DATA" => Some(Side::Data),
-            "METADATA" => Some(Side::Metadata),
-            _ => None,
+        let older: &[(&str, Side)] = match field {
+            "fetchTo" => &[("fetchToData", Side::Data)],
+            "deleteFrom" => &[("fromMetadata", Side::Metadata), ("dataToFetch", Side::Metadata)],
+            _ => &[("fromMetadata", Side::Metadata)],
+        };
+        let written =
+            [(field, otherwise)].into_iter().chain(older.iter().copied()).find(|(field, _)| self.value(field).is_some());
+        let Some((field, asked)) = written else { return Some(otherwise) };
+        let other = if asked == Side::Data { Side::Metadata } else { Side::Data };
+        self.required(field, "DATA or METADATA", |value| match value {
+            Value::Bool(is) => Some(if *is { asked } else { other }),
+            value => match value.as_str()? {
+                "DATA" => Some(Side::Data),
+                "METADATA" => Some(Side::Metadata),
+                "true" => Some(asked),
+                "false" => Some(other),
+                _ => None,
+            },
         })
     }
 
@@ -261,16 +273,21 @@ impl Reader<'_> {
             Some(_) => self.required(field, "a name", |value| value.as_str().map(str::to_owned)),
         };
         let (latitude_key, longitude_key) = (key("latitudeKeyName", "latitude"), key("longitudeKeyName", "longitude"));
-        let perimeter_key = key("perimeterKeyName", "ss_perimeter");
-        let circle = self.required("perimeterType", "CIRCLE or POLYGON", |value| match value.as_str()? {
-            "CIRCLE" => Some(true),
-            "POLYGON" => Some(false),
-            _ => None,
-        });
-        let perimeter = if self.flag("fetchPerimeterInfoFromMessageMetadata")? {
-            Some(Source::Metadata { key: perimeter_key?, circle: circle? })
+        let perimeter_key = key("perimeterKeyName", "")?;
+        let fetched = self.flag("fetchPerimeterInfoFromMessageMetadata")?;
+        let perimeter = if fetched && perimeter_key.is_empty() {
+            Some(Source::Spread)
         } else {
-            self.perimeter(circle?).map(Source::Fixed)
+            let circle = self.required("perimeterType", "CIRCLE or POLYGON", |value| match value.as_str()? {
+                "CIRCLE" => Some(true),
+                "POLYGON" => Some(false),
+                _ => None,
+            })?;
+            if fetched {
+                Some(Source::Metadata { key: perimeter_key, circle })
+            } else {
+                self.perimeter(circle).map(Source::Fixed)
+            }
         };
         Some(Geofence { latitude_key: latitude_key?, longitude_key: longitude_key?, perimeter: perimeter? })
     }
@@ -414,8 +431,11 @@ impl Reader<'_> {
             }
             to => to,
         };
-        let precision = if of.value("resultValuePrecision").is_some() { of.decimals("resultValuePrecision")? } else { 2 };
+        let mut precision = if of.value("resultValuePrecision").is_some() { of.decimals("resultValuePrecision")? } else { 0 };
         let (add_to_data, add_to_metadata) = (of.flag("addToBody")?, of.flag("addToMetadata")?);
+        if self.value("operation").is_some_and(|operation| ["CEIL", "FLOOR", "GET_EXP"].iter().any(|whole| operation == whole)) {
+            precision = 0;
+        }
         let text = self.formula(names.len())?;
         let parsed = Formula::parse(&text, &names).map_err(|rule| self.problem("customFunction", rule)).ok()?;
         Some(Math { formula: parsed, arguments, result: MathResult { to, precision, add_to_data, add_to_metadata } })
@@ -527,12 +547,19 @@ impl Reader<'_> {
         Some(SaveTimeseries { default_ttl_s: default_ttl_s?, use_server_ts: use_server_ts?, processing: processing? })
     }
 
-    fn save_attributes(&mut self) -> Option<SaveAttributes> {
+    /// What older versions do not say, ThingsBoard takes for true when it makes them new.
+    fn save_attributes(&mut self, version: u64) -> Option<SaveAttributes> {
         let processing = self.processing(&["attributes"]);
-        self.unsupported("sendAttributesUpdatedNotification");
-        let (notify_device, only_on_change) = (self.flag("notifyDevice"), self.flag("updateAttributesOnlyOnValueChange"));
-        let (notify_device, only_on_change, processing) = (notify_device?, only_on_change?, processing?);
-        Some(SaveAttributes { scope: self.scope()?, notify_device, only_on_change, processing })
+        let notify_device = self.flag_or("notifyDevice", version < 2);
+        let only_on_change = self.flag_or("updateAttributesOnlyOnValueChange", version == 1);
+        let tell_chain = self.flag("sendAttributesUpdatedNotification");
+        Some(SaveAttributes {
+            scope: self.scope()?,
+            notify_device: notify_device?,
+            only_on_change: only_on_change?,
+            tell_chain: tell_chain?,
+            processing: processing?,
+        })
     }
 
     fn delete_attributes(&mut self) -> Option<DeleteAttributes> {
@@ -566,10 +593,12 @@ impl Reader<'_> {
     }
 
     fn target(&mut self) -> Option<Target> {
-        if self.flag("forwardMsgToDefaultRuleChain")? {
-            return Some(Target::OfOriginator);
+        let of_originator = self.flag("forwardMsgToDefaultRuleChain")?;
+        if of_originator && self.value("ruleChainId").is_none() {
+            return Some(Target::OfOriginator { otherwise: None });
         }
         let id = |value: &Value| value.as_str().and_then(|text| Uuid::parse_str(text).ok());
-        self.required("ruleChainId", "the id of a rule chain", id).map(|id| Target::Chain(ChainId(id)))
+        let chain = self.required("ruleChainId", "the id of a rule chain", id).map(ChainId)?;
+        Some(if of_originator { Target::OfOriginator { otherwise: Some(chain) } } else { Target::Chain(chain) })
     }
 }

@@ -34,6 +34,8 @@ pub enum Source {
         key: String,
         circle: bool,
     },
+    /// Polygons under `perimeter`, or a circle's numbers, each under its own key, as before version 3.3 of ThingsBoard.
+    Spread,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -278,10 +278,12 @@ pub struct SaveTimeseries {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SaveAttributes {
     pub scope: Scope,
-    /// Shared scope only: tell the connected device.
+    /// Shared scope only: tell the connected device, whatever the message says of that.
     pub notify_device: bool,
     /// A value that is already there is not written again.
     pub only_on_change: bool,
+    /// Shared and server scope only: tell the originator's chain by a message of its own.
+    pub tell_chain: bool,
     /// `None`: everything is done for every message.
     pub processing: Option<Processing>,
 }
@@ -351,8 +353,10 @@ pub struct ClearAlarm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     Chain(ChainId),
-    /// The originator's profile's chain, else its tenant's root chain.
-    OfOriginator,
+    /// The chain that the originator's profile names, else this one; if none is written, the tenant's root chain.
+    OfOriginator {
+        otherwise: Option<ChainId>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -54,7 +54,8 @@ fn default_root_chain_is_valid() {
     let names: Vec<&str> = chain.nodes.iter().map(|node| node.name.as_str()).collect();
     let log = ["Log RPC from Device", "Log Other"];
     assert_eq!(names, ["Save Timeseries", "Save Client Attributes", "Message Type Switch", log[0], log[1], "RPC Call Request"]);
-    let attributes = SaveAttributes { scope: Scope::Client, notify_device: false, only_on_change: true, processing: None };
+    let (scope, processing) = (Scope::Client, None);
+    let attributes = SaveAttributes { scope, notify_device: false, only_on_change: true, tell_chain: false, processing };
     assert_eq!(chain.nodes[1].kind, NodeKind::SaveAttributes(attributes));
 }
 
@@ -157,8 +158,11 @@ fn configurations() {
     one(series, json!({ "skipLatestPersistence": "true" }), &["nodes[0].configuration.skipLatestPersistence: true is not"]);
     one(attributes, json!({ "scope": "SHARED_SCOPE", "notifyDevice": "true" }), &[]);
     one(attributes, json!({ "scope": "X" }), &["nodes[0].configuration.scope: \"X\": expected one of CLIENT_SCOPE, SERVER"]);
-    let notification = json!({ "sendAttributesUpdatedNotification": true });
-    one(attributes, notification, &["nodes[0].configuration.sendAttributesUpdatedNotification: true is not supported yet"]);
+    let notification = json!({ "sendAttributesUpdatedNotification": 3 });
+    one(attributes, notification, &["nodes[0].configuration.sendAttributesUpdatedNotification: 3: expected true or false"]);
+    let side = json!({ "keys": ["a"], "fromMetadata": "perhaps" });
+    let expected = "nodes[0].configuration.fromMetadata: \"perhaps\": expected DATA or METADATA";
+    one("transform.TbDeleteKeysNode", side, &[expected]);
     one(filter, json!({ "messageTypes": ["ALARM", "ALARM"] }), &[]);
     one(filter, json!({ "messageTypes": ["alarm"] }), &[]);
     one(filter, json!({ "messageTypes": [7] }), &["nodes[0].configuration.messageTypes: expected at most"]);

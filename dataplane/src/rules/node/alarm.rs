@@ -91,8 +91,7 @@ fn begin_or_go_on(
     (alarm.severity, alarm.propagation) = (severity, propagation);
     alarm.end_ts = alarm.end_ts.max(now);
     alarm.version += 1;
-    // Details of the message are those of an alarm that begins.
-    with_details(&mut alarm, built.as_ref())?;
+    with_details(&mut alarm, built.or(details).as_ref())?;
     Ok((alarm, Some(grown)))
 }
 
@@ -215,7 +214,7 @@ fn read(data: &Value) -> Result<Wanted, String> {
         to_tenant: flag("propagateToTenant"),
         relation_types,
     };
-    Ok(Wanted { kind, severity, propagation, details: data.get("details").cloned() })
+    Ok(Wanted { kind, severity, propagation, details: Some(data.get("details").cloned().unwrap_or_default()) })
 }
 
 impl Scene<'_, '_> {

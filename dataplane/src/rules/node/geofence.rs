@@ -76,11 +76,25 @@ fn is_within(fence: &Geofence, carried: &Carried<'_>) -> Result<bool, String> {
     let point = Point { latitude: degrees(&fence.latitude_key)?, longitude: degrees(&fence.longitude_key)? };
     match &fence.perimeter {
         Source::Fixed(perimeter) => Ok(perimeter.contains(point)),
-        Source::Metadata { key, circle } => {
-            let text = carried.metadata(key).ok_or_else(|| format!("{key}: the metadata has no perimeter"))?;
-            let value: Value = serde_json::from_str(&text).map_err(|error| format!("{key}: {error}"))?;
-            let perimeter = if *circle { Perimeter::circle(&value) } else { Perimeter::polygons(&value) };
-            perimeter.map(|perimeter| perimeter.contains(point)).map_err(|rule| format!("{key}: {rule}"))
-        }
+        Source::Metadata { key, circle } => Ok(written(key, *circle, carried)?.contains(point)),
+        Source::Spread => Ok(spread(carried)?.contains(point)),
     }
+}
+
+/// A perimeter that is JSON under a key of the metadata.
+fn written(key: &str, circle: bool, carried: &Carried<'_>) -> Result<Perimeter, String> {
+    let text = carried.metadata(key).ok_or_else(|| format!("{key}: the metadata has no perimeter"))?;
+    let value: Value = serde_json::from_str(&text).map_err(|error| format!("{key}: {error}"))?;
+    let perimeter = if circle { Perimeter::circle(&value) } else { Perimeter::polygons(&value) };
+    perimeter.map_err(|rule| format!("{key}: {rule}"))
+}
+
+fn spread(carried: &Carried<'_>) -> Result<Perimeter, String> {
+    if carried.metadata("perimeter").is_some_and(|text| !text.is_empty()) {
+        return written("perimeter", false, carried);
+    }
+    let said = |key: &str| carried.metadata(key).ok_or_else(|| format!("the metadata has no perimeter: {key} is missing"));
+    let number = |key: &str| said(key)?.trim().parse::<f64>().map_err(|error| format!("{key}: {error}"));
+    let center = Point { latitude: number("centerLatitude")?, longitude: number("centerLongitude")? };
+    Perimeter::around(center, number("range")?, &said("rangeUnit")?).map_err(|rule| format!("rangeUnit: {rule}"))
 }

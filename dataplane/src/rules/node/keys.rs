@@ -1,4 +1,4 @@
-//! Copy, delete and rename key-value pairs of the data and the metadata.
+//! Copy, delete and rename key-value pairs of the data and the metadata. Data without keys go on as they came.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use schemas::chain::{Keys, Renames, Side, pattern};
 use serde_json::Value;
 
 use crate::rules::carried::{Carried, Changed};
-use crate::rules::node::Next;
+use crate::rules::node::{Next, SUCCESS};
 use crate::rules::template;
 
 /// Keys by patterns.
@@ -32,12 +32,12 @@ impl Patterns {
         let mut changed = carried.change();
         match self.of {
             Side::Data => {
-                let Value::Object(data) = &changed.data else { return no_object() };
+                let Value::Object(data) = &changed.data else { return Next::By(SUCCESS) };
                 let chosen = data.iter().filter(|(key, _)| self.chooses(key));
                 changed.metadata.extend(chosen.map(|(key, value)| (key.clone(), template::text(value))));
             }
             Side::Metadata => {
-                let Value::Object(data) = &mut changed.data else { return no_object() };
+                let Value::Object(data) = &mut changed.data else { return Next::By(SUCCESS) };
                 let chosen = changed.metadata.iter().filter(|(key, _)| self.chooses(key));
                 data.extend(chosen.map(|(key, value)| (key.clone(), Value::String(value.clone()))));
             }
@@ -49,7 +49,7 @@ impl Patterns {
         let mut changed = carried.change();
         match self.of {
             Side::Data => {
-                let Value::Object(data) = &mut changed.data else { return no_object() };
+                let Value::Object(data) = &mut changed.data else { return Next::By(SUCCESS) };
                 data.retain(|key, _| !self.chooses(key));
             }
             Side::Metadata => changed.metadata.retain(|key, _| !self.chooses(key)),
@@ -63,7 +63,7 @@ pub(super) fn rename(renames: &Renames, carried: &Carried<'_>) -> Next {
     for (from, to) in &renames.names {
         match renames.of {
             Side::Data => {
-                let Value::Object(data) = &mut changed.data else { return no_object() };
+                let Value::Object(data) = &mut changed.data else { return Next::By(SUCCESS) };
                 if let Some(value) = data.remove(from) {
                     data.insert(to.clone(), value);
                 }
@@ -88,8 +88,4 @@ pub(super) fn put(changed: &mut Changed, to: Side, name: String, value: Value) -
     Ok(())
 }
 
-const NO_OBJECT: &str = "the message's data is no JSON object";
-
-fn no_object() -> Next {
-    Next::Fail(NO_OBJECT.to_owned())
-}
+pub(super) const NO_OBJECT: &str = "the message's data is no JSON object";

@@ -30,7 +30,7 @@ fn work_out(math: &Math, carried: &Carried<'_>, scene: &mut Scene<'_, '_>, chang
         values.push(found.ok_or_else(|| format!("{:?}: there is no such number", argument.from))?);
     }
     let value = math.formula.value(&values).ok_or("the result is no finite number")?;
-    save(&math.result, of(rounded(value, math.result.precision)), carried, scene, changed)
+    save(&math.result, value, carried, scene, changed)
 }
 
 fn operand(from: &MathOperand, carried: &Carried<'_>, scene: &mut Scene<'_, '_>, changed: &Changed) -> Option<f64> {
@@ -49,9 +49,10 @@ fn operand(from: &MathOperand, carried: &Carried<'_>, scene: &mut Scene<'_, '_>,
     }
 }
 
+/// A series has the result as it is, everything else with the decimals that are asked for: with none it is a whole number, cut off.
 fn save(
     result: &MathResult,
-    value: Json,
+    value: f64,
     carried: &Carried<'_>,
     scene: &mut Scene<'_, '_>,
     changed: &mut Changed,
@@ -63,33 +64,33 @@ fn save(
         // No checked chain has one.
         MathOperand::Constant(_) => return Err("a constant is no place for a result".to_owned()),
     };
+    let shown = if result.precision == 0 { of(value.trunc()) } else { Json::from(rounded(value, result.precision)) };
     let (to_data, to_metadata) = match &result.to {
         MathOperand::Data(_) => (true, false),
         MathOperand::Metadata(_) => (false, true),
         MathOperand::Attribute(scope, _) => {
-            let readings = one(&key, &value);
-            let notify_device = *scope == Scope::Shared;
-            let saving = Saving::EVERYTHING;
-            scene.into.push(Effect::SaveAttributes { readings, scope: *scope, only_on_change: false, notify_device, saving });
+            let of = shown.as_i64().map_or_else(|| Value::Double(shown.as_f64().unwrap_or_default()), Value::Long);
+            let (readings, scope, saving) = (one(&key, of), *scope, Saving::EVERYTHING);
+            let (only_on_change, notify_device, tell) = (false, scope == Scope::Shared, None);
+            scene.into.push(Effect::SaveAttributes { readings, scope, only_on_change, notify_device, tell, saving });
             (result.add_to_data, result.add_to_metadata)
         }
         _ => {
-            let (readings, saving) = (one(&key, &value), Saving::EVERYTHING);
+            let (readings, saving) = (one(&key, Value::Double(value)), Saving::EVERYTHING);
             scene.into.push(Effect::SaveTimeseries { readings, ttl_s: 0, use_server_ts: false, saving });
             (result.add_to_data, result.add_to_metadata)
         }
     };
     if to_metadata {
-        put(changed, schemas::chain::Side::Metadata, key.clone(), value.clone())?;
+        put(changed, schemas::chain::Side::Metadata, key.clone(), shown.clone())?;
     }
     if to_data {
-        put(changed, schemas::chain::Side::Data, key, value)?;
+        put(changed, schemas::chain::Side::Data, key, shown)?;
     }
     Ok(())
 }
 
-fn one(key: &str, value: &Json) -> Held<'static, Readings<'static>> {
-    let value = value.as_i64().map_or_else(|| Value::Double(value.as_f64().unwrap_or_default()), Value::Long);
+fn one(key: &str, value: Value<'static>) -> Held<'static, Readings<'static>> {
     let reading = Reading { key: Cow::Owned(key.to_owned()), value };
     Held::Made(Rc::new(Readings { entries: vec![Entry { ts: None, range: 0..1 }], readings: vec![reading] }))
 }

@@ -13,27 +13,36 @@ use crate::rules::template;
 
 /// Attributes come under their names with ThingsBoard's prefixes, latest readings under their keys.
 pub(super) fn attributes(of: &OriginatorAttributes, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {
-    let mut changed = carried.change();
-    let enriched = enrich(of, carried, &mut changed, |scope, name| match scope {
+    enrich(of, carried, |scope, name| match scope {
         Some(scope) => scene.attribute(scope, name),
         None => scene.latest(name),
-    });
-    match enriched {
-        Ok(()) => Next::With(changed),
+    })
+}
+
+/// Puts what `known` says of a scope's attribute, or of a latest reading. Where nothing may be missing and something is, the message
+/// goes on by Failure with the rest.
+pub(super) fn enrich(
+    of: &OriginatorAttributes,
+    carried: &Carried<'_>,
+    known: impl FnMut(Option<Scope>, &str) -> Option<(Timestamp, crate::message::Value<'static>)>,
+) -> Next {
+    let mut changed = carried.change();
+    match put_known(of, carried, &mut changed, known) {
+        Ok(missing) if of.must_exist && !missing.is_empty() => {
+            Next::FailWith(changed, format!("there is no {}", missing.join(", ")))
+        }
+        Ok(_) => Next::With(changed),
         Err(reason) => Next::Fail(reason),
     }
 }
 
-/// Puts what `known` says of a scope's attribute, or of a latest reading.
-///
-/// # Errors
-/// What is missing, if nothing may be, or where there is no place for it.
-pub(super) fn enrich(
+/// Says what is missing.
+fn put_known(
     of: &OriginatorAttributes,
     carried: &Carried<'_>,
     changed: &mut Changed,
     mut known: impl FnMut(Option<Scope>, &str) -> Option<(Timestamp, crate::message::Value<'static>)>,
-) -> Result<(), String> {
+) -> Result<Vec<String>, String> {
     let mut missing = Vec::new();
     let scopes = [(Scope::Client, "cs_", &of.client), (Scope::Shared, "shared_", &of.shared), (Scope::Server, "ss_", &of.server)];
     for (scope, prefix, names) in scopes {
@@ -55,10 +64,7 @@ pub(super) fn enrich(
             None => missing.push(format!("latest {name}")),
         }
     }
-    if of.must_exist && !missing.is_empty() {
-        return Err(format!("there is no {}", missing.join(", ")));
-    }
-    Ok(())
+    Ok(missing)
 }
 
 pub(super) fn fields(of: &OriginatorFields, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {

@@ -10,8 +10,8 @@ use crate::rules::carried::{Carried, Changed};
 use crate::rules::node::{Next, Scene};
 use crate::rules::{Absent, Fact, template};
 
-/// The first or last reading comes as text under its key, all come as an array of `{"ts":…,"value":…}`; keys without a reading are
-/// left out, as in ThingsBoard.
+/// The first or last reading comes as JSON under its key, a text in its quotation marks, all come as an array of
+/// `{"ts":…,"value":…}`; keys without a reading are left out, as in ThingsBoard.
 pub(super) fn run(of: &OriginatorTelemetry, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {
     let (start, end) = match interval(&of.interval, carried, scene.message.received) {
         Ok(interval) => interval,
@@ -44,7 +44,7 @@ fn put(changed: &mut Changed, series: &Series, all: bool) {
         Value::Array(points.collect()).to_string()
     } else {
         let Some(point) = series.points.first() else { return };
-        template::text(&point.value.to_json())
+        point.value.to_json().to_string()
     };
     changed.metadata.insert(series.key.clone(), text);
 }

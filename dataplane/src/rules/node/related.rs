@@ -53,16 +53,11 @@ pub(super) fn device_attributes(of: &DeviceAttributes, carried: &Carried<'_>, sc
             Err(next) => return next,
         }
     }
-    let mut changed = carried.change();
-    let enriched = enrich(wanted, carried, &mut changed, |of, name| {
+    enrich(wanted, carried, |of, name| {
         let (_, series) = found.iter().find(|(scope, _)| *scope == of)?;
         let point = series.iter().find(|series| series.key == name)?.points.first()?;
         Some((point.ts, point.value.clone()))
-    });
-    match enriched {
-        Ok(()) => Next::With(changed),
-        Err(reason) => Next::Fail(reason),
-    }
+    })
 }
 
 fn device(of: &DeviceAttributes, scene: &Scene<'_, '_>) -> Result<Option<End>, Next> {

@@ -1,5 +1,5 @@
 //! Save and delete attributes. What is no attributes message is a Failure; no readings are saved with Success and no effect, as
-//! in ThingsBoard.
+//! in ThingsBoard. Never decides what has changed.
 
 use std::rc::Rc;
 
@@ -7,9 +7,11 @@ use schemas::chain::{DeleteAttributes, MessageType, SaveAttributes};
 use uuid::Uuid;
 
 use crate::effect::{Effect, Held, Saving};
+use crate::limits::DEPARTURES_PER_MESSAGE_MAX;
 use crate::message::{Body, Readings, Scope};
+use crate::owed::Departed;
 use crate::payload::{self, Casting};
-use crate::rules::carried::{Carried, Changed, scope_of};
+use crate::rules::carried::{Carried, Changed, name, scope_of};
 use crate::rules::node::{Next, SUCCESS, Scene, processing};
 use crate::rules::template;
 
@@ -45,14 +47,45 @@ pub(super) fn run<'m>(save: &SaveAttributes, node: Uuid, carried: &Carried<'m>, 
         }
     }
     let scope = said.unwrap_or(save.scope);
-    scene.into.push(Effect::SaveAttributes {
-        readings,
-        scope,
-        only_on_change: save.only_on_change,
-        notify_device: save.notify_device && scope == Scope::Shared,
-        saving,
-    });
+    let tell = match save.tell_chain && scope != Scope::Client {
+        true => match told(scope, scene) {
+            Ok(told) => Some(told),
+            Err(reason) => return Next::Fail(reason),
+        },
+        false => None,
+    };
+    // Older nodes always told the device, and still do where nobody says that it knows.
+    let notify_device = scope == Scope::Shared && (save.notify_device || says(carried, true));
+    scene.into.push(Effect::SaveAttributes { readings, scope, only_on_change: save.only_on_change, notify_device, tell, saving });
     Next::By(SUCCESS)
+}
+
+/// Whether the message says that the device is told, or this, if it says nothing.
+fn says(carried: &Carried<'_>, otherwise: bool) -> bool {
+    match carried.metadata(name::NOTIFY_DEVICE) {
+        Some(said) if !said.is_empty() => said.eq_ignore_ascii_case("true"),
+        _ => otherwise,
+    }
+}
+
+/// By what the originator's chain is told which attributes are new.
+fn told(scope: Scope, scene: &Scene<'_, '_>) -> Result<Box<Departed>, String> {
+    scene.world.may_forward()?;
+    // A chain that saves what it is told so would go on for ever.
+    if scene.departures >= DEPARTURES_PER_MESSAGE_MAX {
+        return Err(format!("attributes have been told of {DEPARTURES_PER_MESSAGE_MAX} times, each time because of the last"));
+    }
+    let message = scene.message;
+    let said = [
+        (name::DEVICE_NAME, message.device_name.to_owned()),
+        (name::DEVICE_TYPE, message.device_type.to_owned()),
+        (name::SCOPE, scope.name().to_owned()),
+        (name::TS, message.received.0.to_string()),
+    ];
+    let metadata =
+        said.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)).collect();
+    let kind = MessageType::AttributesUpdated.name().to_owned();
+    Ok(Box::new(Departed { kind, metadata, departures: scene.departures + 1, ..Departed::default() }))
 }
 
 fn no_attributes(kind: &str) -> Next {
@@ -71,7 +104,8 @@ pub(super) fn delete(delete: &DeleteAttributes, carried: &Carried<'_>, into: &mu
     let scope = scope_of(carried).unwrap_or(delete.scope);
     let keys: Vec<String> = delete.keys.iter().map(|key| template::fill(key, carried).into_owned()).collect();
     if !keys.is_empty() {
-        into.push(Effect::DeleteAttributes { scope, keys, notify_device: delete.notify_device && scope == Scope::Shared });
+        let notify_device = scope == Scope::Shared && (delete.notify_device || says(carried, false));
+        into.push(Effect::DeleteAttributes { scope, keys, notify_device });
     }
     Next::By(SUCCESS)
 }

@@ -31,6 +31,7 @@ pub(in crate::rules) fn by_engine(script: &Arc<Script>, carried: &Carried<'_>, s
         Ok(Answer::Truth(truth)) => decide(truth),
         Ok(Answer::Labels(labels)) => Next::Said(labels),
         Ok(Answer::Messages(mut messages)) if messages.len() == 1 => Next::With(made(messages.remove(0), whole)),
+        Ok(Answer::Messages(messages)) if messages.is_empty() => Next::Fail("the script answered no message".to_owned()),
         Ok(Answer::Messages(messages)) => Next::Each(messages.into_iter().map(|said| made(said, whole)).collect()),
         Ok(Answer::Details(_)) => Next::Fail("details are no outcome".to_owned()),
         Ok(Answer::Text(text)) => Next::Fail(format!("a text is no outcome: {text}")),

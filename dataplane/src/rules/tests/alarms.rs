@@ -107,11 +107,14 @@ fn the_message_may_be_the_alarm() {
     let of_message = json!({ "useMessageAlarmData": true });
     let begun = "alarm A hot 1 WARNING ACTIVE_UNACK from 1 to 1 {\"own\":1}";
     check(CREATE, &of_message, (&alarm, vec![]), &[begun, "Created"]);
-    let went_on = "alarm A hot 5 WARNING ACTIVE_UNACK from -8 to 1 {\"before\":1}";
+    let went_on = "alarm A hot 5 WARNING ACTIVE_UNACK from -8 to 1 {\"own\":1}";
     check(CREATE, &of_message, (&alarm, vec![hot()]), &[went_on, "Updated"]);
     let overwrites = json!({ "useMessageAlarmData": true, "overwriteAlarmDetails": true, "alarmDetailsBuildJs": "return 7;" });
     let overwritten = "alarm A hot 5 WARNING ACTIVE_UNACK from -8 to 1 7";
     check(CREATE, &overwrites, (&alarm, vec![hot()]), &[overwritten, "Updated"]);
+    // Before there was that field, a script was always asked.
+    let older = json!({ "useMessageAlarmData": true, "alarmDetailsBuildJs": "return 7;" });
+    check(CREATE, &older, (&alarm, vec![hot()]), &[overwritten, "Updated"]);
     check(CREATE, &of_message, (&telemetry(r#"{"t":1}"#), vec![]), &["Failure"]);
     check(CREATE, &of_message, (&telemetry(r#"{"type":"x","severity":"BAD"}"#), vec![]), &["Failure"]);
 }

@@ -70,7 +70,7 @@ impl World for Chains {
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {
         match target {
             Target::Chain(id) => self.of.get(&id).map(Rc::clone),
-            Target::OfOriginator => None,
+            Target::OfOriginator { .. } => None,
         }
     }
 

@@ -3,7 +3,10 @@
 
 mod facts;
 mod filters;
+mod keys;
+mod numbers;
 mod relations;
+mod saving;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -135,7 +138,7 @@ impl World for Known {
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {
         match target {
             Target::Chain(id) => self.chains.get(&id).map(Rc::clone),
-            Target::OfOriginator => None,
+            Target::OfOriginator { .. } => None,
         }
     }
 
@@ -144,11 +147,14 @@ impl World for Known {
     }
 }
 
-/// A chain as JSON, its nodes by class and configuration, its edges by index and label.
+/// A chain as JSON, its nodes by class, `@` and configuration version (0 if not said), and configuration, its edges by index and label.
 pub(super) fn chain(nodes: &[(&str, Json)], edges: &[(usize, &str, usize)]) -> Chain {
     let node = |(index, (class, configuration)): (usize, &(&str, Json))| {
         let name = format!("{}{index}", class.rsplit('.').next().unwrap_or(class));
-        json!({ "type": format!("{PREFIX}{class}"), "name": name, "configuration": configuration })
+        let (class, version) = class.split_once('@').unwrap_or((class, "0"));
+        let version: u32 = version.parse().expect("a number");
+        let class = format!("{PREFIX}{class}");
+        json!({ "type": class, "name": name, "configurationVersion": version, "configuration": configuration })
     };
     let edge = |(from, label, to): &(usize, &str, usize)| json!({ "fromIndex": from, "toIndex": to, "type": label });
     let nodes: Vec<Json> = nodes.iter().enumerate().map(node).collect();
@@ -251,7 +257,11 @@ fn the_originator_enriches() {
     check_change(class, to_data, &post, &data, &[("deviceName", "A"), ("deviceType", "default"), ("ts", "1")]);
     let mut strict = names;
     strict["tellFailureIfAbsent"] = json!(true);
-    check(class, strict, &post, &["Failure"]);
+    check(class, strict.clone(), &post, &["Failure"]);
+    // What was found goes with it.
+    let shows = ("telemetry.TbMsgDeleteAttributesNode", json!({ "keys": ["${cs_model} ${ss_gone}"] }));
+    let failure = chain(&[(class, strict), shows], &[(0, "Failure", 1)]);
+    assert_eq!(show(&failure, &post, &mut Known::default())[0], "delete m1 ${ss_gone} of SERVER_SCOPE");
 
     let fields = json!({ "dataMapping": { "name": "who", "type": "what", "entityType": "kind" }, "fetchTo": "METADATA" });
     check_change(
@@ -271,144 +281,6 @@ fn what_a_message_saved_is_seen_behind_it() {
     let chain = chain(&[save, latest, reply], &[(0, "Success", 1), (1, "Success", 2)]);
     let post = telemetry(r#"{"t":21,"u":1}"#);
     assert_eq!(show(&chain, &post, &mut Known::default())[..2], ["series 2 ttl 0 server ts false", r#"answer 1 {"t":21,"u":1}"#]);
-}
-
-/// A message through one node, with what the nodes remember from one to the next: data of what comes out, or its label.
-fn pass(chain: &Chain, message: &Message<'_>, world: &mut Known) -> String {
-    let running = Running::new(Arc::new(Plan::compile(chain)));
-    let mut effects = Vec::new();
-    let evaluation = evaluate(&running, message, world, &mut effects);
-    let mut out = evaluation.failed.map(|failed| failed.reason).unwrap_or_default();
-    for effect in effects {
-        match effect {
-            Effect::KeepState { node, state } => drop(world.states.insert(node, state)),
-            Effect::Answer { json, .. } => out = json,
-            Effect::Log { .. } => "Other".clone_into(&mut out),
-            other => out = describe(&other),
-        }
-    }
-    out
-}
-
-#[test]
-fn deltas_are_calculated() {
-    let class = "metadata.CalculateDeltaNode";
-    let delta = |more: Json| {
-        let mut configuration = json!({ "inputValueKey": "kwh", "outputValueKey": "d", "useCache": true,
-            "addPeriodBetweenMsgs": true, "periodValueKey": "ms", "round": null, "tellFailureIfDeltaIsNegative": true });
-        configuration.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        let reply = ("rpc.TbSendRPCReplyNode", json!({ "requestIdMetaDataAttribute": "ts" }));
-        chain(&[(class, configuration), reply, ("action.TbLogNode", json!({}))], &[(0, "Success", 1), (0, "Other", 2)])
-    };
-    let at = |ts: i64, value: &str| {
-        let said = format!(r#"{{"ts":{ts},"values":{{"kwh":{value}}}}}"#);
-        telemetry(said.leak())
-    };
-    let (mut world, plain) = (Known::default(), delta(json!({})));
-    for (message, expected) in [
-        (at(100, "10.1"), r#"{"d":0,"kwh":10.1,"ms":0}"#),
-        (at(150, "10.3"), r#"{"d":0.2,"kwh":10.3,"ms":50}"#),
-        (at(150, "10"), "kwh has fallen by 0.3"),
-        (at(160, "\"12.5\""), r#"{"d":2.5,"kwh":12.5,"ms":10}"#),
-        (at(170, "true"), "kwh: true is no number"),
-        (telemetry(r#"{"other":1}"#), "Other"),
-        (attributes(MessageType::PostAttributesRequest, Scope::Client, r#"{"kwh":1}"#), "Other"),
-    ] {
-        assert_eq!(pass(&plain, &message, &mut world), expected);
-    }
-    // Without a cache, the latest reading is the one before; Known's is t = 20 at 5.
-    let mut stored = delta(json!({ "inputValueKey": "t", "useCache": false, "round": 1, "tellFailureIfDeltaIsNegative": false }));
-    let post = telemetry(r#"{"ts":9,"values":{"t":18.25}}"#);
-    assert_eq!(pass(&stored, &post, &mut Known::default()), r#"{"d":-1.8,"ms":4,"t":18.25}"#);
-    stored = delta(json!({ "inputValueKey": "t", "useCache": false, "excludeZeroDeltas": true }));
-    let same = telemetry(r#"{"ts":9,"values":{"t":20}}"#);
-    assert_eq!(pass(&stored, &same, &mut Known::default()), r#"{"t":20}"#);
-}
-
-#[test]
-fn math_is_done() {
-    let class = "math.TbMathNode";
-    let argument = |name: &str, kind: &str, key: Json| json!({ "name": name, "type": kind, "key": key });
-    let body = |key: &str| json!({ "type": "MESSAGE_BODY", "key": key, "resultValuePrecision": 2 });
-    let (x, y) = (argument("x", "MESSAGE_BODY", json!("a")), argument("y", "CONSTANT", json!(2)));
-    let post = telemetry(r#"{"a":7}"#);
-    for (operation, expected) in [
-        ("ADD", json!(9)),
-        ("SUB", json!(5)),
-        ("MULT", json!(14)),
-        ("DIV", json!(3.5)),
-        ("MAX", json!(7)),
-        ("SQRT", json!(2.65)),
-        ("SIGNUM", json!(1)),
-        ("GET_EXP", json!(2)),
-        ("FLOOR_DIV", json!(3)),
-        ("FLOOR_MOD", json!(1)),
-    ] {
-        let math = json!({ "operation": operation, "arguments": [x, y], "result": body("r") });
-        check_change(class, math, &post, &json!({ "a": 7, "r": expected }), &[]);
-    }
-    // Below zero a floor is no cut.
-    let below = telemetry(r#"{"a":-7}"#);
-    for (operation, expected) in [("FLOOR_DIV", -4), ("FLOOR_MOD", 1)] {
-        let math = json!({ "operation": operation, "arguments": [x, y], "result": body("r") });
-        check_change(class, math, &below, &json!({ "a": -7, "r": expected }), &[]);
-    }
-    let limit = json!({ "name": "limit", "type": "ATTRIBUTE", "key": "limit", "attributeScope": "SHARED_SCOPE" });
-    let latest = argument("t", "TIME_SERIES", json!("t"));
-    let name = argument("ts", "MESSAGE_METADATA", json!("ts"));
-    let missing = json!({ "name": "m", "type": "MESSAGE_BODY", "key": "gone", "defaultValue": 0.5 });
-    let custom = json!({ "operation": "CUSTOM", "customFunction": "limit * t + ts + m", "arguments": [limit, latest, name, missing],
-        "result": { "type": "MESSAGE_METADATA", "key": "r", "resultValuePrecision": 1 } });
-    check_change(class, custom, &post, &json!({ "a": 7 }), &[("r", "141.5")]);
-    let saved = |kind: &str| json!({ "operation": "ADD", "arguments": [x, y], "result": { "type": kind, "key": "r", "addToBody": true } });
-    check(class, saved("TIME_SERIES"), &post, &["series 1 ttl 0 server ts false", "Success"]);
-    check(class, saved("ATTRIBUTE"), &post, &["attributes 1 SERVER_SCOPE changed false notify false", "Success"]);
-    check(
-        class,
-        json!({ "operation": "DIV", "arguments": [x, argument("y", "CONSTANT", json!(0))], "result": body("r") }),
-        &post,
-        &["Failure"],
-    );
-    check(
-        class,
-        json!({ "operation": "ADD", "arguments": [argument("x", "MESSAGE_BODY", json!("gone")), y], "result": body("r") }),
-        &post,
-        &["Failure"],
-    );
-}
-
-#[test]
-fn keys_are_copied_deleted_and_renamed() {
-    let post = telemetry(r#"{"temp1":1,"temp2":"x","other":{"a":[1]}}"#);
-    let all = json!({ "temp1": 1, "temp2": "x", "other": { "a": [1] } });
-    let copy = "transform.TbCopyKeysNode";
-    check_change(
-        copy,
-        json!({ "copyFrom": "DATA", "keys": ["temp.*", "oth"] }),
-        &post,
-        &all,
-        &[("temp1", "1"), ("temp2", "x"), ("other", "${other}")],
-    );
-    let with_name = json!({ "temp1": 1, "temp2": "x", "other": { "a": [1] }, "deviceName": "A" });
-    check_change(copy, json!({ "fromMetadata": true, "keys": ["deviceName"] }), &post, &with_name, &[]);
-    let delete = "transform.TbDeleteKeysNode";
-    check_change(delete, json!({ "deleteFrom": "DATA", "keys": ["temp[0-9]"] }), &post, &json!({ "other": { "a": [1] } }), &[]);
-    check_change(
-        delete,
-        json!({ "deleteFrom": "METADATA", "keys": ["device.*"] }),
-        &post,
-        &all,
-        &[("deviceName", "${deviceName}")],
-    );
-    let rename = "transform.TbRenameKeysNode";
-    let names = |of: &str| json!({ "renameIn": of, "renameKeysMapping": { "temp1": "t", "deviceName": "n" } });
-    check_change(rename, names("DATA"), &post, &json!({ "t": 1, "temp2": "x", "other": { "a": [1] } }), &[("deviceName", "A")]);
-    check_change(rename, names("METADATA"), &post, &all, &[("n", "A")]);
-    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: "[1]".into(), id: None });
-    for (class, configuration) in [(copy, json!({ "keys": ["a"] })), (delete, json!({ "keys": ["a"] })), (rename, names("DATA"))]
-    {
-        check(class, configuration, &list, &["Failure"]);
-    }
 }
 
 #[test]
@@ -472,6 +344,7 @@ fn scripts_decide() {
     check(switch, tbel("return msg.t > 20 ? 'Warm' : 'Cold';"), &post, &["Warm"]);
     check(switch, js("return ['thermometer', 'Warm', 'nobody drew this'];"), &post, &["Warm", "thermometer"]);
     check(switch, js("return 'nobody drew this';"), &post, &[]);
+    check(switch, js("return ['Warm', 'thermometer', 'Warm'];"), &post, &["Warm", "thermometer"]);
     check(switch, js("return 7;"), &post, &["Failure"]);
 }
 
@@ -482,7 +355,7 @@ fn scripts_change_messages() {
     let body = "msg.f = msg.t * 9 / 5 + 32; metadata.unit = 'F'; return {msg: msg, metadata: metadata, msgType: msgType};";
     check_change(class, tbel(body), &post, &json!({ "t": 20, "f": 68 }), &[("unit", "F"), ("deviceName", "A")]);
     check(class, js("return [{msg: 1}, {msg: 2}];"), &post, &["Success x2"]);
-    check(class, js("return [];"), &post, &[]);
+    check(class, js("return [];"), &post, &["Failure"]);
     check(class, js("return msg.t;"), &post, &["Failure"]);
     // Another type is another message: it is saved as what it is now.
     let attributes = js("return {msg: {a: msg.t}, metadata: metadata, msgType: 'POST_ATTRIBUTES_REQUEST'};");
@@ -573,11 +446,14 @@ fn chains_are_entered_and_left() {
     assert_eq!(shown, [r#"answer 1 {"u":1}"#, "TbSendRPCReplyNode1"]);
     assert_eq!(show(&outer, &telemetry(r#"{"v":1}"#), &mut world), ["log TbLogNode2"], "it ends within");
     assert_eq!(show(&outer, &telemetry(r#"{"t":1}"#), &mut Known::default()), ["log TbLogNode2", "TbLogNode2"], "no such chain");
-    // A chain that enters itself is ended.
-    let around = chain(&[input(3)], &[]);
-    world.chains.insert(id(3), Rc::new(Running::new(Arc::new(Plan::compile(&around)))));
-    let shown = show(&around, &telemetry(r#"{"t":1}"#), &mut world);
-    assert!(shown[0].contains("more than"), "{shown:?}");
+    // A chain does not enter itself, and chains that enter each other are ended.
+    for (n, enters) in [(3, 3), (4, 5), (5, 4)] {
+        world.chains.insert(id(n), Rc::new(Running::new(Arc::new(Plan::compile(&chain(&[input(enters)], &[]))))));
+    }
+    for (n, reason) in [(3, "would enter itself"), (4, "more than")] {
+        let shown = show(&chain(&[input(n)], &[]), &telemetry(r#"{"t":1}"#), &mut world);
+        assert!(shown[0].contains(reason), "{shown:?}");
+    }
 }
 
 /// Names that configurations have, so that random ones mean something now and then.

@@ -72,7 +72,7 @@ impl World for Looking {
     fn running(&mut self, target: Target) -> Option<Rc<Running>> {
         match target {
             Target::Chain(id) => self.chains.get(&id).map(Rc::clone),
-            Target::OfOriginator => None,
+            Target::OfOriginator { .. } => None,
         }
     }
 }

@@ -56,7 +56,7 @@ fn start(engines: Vec<Arc<MemoryEngine>>, epoch: u32) -> Fleet {
     fleet
 }
 
-fn owner(fleet: &Fleet) -> usize {
+pub(super) fn owner(fleet: &Fleet) -> usize {
     fleet.shards[0].placement.shard_of(Partition::of(device("A").into())).into()
 }
 
@@ -72,26 +72,26 @@ fn say(fleet: &mut Fleet, number: u64, kind: &str, ts: Option<i64>) -> oneshot::
     answer
 }
 
-fn taken(fleet: &mut Fleet, mut answer: oneshot::Receiver<Result<u64, QueryError>>) {
+pub(super) fn taken(fleet: &mut Fleet, mut answer: oneshot::Receiver<Result<u64, QueryError>>) {
     fleet.turn_until("it is taken", |_| answer.try_recv().is_ok());
 }
 
 /// What the device's chain was told.
-fn in_order(fleet: &Fleet) -> Vec<i64> {
+pub(super) fn in_order(fleet: &Fleet) -> Vec<i64> {
     let each = |(n, times): (i64, Vec<Timestamp>)| times.into_iter().map(move |ts| (ts, n));
     let rows: BTreeSet<(Timestamp, i64)> = fleet.rows("A").into_iter().flat_map(each).collect();
     rows.into_iter().map(|(_, n)| n).collect()
 }
 
 /// Turns until nothing is under way any more.
-fn heard(fleet: &mut Fleet) {
+pub(super) fn heard(fleet: &mut Fleet) {
     (0..5).for_each(|_| fleet.turn());
     fleet.turn_until("nothing is under way", |fleet| fleet.shards.iter().all(|shard| shard.passages.len() == 0));
     (0..5).for_each(|_| fleet.turn());
 }
 
 /// A server attribute that tells about connectivity.
-fn known(fleet: &mut Fleet, key: &str) -> Option<Value<'static>> {
+pub(super) fn known(fleet: &mut Fleet, key: &str) -> Option<Value<'static>> {
     let owner = owner(fleet);
     let shard = &mut fleet.shards[owner];
     let state = shard.residents.get_mut(device("A").into(), shard.now.instant)?;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemas::chain::{Chain, EntityType};
-use schemas::config::End;
-use schemas::id::{EntityId, Partition};
+use schemas::config::{End, Profile};
+use schemas::id::{ChainId, EntityId, Partition, ProfileId};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -15,7 +15,9 @@ use super::fleet::{Fleet, TENANT, device, engines, merged};
 use crate::clock::Timestamp;
 use crate::metric::Counter;
 use crate::query::{Entering, Query, QueryError, Target};
+use crate::rules::Plan;
 use crate::shard::Event;
+use crate::snapshot::ShardChange;
 use crate::store::memory::MemoryEngine;
 
 pub(super) fn node(id: u128, class: &str, configuration: Json) -> Json {
@@ -196,5 +198,54 @@ fn an_answer_is_not_given_before_what_the_chain_wrote_is_durable() {
         assert!(answered);
         let after = Fleet::start(fleet.crash(&[0]), 2);
         assert_eq!(after.rows("A").len(), 1, "{n}");
+    }
+}
+
+/// A node that forwards to the originator's default chain enters that of its profile, and if there is none the one that it names.
+#[test]
+fn a_profile_chain_is_entered_or_the_one_that_is_written() {
+    let number = |number: u128| ChainId(Uuid::from_u128(number));
+    let plan = |nodes: &[Json], edges: &[Json]| {
+        let drawn = json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": edges }).to_string();
+        Arc::new(Plan::compile(&Chain::parse(&drawn).expect("valid")))
+    };
+    let js = |script: &str| json!({ "scriptLang": "JS", "jsScript": script });
+    // Enters the root chain, which leads back to a profile's chain, and saves what comes from there.
+    let saves = |n: u128| {
+        let change = |id, what: &str| {
+            node(id, "transform.TbTransformMsgNode", js(&format!("return {{msg: {{n: {n}}}, metadata: {{}}, {what}}};")))
+        };
+        let nodes = [
+            node(20, "filter.TbJsFilterNode", js("return msgType == 'MINE';")),
+            change(21, "msgType: 'YOURS'"),
+            node(22, "flow.TbRuleChainInputNode", json!({ "ruleChainId": number(3).0 })),
+            change(23, "msgType: 'POST_TELEMETRY_REQUEST'"),
+            node(24, "telemetry.TbMsgTimeseriesNode", json!({ "defaultTTL": 0 })),
+        ];
+        let edges = match n {
+            5 => vec![edge(0, "True", 1), edge(1, "Success", 2), edge(0, "False", 3), edge(3, "Success", 4)],
+            _ => vec![edge(0, "True", 3), edge(3, "Success", 4)],
+        };
+        ShardChange::Chain { id: number(n), tenant: TENANT, root: false, plan: plan(&nodes, &edges) }
+    };
+    let forwards = |otherwise: u128| {
+        let to = json!({ "forwardMsgToDefaultRuleChain": true, "ruleChainId": number(otherwise).0 });
+        let plan = plan(&[node(10, "flow.TbRuleChainInputNode", to)], &[]);
+        ShardChange::Chain { id: number(3), tenant: TENANT, root: true, plan }
+    };
+    let profile = |chain: Option<ChainId>| {
+        let (id, name) = (ProfileId(Uuid::from_u128(2)), "default".to_owned());
+        ShardChange::Profile(Profile { id, tenant: TENANT, name, chain, mqtt: None, alarms: None })
+    };
+    for (own, otherwise, entered) in [(None, 4, Some(4)), (Some(5), 4, Some(5)), (None, 9, None), (Some(9), 4, Some(4))] {
+        let mut fleet = Fleet::start(engines(1), 1);
+        fleet.apply(&[saves(4), saves(5), forwards(otherwise), profile(own.map(number))]);
+        let (reply, answer) = oneshot::channel();
+        let target = Target { entity: device("A").into(), tenant: TENANT };
+        let entering = Box::new(entering("MINE", target.entity, &json!({}), Uuid::nil()));
+        fleet.shards[0].take_event(Event::Query { target, query: Query::Enter { entering, reply } });
+        assert_eq!(turns_until(&mut fleet, answer), Ok(()));
+        (0..5).for_each(|_| fleet.turn());
+        assert_eq!(fleet.rows("A").into_keys().next(), entered, "{own:?}, else {otherwise}");
     }
 }

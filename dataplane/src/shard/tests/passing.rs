@@ -158,20 +158,22 @@ fn a_chain_that_sends_a_message_in_circles_ends() {
         json!({ "id": { "entityType": "RULE_NODE", "id": Uuid::from_u128(id) }, "type": class, "name": class, "configuration": configuration })
     };
     let other = json!({ "direction": "FROM", "filters": [] });
-    let nodes = [
-        node(11, "transform.TbChangeOriginatorNode", json!({ "originatorSource": "RELATED", "relationsQuery": other })),
-        node(12, "flow.TbRuleChainInputNode", json!({ "forwardMsgToDefaultRuleChain": true })),
-    ];
-    let edge = json!({ "fromIndex": 0, "toIndex": 1, "type": "Success" });
-    let circle = json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": [edge] }).to_string();
-    let plan = Arc::new(Plan::compile(&Chain::parse(&circle).expect("valid")));
+    // Each enters the other one.
+    let half = |id: u128, enters: u128| {
+        let change = json!({ "originatorSource": "RELATED", "relationsQuery": other });
+        let nodes = [
+            node(11, "transform.TbChangeOriginatorNode", change),
+            node(12, "flow.TbRuleChainInputNode", json!({ "ruleChainId": Uuid::from_u128(enters) })),
+        ];
+        let edge = json!({ "fromIndex": 0, "toIndex": 1, "type": "Success" });
+        let chain = json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": [edge] }).to_string();
+        let plan = Arc::new(Plan::compile(&Chain::parse(&chain).expect("valid")));
+        ShardChange::Chain { id: ChainId(Uuid::from_u128(id)), tenant: TENANT, root: id == 3, plan }
+    };
     let back = End { kind: EntityType::Device, id: device("A").into() };
     let from = End { kind: EntityType::Device, id: device("B").into() };
     let back = Relation { id: RelationId(Uuid::from_u128(2)), from, to: back, kind: "Manages".to_owned() };
-    fleet.apply(&[
-        ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan },
-        ShardChange::Relation(back),
-    ]);
+    fleet.apply(&[half(3, 4), half(4, 3), ShardChange::Relation(back)]);
     drop(say(&mut fleet, 1));
     fleet.turn_until("its end", |fleet| fleet.count(Counter::NodesFailed) == 1 && under_way(&fleet.engines) == 0);
     assert_eq!(fleet.count(Counter::MessagesPassed), u64::from(crate::limits::DEPARTURES_PER_MESSAGE_MAX));

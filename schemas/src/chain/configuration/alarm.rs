@@ -11,7 +11,9 @@ use crate::{
 
 impl Reader<'_> {
     pub(super) fn create_alarm(&mut self) -> Option<CreateAlarm> {
-        let (from_message, overwrites) = (self.flag("useMessageAlarmData")?, self.flag("overwriteAlarmDetails")?);
+        // Nodes that are older than that field build the details, too, as they say how.
+        let builds = ["alarmDetailsBuildTbel", "alarmDetailsBuildJs"].iter().any(|script| self.value(script).is_some());
+        let (from_message, overwrites) = (self.flag("useMessageAlarmData")?, self.flag_or("overwriteAlarmDetails", builds)?);
         if from_message {
             let details = if overwrites { Some(self.alarm_details()?) } else { None };
             return Some(CreateAlarm { new: NewAlarm::OfMessage, details });

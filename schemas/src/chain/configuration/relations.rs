@@ -12,11 +12,11 @@ use crate::id::EntityId;
 const FILTERS_MAX: usize = 100;
 
 impl Reader<'_> {
-    /// `FROM`: from the entity to the originator, as ThingsBoard has it.
-    pub(super) fn check_relation(&mut self) -> Option<CheckRelation> {
+    /// `FROM`: from the originator to the entity. In version 0 it is the other way round, as ThingsBoard has it.
+    pub(super) fn check_relation(&mut self, version: u64) -> Option<CheckRelation> {
         let inward = self.required("direction", "FROM or TO", |value| match value.as_str()? {
-            "FROM" => Some(true),
-            "TO" => Some(false),
+            "FROM" => Some(version == 0),
+            "TO" => Some(version != 0),
             _ => None,
         });
         let kind = self.required("relationType", "a relation type", |value| {

@@ -160,6 +160,7 @@ fn the_past_of_the_originator() {
         Fact::History(History { keys, start, end, limit, ascending, aggregation, interval_ms })
     };
     let found = vec![series("A.t", &[(5, Value::Double(2.5)), (6, Value::Long(3))])];
+    let text = vec![series("A.t", &[(5, Value::Text("on".into()))])];
     let interval = (now - 7_200_000, now - 5_000);
     let fetch = |more: Json| {
         let mut configuration = json!({
@@ -189,6 +190,10 @@ fn the_past_of_the_originator() {
             "2.5",
         ),
     ];
+    // A text has its quotation marks, as in ThingsBoard.
+    let (last, fact) = (json!({ "fetchMode": "LAST" }), asked(&["A.t"], interval, 1, false, Aggregation::None));
+    let told = behind(class, &fetch(last), &post, &mut knowing(vec![(fact, Ok(text))]), &["A.t"]);
+    assert_eq!(told.expect("it is known"), [r#"{"from":-100,"t":1}"#, "A.t=\"on\""]);
     for (more, fact, expected) in rows {
         let told = behind(class, &fetch(more.clone()), &post, &mut knowing(vec![(fact, Ok(found.clone()))]), &["A.t", "u"]);
         let expected = [r#"{"from":-100,"t":1}"#.to_owned(), format!("A.t={expected}"), "u=${u}".to_owned()];

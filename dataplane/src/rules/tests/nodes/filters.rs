@@ -51,6 +51,11 @@ fn filters_decide() {
     check(class, one("FROM", "Contains", 1), &post, &["True"]);
     check(class, one("FROM", "Contains", 2), &post, &["False"]);
     check(class, one("TO", "Manages", 3), &post, &["True"]);
+    // From version 1 on it is the originator from which a relation is.
+    let class = "filter.TbCheckRelationNode@1";
+    check(class, any("TO", "Contains"), &post, &["True"]);
+    check(class, any("FROM", "Contains"), &post, &["False"]);
+    check(class, one("FROM", "Manages", 3), &post, &["True"]);
 
     let fields = |data: &[&str], metadata: &[&str], all: bool| json!({ "messageNames": data, "metadataNames": metadata, "checkAllKeys": all });
     let class = "filter.TbCheckMessageNode";
@@ -58,6 +63,12 @@ fn filters_decide() {
     check(class, fields(&["t", "u"], &["deviceName"], true), &post, &["False"]);
     check(class, fields(&["u"], &["deviceName"], false), &post, &["True"]);
     check(class, fields(&["u"], &["v"], false), &post, &["False"]);
+    // What is there is there, whatever it is.
+    let nothing = message(MessageType::ToServerRpcRequest, Body::Rpc { request: r#"{"none":null,"empty":""}"#.into(), id: None });
+    check(class, fields(&["none", "empty"], &[], true), &nothing, &["True"]);
+    let list = message(MessageType::ToServerRpcRequest, Body::Rpc { request: "[1]".into(), id: None });
+    check(class, fields(&["a"], &["deviceName"], false), &list, &["Failure"]);
+    check(class, fields(&[], &["deviceName"], true), &list, &["True"]);
 }
 
 #[test]
@@ -73,6 +84,28 @@ fn geofences_decide() {
     let square = json!({ "perimeterType": "POLYGON", "polygonsDefinition": "[[49,29],[49,31],[51,31],[51,29]]" });
     check(class, square, &here, &["True"]);
     check(class, circle(1), &telemetry(r#"{"latitude":50}"#), &["Failure"]);
-    let fetched = json!({ "perimeterType": "CIRCLE", "fetchPerimeterInfoFromMessageMetadata": true });
-    check(class, fetched, &here, &["Failure"]);
+    let fetched =
+        |key: &str| json!({ "perimeterType": "CIRCLE", "fetchPerimeterInfoFromMessageMetadata": true, "perimeterKeyName": key });
+    check(class, fetched("fence"), &here, &["Failure"]);
+    check(class, fetched(""), &here, &["Failure"]);
+    // Before ThingsBoard 3.3 the perimeter was spread over the metadata.
+    let spread = |said: &'static str| {
+        let copy = ("transform.TbCopyKeysNode", json!({ "copyFrom": "DATA", "keys": [".*"] }));
+        let fence = (class, json!({ "fetchPerimeterInfoFromMessageMetadata": true }));
+        let log = ("action.TbLogNode", json!({}));
+        let decided = chain(&[copy, fence, log.clone(), log], &[(0, "Success", 1), (1, "True", 2), (1, "False", 3)]);
+        show(&decided, &telemetry(said), &mut Known::default()).join("; ")
+    };
+    let circle =
+        r#"{"latitude":50.0,"longitude":30.0,"centerLatitude":50.01,"centerLongitude":30,"range":1.2,"rangeUnit":"KILOMETER"}"#;
+    assert!(spread(circle).starts_with("log TbLogNode2"));
+    let far =
+        r#"{"latitude":50.0,"longitude":30.0,"centerLatitude":50.01,"centerLongitude":30,"range":1,"rangeUnit":"KILOMETER"}"#;
+    assert!(spread(far).starts_with("log TbLogNode3"));
+    assert!(
+        spread(r#"{"latitude":50.0,"longitude":30.0,"perimeter":[[49,29],[49,31],[51,31],[51,29]]}"#)
+            .starts_with("log TbLogNode2")
+    );
+    let lame = r#"{"latitude":50.0,"longitude":30.0,"centerLatitude":50.01,"centerLongitude":30,"range":1}"#;
+    assert!(spread(lame).contains("rangeUnit is missing"), "{}", spread(lame));
 }

@@ -1,0 +1,85 @@
+//! Attributes that a chain saves and is told of, on whole shards: of what is new among them, once, whatever dies meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemas::chain::{Chain, EntityType};
+use schemas::config::End;
+use schemas::id::Partition;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::connectivity::{heard, in_order, known, owner, taken};
+use super::entering::{edge, node};
+use super::fleet::{Fleet, TENANT, device, engines, merged};
+use crate::message::Value;
+use crate::query::{Entering, QueryError};
+use crate::shard::Event;
+use crate::store::memory::MemoryEngine;
+
+/// What is told is saved as a reading: ten times `a`, and one more if `b` is new, too.
+fn chain() -> Chain {
+    let save =
+        json!({ "scope": "SERVER_SCOPE", "updateAttributesOnlyOnValueChange": true, "sendAttributesUpdatedNotification": true });
+    let script = "return {msg: {n: msg.a * 10 + (msg.b == null ? 0 : 1)}, metadata: {}, msgType: 'POST_TELEMETRY_REQUEST'};";
+    let nodes = [
+        node(10, "filter.TbMsgTypeSwitchNode", json!({})),
+        node(11, "telemetry.TbMsgAttributesNode", save),
+        node(12, "transform.TbTransformMsgNode", json!({ "scriptLang": "JS", "jsScript": script })),
+        node(13, "telemetry.TbMsgTimeseriesNode", json!({ "defaultTTL": 0 })),
+    ];
+    let edges = [edge(0, "Post attributes", 1), edge(0, "Attributes Updated", 2), edge(2, "Success", 3)];
+    Chain::parse(&json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": edges }).to_string()).expect("valid")
+}
+
+fn start(engines: Vec<Arc<MemoryEngine>>, epoch: u32) -> Fleet {
+    let mut fleet = Fleet::start(engines, epoch);
+    fleet.draw(&chain());
+    fleet
+}
+
+/// Has the chain hear attributes, as the message of this number.
+fn post(fleet: &mut Fleet, number: u64, attributes: &str) -> oneshot::Receiver<Result<u64, QueryError>> {
+    let (reply, answer) = oneshot::channel();
+    let originator = End { kind: EntityType::Device, id: device("A").into() };
+    let (kind, data) = ("POST_ATTRIBUTES_REQUEST".to_owned(), attributes.to_owned());
+    let said = Entering { tenant: TENANT, originator, kind, metadata: BTreeMap::new(), data, chain: None };
+    let (to, messages) = (Partition::of(originator.id), vec![(number, said)]);
+    let owner = owner(fleet);
+    fleet.shards[owner].take_event(Event::Announcements { to, messages, reply });
+    answer
+}
+
+#[test]
+fn a_chain_is_told_of_what_is_new() {
+    let mut fleet = start(engines(2), 1);
+    for (number, attributes, told) in
+        [(1, r#"{"a":1,"b":1}"#, &[11][..]), (2, r#"{"a":2,"b":1}"#, &[11, 20]), (3, r#"{"a":2,"b":1}"#, &[11, 20])]
+    {
+        let answer = post(&mut fleet, number, attributes);
+        taken(&mut fleet, answer);
+        heard(&mut fleet);
+        assert_eq!(in_order(&fleet), told, "{attributes}");
+    }
+}
+
+#[test]
+fn a_crash_anywhere_leaves_both_or_neither() {
+    for turns in 0..12 {
+        for keeping in [&[0][..], &[9]] {
+            let mut fleet = start(engines(2), 1);
+            let mut answer = post(&mut fleet, 1, r#"{"a":1}"#);
+            (0..turns).for_each(|_| fleet.turn());
+            let was_taken = answer.try_recv().is_ok_and(|taken| taken.is_ok());
+            let after = fleet.crash(keeping);
+            let mut fleet = if turns % 2 == 0 { start(after, 2) } else { start(merged(&after), 2) };
+            // Something that loads its state and changes nothing of it.
+            let answer = post(&mut fleet, 2, "{}");
+            taken(&mut fleet, answer);
+            heard(&mut fleet);
+            let saved = known(&mut fleet, "a") == Some(Value::Long(1));
+            assert_eq!(in_order(&fleet), if saved { vec![10] } else { vec![] }, "{turns} {keeping:?}: once");
+            assert!(saved || !was_taken, "{turns} {keeping:?}");
+        }
+    }
+}
