@@ -26,8 +26,8 @@ pub enum Effect<'m> {
         tell: Option<Box<Departed>>,
         saving: Saving,
     },
-    /// Delete attributes of one scope.
-    DeleteAttributes { scope: Scope, keys: Vec<String>, notify_device: bool },
+    /// Delete attributes of one scope. Those that there were are the data of `tell`.
+    DeleteAttributes { scope: Scope, keys: Vec<String>, notify_device: bool, tell: Option<Box<Departed>> },
     /// Answer the originator's call with this number; JSON.
     Answer { request: u32, json: String },
     /// Answer a person's request; JSON.

@@ -258,7 +258,7 @@ impl Node {
             }
             Self::SaveTimeseries(save) => save_timeseries::run(save, step.id, carried, scene),
             Self::SaveAttributes(save) => save_attributes::run(save, step.id, carried, scene),
-            Self::DeleteAttributes(delete) => save_attributes::delete(delete, carried, scene.into),
+            Self::DeleteAttributes(delete) => save_attributes::delete(delete, carried, scene),
             Self::CalculateFields => calculate_fields(carried, scene),
             Self::DeviceState(event) => device_state::run(*event, step.id, carried, scene),
             Self::CreateAlarm(create) => alarm::create(create, carried, scene),

@@ -88,7 +88,10 @@ fn describe(effect: &Effect<'_>) -> String {
             let tell = tell.as_ref().map(|told| format!(" tell {} {:?}", told.kind, told.metadata)).unwrap_or_default();
             format!("attributes {count} {} changed {only_on_change} notify {notify_device}{tell}", scope.name())
         }
-        Effect::DeleteAttributes { scope, keys, .. } => format!("delete {} of {}", keys.join(" "), scope.name()),
+        Effect::DeleteAttributes { scope, keys, tell, .. } => {
+            let tell = tell.as_ref().map(|told| format!(" tell {}", told.kind)).unwrap_or_default();
+            format!("delete {} of {}{tell}", keys.join(" "), scope.name())
+        }
         Effect::KeepState { node, state } => format!("state of {node}: {} bytes", state.len()),
         Effect::Answer { request, json } => format!("answer {request} {json}"),
         Effect::Reply { request, json } => format!("reply to {request} {json}"),

@@ -91,11 +91,15 @@ impl Stage<'_> {
         Ok(changed)
     }
 
-    /// The originator's chain is told by this which attributes are new.
-    pub(super) fn tell_chain(&mut self, message: &Message<'_>, tell: Departed, (scope, changed): (Scope, &[String])) {
+    /// Attributes as JSON.
+    pub(super) fn said_of(&self, scope: Scope, keys: &[String]) -> String {
         let mut json = Vec::new();
-        payload::attributes_updated(&pairs(&self.state.attributes(Some(scope), changed)), &mut json);
-        let data = String::from_utf8(json).unwrap_or_default();
+        payload::attributes_updated(&pairs(&self.state.attributes(Some(scope), keys)), &mut json);
+        String::from_utf8(json).unwrap_or_default()
+    }
+
+    /// The originator's chain is told this by a message of its own.
+    pub(super) fn tell_chain(&mut self, message: &Message<'_>, tell: Departed, data: String) {
         let to = End { kind: message.originator_type, id: message.originator };
         self.pass_on(message, Departed { data, ..tell }, to);
     }

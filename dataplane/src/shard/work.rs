@@ -6,6 +6,7 @@ use std::rc::Rc;
 use schemas::chain::{EntityType, MessageType};
 use schemas::config::{End, Payload};
 use schemas::id::{ChainId, DeviceId, EntityId, Partition, TenantId};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::admitting::topics;
@@ -472,11 +473,15 @@ impl Stage<'_> {
                 let (of, how) = ((message.originator, *scope), (*only_on_change, *notify_device));
                 let changed = self.save_attributes(of, readings, how, *saving)?;
                 if let Some(tell) = tell.as_ref().filter(|_| !changed.is_empty()) {
-                    self.tell_chain(message, (**tell).clone(), (*scope, &changed));
+                    let data = self.said_of(*scope, &changed);
+                    self.tell_chain(message, (**tell).clone(), data);
                 }
             }
-            Effect::DeleteAttributes { scope, keys, notify_device } => {
-                self.delete_attributes(message.originator, *scope, keys, *notify_device);
+            Effect::DeleteAttributes { scope, keys, notify_device, tell } => {
+                let gone = self.delete_attributes(message.originator, *scope, keys, *notify_device);
+                if let Some(tell) = tell.as_ref().filter(|_| !gone.is_empty()) {
+                    self.tell_chain(message, (**tell).clone(), json!({ "attributes": gone }).to_string());
+                }
             }
             Effect::KeepState { node, state } => {
                 let kept = self.state.keep_node_state(&mut writing(self.ledger, self.now), *node, state.clone());

@@ -563,9 +563,9 @@ impl Reader<'_> {
     }
 
     fn delete_attributes(&mut self) -> Option<DeleteAttributes> {
-        self.unsupported("sendAttributesDeletedNotification");
         let (keys, notify_device) = (self.strings("keys"), self.flag("notifyDevice"));
-        Some(DeleteAttributes { scope: self.scope()?, keys: keys?, notify_device: notify_device? })
+        let tell_chain = self.flag("sendAttributesDeletedNotification");
+        Some(DeleteAttributes { scope: self.scope()?, keys: keys?, notify_device: notify_device?, tell_chain: tell_chain? })
     }
 
     fn device_event(&mut self) -> Option<DeviceEvent> {

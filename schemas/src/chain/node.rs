@@ -294,6 +294,8 @@ pub struct DeleteAttributes {
     pub scope: Scope,
     pub keys: Vec<String>,
     pub notify_device: bool,
+    /// Shared and server scope only: tell the originator's chain by a message of its own.
+    pub tell_chain: bool,
 }
 
 /// What happened to a device that is connected to something else.

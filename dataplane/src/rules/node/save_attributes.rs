@@ -38,6 +38,11 @@ pub(super) fn run<'m>(save: &SaveAttributes, node: Uuid, carried: &Carried<'m>, 
     if readings.is_empty() {
         return Next::By(SUCCESS);
     }
+    let scope = said.unwrap_or(save.scope);
+    let tell = match told(save.tell_chain, (MessageType::AttributesUpdated, scope), scene) {
+        Ok(tell) => tell,
+        Err(reason) => return Next::Fail(reason),
+    };
     let mut saving = Saving::EVERYTHING;
     if let Some(settings) = save.processing {
         match processing::decide(settings, node, scene.message.received, scene) {
@@ -46,14 +51,6 @@ pub(super) fn run<'m>(save: &SaveAttributes, node: Uuid, carried: &Carried<'m>, 
             Err(reason) => return Next::Fail(reason),
         }
     }
-    let scope = said.unwrap_or(save.scope);
-    let tell = match save.tell_chain && scope != Scope::Client {
-        true => match told(scope, scene) {
-            Ok(told) => Some(told),
-            Err(reason) => return Next::Fail(reason),
-        },
-        false => None,
-    };
     // Older nodes always told the device, and still do where nobody says that it knows.
     let notify_device = scope == Scope::Shared && (save.notify_device || says(carried, true));
     scene.into.push(Effect::SaveAttributes { readings, scope, only_on_change: save.only_on_change, notify_device, tell, saving });
@@ -68,8 +65,11 @@ fn says(carried: &Carried<'_>, otherwise: bool) -> bool {
     }
 }
 
-/// By what the originator's chain is told which attributes are new.
-fn told(scope: Scope, scene: &Scene<'_, '_>) -> Result<Box<Departed>, String> {
+/// By what the originator's chain is told of attributes, if it is to be: a client's own it knows.
+fn told(is: bool, (kind, scope): (MessageType, Scope), scene: &Scene<'_, '_>) -> Result<Option<Box<Departed>>, String> {
+    if !is || scope == Scope::Client {
+        return Ok(None);
+    }
     scene.world.may_forward()?;
     // A chain that saves what it is told so would go on for ever.
     if scene.departures >= DEPARTURES_PER_MESSAGE_MAX {
@@ -84,8 +84,8 @@ fn told(scope: Scope, scene: &Scene<'_, '_>) -> Result<Box<Departed>, String> {
     ];
     let metadata =
         said.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)).collect();
-    let kind = MessageType::AttributesUpdated.name().to_owned();
-    Ok(Box::new(Departed { kind, metadata, departures: scene.departures + 1, ..Departed::default() }))
+    let kind = kind.name().to_owned();
+    Ok(Some(Box::new(Departed { kind, metadata, departures: scene.departures + 1, ..Departed::default() })))
 }
 
 fn no_attributes(kind: &str) -> Next {
@@ -100,12 +100,16 @@ fn readings_of(changed: &Changed) -> Result<Readings<'static>, String> {
 }
 
 /// Keys are templates; the scope that the metadata names precedes the node's.
-pub(super) fn delete(delete: &DeleteAttributes, carried: &Carried<'_>, into: &mut Vec<Effect<'_>>) -> Next {
+pub(super) fn delete(delete: &DeleteAttributes, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {
     let scope = scope_of(carried).unwrap_or(delete.scope);
     let keys: Vec<String> = delete.keys.iter().map(|key| template::fill(key, carried).into_owned()).collect();
     if !keys.is_empty() {
         let notify_device = scope == Scope::Shared && (delete.notify_device || says(carried, false));
-        into.push(Effect::DeleteAttributes { scope, keys, notify_device });
+        let tell = match told(delete.tell_chain, (MessageType::AttributesDeleted, scope), scene) {
+            Ok(tell) => tell,
+            Err(reason) => return Next::Fail(reason),
+        };
+        scene.into.push(Effect::DeleteAttributes { scope, keys, notify_device, tell });
     }
     Next::By(SUCCESS)
 }

@@ -90,6 +90,11 @@ fn a_chain_is_told_of_shared_and_server_attributes() {
     }
     let own = "attributes 1 CLIENT_SCOPE changed false notify false";
     assert_eq!(out(SAVE, &save("CLIENT_SCOPE"), &posted, &mut world), [own, "Success"]);
+    let delete = |scope: &str| json!({ "scope": scope, "keys": ["a"], "sendAttributesDeletedNotification": true });
+    let class = "telemetry.TbMsgDeleteAttributesNode";
+    let told = "delete a of SERVER_SCOPE tell ATTRIBUTES_DELETED";
+    assert_eq!(out(class, &delete("SERVER_SCOPE"), &posted, &mut world), [told, "Success"]);
+    assert_eq!(out(class, &delete("CLIENT_SCOPE"), &posted, &mut world), ["delete a of CLIENT_SCOPE", "Success"]);
     // Without room for the message nothing is saved: it comes again by Failure.
     assert_eq!(out(SAVE, &save("SERVER_SCOPE"), &posted, &mut Known::default()), ["Failure"]);
 }
