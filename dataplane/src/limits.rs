@@ -347,7 +347,7 @@ pub const OWED_BYTES_PER_TENANT_MAX: usize = 256 << 20;
 pub const CALLS_PER_NODE_AT_ONCE_MAX: u32 = 64;
 /// The same of a node that wants something of the control plane, where one is done after the other.
 pub const WISHES_PER_NODE_AT_ONCE_MAX: u32 = 16;
-/// Calls of one shard that are under way at once.
+/// Calls of one shard that are under way at once; half of them, and of the bytes below, of one tenant at most.
 pub const CALLS_AT_ONCE_MAX: usize = 256;
 /// Of their messages, in bytes; one more may exceed it.
 pub const CALLS_AT_ONCE_BYTES_MAX: usize = 8 << 20;

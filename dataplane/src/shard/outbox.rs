@@ -77,6 +77,33 @@ struct Held {
     bytes: usize,
 }
 
+impl Held {
+    fn add(&mut self, bytes: usize) {
+        self.calls += 1;
+        self.bytes += bytes;
+    }
+
+    /// Nothing is left?
+    fn remove(&mut self, bytes: usize) -> bool {
+        self.calls = self.calls.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.calls == 0
+    }
+
+    /// A part of all that may be under way is.
+    fn fills(self, part: usize) -> bool {
+        self.calls >= limits::CALLS_AT_ONCE_MAX / part || self.bytes >= limits::CALLS_AT_ONCE_BYTES_MAX / part
+    }
+}
+
+/// Whose message is under way, from before it is read from the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Load {
+    node: Uuid,
+    tenant: TenantId,
+    bytes: usize,
+}
+
 /// A call that is being made.
 #[derive(Debug)]
 pub(super) struct Flight {
@@ -84,7 +111,7 @@ pub(super) struct Flight {
     pub(super) node: Uuid,
     pub(super) number: u64,
     pub(super) owed: OwedCall,
-    bytes: usize,
+    load: Load,
 }
 
 /// A call to be read from the disk.
@@ -94,6 +121,7 @@ pub(super) struct Next {
     pub(super) originator: EntityId,
     pub(super) node: Uuid,
     pub(super) number: u64,
+    load: Load,
 }
 
 /// See the module.
@@ -104,13 +132,19 @@ pub(super) struct Outbox {
     tenants: HashMap<TenantId, Held, RandomState>,
     rests: BinaryHeap<Reverse<(Instant, EntityId, Uuid)>>,
     flights: HashMap<u64, Flight, RandomState>,
-    flying_bytes: usize,
-    reading: usize,
+    /// Read from the disk, or being read.
+    under_way: Held,
+    /// The same by tenant: a part of the whole each, so that a target that never answers leaves room for others.
+    under_way_of: HashMap<TenantId, Held, RandomState>,
+    /// A node was passed over for want of room.
+    passed_over: bool,
     last_flight: u64,
     /// Of the store; what a lane read of an earlier one says nothing of this.
     generation: u32,
     /// Nodes that may have something to call.
     woken: Vec<Uuid>,
+    /// The node that called last.
+    last_node: Uuid,
     len: usize,
     /// A whole configuration is there: a node that is not there is gone.
     begun: bool,
@@ -137,9 +171,7 @@ impl Outbox {
     /// A call is owed.
     pub(super) fn add(&mut self, found: Pending) {
         let Pending { originator, node, number, tenant, bytes } = found;
-        let held = self.tenants.entry(tenant).or_default();
-        held.calls += 1;
-        held.bytes += bytes;
+        self.tenants.entry(tenant).or_default().add(bytes);
         self.len += 1;
         let queues = self.queues.entry(originator).or_default();
         let call = Call { number, bytes };
@@ -168,11 +200,13 @@ impl Outbox {
         }
     }
 
-    /// Nodes that may have something to call since this was asked last.
+    /// Nodes that may have something to call since this was asked last, those first whose turn it is.
     pub(super) fn take_woken(&mut self) -> Vec<Uuid> {
         let mut woken = std::mem::take(&mut self.woken);
         woken.sort_unstable();
         woken.dedup();
+        let behind = woken.partition_point(|node| *node <= self.last_node);
+        woken.rotate_left(behind);
         woken
     }
 
@@ -212,41 +246,55 @@ impl Outbox {
 
     /// What a node calls next, if it may call now.
     pub(super) fn next(&mut self, node: Uuid, now: Instant) -> Option<Next> {
-        let busy = self.reading + self.flights.len() >= limits::CALLS_AT_ONCE_MAX
-            || self.flying_bytes >= limits::CALLS_AT_ONCE_BYTES_MAX;
-        if busy || !self.begun {
+        if !self.begun {
             return None;
         }
         loop {
             let target = self.targets.get_mut(&node).filter(|target| target.may(now))?;
-            let originator = target.waiting.pop_front()?;
+            let originator = *target.waiting.front()?;
+            let queue = self.queue(originator, node).filter(|queue| queue.stage == Stage::Waits);
+            let first = queue.and_then(|queue| Some((queue.tenant, queue.calls.front().copied()?)));
+            let room = first.is_none_or(|(tenant, _)| self.has_room_for_calls(tenant));
+            self.passed_over |= !room;
+            self.targets.get_mut(&node).filter(|_| room)?.waiting.pop_front();
             // Its device may be gone.
-            let Some(queue) = self.queue(originator, node).filter(|queue| queue.stage == Stage::Waits) else { continue };
-            let Some(call) = queue.calls.front().copied() else { continue };
-            queue.stage = Stage::Flies;
-            if let Some(target) = self.targets.get_mut(&node) {
-                target.under_way += 1;
-            }
-            self.reading += 1;
-            return Some(Next { generation: self.generation, originator, node, number: call.number });
+            let Some((tenant, Call { number, bytes })) = first else { continue };
+            let load = Load { node, tenant, bytes };
+            self.depart(originator, load);
+            return Some(Next { generation: self.generation, originator, node, number, load });
         }
+    }
+
+    fn has_room_for_calls(&self, tenant: TenantId) -> bool {
+        let own = self.under_way_of.get(&tenant).copied().unwrap_or_default();
+        !self.under_way.fills(1) && !own.fills(2)
+    }
+
+    fn depart(&mut self, originator: EntityId, load: Load) {
+        if let Some(queue) = self.queue(originator, load.node) {
+            queue.stage = Stage::Flies;
+        }
+        if let Some(target) = self.targets.get_mut(&load.node) {
+            target.under_way += 1;
+        }
+        self.last_node = load.node;
+        self.under_way.add(load.bytes);
+        self.under_way_of.entry(load.tenant).or_default().add(load.bytes);
     }
 
     /// A call was read from the disk. Its flight's number; `None` if it is not owed any more.
     pub(super) fn fly(&mut self, next: Next, owed: OwedCall) -> Option<u64> {
-        let Next { originator, node, number, .. } = next;
-        if next.generation != self.generation {
+        let Next { generation, originator, node, number, load } = next;
+        if generation != self.generation {
             return None;
         }
-        self.reading -= 1;
         let first = self.queue(originator, node).and_then(|queue| queue.calls.front().copied());
-        let Some(call) = first.filter(|call| call.number == number) else {
-            self.landed(node);
+        if first.is_none_or(|call| call.number != number) {
+            self.landed(load);
             return None;
-        };
+        }
         self.last_flight += 1;
-        self.flying_bytes += call.bytes;
-        self.flights.insert(self.last_flight, Flight { originator, node, number, owed, bytes: call.bytes });
+        self.flights.insert(self.last_flight, Flight { originator, node, number, owed, load });
         Some(self.last_flight)
     }
 
@@ -255,8 +303,7 @@ impl Outbox {
         if next.generation != self.generation {
             return false;
         }
-        self.reading -= 1;
-        self.landed(next.node);
+        self.landed(next.load);
         true
     }
 
@@ -267,15 +314,24 @@ impl Outbox {
     /// A call is not under way any more. Its queue does nothing until it is finished, or rests.
     pub(super) fn land(&mut self, flight: u64) -> Option<Flight> {
         let landed = self.flights.remove(&flight)?;
-        self.flying_bytes = self.flying_bytes.saturating_sub(landed.bytes);
-        self.landed(landed.node);
+        self.landed(landed.load);
         Some(landed)
     }
 
-    fn landed(&mut self, node: Uuid) {
+    fn landed(&mut self, load: Load) {
+        let Load { node, tenant, bytes } = load;
+        self.under_way.remove(bytes);
+        if self.under_way_of.get_mut(&tenant).is_some_and(|own| own.remove(bytes)) {
+            self.under_way_of.remove(&tenant);
+        }
         if let Some(target) = self.targets.get_mut(&node) {
             target.under_way = target.under_way.saturating_sub(1);
             self.woken.push(node);
+        }
+        // Whoever was passed over may have been so for this one's sake.
+        if std::mem::take(&mut self.passed_over) {
+            let waiting = self.targets.iter().filter(|(_, target)| !target.waiting.is_empty());
+            self.woken.extend(waiting.map(|(node, _)| *node));
         }
     }
 
@@ -360,12 +416,8 @@ impl Outbox {
 
     fn release(&mut self, tenant: TenantId, call: Call) {
         self.len -= 1;
-        if let Some(held) = self.tenants.get_mut(&tenant) {
-            held.calls -= 1;
-            held.bytes -= call.bytes;
-            if held.calls == 0 {
-                self.tenants.remove(&tenant);
-            }
+        if self.tenants.get_mut(&tenant).is_some_and(|held| held.remove(call.bytes)) {
+            self.tenants.remove(&tenant);
         }
     }
 
@@ -424,7 +476,8 @@ mod tests {
     }
 
     fn next(id: u64) -> Next {
-        Next { generation: 0, originator: entity(id), node: NODE, number: id }
+        let load = Load { node: NODE, tenant: TENANT, bytes: 10 };
+        Next { generation: 0, originator: entity(id), node: NODE, number: id, load }
     }
 
     fn owed() -> OwedCall {
@@ -560,5 +613,58 @@ mod tests {
         assert!(outbox.has_room(TENANT).is_ok());
         assert_eq!((outbox.len(), outbox.tenants.len(), outbox.queues.len()), (0, 0, 0));
         assert_eq!(numbers(&mut outbox, Instant::default()), [0; 0], "its place among those that wait is passed over");
+    }
+
+    /// A call of another originator each, at this node.
+    fn add(outbox: &mut Outbox, (node, tenant): (u64, u64), numbers: std::ops::Range<u64>, bytes: usize) {
+        let (node, tenant) = (Uuid::from_u128(node.into()), TenantId(Uuid::from_u128(tenant.into())));
+        numbers.for_each(|id| outbox.add(Pending { node, tenant, bytes, ..found(id, id) }));
+    }
+
+    /// What a turn has read.
+    fn turn(outbox: &mut Outbox, now: Instant) -> Vec<Next> {
+        let woken = outbox.take_woken();
+        woken.into_iter().flat_map(|node| std::iter::from_fn(|| outbox.next(node, now)).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn a_tenant_whose_targets_never_answer_leaves_room_for_others() {
+        let (mut outbox, now) = (begun(), Instant::default());
+        (1..=4).for_each(|node| add(&mut outbox, (node, 1), node * 100..node * 100 + 100, 10));
+        let stuck = turn(&mut outbox, now);
+        assert_eq!(stuck.len(), limits::CALLS_AT_ONCE_MAX / 2);
+        add(&mut outbox, (9, 2), 900..901, 10);
+        assert_eq!(turn(&mut outbox, now).iter().map(|next| next.number).collect::<Vec<_>>(), [900]);
+        // Where there is room again, the next node in turn takes it; the second makes as many calls as a node may.
+        let mut took = Vec::new();
+        for next in &stuck[..3] {
+            assert!(outbox.unread(*next));
+            took.extend(turn(&mut outbox, now).iter().map(|next| next.node.as_u128()));
+        }
+        assert_eq!(took, [1, 3, 4]);
+    }
+
+    #[test]
+    fn messages_count_before_they_are_read_and_until_nobody_has_them() {
+        let (mut outbox, now, half) = (begun(), Instant::default(), limits::CALLS_AT_ONCE_BYTES_MAX / 2);
+        for tenant in 1..=3 {
+            add(&mut outbox, (tenant, tenant), tenant * 100..tenant * 100 + 50, half / 8);
+        }
+        let reading = turn(&mut outbox, now);
+        let nodes: Vec<u128> = reading.iter().map(|next| next.node.as_u128()).collect();
+        assert_eq!(nodes, [vec![1; 8], vec![2; 8]].concat(), "half of the bytes each");
+        assert_eq!(turn(&mut outbox, now), [], "there is no room for the third");
+        // Its originator is gone meanwhile.
+        outbox.forget(reading[0].originator);
+        assert_eq!(outbox.fly(reading[0], owed()), None);
+        let flight = outbox.fly(reading[1], owed()).unwrap();
+        assert!(outbox.land(flight).is_some());
+        let next: Vec<u128> = turn(&mut outbox, now).iter().map(|next| next.node.as_u128()).collect();
+        assert_eq!(next, [3, 3], "whoever waits is asked when there is room, and not always the same one first");
+        reading[2..].iter().for_each(|next| assert!(outbox.unread(*next)));
+        let all = turn(&mut outbox, now);
+        assert_eq!(all.len(), 14);
+        outbox.clear();
+        assert_eq!((outbox.under_way.calls, outbox.under_way_of.len()), (0, 0));
     }
 }
