@@ -8,7 +8,7 @@ use schemas::generated::kept::Forward;
 use schemas::id::{DeviceId, EntityId, Partition, TenantId};
 use uuid::Uuid;
 
-use super::event::Doorbell;
+use super::event::{Applied, Doorbell};
 use super::letter::{Address, Answer, Piece};
 use super::slab::Key;
 use crate::clock::Instant;
@@ -92,6 +92,11 @@ pub(super) enum Owed {
     Output(Key),
     /// An answer to whoever asked.
     Release(Box<dyn FnOnce() + Send>),
+    /// Entities are deleted; the link may be told so.
+    Deleted {
+        entities: Vec<EntityId>,
+        applied: Option<Applied>,
+    },
     /// A live update to one watcher.
     Update {
         watcher: WatcherId,
@@ -168,6 +173,8 @@ pub(super) struct Ledger {
     /// Promises of this turn, waiting for its ticket.
     turn: Vec<Owed>,
     owed: VecDeque<(Ticket, Owed)>,
+    /// Entities whose deletion an earlier generation has lost: nobody says it again.
+    undeleted: Vec<EntityId>,
     /// Reads of this turn, given to the lane after its batch, so that they see what memory has left to the disk.
     reads: Vec<Job>,
     standstill: Option<Standstill>,
@@ -208,6 +215,7 @@ impl Ledger {
             effects: Vec::new(),
             turn: Vec::new(),
             owed: VecDeque::new(),
+            undeleted: Vec::new(),
             reads: Vec::new(),
             standstill: None,
             attempts: 0,
@@ -271,6 +279,21 @@ impl Ledger {
     pub(super) fn owe_at(&mut self, ticket: Ticket, owed: Owed) {
         let behind = self.owed.partition_point(|(other, _)| *other <= ticket);
         self.owed.insert(behind, (ticket, owed));
+    }
+
+    /// The batch deletes these entities. Nothing but the link's cache remembers that they are to be deleted, so it counts as applied
+    /// when that is durable. A store that is closed is not waited for: other shards want their configuration.
+    pub(super) fn deleted(&mut self, entities: Vec<EntityId>, applied: Option<Applied>) {
+        if self.open.is_none() {
+            self.undeleted.extend(entities);
+        } else if !entities.is_empty() {
+            self.turn.push(Owed::Deleted { entities, applied });
+        }
+    }
+
+    /// Entities that are to be deleted once more.
+    pub(super) fn take_undeleted(&mut self) -> Vec<EntityId> {
+        std::mem::take(&mut self.undeleted)
     }
 
     /// May more be promised? Beyond `most`, the disk is waited for (DESIGN 8.2, 6).
@@ -436,8 +459,11 @@ impl Ledger {
         tracing::error!(reason, "the store generation ended");
         self.open = None;
         self.batch.clear();
-        self.turn.clear();
-        self.owed.clear();
+        let open = self.owed.drain(..).map(|(_, owed)| owed).chain(self.turn.drain(..));
+        self.undeleted.extend(open.flat_map(|owed| match owed {
+            Owed::Deleted { entities, .. } => entities,
+            _ => Vec::new(),
+        }));
         self.commits = 0;
         self.back_off(now, reason);
     }

@@ -465,6 +465,7 @@ impl Shard {
                 Owed::Call { device, id } => self.send_offered_call(device, id),
                 Owed::Output(connection) => self.release_output(connection),
                 Owed::Release(release) => release(),
+                Owed::Deleted { applied, .. } => drop(applied),
                 Owed::Update { watcher, entity, update } => {
                     if !self.watches.send(entity, watcher, update) {
                         self.counters.increment(Counter::WatchesCut);

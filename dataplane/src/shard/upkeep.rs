@@ -29,10 +29,8 @@ impl Shard {
     pub(super) fn take_event(&mut self, event: Event) {
         match event {
             Event::Config { changes, applied } => {
-                for change in changes.iter() {
-                    self.apply(change);
-                }
-                drop(applied);
+                let deleted: Vec<EntityId> = changes.iter().flat_map(|change| self.apply(change)).collect();
+                self.ledger.deleted(deleted, Some(applied));
             }
             Event::Query { target, query } => self.ask(target, query),
             Event::Release { ticket, release } => self.ledger.owe_at(ticket, Owed::Release(release)),
@@ -68,11 +66,13 @@ impl Shard {
         }
     }
 
-    fn apply(&mut self, change: &ShardChange) {
+    /// Which entities it deletes comes back.
+    fn apply(&mut self, change: &ShardChange) -> Vec<EntityId> {
         self.counters.increment(Counter::ChangesApplied);
         self.generation += 1;
         if let ShardChange::CredentialRevoked { device, credential } = change {
-            return self.revoke(*device, Some(*credential));
+            self.revoke(*device, Some(*credential));
+            return Vec::new();
         }
         self.timers_changed |= change.is_of_chains();
         if matches!(change, ShardChange::Whole) {
@@ -83,18 +83,23 @@ impl Shard {
             self.rule_times.begin();
             self.passages.begin();
         }
-        for entity in self.table.apply(change) {
-            // An asset has neither session nor forwards: there is nothing to close then.
-            let device = DeviceId(entity.0);
-            self.revoke(device, None);
-            self.forwards.forget(device);
-            self.outbox.forget(entity);
-            self.dead_letters.changed(entity);
-            self.forget_due(entity);
-            self.forget_messages(entity);
-            self.residents.forget(entity);
-            device::delete_entity(entity, &mut self.ledger.batch);
-        }
+        let deleted = self.table.apply(change);
+        deleted.iter().for_each(|entity| self.forget_entity(*entity));
+        deleted
+    }
+
+    /// An entity is gone, and what it has with it.
+    fn forget_entity(&mut self, entity: EntityId) {
+        // An asset has neither session nor forwards: there is nothing to close then.
+        let device = DeviceId(entity.0);
+        self.revoke(device, None);
+        self.forwards.forget(device);
+        self.outbox.forget(entity);
+        self.dead_letters.changed(entity);
+        self.forget_due(entity);
+        self.forget_messages(entity);
+        self.residents.forget(entity);
+        device::delete_entity(entity, &mut self.ledger.batch);
     }
 
     /// Closes a device's session: its device or its credential is gone.
@@ -379,6 +384,10 @@ impl Shard {
         self.recover_rules(engine);
         self.recover_passages(engine);
         self.alarm_feed.begin();
+        // What an earlier generation was to delete lies on the disk still, and was just found there.
+        let deleted = self.ledger.take_undeleted();
+        deleted.iter().for_each(|entity| self.forget_entity(*entity));
+        self.ledger.deleted(deleted, None);
     }
 
     /// The store accepts again: whoever was held back goes on.

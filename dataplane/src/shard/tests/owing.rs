@@ -2,6 +2,7 @@
 //! a crash, and gone with the batch of what follows from the answer (DESIGN 8.6, 22).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use schemas::chain::Chain;
 use schemas::id::{ChainId, TenantId};
@@ -15,7 +16,7 @@ use crate::metric::Counter;
 use crate::owed::{Answer, Answered, Call, Due};
 use crate::query::{DeadLetters, DeadLettersAsk, EndedDeadLetters, Query, QueryError, Target};
 use crate::rules::Plan;
-use crate::shard::Event;
+use crate::shard::{Applied, Event};
 use crate::snapshot::ShardChange;
 use crate::store::memory::MemoryEngine;
 use crate::store::{Engine, Family, Range, key};
@@ -125,6 +126,50 @@ fn a_crash_makes_the_call_again_under_the_same_key_until_its_answer_is_stored() 
     (0..200).for_each(|_| fleet.turn());
     assert!(fleet.calls.try_recv().is_err());
     assert_eq!(fleet.attribute("A"), Some(70));
+}
+
+/// Deletes "A". The link was told when this is true.
+fn delete(fleet: &mut Fleet) -> Arc<AtomicBool> {
+    let told = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&told);
+    let applied = Applied::new(1, move || tell.store(true, Ordering::SeqCst)).pop().expect("of one shard");
+    let changes = Arc::new(vec![ShardChange::DeviceDeleted(device("A"))]);
+    fleet.shards[0].take_event(Event::Config { changes, applied });
+    told
+}
+
+#[test]
+fn a_device_counts_as_deleted_when_that_is_durable() {
+    let mut fleet = start(engines(1), 1);
+    drop(say(&mut fleet, 7));
+    drop(made(&mut fleet));
+    let told = delete(&mut fleet);
+    assert!(!told.load(Ordering::SeqCst));
+    fleet.turn_until("the link was told", |_| told.load(Ordering::SeqCst));
+    let fleet = start(fleet.crash(&[0]), 2);
+    assert_eq!(owed(&fleet), 0);
+}
+
+#[test]
+fn a_device_that_is_deleted_while_the_store_is_lost_stays_deleted() {
+    for closed in [false, true] {
+        let mut fleet = start(engines(1), 1);
+        drop(say(&mut fleet, 7));
+        drop(made(&mut fleet));
+        fleet.engines[0].fail_writes(true);
+        if closed {
+            drop(say(&mut fleet, 8));
+            fleet.turn_until("the generation ended", |fleet| fleet.count(Counter::StoreGenerationsEnded) == 1);
+        }
+        let told = delete(&mut fleet);
+        assert_eq!(told.load(Ordering::SeqCst), closed, "nobody waits for a store that is closed");
+        fleet.turn_until("the generation ended", |fleet| fleet.count(Counter::StoreGenerationsEnded) == 1);
+        fleet.engines[0].fail_writes(false);
+        fleet.turn_until("the store is open", |fleet| fleet.shards[0].ledger.is_open());
+        (0..200).for_each(|_| fleet.turn());
+        assert!(fleet.calls.try_recv().is_err(), "closed: {closed}");
+        assert_eq!(owed(&fleet), 0, "closed: {closed}");
+    }
 }
 
 #[test]
