@@ -2,7 +2,8 @@
 //!
 //! A header (magic, version, epoch, CRC), then records `[length u32][crc32 u32][kind u8][bytes]`, little-endian. A record
 //! is a wire `Change` or a mark: "everything up to this revision is above". What follows the last mark does not count, so
-//! the file may be behind, never ahead and never torn. Knows wire changes only as bytes with an identity.
+//! the file may be behind, never ahead and never torn. Each mark is on the disk before anybody hears of it: what shards acknowledge
+//! by a configuration wants it at the next start. Knows wire changes only as bytes with an identity.
 
 mod load;
 
@@ -134,7 +135,7 @@ impl Log {
     fn append(&mut self, records: &Records, revision: u64) -> io::Result<()> {
         let mut bytes = records.0.clone();
         push_mark(&mut bytes, revision);
-        if let Err(error) = self.file.write_all(&bytes) {
+        if let Err(error) = self.file.write_all(&bytes).and_then(|()| self.file.sync_data()) {
             // Best effort: what is left of it has no mark and is cut at the next load.
             drop(self.file.set_len(self.bytes));
             return Err(error);
@@ -171,6 +172,10 @@ impl Draft {
         file.sync_all()?;
         let bytes = file.metadata()?.len();
         fs::rename(&self.path, cache)?;
+        if let Some(parent) = cache.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            // So that the new name is on the disk as well.
+            File::open(parent)?.sync_all()?;
+        }
         Ok(Log { file, bytes })
     }
 }

@@ -71,6 +71,9 @@ impl Shard {
         let Some(state) = self.residents.get_mut(entity, now.instant) else { return };
         for progress in state.overdue_progress(now.timestamp) {
             if self.elapse(device, &progress.path).is_none() {
+                if self.is_patient() {
+                    return self.rules_unread(entity);
+                }
                 self.forget_progress(entity, progress);
             }
         }

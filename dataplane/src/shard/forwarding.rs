@@ -48,8 +48,6 @@ pub(super) struct Forwards {
     reading: usize,
     /// The configuration is whole, so a device that is not there is gone.
     begun: bool,
-    /// Until then a child of a pack that a start found may only be unknown yet: the cache may be older than the pack.
-    patient_until: Instant,
 }
 
 /// One pack.
@@ -95,9 +93,8 @@ struct Sent {
 
 impl Forwards {
     /// A whole configuration is there: what a start found may be sent.
-    pub(super) fn begin(&mut self, now: Instant) {
+    pub(super) fn begin(&mut self) {
         self.begun = true;
-        self.patient_until = now.after_ms(limits::QUESTION_MS);
     }
 
     /// The store generation ended: what is on disk is found again.
@@ -413,7 +410,7 @@ impl Shard {
 
     /// An owner has answered: the part is durable, or refused, or not now.
     pub(super) fn forward_answered(&mut self, sending: u32, answer: &Answer) {
-        let (begun, patient) = (self.forwards.begun, self.now.instant < self.forwards.patient_until);
+        let (begun, patient) = (self.forwards.begun, self.is_patient());
         let Some((gateway, pack)) = self.forwards.sent(sending) else { return };
         let waits_for_child = !begun || (pack.found && patient);
         let Stage::Sent(sent) = &mut pack.stage else { return };
@@ -538,9 +535,6 @@ impl Shard {
         });
         if let Err(error) = found {
             tracing::error!(%error, "gateways' packs could not be recovered");
-        }
-        if self.forwards.begun {
-            self.forwards.begin(now);
         }
     }
 }

@@ -104,6 +104,10 @@ impl Shard {
         let (external, call) = match running.and_then(|running| rules::call(&running, &owed.departed)) {
             Some(Ok(call)) => call,
             Some(Err(reason)) => return self.came_of(flight, Answered::Refused(reason, Answer::default())),
+            None if self.is_patient() => {
+                let Some(Flight { originator, node, .. }) = self.outbox.land(flight) else { return };
+                return self.outbox.pause(originator, node, self.now.instant);
+            }
             None => return self.came_of(flight, Answered::Refused("the node is gone".to_owned(), Answer::default())),
         };
         let mut call = match call {

@@ -129,7 +129,11 @@ impl Shard {
             if number <= mark {
                 continue;
             }
-            if pair.from != Partition::CONTROL_PLANE && !self.is_there(message.to, message.owed.tenant) {
+            let is_there = pair.from == Partition::CONTROL_PLANE || self.is_there(message.to, message.owed.tenant);
+            if self.is_patient() && pair.from != Partition::CONTROL_PLANE && !(is_there && self.has_way_back(&message.owed)) {
+                return self.end_taking(pair);
+            }
+            if !is_there {
                 self.counters.increment(Counter::MessagesLost);
                 self.mark_passage(pair, number);
                 continue;
@@ -159,7 +163,7 @@ impl Shard {
         }
     }
 
-    /// The state of the next one's originator cannot be loaded: not now.
+    /// The next one's originator, its state or its node is not there: not now.
     pub(super) fn end_taking(&mut self, pair: Pair) {
         let Some(Taking { from, .. }) = self.passages.taking.remove(&pair) else { return };
         let up_to = self.passages.mark_of(pair);

@@ -103,7 +103,8 @@ impl Shard {
 
     /// What waited goes on behind its node; that it does not wait any more is in the same batch.
     pub(super) fn goes_on(&mut self, ripe: Ripe) {
-        if !self.ledger.is_open() {
+        let waits_for_node = self.is_patient() && !ripe.messages.iter().all(|(_, message)| self.has_way_back(message));
+        if !self.ledger.is_open() || waits_for_node {
             return self.not_yet(&ripe);
         }
         let Ripe { due, messages } = ripe;
@@ -123,6 +124,14 @@ impl Shard {
             Waits::Made => self.make(due, messages),
             Waits::Answer => self.with_answer(due, messages),
         }
+    }
+
+    /// Whether the node at which a message waits is there, and those through which it came there.
+    pub(super) fn has_way_back(&self, message: &OwedCall) -> bool {
+        message.departed.path.iter().all(|(chain, node)| {
+            let running = self.table.plan(message.tenant, *chain);
+            running.is_some_and(|running| running.plan().ids().any(|id| id == *node))
+        })
     }
 
     /// It does not wait any more, if it did.

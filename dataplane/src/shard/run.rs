@@ -200,7 +200,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
     let (report, placement, clock) = (parts.report, parts.placement, parts.clock);
     let mut ledger = Ledger::new(parts.reopen, parts.doorbell, parts.durability, parts.epoch, Arc::clone(&report.counters));
     ledger.begin(Arc::clone(&parts.engine))?;
-    let mut shard = Shard {
+    let shard = Shard {
         index: parts.index,
         placement,
         clock,
@@ -232,6 +232,7 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         forwards: Default::default(),
         outbox: Default::default(),
         dead_letters: Default::default(),
+        patient_until: Instant::MAX,
         dues: Default::default(),
         counting: Vec::new(),
         timers_changed: false,
@@ -265,13 +266,13 @@ pub(super) fn furnish(parts: Parts, bell: Rc<Bell>) -> Result<Shard, ShardError>
         wheel: Wheel::new(limits::TICK_MS, parts.pools.connections.saturating_mul(2)),
         draining: false,
     };
-    begin(&mut shard, &*parts.engine);
-    Ok(shard)
+    Ok(begin(shard, &*parts.engine))
 }
 
-fn begin(shard: &mut Shard, engine: &dyn Engine) {
+fn begin(mut shard: Shard, engine: &dyn Engine) -> Shard {
     shard.recover(engine);
     shard.say_standstill();
+    shard
 }
 
 fn policy(pools: &limits::Pools, connections_per_address: Option<u32>) -> Policy {

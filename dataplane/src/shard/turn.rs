@@ -99,6 +99,8 @@ pub(super) struct Shard {
     pub dues: Dues,
     /// Nodes that count.
     pub counting: Vec<Counting>,
+    /// Until then what is not there may only not be there yet.
+    pub patient_until: Instant,
     /// Which nodes act by themselves is to be looked at again.
     pub timers_changed: bool,
     /// The name of this data plane.

@@ -76,7 +76,8 @@ impl Shard {
         }
         self.timers_changed |= change.is_of_chains();
         if matches!(change, ShardChange::Whole) {
-            self.forwards.begin(self.now.instant);
+            self.hear_whole();
+            self.forwards.begin();
             self.tend_forwards();
             self.outbox.begin();
             self.dues.begin();
@@ -86,6 +87,18 @@ impl Shard {
         let deleted = self.table.apply(change);
         deleted.iter().for_each(|entity| self.forget_entity(*entity));
         deleted
+    }
+
+    /// The first whole configuration may come from the cache, which may be older than what lies on the disk: it was behind when the
+    /// process ended. The control plane sends the rest, or says that another one is whole.
+    fn hear_whole(&mut self) {
+        let first = self.patient_until == Instant::MAX;
+        self.patient_until = self.now.instant.after_ms(if first { limits::QUESTION_MS } else { 0 });
+    }
+
+    /// Whether what is not there may only not be there yet.
+    pub(super) fn is_patient(&self) -> bool {
+        self.now.instant < self.patient_until
     }
 
     /// An entity is gone, and what it has with it.

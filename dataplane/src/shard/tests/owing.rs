@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::fleet::{Fleet, TENANT, device, engines};
 use crate::clock::Timestamp;
+use crate::limits;
 use crate::metric::Counter;
 use crate::owed::{Answer, Answered, Call, Due};
 use crate::query::{DeadLetters, DeadLettersAsk, EndedDeadLetters, Query, QueryError, Target};
@@ -170,6 +171,25 @@ fn a_device_that_is_deleted_while_the_store_is_lost_stays_deleted() {
         assert!(fleet.calls.try_recv().is_err(), "closed: {closed}");
         assert_eq!(owed(&fleet), 0, "closed: {closed}");
     }
+}
+
+#[test]
+fn a_call_outlasts_a_start_that_does_not_know_its_node_yet() {
+    let mut fleet = start(engines(1), 1);
+    drop(say(&mut fleet, 7));
+    drop(made(&mut fleet));
+    // The cache was behind: another chain is the root.
+    let mut fleet = Fleet::start(fleet.crash(&[0]), 2);
+    (0..200).for_each(|_| fleet.turn());
+    assert_eq!((owed(&fleet), count(&fleet, key::Kind::DeadLetter), fleet.count(Counter::CallsFailed)), (1, 0, 0));
+    let plan = Arc::new(Plan::compile(&chain("Success")));
+    fleet.apply(&[ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan }]);
+    let later = fleet.clock.now().instant.after_ms(limits::CALL_PAUSE_MS.1);
+    fleet.shards[0].outbox.tend(later);
+    let again = made(&mut fleet);
+    assert_eq!(url(&again), "http://outside/7");
+    answer(&mut fleet, &again, done(70));
+    fleet.turn_until("the answer saved", |fleet| fleet.attribute("A") == Some(70) && owed(fleet) == 0);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemas::chain::{Chain, EntityType};
-use schemas::config::{End, Relation};
-use schemas::id::{ChainId, Partition, RelationId};
+use schemas::config::{Device, End, Relation};
+use schemas::id::{ChainId, Partition, ProfileId, RelationId};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::fleet::{Fleet, TENANT, device, engines, merged};
 use crate::clock::Timestamp;
 use crate::device::passage::{self, Pair};
+use crate::limits::FORWARD_PAUSE_MS;
 use crate::metric::Counter;
 use crate::query::{Query, QueryError, Target};
 use crate::rules::Plan;
@@ -139,7 +140,7 @@ fn what_is_sent_twice_is_taken_once() {
 #[test]
 fn an_originator_that_is_gone_is_passed_over() {
     let mut fleet = start(engines(2), 1);
-    fleet.apply(&[ShardChange::DeviceDeleted(device("B"))]);
+    fleet.apply(&[ShardChange::Whole, ShardChange::DeviceDeleted(device("B"))]);
     drop(say(&mut fleet, 1));
     fleet.turn_until("it given up", |fleet| fleet.count(Counter::MessagesLost) == 1 && under_way(&fleet.engines) == 0);
     // The other one is the oldest when that one's relation is gone.
@@ -148,6 +149,34 @@ fn an_originator_that_is_gone_is_passed_over() {
     fleet.turn_until("it saved", |fleet| fleet.rows("C").len() == 1);
     saved_once(&fleet.rows("C"), [2]);
     assert!(fleet.rows("B").is_empty());
+}
+
+#[test]
+fn an_originator_or_a_node_that_a_start_does_not_know_yet_is_waited_for() {
+    let mut fleet = start(engines(2), 1);
+    drop(say(&mut fleet, 1));
+    fleet.turn_until("it under way", |fleet| under_way(&fleet.engines) == 1);
+    // The cache was behind: it knows neither the chain nor "B".
+    let mut fleet = Fleet::start(fleet.crash(&[9]), 2);
+    fleet.apply(&[ShardChange::DeviceDeleted(device("B"))]);
+    let waits = |fleet: &mut Fleet| {
+        let begin = fleet.clock.now().instant;
+        fleet.turn_until("time passed", |fleet| fleet.clock.now().instant.ms_since(begin) > FORWARD_PAUSE_MS + 200);
+        assert_eq!(
+            (fleet.count(Counter::MessagesLost), fleet.count(Counter::MessagesPassed), under_way(&fleet.engines)),
+            (0, 0, 1)
+        );
+    };
+    waits(&mut fleet);
+    let plan = Arc::new(Plan::compile(&chain()));
+    fleet.apply(&[ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan }, manages(1, "B")]);
+    waits(&mut fleet);
+    let (name, kind) = ("B".to_owned(), "default".to_owned());
+    let profile = ProfileId(Uuid::from_u128(2));
+    let device = Device { id: device("B"), tenant: TENANT, profile, name, kind, gateway: false, customer: None };
+    fleet.apply(&[ShardChange::Device(device)]);
+    fleet.turn_until("it taken", |fleet| fleet.rows("B").len() == 1 && under_way(&fleet.engines) == 0);
+    saved_once(&fleet.rows("B"), [1]);
 }
 
 #[test]

@@ -120,6 +120,24 @@ fn a_crash_delays_a_message_and_does_not_repeat_it() {
 }
 
 #[test]
+fn what_waits_outlasts_a_start_that_does_not_know_its_node_yet() {
+    for class in [DELAY, DEDUPLICATE] {
+        let timed = chain(class, &json!({ "periodInSeconds": 1, "interval": 1 }), "Success");
+        let mut fleet = start(engines(1), 1, &timed);
+        let mut said = say(&mut fleet, 7);
+        stored(&mut fleet, &mut said);
+        // The cache was behind: another chain is the root.
+        let mut fleet = Fleet::start(fleet.crash(&[0]), 2);
+        let begin = fleet.clock.now().instant;
+        fleet.turn_until("it overdue", |fleet| fleet.clock.now().instant.ms_since(begin) > 1_500);
+        assert_eq!((fleet.count(Counter::WaitsLost), waiting(&fleet)), (0, 2), "{class}");
+        fleet.apply(std::slice::from_ref(&timed));
+        fleet.turn_until("it saved", |fleet| fleet.attribute("A").is_some() && waiting(fleet) == 0);
+        assert_eq!(fleet.count(Counter::WaitsLost), 0, "{class}");
+    }
+}
+
+#[test]
 fn who_finds_the_node_full_takes_failure_at_once() {
     let delay = chain(DELAY, &json!({ "periodInSeconds": 3600, "maxPendingMsgs": 1 }), "Failure");
     let mut fleet = start(engines(1), 1, &delay);
@@ -147,7 +165,10 @@ fn what_waits_at_a_node_that_is_gone_is_lost_and_counted() {
         let mut fleet = start(engines(1), 1, &timed);
         drop(say(&mut fleet, 1));
         fleet.turn_until("it waits", |fleet| waiting(fleet) == 2);
-        fleet.apply(&[ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan: Arc::default() }]);
+        fleet.apply(&[
+            ShardChange::Whole,
+            ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan: Arc::default() },
+        ]);
         fleet.turn_until("it is gone", |fleet| waiting(fleet) == 0);
         assert_eq!((fleet.count(Counter::WaitsLost), fleet.attribute("A")), (1, None), "{class}");
     }
