@@ -303,7 +303,7 @@ pub const CHILDREN_PER_PACK_MAX: usize = 1_024;
 pub const PACKS_PER_GATEWAY_MAX: usize = 64;
 /// QoS 2 packs of one gateway from the oldest that is not finished to the newest; as many as a connection has receipts.
 pub const FORWARDS_PER_GATEWAY_MAX: usize = RECEIPTS_PER_CONNECTION_MAX;
-/// The same, all gateways of one shard.
+/// The same, all gateways of one shard; half of them of one tenant at most.
 pub const FORWARDS_PER_SHARD_MAX: usize = 16_384;
 /// QoS 2 packs of one shard that wait in memory for their ticket, in bytes; further ones are read from the disk again.
 pub const FORWARD_BYTES_PER_SHARD_MAX: usize = 4 << 20;
@@ -412,7 +412,7 @@ pub const PASSAGE_BYTES_PER_TENANT_MAX: usize = 256 << 20;
 pub const PASSAGES_AT_ONCE_MAX: usize = 64;
 /// The same in bytes; one more may exceed it.
 pub const PASSAGES_AT_ONCE_BYTES_MAX: usize = 128 << 10;
-/// Pairs of partitions of which one shard sends at once.
+/// Pairs of partitions of which one shard sends at once; half of them for one tenant at most.
 pub const PASSAGE_PAIRS_AT_ONCE_MAX: usize = 32;
 /// What the control plane may say of entities in one request, and of those of one partition at once.
 pub const ANNOUNCEMENTS_AT_ONCE_MAX: usize = 1_000;

@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 use prost::Message;
 use schemas::chain::MessageType;
 use schemas::generated::kept::{Forward, forward::Refused};
-use schemas::id::DeviceId;
+use schemas::id::{DeviceId, TenantId};
 use uuid::Uuid;
 
 use super::asking::post;
@@ -43,6 +43,8 @@ pub(super) struct Forwards {
     last_sending: u32,
     /// In all of them, finished ones that still hold a place included.
     len: usize,
+    /// Of those, how many are of which tenant, as far as that was known.
+    tenants: HashMap<TenantId, usize, RandomState>,
     /// Of packs in memory, between their ticket and their sending.
     bytes: usize,
     reading: usize,
@@ -54,6 +56,8 @@ pub(super) struct Forwards {
 #[derive(Debug)]
 struct Pack {
     number: u64,
+    /// `None`: a start found it before it knew the gateway.
+    tenant: Option<TenantId>,
     /// `None`: the client has given it up.
     packet_id: Option<u16>,
     taken: Timestamp,
@@ -105,17 +109,35 @@ impl Forwards {
     /// The gateway is gone, and its packs with it.
     pub(super) fn forget(&mut self, gateway: DeviceId) {
         let packs = self.of.remove(&gateway).unwrap_or_default();
-        self.len -= packs.len();
+        packs.iter().for_each(|pack| self.give_place_back(pack));
         self.reading -= packs.iter().filter(|pack| matches!(pack.stage, Stage::Reading)).count();
         self.sendings.retain(|_, of| *of != gateway);
     }
 
     /// A start found a pack.
-    fn find(&mut self, found: forward::Pending, now: Instant) {
+    fn find(&mut self, found: forward::Pending, tenant: Option<TenantId>, now: Instant) {
         let forward::Pending { gateway, number, packet_id, taken } = found;
-        let packs = self.of.entry(gateway).or_default();
-        packs.push_back(Pack { number, packet_id, taken, stage: Stage::Due(now), waits: None, found: true });
+        self.add(gateway, Pack { number, tenant, packet_id, taken, stage: Stage::Due(now), waits: None, found: true });
+    }
+
+    fn add(&mut self, gateway: DeviceId, pack: Pack) {
         self.len += 1;
+        if let Some(tenant) = pack.tenant {
+            *self.tenants.entry(tenant).or_default() += 1;
+        }
+        self.of.entry(gateway).or_default().push_back(pack);
+    }
+
+    fn give_place_back(&mut self, pack: &Pack) {
+        self.len -= 1;
+        if let Some(tenant) = pack.tenant
+            && let Some(own) = self.tenants.get_mut(&tenant)
+        {
+            *own -= 1;
+            if *own == 0 {
+                self.tenants.remove(&tenant);
+            }
+        }
     }
 
     /// Identifiers of packs that are not finished.
@@ -150,18 +172,51 @@ impl Forwards {
         self.of.get(&gateway).is_some_and(|packs| packs.iter().any(waits))
     }
 
-    /// Makes room for another pack of a gateway: one that is held and not sent again gives way. False: there is none.
-    fn make_room(&mut self, gateway: DeviceId, batch: &mut Batch) -> bool {
+    /// Makes room for another pack of a gateway: one that is held and not sent again gives way, of this gateway, of its tenant, whose
+    /// share is half of all, or of whoever has the oldest one. False: there is none.
+    fn make_room(&mut self, (gateway, tenant): (DeviceId, Option<TenantId>), batch: &mut Batch) -> bool {
         let full = |packs: &VecDeque<Pack>| packs.len() >= limits::FORWARDS_PER_GATEWAY_MAX;
-        if let Some(packs) = self.of.get_mut(&gateway).filter(|packs| full(packs))
-            && let Some(held) = packs.iter_mut().find(|pack| matches!(pack.stage, Stage::Held(_)))
+        if self.of.get(&gateway).is_some_and(full) {
+            self.give_way(gateway, batch);
+        }
+        if self.has_share(tenant)
+            && let Some(gateway) = self.held_longest(|pack| pack.tenant == tenant)
         {
+            self.give_way(gateway, batch);
+        }
+        if self.len >= limits::FORWARDS_PER_SHARD_MAX
+            && let Some(gateway) = self.held_longest(|_| true)
+        {
+            self.give_way(gateway, batch);
+        }
+        self.len < limits::FORWARDS_PER_SHARD_MAX && !self.has_share(tenant) && !self.of.get(&gateway).is_some_and(full)
+    }
+
+    /// A tenant has as many packs as it may.
+    fn has_share(&self, tenant: Option<TenantId>) -> bool {
+        let own = tenant.and_then(|tenant| self.tenants.get(&tenant)).copied().unwrap_or(0);
+        own >= limits::FORWARDS_PER_SHARD_MAX / 2
+    }
+
+    /// The gateway of the pack that is held for the longest, among those that hold up no place but their own.
+    fn held_longest(&self, is: impl Fn(&Pack) -> bool) -> Option<DeviceId> {
+        let first = self.of.iter().filter_map(|(gateway, packs)| Some((gateway, packs.front().filter(|pack| is(pack))?)));
+        let held = first.filter_map(|(gateway, pack)| match pack.stage {
+            Stage::Held(since) => Some((since, *gateway)),
+            _ => None,
+        });
+        held.min().map(|(_, gateway)| gateway)
+    }
+
+    /// The first pack of a gateway that is held gives way.
+    fn give_way(&mut self, gateway: DeviceId, batch: &mut Batch) {
+        let packs = self.of.get_mut(&gateway).into_iter().flatten();
+        for held in packs.filter(|pack| matches!(pack.stage, Stage::Held(_))).take(1) {
             forward::delete(batch, gateway, held.number);
             held.stage = Stage::Done;
             held.packet_id = None;
-            self.shed(gateway);
         }
-        self.len < limits::FORWARDS_PER_SHARD_MAX && !self.of.get(&gateway).is_some_and(full)
+        self.shed(gateway);
     }
 
     /// A ts of its own for each pack under way, so that a late one does not share its rows' ts with the next (DESIGN 8.5, 15).
@@ -224,12 +279,12 @@ impl Forwards {
     /// Gives places back that nothing before them needs.
     fn shed(&mut self, gateway: DeviceId) {
         let Some(packs) = self.of.get_mut(&gateway) else { return };
-        while packs.pop_front_if(|pack| matches!(pack.stage, Stage::Done)).is_some() {
-            self.len -= 1;
-        }
+        let finished = packs.iter().take_while(|pack| matches!(pack.stage, Stage::Done)).count();
+        let finished: Vec<Pack> = packs.drain(..finished).collect();
         if packs.is_empty() {
             self.of.remove(&gateway);
         }
+        finished.iter().for_each(|pack| self.give_place_back(pack));
     }
 }
 
@@ -293,7 +348,8 @@ impl Shard {
         let now = self.now;
         let Some((device, _)) = self.gateway_of(key) else { return };
         let held = self.forwards.identified(device, packet_id).map(|held| (held.number, held.taken));
-        if held.is_none() && !self.forwards.make_room(device, &mut self.ledger.batch) {
+        let tenant = self.table.device(device).map(|facts| facts.tenant);
+        if held.is_none() && !self.forwards.make_room((device, tenant), &mut self.ledger.batch) {
             self.settle_later(key, Some(receipt), Outcome::Unavailable);
             return;
         }
@@ -310,9 +366,8 @@ impl Shard {
         match self.forwards.pack(device, number) {
             Some(held) => (held.stage, held.waits, held.found) = (stage, waits, false),
             None => {
-                let new = Pack { number, packet_id: Some(packet_id), taken, stage, waits, found: false };
-                self.forwards.of.entry(device).or_default().push_back(new);
-                self.forwards.len += 1;
+                let packet_id = Some(packet_id);
+                self.forwards.add(device, Pack { number, tenant, packet_id, taken, stage, waits, found: false });
             }
         }
         // Otherwise it is read again when its turn has come.
@@ -530,7 +585,10 @@ impl Shard {
     pub(super) fn recover_forwards(&mut self, engine: &dyn Engine) {
         let now = self.now.instant;
         let found = forward::pending(engine, |each| match each {
-            Ok(pack) => self.forwards.find(pack, now),
+            Ok(pack) => {
+                let tenant = self.table.device(pack.gateway).map(|facts| facts.tenant);
+                self.forwards.find(pack, tenant, now);
+            }
             Err(error) => tracing::error!(%error, "a gateway's pack cannot be read"),
         });
         if let Err(error) = found {
@@ -564,4 +622,59 @@ fn read_texts(texts: &[Vec<u8>], attributes: bool) -> (Readings<'_>, Option<Outc
         all.entries = vec![Entry { ts: None, range: 0..all.readings.len() }];
     }
     (all, refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TENANT: TenantId = TenantId(Uuid::from_u128(1));
+    const OTHER: TenantId = TenantId(Uuid::from_u128(2));
+
+    fn gateway(number: usize) -> DeviceId {
+        DeviceId(Uuid::from_u128(number as u128))
+    }
+
+    fn held(tenant: TenantId, since_ms: u64) -> Pack {
+        let stage = Stage::Held(Instant::default().after_ms(since_ms));
+        Pack { number: 1, tenant: Some(tenant), packet_id: Some(1), taken: Timestamp(0), stage, waits: None, found: false }
+    }
+
+    fn sent(tenant: TenantId) -> Pack {
+        Pack { stage: Stage::Due(Instant::default()), ..held(tenant, 0) }
+    }
+
+    #[test]
+    fn a_tenant_has_half_of_the_places_and_its_oldest_held_pack_gives_way() {
+        let (mut forwards, mut batch, half) = (Forwards::default(), Batch::new(), limits::FORWARDS_PER_SHARD_MAX / 2);
+        forwards.add(gateway(half), held(TENANT, 5));
+        forwards.add(gateway(half + 1), held(OTHER, 1));
+        (1..half).for_each(|number| forwards.add(gateway(number), sent(TENANT)));
+        assert!(forwards.make_room((gateway(0), Some(TENANT)), &mut batch), "its own held one gives way");
+        assert_eq!((batch.len(), forwards.len), (1, half));
+        forwards.add(gateway(0), sent(TENANT));
+        assert!(!forwards.make_room((gateway(0), Some(TENANT)), &mut batch), "others' do not");
+        assert!(forwards.make_room((gateway(half + 2), Some(OTHER)), &mut batch));
+        forwards.forget(gateway(0));
+        assert!(forwards.make_room((gateway(0), Some(TENANT)), &mut batch));
+        assert_eq!(batch.len(), 1);
+    }
+
+    #[test]
+    fn when_the_shard_is_full_whichever_pack_is_held_for_the_longest_gives_way() {
+        let (mut forwards, mut batch) = (Forwards::default(), Batch::new());
+        let tenants = [TENANT, OTHER];
+        (3..limits::FORWARDS_PER_SHARD_MAX).for_each(|number| forwards.add(gateway(number), sent(tenants[number % 2])));
+        forwards.add(gateway(0), held(TENANT, 2));
+        forwards.add(gateway(1), held(OTHER, 1));
+        forwards.add(gateway(2), sent(TENANT));
+        let third = (gateway(limits::FORWARDS_PER_SHARD_MAX), Some(TenantId(Uuid::from_u128(3))));
+        assert!(forwards.make_room(third, &mut batch));
+        assert!(!forwards.of.contains_key(&gateway(1)) && forwards.of.contains_key(&gateway(0)), "the older one");
+        forwards.add(third.0, Pack { tenant: third.1, ..sent(TENANT) });
+        assert!(forwards.make_room(third, &mut batch));
+        forwards.add(third.0, Pack { tenant: third.1, ..sent(TENANT) });
+        assert!(!forwards.make_room(third, &mut batch), "nothing is held any more");
+        assert_eq!((forwards.len, batch.len()), (limits::FORWARDS_PER_SHARD_MAX, 2));
+    }
 }

@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 use schemas::id::{PARTITIONS, Partition, TenantId};
+use uuid::Uuid;
 
 use crate::clock::Instant;
 use crate::device::passage::{Pair, Passage, Pending};
@@ -68,8 +69,8 @@ pub(super) struct Passages {
     ready: VecDeque<Pair>,
     /// Until when, the earliest first.
     resting: VecDeque<(Instant, Pair)>,
-    /// Pairs that are read or sent.
-    under_way: Vec<Pair>,
+    /// Pairs that are read or sent, and whose their first message is.
+    under_way: Vec<(Pair, TenantId)>,
     len: usize,
     /// A whole configuration is there: an originator that is not there is gone.
     begun: bool,
@@ -125,16 +126,24 @@ impl Passages {
         self.begun = true;
     }
 
-    /// The next pair to be read, and from which number on.
+    /// The next pair to be read, and from which number on. Pairs of a tenant that has half of those under way are passed over:
+    /// their messages may have to wait at the receiver.
     pub(super) fn next(&mut self) -> Option<(Pair, u64)> {
         if !self.begun || self.under_way.len() >= limits::PASSAGE_PAIRS_AT_ONCE_MAX {
             return None;
         }
-        let pair = self.ready.pop_front()?;
+        let own = |tenant: TenantId| self.under_way.iter().filter(|(_, of)| *of == tenant).count();
+        let may = |pair: &Pair| {
+            let first = self.queues.get(pair).and_then(|queue| queue.waiting.front());
+            first.is_none_or(|first| own(first.tenant) < limits::PASSAGE_PAIRS_AT_ONCE_MAX / 2)
+        };
+        let place = self.ready.iter().position(may)?;
+        let pair = self.ready.remove(place)?;
         let queue = self.queues.get_mut(&pair)?;
         queue.stage = Stage::Reading;
-        self.under_way.push(pair);
-        Some((pair, queue.waiting.front().map_or(0, |first| first.number)))
+        let (number, tenant) = queue.waiting.front().map_or((0, NOBODY), |first| (first.number, first.tenant));
+        self.under_way.push((pair, tenant));
+        Some((pair, number))
     }
 
     /// What was read of a pair leaves. False: there is no such queue any more.
@@ -146,7 +155,7 @@ impl Passages {
 
     /// A pair could not be read, or its messages were not taken: again after a pause.
     pub(super) fn rest(&mut self, pair: Pair, now: Instant) {
-        self.under_way.retain(|other| *other != pair);
+        self.not_under_way(pair);
         if let Some(queue) = self.queues.get_mut(&pair).filter(|queue| matches!(queue.stage, Stage::Reading | Stage::Sent(_))) {
             queue.stage = Stage::Rests;
             self.resting.push_back((now.after_ms(limits::FORWARD_PAUSE_MS), pair));
@@ -172,17 +181,21 @@ impl Passages {
         let answered = matches!(queue.stage, Stage::Sent(_));
         if queue.waiting.is_empty() {
             self.queues.remove(&pair);
-            self.under_way.retain(|other| *other != pair);
+            self.not_under_way(pair);
             self.ready.retain(|other| *other != pair);
             self.resting.retain(|(_, other)| *other != pair);
         } else if answered && gone.is_empty() {
             self.rest(pair, now);
         } else if answered {
             queue.stage = Stage::Ready;
-            self.under_way.retain(|other| *other != pair);
+            self.not_under_way(pair);
             self.ready.push_back(pair);
         }
         gone
+    }
+
+    fn not_under_way(&mut self, pair: Pair) {
+        self.under_way.retain(|(other, _)| *other != pair);
     }
 
     /// A damaged message is passed over.
@@ -206,11 +219,11 @@ impl Passages {
                 self.ready.push_back(pair);
             }
         }
-        let overdue = |pair: &&Pair| {
-            let stage = self.queues.get(*pair).map(|queue| queue.stage);
+        let overdue = |pair: &Pair| {
+            let stage = self.queues.get(pair).map(|queue| queue.stage);
             matches!(stage, Some(Stage::Sent(since)) if now.ms_since(since) >= limits::FORWARD_ANSWER_MS)
         };
-        let overdue: Vec<Pair> = self.under_way.iter().filter(overdue).copied().collect();
+        let overdue: Vec<Pair> = self.under_way.iter().map(|(pair, _)| *pair).filter(overdue).collect();
         overdue.into_iter().for_each(|pair| self.rest(pair, now));
     }
 
@@ -234,6 +247,9 @@ impl Passages {
     }
 }
 
+/// Whose a pair is that has no message left.
+const NOBODY: TenantId = TenantId(Uuid::nil());
+
 /// Of a sender among the marks of a receiver: the control plane is behind the partitions.
 fn place_of(sender: Partition) -> usize {
     usize::from(sender.number().min(PARTITIONS))
@@ -241,8 +257,6 @@ fn place_of(sender: Partition) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     const TENANT: TenantId = TenantId(Uuid::from_u128(9));
@@ -311,7 +325,17 @@ mod tests {
         assert_eq!((passages.len(), passages.tenants.len()), (0, 0));
         let many = u16::try_from(limits::PASSAGE_PAIRS_AT_ONCE_MAX + 1).unwrap();
         let mut passages = with(&(0..many).map(|to| (to, 1)).collect::<Vec<_>>());
-        assert_eq!(std::iter::from_fn(|| passages.next()).count(), limits::PASSAGE_PAIRS_AT_ONCE_MAX);
+        let half = limits::PASSAGE_PAIRS_AT_ONCE_MAX / 2;
+        assert_eq!(std::iter::from_fn(|| passages.next()).count(), half);
+        // Others have room still, and all of them together no more than there is.
+        (many..many * 2).for_each(|to| {
+            passages.add(Pending { tenant: TenantId(Uuid::from_u128((to % 4).into())), ..pending(to, 1) });
+        });
+        assert_eq!(std::iter::from_fn(|| passages.next()).count(), limits::PASSAGE_PAIRS_AT_ONCE_MAX - half);
+        // One is done: the next of those that were passed over has its turn.
+        passages.send(pair(0), Instant::default());
+        passages.taken(pair(0), 1, Instant::default());
+        assert_eq!(passages.next().map(|(pair, _)| pair), Some(pair(half.try_into().unwrap())));
     }
 
     #[test]
