@@ -10,9 +10,10 @@ use dataplane::{
     message::{Entry, Reading, Readings, Value},
     store::{Batch, Committer, Durability, Encoder, Engine, Stores, memory::MemoryEngine, rocks::RocksStores},
 };
-use schemas::id::EntityId;
+use schemas::id::{EntityId, TenantId};
 
 const NOW: i64 = 1_700_000_000_000;
+const TENANT: TenantId = TenantId(uuid::Uuid::from_u128(1));
 const KEYS: [&str; 4] = ["temperature", "humidity", "battery", "rssi"];
 
 fn readings() -> Readings<'static> {
@@ -64,7 +65,7 @@ impl Turn {
                 keys: &mut self.keys,
                 now: Timestamp(self.now),
             };
-            state.save_timeseries(&mut w, &self.readings, 0, false).expect("within all bounds");
+            state.save_timeseries(&mut w, TENANT, &self.readings, 0, false).expect("within all bounds");
         }
         &self.batch
     }

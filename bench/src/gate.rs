@@ -144,7 +144,7 @@ fn row(name: &str) -> Run {
     let bytes = sample(name).leak();
     let mut readings = Readings::default();
     let _read = telemetry(bytes, Casting::Enabled, &mut readings);
-    let mut state = DeviceState::empty(EntityId(Uuid::from_u128(7)));
+    let (mut state, tenant) = (DeviceState::empty(EntityId(Uuid::from_u128(7))), TenantId(Uuid::from_u128(1)));
     let (mut batch, mut dictionary, mut sequence) = (Batch::new(), Dictionary::default(), Sequence::new(1));
     let (mut encoder, mut keys, mut now): (_, Vec<Key>, _) = (Encoder::new(), Vec::new(), NOW);
     Box::new(move || {
@@ -158,7 +158,7 @@ fn row(name: &str) -> Run {
             keys: &mut keys,
             now: Timestamp(now),
         };
-        let _saved = black_box(state.save_timeseries(&mut writing, black_box(&readings), 0, false));
+        let _saved = black_box(state.save_timeseries(&mut writing, tenant, black_box(&readings), 0, false));
     })
 }
 

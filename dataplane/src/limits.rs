@@ -461,7 +461,7 @@ pub const BUFFERED_SYNC_MS: u64 = 1_000;
 pub const MOVE_BATCH_BYTES: usize = 1 << 20;
 /// A refused batch of a move is offered again for this long, in milliseconds.
 pub const MOVE_REFUSAL_MS_MAX: u64 = 60_000;
-/// Key names in the dictionaries of one shard (DESIGN 8.5, 17).
+/// Key names in the dictionaries of one shard (DESIGN 8.5, 17); half of them of one tenant at most.
 pub const KEY_NAMES_PER_SHARD_MAX: usize = 262_144;
 /// Block cache of the process, in bytes, shared by all shards' stores.
 pub const BLOCK_CACHE_BYTES: usize = 128 << 20;

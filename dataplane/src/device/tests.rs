@@ -4,6 +4,7 @@ mod random;
 
 use std::{borrow::Cow, sync::Arc};
 
+use schemas::id::TenantId;
 use uuid::Uuid;
 
 use super::*;
@@ -14,6 +15,7 @@ use crate::{
 };
 
 const ENTITY: EntityId = EntityId(Uuid::from_u128(0xD1));
+const TENANT: TenantId = TenantId(Uuid::from_u128(0x7E));
 const NOW: i64 = 1_700_000_000_000;
 
 /// Keys and values of one entry.
@@ -59,7 +61,7 @@ impl Shard {
     }
 
     fn save(&mut self, entries: &[(Option<i64>, Of<'_>)]) -> Result<Saved, RefusedReadings> {
-        self.act(|state, w| state.save_timeseries(w, &readings(entries), 0, false))
+        self.act(|state, w| state.save_timeseries(w, TENANT, &readings(entries), 0, false))
     }
 
     fn reload(&mut self) {
@@ -166,7 +168,7 @@ fn server_timestamps_never_repeat_until_a_second_ahead() {
     assert_eq!((saved.ts, saved.shared_ts), (vec![Timestamp(NOW + 1_000)], true));
     shard.now += 500;
     let entries = readings(&[(Some(3), &[("a", 1)]), (None, &[("a", 2)])]);
-    let saved = shard.act(|state, w| state.save_timeseries(w, &entries, 0, true)).unwrap();
+    let saved = shard.act(|state, w| state.save_timeseries(w, TENANT, &entries, 0, true)).unwrap();
     assert_eq!(saved.ts, [Timestamp(NOW + 1_001), Timestamp(NOW + 1_002)]);
 }
 
@@ -191,7 +193,7 @@ fn refused_readings_change_nothing() {
 
     let long = Value::Text(Cow::Owned("x".repeat(limits::DEVICE_STATE_BYTES_MAX)));
     let readings = values(&[("t", long)]);
-    let refused = shard.act(|state, w| state.save_timeseries(w, &readings, 0, false)).unwrap_err();
+    let refused = shard.act(|state, w| state.save_timeseries(w, TENANT, &readings, 0, false)).unwrap_err();
     assert!(matches!(refused, RefusedReadings::StateTooLarge { .. }));
     let refused = shard.act(|state, w| state.save_attributes(w, Scope::Server, &readings, false)).unwrap_err();
     assert!(matches!(refused, RefusedReadings::StateTooLarge { .. }));
@@ -366,7 +368,7 @@ fn bytes_follow_what_is_held() {
     let empty = shard.state.bytes();
     let text = |length: usize| values(&[("t", Value::Text(Cow::Owned("x".repeat(length))))]);
     for length in [100, 10, 300] {
-        shard.act(|state, w| state.save_timeseries(w, &text(length), 0, false)).unwrap();
+        shard.act(|state, w| state.save_timeseries(w, TENANT, &text(length), 0, false)).unwrap();
         shard.act(|state, w| state.save_attributes(w, Scope::Server, &text(length), false)).unwrap();
     }
     let held = shard.state.bytes();

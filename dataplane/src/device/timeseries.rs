@@ -1,6 +1,6 @@
 //! Telemetry of one entity: saving rows, choosing timestamps, deleting ranges, latest values (DESIGN 15, 16, 18).
 
-use schemas::{calculated::Written, telemetry::Value};
+use schemas::{calculated::Written, id::TenantId, telemetry::Value};
 
 use super::{DeviceState, Dictionary, Key, LATEST_BYTES, RefusedReadings, Writing};
 use crate::{
@@ -43,12 +43,13 @@ impl DeviceState {
     pub fn save_timeseries(
         &mut self,
         w: &mut Writing<'_>,
+        tenant: TenantId,
         readings: &Readings<'_>,
         ttl_s: u32,
         use_server_ts: bool,
     ) -> Result<Saved, RefusedReadings> {
         let mut saved = self.choose_timestamps(w.now, readings, use_server_ts)?;
-        let known = self.resolve(w.dictionary, readings, w.keys)?;
+        let known = self.resolve((w.dictionary, tenant), readings, w.keys)?;
 
         let partition = self.partition();
         let mut record = false;
@@ -63,7 +64,7 @@ impl DeviceState {
             for (reading, key) in of.iter().zip(keys.iter_mut()) {
                 if !known {
                     // Places move when a key is new, so they are looked for again.
-                    *key = Key::of(w.dictionary.intern(partition, &reading.key, w.batch));
+                    *key = Key::of(w.dictionary.intern((partition, tenant), &reading.key, w.batch));
                 }
                 self.observe(*key, *ts, seq, &reading.value);
             }
@@ -126,7 +127,12 @@ impl DeviceState {
     /// device has all keys already: they lie in `keys` then, one per reading.
     ///
     /// A device says the same keys in the same order again and again, so each is first looked for behind the one before it.
-    fn resolve(&self, dictionary: &Dictionary, readings: &Readings<'_>, keys: &mut Vec<Key>) -> Result<bool, RefusedReadings> {
+    fn resolve(
+        &self,
+        (dictionary, tenant): (&Dictionary, TenantId),
+        readings: &Readings<'_>,
+        keys: &mut Vec<Key>,
+    ) -> Result<bool, RefusedReadings> {
         keys.clear();
         let names = dictionary.names(self.partition());
         let mut bytes = self.bytes;
@@ -162,7 +168,7 @@ impl DeviceState {
         if bytes > limits::DEVICE_STATE_BYTES_MAX {
             return Err(RefusedReadings::StateTooLarge { bytes });
         }
-        dictionary.require_room(unnamed)?;
+        dictionary.require_room(tenant, unnamed)?;
         Ok(new.is_empty())
     }
 

@@ -177,7 +177,7 @@ impl Shard {
         let saved = parsed.and_then(|()| {
             let mut stage = self.stage(target.entity).ok_or_else(not_loaded)?;
             stage
-                .save_timeseries(target.entity, &readings, (ttl_s, false), Saving::EVERYTHING)
+                .save_timeseries((target.entity, target.tenant), &readings, (ttl_s, false), Saving::EVERYTHING)
                 .map_err(|refused| QueryError::Invalid(refused.to_string()))
         });
         let stored = saved.is_ok();

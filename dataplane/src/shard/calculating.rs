@@ -298,7 +298,7 @@ impl Stage<'_> {
         let stored = match field.calculation.output.to {
             OutputTo::Series { ttl_s, .. } => {
                 saved.add_series(&readings, false);
-                self.save_timeseries(message.originator, &readings, (ttl_s, false), Saving::EVERYTHING)
+                self.save_timeseries((message.originator, message.tenant), &readings, (ttl_s, false), Saving::EVERYTHING)
             }
             OutputTo::Attributes { scope, only_on_change } => {
                 saved.add_attributes(scope, &readings);

@@ -3,7 +3,7 @@
 
 use schemas::config::End;
 use schemas::generated::kept;
-use schemas::id::{DeviceId, EntityId};
+use schemas::id::{DeviceId, EntityId, TenantId};
 
 use super::delivering::keep;
 use super::ledger::{Ledger, Owed};
@@ -24,7 +24,7 @@ impl Stage<'_> {
     /// What is wrong with the readings.
     pub(super) fn save_timeseries(
         &mut self,
-        entity: EntityId,
+        (entity, tenant): (EntityId, TenantId),
         readings: &Readings<'_>,
         (ttl_s, use_server_ts): (u32, bool),
         saving: Saving,
@@ -32,7 +32,7 @@ impl Stage<'_> {
         let live = saving.live && self.watches.is_watched(entity);
         let timestamps = if saving.store {
             let mut writing = writing(self.ledger, self.now);
-            let saved = self.state.save_timeseries(&mut writing, readings, ttl_s, use_server_ts)?;
+            let saved = self.state.save_timeseries(&mut writing, tenant, readings, ttl_s, use_server_ts)?;
             self.counters.add(Counter::RowsStored, saved.rows as u64);
             self.counters.add(Counter::ReadingsStored, saved.readings as u64);
             if saved.shared_ts {

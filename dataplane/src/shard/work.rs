@@ -467,7 +467,7 @@ impl Stage<'_> {
     ) -> Result<(), RefusedReadings> {
         match effect {
             Effect::SaveTimeseries { readings, ttl_s, use_server_ts, saving } => {
-                return self.save_timeseries(message.originator, readings, (*ttl_s, *use_server_ts), *saving);
+                return self.save_timeseries((message.originator, message.tenant), readings, (*ttl_s, *use_server_ts), *saving);
             }
             Effect::SaveAttributes { readings, scope, only_on_change, notify_device, tell, saving } => {
                 let (of, how) = ((message.originator, *scope), (*only_on_change, *notify_device));
