@@ -41,11 +41,13 @@ mod resuming;
 mod reviving;
 mod saving;
 mod serve;
+mod shares;
 mod sightings;
 mod slab;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod unanswered;
 mod upkeep;
 mod watching;
 mod work;

@@ -76,7 +76,7 @@ impl Kept {
     pub(super) fn bytes(&self) -> usize {
         let session = self.session.as_ref().map_or(0, |session| session.subscriptions.len() * 64 + session.client_id.len());
         let downlinks: usize = self.downlinks.values().map(|downlink| downlink.json.len() + 160).sum();
-        let calls: usize = self.calls.values().map(|call| call.params.len() + call.additional_info.len() + 256).sum();
+        let calls: usize = self.calls.values().map(|call| text_bytes(call) + 256).sum();
         let nodes: usize = self.nodes.values().map(|state| state.len() + 64).sum();
         let alarms: usize = self.alarms.values().map(|alarm| alarm.text_bytes() + size_of::<Alarm>() + 32).sum();
         let progress: usize = self.progress.values().map(|one| one.bytes() + size_of::<Progress>() + 32).sum();
@@ -339,11 +339,18 @@ impl DeviceState {
     /// Keeps a call that is not over: a new one, or one that went on.
     ///
     /// # Errors
-    /// [`Full`] for a new one.
+    /// [`Full`] for a new one, or one that says more than before.
     pub fn keep_call(&mut self, w: &mut Writing<'_>, id: Uuid, call: Call) -> Result<(), Full> {
         let kept = self.kept_mut();
-        if !kept.calls.contains_key(&id) && kept.calls.len() >= limits::OPEN_CALLS_PER_DEVICE_MAX {
+        let before = kept.calls.get(&id).map(text_bytes);
+        if before.is_none() && kept.calls.len() >= limits::OPEN_CALLS_PER_DEVICE_MAX {
             return Err(Full { what: "open calls", most: limits::OPEN_CALLS_PER_DEVICE_MAX });
+        }
+        // One that went on says what it said, however much that is.
+        let (said, says) = (before.unwrap_or(0), text_bytes(&call));
+        let all: usize = kept.calls.values().map(text_bytes).sum();
+        if says > said && all - said + says > limits::OPEN_CALLS_BYTES_PER_DEVICE_MAX {
+            return Err(Full { what: "bytes of open calls", most: limits::OPEN_CALLS_BYTES_PER_DEVICE_MAX });
         }
         kept.calls.insert(id, call.clone());
         self.put_kept(w, Part::OpenCall, id.as_bytes(), &call);
@@ -472,6 +479,11 @@ impl Kept {
             }
         }
     }
+}
+
+/// What a call says, in bytes.
+fn text_bytes(call: &Call) -> usize {
+    call.method.len() + call.params.len() + call.additional_info.len()
 }
 
 /// Persistent calls of a device that are over: all of them, or this one.

@@ -2,13 +2,12 @@
 //! whose status goes QUEUED, SENT, DELIVERED and then SUCCESSFUL, TIMEOUT, EXPIRED or FAILED, each step in the batch of what
 //! caused it. By which way a device is reached is `delivering`'s business.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use foldhash::fast::RandomState;
 use schemas::chain::MessageType;
 use schemas::generated::kept::{self, downlink::Kind};
 use schemas::generated::query::CallStatus;
-use schemas::id::DeviceId;
+use schemas::id::{DeviceId, TenantId};
 use uuid::Uuid;
 
 use super::alarming::fresh_id;
@@ -18,6 +17,7 @@ use super::ledger::Owed;
 use super::needing::Waiter;
 use super::resuming::error;
 use super::saving::writing;
+use super::shares::Shares;
 use super::turn::Shard;
 use crate::clock::Timestamp;
 use crate::device::waiting::Due;
@@ -44,14 +44,20 @@ pub enum Submit {
 pub(super) struct Calls {
     submit: Submit,
     /// By device, in the order in which they came.
-    open: HashMap<DeviceId, BTreeMap<u32, Open>, RandomState>,
+    open: BTreeMap<(DeviceId, u32), Open>,
     deadlines: BTreeSet<(Timestamp, DeviceId, u32)>,
+    shares: Shares<{ limits::CALLS_PER_SHARD_MAX }, { limits::CALLS_BYTES_PER_SHARD_MAX }>,
     last_id: u32,
-    count: usize,
 }
+
+const _: () = assert!(
+    (size_of::<((DeviceId, u32), Open)>() + size_of::<(Timestamp, DeviceId, u32)>()) * 2 <= limits::CALL_BYTES,
+    "trees that are half empty are counted"
+);
 
 #[derive(Debug)]
 struct Open {
+    tenant: TenantId,
     whose: Whose,
     method: String,
     params: String,
@@ -73,7 +79,7 @@ enum Asker {
     /// Somebody by the API.
     Query(Reply<Called>),
     /// A message that waits at a node.
-    Node(Due),
+    Node(Box<Due>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +107,10 @@ impl Open {
     fn is_persistent(&self) -> bool {
         matches!(self.whose, Whose::Stored(_))
     }
+
+    fn bytes(&self) -> usize {
+        self.method.len() + self.params.len()
+    }
 }
 
 impl Calls {
@@ -108,16 +118,24 @@ impl Calls {
         Self { submit, ..Self::default() }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    fn of(&self, device: DeviceId) -> impl Iterator<Item = (u32, &Open)> {
+        self.open.range((device, 0)..=(device, u32::MAX)).map(|((_, id), call)| (*id, call))
+    }
+
     /// What may leave now for a device, in order: all that wait, or of the persistent ones the first, and only when none is under
     /// way.
     fn due(&self, device: DeviceId) -> Vec<u32> {
-        let Some(calls) = self.open.get(&device) else { return Vec::new() };
-        let mut held = calls.values().any(|call| call.holds_back_others(self.submit));
+        let mut held = self.of(device).any(|(_, call)| call.holds_back_others(self.submit));
         let mut due = Vec::new();
-        for (id, call) in calls.iter().filter(|(_, call)| call.progress == Progress::Waiting) {
+        for (id, call) in self.of(device).filter(|(_, call)| call.progress == Progress::Waiting) {
             let in_turn = self.submit != Submit::Burst && call.is_persistent();
             if !(in_turn && held) {
-                due.push(*id);
+                due.push(id);
             }
             held |= in_turn;
         }
@@ -133,29 +151,32 @@ impl Calls {
         self.last_id
     }
 
+    /// May this tenant have another one of this device that says so much?
+    fn has_room(&self, tenant: TenantId, device: DeviceId, bytes: usize) -> bool {
+        self.shares.has_room(tenant, bytes) && self.of(device).count() < limits::OPEN_CALLS_PER_DEVICE_MAX
+    }
+
+    /// What a load finds has its place, however much it is.
     fn insert(&mut self, device: DeviceId, id: u32, call: Open) {
+        self.remove(device, id);
+        self.shares.add(call.tenant, call.bytes());
         self.deadlines.insert((call.deadline, device, id));
-        self.open.entry(device).or_default().insert(id, call);
-        self.count += 1;
+        self.open.insert((device, id), call);
     }
 
     fn get_mut(&mut self, device: DeviceId, id: u32) -> Option<&mut Open> {
-        self.open.get_mut(&device)?.get_mut(&id)
+        self.open.get_mut(&(device, id))
     }
 
     fn remove(&mut self, device: DeviceId, id: u32) -> Option<Open> {
-        let calls = self.open.get_mut(&device)?;
-        let call = calls.remove(&id)?;
-        if calls.is_empty() {
-            self.open.remove(&device);
-        }
+        let call = self.open.remove(&(device, id))?;
+        self.shares.remove(call.tenant, call.bytes());
         self.deadlines.remove(&(call.deadline, device, id));
-        self.count -= 1;
         Some(call)
     }
 
     fn set_deadline(&mut self, device: DeviceId, id: u32, at: Timestamp) {
-        let Some(call) = self.open.get_mut(&device).and_then(|calls| calls.get_mut(&id)) else { return };
+        let Some(call) = self.open.get_mut(&(device, id)) else { return };
         self.deadlines.remove(&(call.deadline, device, id));
         call.deadline = at;
         self.deadlines.insert((at, device, id));
@@ -163,7 +184,15 @@ impl Calls {
 
     fn find_stored(&self, device: DeviceId, stored: Uuid) -> Option<u32> {
         let is = |call: &Open| matches!(call.whose, Whose::Stored(id) if id == stored);
-        self.open.get(&device)?.iter().find(|(_, call)| is(call)).map(|(id, _)| *id)
+        self.of(device).find(|(_, call)| is(call)).map(|(id, _)| id)
+    }
+
+    /// The device is gone, and whoever waited for its answer.
+    pub(super) fn forget(&mut self, device: DeviceId) {
+        let gone: Vec<u32> = self.of(device).map(|(id, _)| id).collect();
+        for id in gone {
+            self.remove(device, id);
+        }
     }
 
     /// Nobody waits any more: the store generation ended.
@@ -181,7 +210,11 @@ impl Shard {
     /// Makes the calls of messages that wait for the answers.
     pub(super) fn call_devices(&mut self) {
         for Asked { due, expires, departed } in self.dues.take_asked() {
-            self.call_for(DeviceId(due.originator.0), call_of(&departed, expires, self.now.timestamp), Asker::Node(due));
+            self.call_for(
+                DeviceId(due.originator.0),
+                call_of(&departed, expires, self.now.timestamp),
+                Asker::Node(Box::new(due)),
+            );
             self.bell.ring();
         }
     }
@@ -189,7 +222,7 @@ impl Shard {
     fn tell(&mut self, asker: Asker, id: Uuid, called: Result<Called, QueryError>) {
         let due = match asker {
             Asker::Query(reply) => return self.reply(reply, called),
-            Asker::Node(due) => due,
+            Asker::Node(due) => *due,
         };
         let data = match called {
             Ok(Called::Response(data)) => Ok(data),
@@ -208,12 +241,16 @@ impl Shard {
     }
 
     fn call_for(&mut self, device: DeviceId, call: Call, asker: Asker) {
+        let tenant = self.tenant_of(device);
         if self.table.device(device).is_none() {
             return self.tell(asker, call.id, Err(QueryError::Invalid("the device does not exist".to_owned())));
         }
-        if self.calls.count >= limits::CALLS_PER_SHARD_MAX
-            || self.calls.open.get(&device).is_some_and(|calls| calls.len() >= limits::OPEN_CALLS_PER_DEVICE_MAX)
-        {
+        let says = call.method.len() + call.params.len() + call.additional_info.len();
+        if says > limits::PAYLOAD_BYTES_MAX {
+            let reason = format!("a call of {says} bytes, at most {}", limits::PAYLOAD_BYTES_MAX);
+            return self.tell(asker, call.id, Err(QueryError::Invalid(reason)));
+        }
+        if !self.calls.has_room(tenant, device, says) {
             return self.tell(asker, call.id, Err(QueryError::TooLarge("too many calls are open".to_owned())));
         }
         let id = self.calls.next_id(self.now.timestamp);
@@ -241,12 +278,16 @@ impl Shard {
             }
             self.tell(asker, stored, Ok(Called::Queued));
             self.raise_call(device, MessageType::RpcQueued, &method, &params);
+            // Another one with the same id takes its place.
+            if let Some(before) = self.calls.find_stored(device, stored) {
+                self.calls.remove(device, before);
+            }
             Whose::Stored(stored)
         } else {
             Whose::Asked(asker)
         };
         let progress = Progress::Waiting;
-        self.calls.insert(device, id, Open { whose, method, params, one_way, progress, deadline: expires });
+        self.calls.insert(device, id, Open { tenant, whose, method, params, one_way, progress, deadline: expires });
         self.offer_calls(device);
     }
 
@@ -262,7 +303,9 @@ impl Shard {
     /// A state was loaded: its open calls wait again. One that was sent may not have arrived, so it is sent again.
     pub(super) fn recall(&mut self, device: DeviceId) {
         let Some(state) = self.residents.get_mut(device.into(), self.now.instant) else { return };
-        for (stored, call) in state.open_calls() {
+        let open = state.open_calls();
+        let tenant = self.tenant_of(device);
+        for (stored, call) in open {
             if self.calls.find_stored(device, stored).is_some() {
                 continue;
             }
@@ -272,6 +315,7 @@ impl Shard {
                 (Progress::Waiting, call.expiration_ts)
             };
             let open = Open {
+                tenant,
                 whose: Whose::Stored(stored),
                 method: call.method,
                 params: call.params,
@@ -514,5 +558,31 @@ fn call_of(departed: &Departed, expires: Timestamp, now: Timestamp) -> Call {
             .unwrap_or(limits::CALL_RETRIES)
             .min(limits::CALL_RETRIES_MAX),
         additional_info: json("additionalInfo"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_of_one_tenant_leave_places_and_bytes_for_those_of_others() {
+        let [mine, other] = [1, 2].map(|number| TenantId(Uuid::from_u128(number)));
+        let device = |number: usize| DeviceId(Uuid::from_u128(u128::try_from(number).unwrap()));
+        let open = |tenant, says: usize| {
+            let (whose, method, params) = (Whose::Stored(Uuid::nil()), String::new(), "1".repeat(says));
+            Open { tenant, whose, method, params, one_way: false, progress: Progress::Waiting, deadline: Timestamp(1) }
+        };
+        let (mut calls, most) = (Calls::default(), limits::CALLS_PER_SHARD_MAX / 2);
+        (0..most).for_each(|number| calls.insert(device(number), 1, open(mine, 1)));
+        assert!(!calls.has_room(mine, device(0), 1) && calls.has_room(other, device(most), 1));
+        calls.forget(device(0));
+        assert!(calls.has_room(mine, device(0), limits::CALLS_BYTES_PER_SHARD_MAX / 2 - most + 1));
+        assert!(!calls.has_room(mine, device(0), limits::CALLS_BYTES_PER_SHARD_MAX / 2 - most + 2));
+        (1..most).for_each(|number| drop(calls.remove(device(number), 1)));
+        assert_eq!((calls.len(), calls.deadlines.len()), (0, 0));
+        let each = u32::try_from(limits::OPEN_CALLS_PER_DEVICE_MAX).unwrap();
+        (0..each).for_each(|id| calls.insert(device(1), id, open(mine, 1)));
+        assert!(!calls.has_room(mine, device(1), 1) && calls.has_room(mine, device(2), 1));
     }
 }

@@ -23,7 +23,6 @@ use super::slab::Key;
 use super::turn::Shard;
 use crate::auth;
 use crate::codec::http::Forwarded;
-use crate::limits;
 use crate::message::{Body, Readings, Scope};
 use crate::metric::Counter;
 use crate::payload;
@@ -350,11 +349,12 @@ impl Shard {
                 let downlink = Some(OwnedDownlink::RpcResponse(id, json));
                 self.answer_later(from, Answer { downlink, ..Outcome::Stored.into() });
             }
-            Outcome::Stored if self.client_calls.len() < limits::CALLS_PER_SHARD_MAX => {
-                let deadline = self.now.instant.after_ms(limits::CLIENT_CALL_MS);
-                self.client_calls.push_back((deadline, device, from, id));
+            Outcome::Stored => {
+                let tenant = self.tenant_of(device);
+                if !self.client_calls.insert(self.now.instant, (tenant, device), (from, id)) {
+                    self.answer_later(from, Outcome::Unavailable.into());
+                }
             }
-            Outcome::Stored => self.answer_later(from, Outcome::Unavailable.into()),
             refused => self.answer_later(from, refused.into()),
         }
         self.call_stored(device, promise);
@@ -373,14 +373,6 @@ impl Shard {
             _ => payload::session_limits(limits.map(|limits| &limits.device), None, &mut json),
         }
         json
-    }
-
-    /// Calls of devices that nobody answered.
-    pub(super) fn expire_client_calls(&mut self) {
-        while let Some((.., to, id)) = self.client_calls.pop_front_if(|(deadline, ..)| *deadline <= self.now.instant) {
-            let json = br#"{"error":"timeout"}"#.to_vec();
-            self.answer_later(to, Answer { downlink: Some(OwnedDownlink::RpcResponse(id, json)), ..Outcome::TimedOut.into() });
-        }
     }
 
     /// The device's answer to a call of the server.

@@ -13,8 +13,7 @@ use uuid::Uuid;
 use super::asking::post;
 use super::event::{CallsRead, Event};
 use super::inquiring::Asker;
-use super::ledger::{Owed, OwnedDownlink};
-use super::letter::Answer as Letter;
+use super::ledger::Owed;
 use super::outbox::Flight;
 use super::residents::{Parked, Parking};
 use super::turn::Shard;
@@ -24,7 +23,6 @@ use crate::metric::Counter;
 use crate::owed::{Answer, Answered, Call, Departed, Due, Email};
 use crate::registry::{Ask, Told};
 use crate::rules;
-use crate::session::Outcome;
 use crate::store::Engine;
 
 /// What came of a call, on its way to the message that waits for it.
@@ -247,14 +245,6 @@ impl Shard {
             outbox::bury(&mut self.ledger.batch, originator, number, (&owed, &reason, self.now.timestamp));
             self.dead_letters.changed(originator);
         }
-    }
-
-    /// A node has answered a device's call after it called outside itself.
-    pub(super) fn answer_client_call(&mut self, device: DeviceId, request: u32, json: String) {
-        let waits = self.client_calls.iter().position(|(_, of, _, id)| (*of, *id) == (device, request));
-        let Some((.., to, id)) = waits.and_then(|place| self.client_calls.remove(place)) else { return };
-        let downlink = Some(OwnedDownlink::RpcResponse(id, json.into_bytes()));
-        self.answer_later(to, Letter { downlink, ..Outcome::Stored.into() });
     }
 
     /// After a start or a new generation: calls that were not answered are made again, in the order of their numbers.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use schemas::config::Payload;
-use schemas::id::DeviceId;
+use schemas::id::{DeviceId, TenantId};
 
 use super::channel::Channel;
 use super::connection::{Connection, Standing};
@@ -345,6 +345,11 @@ impl Shard {
     /// The plan that evaluates a device's messages; one that does nothing if there is none.
     pub(super) fn plan_of(&self, device: DeviceId) -> Rc<Running> {
         self.table.plan_of_device(device).cloned().unwrap_or_default()
+    }
+
+    /// Whose a device is; nil if it is not known here, as before there is a configuration.
+    pub(super) fn tenant_of(&self, device: DeviceId) -> TenantId {
+        self.table.device(device).map_or(TenantId(uuid::Uuid::nil()), |facts| facts.tenant)
     }
 
     /// How the devices of this one's profile write their payloads.

@@ -25,7 +25,7 @@ use super::fairness::Fairness;
 use super::forwarding::Forwards;
 use super::inquiring::Questions;
 use super::ledger::{Ledger, Owed, Persisted, Standstill};
-use super::letter::{Address, Letter, Moved};
+use super::letter::{Letter, Moved};
 use super::listening::{Listening, Protocol};
 use super::making::Counting;
 use super::mesh::Mesh;
@@ -38,6 +38,7 @@ use super::residents::Residents;
 use super::reviving::Changed;
 use super::sightings::Sightings;
 use super::slab::{Key, Slab};
+use super::unanswered::ClientCalls;
 use super::watching::Watches;
 use crate::auth::Forwarders;
 use crate::clock::{Clock, Instant, Now};
@@ -83,8 +84,7 @@ pub(super) struct Shard {
     pub through: HashMap<DeviceId, Through, RandomState>,
     pub polls: Polls,
     pub calls: Calls,
-    /// Calls of devices that nobody has answered: until when, whose, who waits, under which number.
-    pub client_calls: VecDeque<(Instant, DeviceId, Address, u32)>,
+    pub client_calls: ClientCalls,
     /// What runs the scripts of nodes.
     pub scripts: Engines,
     /// What nodes answered to the device that spoke last.

@@ -107,6 +107,7 @@ impl Shard {
         let device = DeviceId(entity.0);
         self.revoke(device, None);
         self.forwards.forget(device);
+        self.calls.forget(device);
         self.outbox.forget(entity);
         self.dead_letters.changed(entity);
         self.forget_due(entity);
