@@ -212,7 +212,7 @@ pub const PROMISES_PER_SHARD_MAX: usize = 131_072;
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 /// Closed connections of one shard whose peer may still be reading our last words.
 pub const LINGERING_PER_SHARD_MAX: usize = 4_096;
-/// Mailbox events taken in one turn.
+/// Mailbox events taken in one turn, and letters of other shards.
 pub const EVENTS_PER_TURN_MAX: usize = 256;
 /// Events waiting in a shard's mailbox.
 pub const MAILBOX_EVENTS_MAX: usize = 4_096;

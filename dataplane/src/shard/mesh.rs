@@ -23,13 +23,15 @@ struct Way {
 pub struct Mesh {
     to: Vec<Option<Way>>,
     from: Vec<Consumer<Letter>>,
+    /// The ring that is looked at first, so that a busy one does not hold up the others.
+    next: usize,
 }
 
 /// The full mesh of a process, in shard order.
 #[must_use]
 pub fn full_mesh(doorbells: &[Doorbell]) -> Vec<Mesh> {
     let shards = doorbells.len();
-    let mut meshes: Vec<Mesh> = (0..shards).map(|_| Mesh { to: Vec::new(), from: Vec::new() }).collect();
+    let mut meshes: Vec<Mesh> = (0..shards).map(|_| Mesh { to: Vec::new(), from: Vec::new(), next: 0 }).collect();
     for from in 0..shards {
         for (to, doorbell) in doorbells.iter().enumerate() {
             if from == to {
@@ -72,9 +74,15 @@ impl Mesh {
         self.from.iter().any(|ring| !ring.is_empty())
     }
 
-    /// The next letter to this shard.
+    /// The next letter to this shard: of each ring one, in turn.
     pub(super) fn take(&mut self) -> Option<Letter> {
-        self.from.iter_mut().find_map(|ring| ring.pop().ok())
+        let rings = self.from.len();
+        let (place, letter) = (self.next..self.next + rings).find_map(|place| {
+            let place = place % rings;
+            Some((place, self.from.get_mut(place)?.pop().ok()?))
+        })?;
+        self.next = (place + 1) % rings;
+        Some(letter)
     }
 }
 
@@ -149,5 +157,17 @@ mod tests {
         taken.extend(std::iter::from_fn(|| second.take()).filter_map(|letter| number(&letter)));
         assert_eq!(taken, (0..total).collect::<Vec<_>>());
         assert_eq!(rung.load(Relaxed), limits::MESH_SLOTS + 1, "only what arrived rings");
+    }
+
+    #[test]
+    fn a_busy_ring_does_not_hold_up_the_others() {
+        let bell: Doorbell = Arc::new(|| ());
+        let mut meshes = full_mesh(&[bell.clone(), bell.clone(), bell]);
+        for (from, numbers) in [(1, 0..5), (2, 10..12)] {
+            numbers.for_each(|number| meshes[from].send(0, letter(number)));
+        }
+        let mut taken =
+            |count| -> Vec<u32> { (0..count).filter_map(|_| meshes[0].take()).filter_map(|letter| number(&letter)).collect() };
+        assert_eq!((taken(1), taken(9)), (vec![0], vec![10, 1, 11, 2, 3, 4]));
     }
 }

@@ -306,6 +306,7 @@ impl Shard {
     pub(super) fn drained(&mut self) -> bool {
         self.draining
             && self.connections.len() == 0
+            && !self.mesh.has_arrivals()
             && !(self.ledger.is_open() && (self.ledger.has_work() || !self.needs.is_empty()))
     }
 }

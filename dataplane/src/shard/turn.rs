@@ -206,7 +206,12 @@ impl Shard {
             let Some(event) = self.mailbox.take() else { break };
             self.take_event(event);
         }
-        while let Some(letter) = self.mesh.take() {
+        for _ in 0..limits::EVENTS_PER_TURN_MAX {
+            // A batch that the store refuses does not grow by letters, and those are answered all the same.
+            if self.ledger.is_open() && self.ledger.batch.bytes() > limits::BATCH_BYTES_MAX {
+                break;
+            }
+            let Some(letter) = self.mesh.take() else { break };
             self.take_letter(letter);
         }
         self.mesh.push();
@@ -215,7 +220,7 @@ impl Shard {
             self.resume_messages();
         }
         self.accept();
-        if !self.mailbox.is_empty() || self.set.may_have_more() {
+        if !self.mailbox.is_empty() || self.mesh.has_arrivals() || self.set.may_have_more() {
             self.bell.ring();
         }
     }

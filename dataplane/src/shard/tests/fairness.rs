@@ -1,11 +1,17 @@
 //! Tenants beside each other on one whole shard: one whose scripts never end, one that floods, and one that only wants its messages
 //! stored. Counts turns and messages, never time.
 
+use std::rc::Rc;
+
 use schemas::chain::{Chain, default_root_chain};
 use serde_json::json;
 
 use super::fleet::{Client, Fleet, PUBREC, engines};
 use crate::limits;
+use crate::session::Outcome;
+use crate::shard::letter::{Address, Letter, Of};
+use crate::shard::slab::Key;
+use crate::store::Family;
 
 const TELEMETRY: &str = "v1/devices/me/telemetry";
 
@@ -92,4 +98,42 @@ fn a_flood_is_served_by_turns_with_others() {
         acknowledged(&mut fleet, flood, 60);
     }
     assert_eq!(flooded(&fleet), 20 * 60);
+}
+
+/// As many letters as the ways of two shards to the first hold.
+fn write(fleet: &mut Fleet) {
+    let to = Address { shard: 0, connection: Key::of_token(0).0, receipt: None, of: Of::Nothing };
+    for from in [1, 2] {
+        for _ in 0..limits::MESH_SLOTS {
+            fleet.shards[from].mesh.send(0, Letter::Answer(Box::new((to, Outcome::Stored.into()))));
+        }
+    }
+}
+
+#[test]
+fn letters_of_other_shards_take_their_part_of_a_turn_and_the_rest_is_not_slept_over() {
+    let mut fleet = Fleet::start(engines(3), 1);
+    write(&mut fleet);
+    let shard = &mut fleet.shards[0];
+    let turns_with_letters = std::iter::from_fn(|| {
+        shard.bell = Rc::default();
+        shard.turn();
+        (shard.mesh.has_arrivals() && shard.bell.rung()).then_some(())
+    });
+    assert_eq!(turns_with_letters.count(), limits::MESH_SLOTS * 2 / limits::EVENTS_PER_TURN_MAX - 1);
+    assert!(!fleet.shards[0].mesh.has_arrivals());
+}
+
+#[test]
+fn letters_wait_while_a_batch_is_full() {
+    let mut fleet = Fleet::start(engines(3), 1);
+    write(&mut fleet);
+    let shard = &mut fleet.shards[0];
+    shard.ledger.batch.put(Family::State, &[0xFE], &vec![0; limits::BATCH_BYTES_MAX + 1]);
+    shard.turn();
+    assert!(shard.mesh.has_arrivals() && shard.ledger.batch.is_empty());
+    (0..limits::MESH_SLOTS * 2 / limits::EVENTS_PER_TURN_MAX - 1).for_each(|_| shard.turn());
+    assert!(shard.mesh.has_arrivals(), "none was taken with the full batch");
+    shard.turn();
+    assert!(!shard.mesh.has_arrivals());
 }
