@@ -20,6 +20,7 @@ use super::saving::writing;
 use super::shares::Shares;
 use super::turn::Shard;
 use crate::clock::Timestamp;
+use crate::device::outbox::OwedCall;
 use crate::device::waiting::Due;
 use crate::limits;
 use crate::message::Body;
@@ -204,30 +205,32 @@ impl Calls {
 impl Shard {
     /// Takes a call whose device's state is resident.
     pub(super) fn call(&mut self, device: DeviceId, call: Call, reply: Reply<Called>) {
-        self.call_for(device, call, Asker::Query(reply));
+        let _told = self.call_for(device, call, Asker::Query(reply));
     }
 
     /// Makes the calls of messages that wait for the answers.
     pub(super) fn call_devices(&mut self) {
-        for Asked { due, expires, departed } in self.dues.take_asked() {
-            self.call_for(
-                DeviceId(due.originator.0),
-                call_of(&departed, expires, self.now.timestamp),
-                Asker::Node(Box::new(due)),
-            );
+        for Asked { due, expires, mut departed } in self.dues.take_asked() {
+            let call = call_of(&departed, expires, self.now.timestamp);
+            let id = call.id;
+            let stored = self.call_for(DeviceId(due.originator.0), call, Asker::Node(Box::new(due)));
+            // That it is stored and that its message does not wait any more is one batch, so that a crash undoes both (DESIGN 8.1, 2).
+            if stored && self.over(due, due.number) {
+                departed.data = serde_json::json!({ "rpcId": id }).to_string();
+                self.behind(due.originator, &OwedCall { tenant: due.tenant, taken: self.now.timestamp, departed }, None);
+            }
             self.bell.ring();
         }
     }
 
-    fn tell(&mut self, asker: Asker, id: Uuid, called: Result<Called, QueryError>) {
+    fn tell(&mut self, asker: Asker, called: Result<Called, QueryError>) {
         let due = match asker {
             Asker::Query(reply) => return self.reply(reply, called),
             Asker::Node(due) => *due,
         };
         let data = match called {
             Ok(Called::Response(data)) => Ok(data),
-            Ok(Called::Delivered) => Ok("{}".to_owned()),
-            Ok(Called::Queued) => Ok(serde_json::json!({ "rpcId": id }).to_string()),
+            Ok(Called::Delivered | Called::Queued) => Ok("{}".to_owned()),
             Ok(Called::NoConnection) => Err("NO_ACTIVE_CONNECTION"),
             Ok(Called::TimedOut) => Err("TIMEOUT"),
             Err(_) => Err("INTERNAL"),
@@ -240,18 +243,12 @@ impl Shard {
         self.bell.ring();
     }
 
-    fn call_for(&mut self, device: DeviceId, call: Call, asker: Asker) {
+    /// Makes a call, or tells why there is none. True: it is stored, which a node's message is not told.
+    fn call_for(&mut self, device: DeviceId, call: Call, asker: Asker) -> bool {
         let tenant = self.tenant_of(device);
-        if self.table.device(device).is_none() {
-            return self.tell(asker, call.id, Err(QueryError::Invalid("the device does not exist".to_owned())));
-        }
-        let says = call.method.len() + call.params.len() + call.additional_info.len();
-        if says > limits::PAYLOAD_BYTES_MAX {
-            let reason = format!("a call of {says} bytes, at most {}", limits::PAYLOAD_BYTES_MAX);
-            return self.tell(asker, call.id, Err(QueryError::Invalid(reason)));
-        }
-        if !self.calls.has_room(tenant, device, says) {
-            return self.tell(asker, call.id, Err(QueryError::TooLarge("too many calls are open".to_owned())));
+        if let Err(refused) = self.may_call(tenant, device, &call) {
+            self.tell(asker, Err(refused));
+            return false;
         }
         let id = self.calls.next_id(self.now.timestamp);
         let Call { id: stored, method, params, one_way, persistent, expires, retries, additional_info } = call;
@@ -274,9 +271,12 @@ impl Shard {
                 additional_info,
             };
             if let Err(full) = self.store_call(device, stored, record) {
-                return self.tell(asker, stored, Err(full));
+                self.tell(asker, Err(full));
+                return false;
             }
-            self.tell(asker, stored, Ok(Called::Queued));
+            if let Asker::Query(reply) = asker {
+                self.reply(reply, Ok(Called::Queued));
+            }
             self.raise_call(device, MessageType::RpcQueued, &method, &params);
             // Another one with the same id takes its place.
             if let Some(before) = self.calls.find_stored(device, stored) {
@@ -289,6 +289,21 @@ impl Shard {
         let progress = Progress::Waiting;
         self.calls.insert(device, id, Open { tenant, whose, method, params, one_way, progress, deadline: expires });
         self.offer_calls(device);
+        persistent
+    }
+
+    fn may_call(&self, tenant: TenantId, device: DeviceId, call: &Call) -> Result<(), QueryError> {
+        if self.table.device(device).is_none() {
+            return Err(QueryError::Invalid("the device does not exist".to_owned()));
+        }
+        let says = call.method.len() + call.params.len() + call.additional_info.len();
+        if says > limits::PAYLOAD_BYTES_MAX {
+            return Err(QueryError::Invalid(format!("a call of {says} bytes, at most {}", limits::PAYLOAD_BYTES_MAX)));
+        }
+        if !self.calls.has_room(tenant, device, says) {
+            return Err(QueryError::TooLarge("too many calls are open".to_owned()));
+        }
+        Ok(())
     }
 
     fn store_call(&mut self, device: DeviceId, id: Uuid, record: kept::Call) -> Result<(), QueryError> {
@@ -446,7 +461,7 @@ impl Shard {
         let now = self.now;
         let Some(call) = self.calls.remove(device, id) else { return };
         match call.whose {
-            Whose::Asked(asker) => self.tell(asker, Uuid::nil(), Ok(called)),
+            Whose::Asked(asker) => self.tell(asker, Ok(called)),
             Whose::Stored(stored) => {
                 let Some(state) = self.residents.get_mut(device.into(), now.instant) else { return };
                 state.end_call(&mut writing(&mut self.ledger, now), stored, false, |record| {
@@ -539,19 +554,27 @@ impl Shard {
     }
 }
 
+/// Whether a message wants its call stored.
+pub(super) fn is_persistent(departed: &Departed) -> bool {
+    is(departed, "persistent")
+}
+
+fn is(departed: &Departed, key: &str) -> bool {
+    departed.metadata.get(key).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+}
+
 /// The call that a message makes, as its data and metadata say.
 fn call_of(departed: &Departed, expires: Timestamp, now: Timestamp) -> Call {
     let data: serde_json::Value = serde_json::from_str(&departed.data).unwrap_or_default();
     let said = |key: &str| departed.metadata.get(key).map(|value| value.trim()).filter(|value| !value.is_empty());
-    let is = |key: &str| said(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let json = |field: &str| data.get(field).map(ToString::to_string).unwrap_or_default();
     let method = data.get("method").map(|method| method.as_str().map_or_else(|| method.to_string(), str::to_owned));
     Call {
         id: said("requestUUID").and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_else(|| fresh_id(now)),
         method: method.unwrap_or_default(),
         params: json("params"),
-        one_way: is("oneway"),
-        persistent: is("persistent"),
+        one_way: is(departed, "oneway"),
+        persistent: is_persistent(departed),
         expires,
         retries: said("retries")
             .and_then(|retries| retries.parse().ok())

@@ -31,6 +31,8 @@ struct Entry {
     configuration: u64,
     /// `None`: it is due.
     token: Option<Token>,
+    /// False: a start has found it, and nobody knows whether its originator was called.
+    called: bool,
 }
 
 /// What a message goes on with whose originator was called.
@@ -161,10 +163,7 @@ impl Dues {
     /// What came of a call: its message is due now, if it waits still.
     pub(super) fn answered(&mut self, due: Due, outcome: Outcome) {
         let place = (due.originator, due.node, due.number);
-        let Some(entry) = self.queue(due.originator, due.node).and_then(|queue| queue.entries.get_mut(&due.number)) else {
-            return;
-        };
-        let Some(token) = entry.token.take() else { return };
+        let Some(token) = self.entry(place).and_then(|entry| entry.token.take()) else { return };
         self.wheel.cancel(token);
         self.outcomes.insert(due.number, outcome);
         self.ripe.push_back(place);
@@ -211,11 +210,42 @@ impl Dues {
         let token = self.arm((originator, node, number), at, now);
         let Own { held, queues } = self.originators.entry(originator).or_default();
         held.add(bytes);
-        let entry = Entry { at, tenant, how, bytes, configuration, token };
+        let entry = Entry { at, tenant, how, bytes, configuration, token, called: true };
         match queues.iter_mut().find(|queue| queue.node == node) {
             Some(queue) => drop(queue.entries.insert(number, entry)),
             None => queues.push(Queue { node, entries: [(number, entry)].into(), until: Instant::default() }),
         }
+    }
+
+    /// A start has found something that waits. What waits for an answer is read at once: its call may have to be made.
+    pub(super) fn recover(&mut self, due: Due, now: Now) {
+        self.add(due, now);
+        let place = (due.originator, due.node, due.number);
+        if due.how == Waits::Answer
+            && let Some(entry) = self.entry(place)
+        {
+            entry.called = false;
+            if let Some(token) = entry.token.take() {
+                self.wheel.cancel(token);
+            }
+            self.ripe.push_back(place);
+        }
+    }
+
+    /// Whether its call may have to be made; from now on it waits for the answer.
+    pub(super) fn wants_call(&mut self, due: Due, now: Now) -> bool {
+        let place = (due.originator, due.node, due.number);
+        let Some(entry) = self.entry(place).filter(|entry| !entry.called) else { return false };
+        entry.called = true;
+        let token = self.arm(place, due.at, now);
+        if let Some(entry) = self.entry(place) {
+            entry.token = token;
+        }
+        true
+    }
+
+    fn entry(&mut self, (originator, node, number): Place) -> Option<&mut Entry> {
+        self.queue(originator, node)?.entries.get_mut(&number)
     }
 
     fn arm(&mut self, place: Place, at: Timestamp, now: Now) -> Option<Token> {
@@ -244,12 +274,12 @@ impl Dues {
             let until = queue.until;
             let Some(entry) = queue.entries.get_mut(&number) else { continue };
             entry.token = None;
-            let at = entry.at;
+            let at = if entry.called { entry.at } else { now.timestamp };
             // The wheel's clock and that of timestamps begin at different parts of a millisecond.
             if at > now.timestamp || until > now.instant {
                 let later = if at > now.timestamp { now.instant.after_ms(1) } else { until };
                 let token = self.wheel.insert(later, place);
-                if let Some(entry) = self.queue(originator, node).and_then(|queue| queue.entries.get_mut(&number)) {
+                if let Some(entry) = self.entry(place) {
                     entry.token = token;
                 }
                 continue;
@@ -479,5 +509,23 @@ mod tests {
         assert!(dues.is_idle());
         dues.finish(entity(1), NODE, 7);
         assert_eq!(dues.outcome(7), None);
+    }
+
+    #[test]
+    fn what_a_start_finds_without_an_answer_is_read_at_once_and_waits_for_it_from_then_on() {
+        let call = Due { how: Waits::Answer, ..due(1, 7, 60_000) };
+        let mut dues = begun([]);
+        dues.recover(call, after(0));
+        dues.recover(due(1, 8, 60_000), after(0));
+        assert_eq!(read(&mut dues), [7]);
+        // Its originator's state could not be loaded.
+        dues.again(call, after(0));
+        dues.ripen(after(limits::DUE_PAUSE_MS + 200));
+        assert_eq!(read(&mut dues), [7]);
+        assert!(dues.wants_call(call, after(2_000)) && !dues.wants_call(call, after(2_000)));
+        dues.ripen(after(58_000));
+        assert!(dues.is_idle());
+        dues.ripen(after(59_200));
+        assert_eq!(read(&mut dues), [7, 8]);
     }
 }

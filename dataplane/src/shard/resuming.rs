@@ -4,6 +4,7 @@
 use schemas::id::{DeviceId, EntityId};
 
 use super::asking::post;
+use super::calling::is_persistent;
 use super::dues::{Asked, Outcome};
 use super::event::{DueRead, Event};
 use super::residents::{Parked, Parking};
@@ -122,6 +123,7 @@ impl Shard {
             }
             Waits::Together => self.together(due, messages),
             Waits::Made => self.make(due, messages),
+            Waits::Answer if self.dues.wants_call(due, self.now) => self.call_after_start(due, messages),
             Waits::Answer => self.with_answer(due, messages),
         }
     }
@@ -132,6 +134,17 @@ impl Shard {
             let running = self.table.plan(message.tenant, *chain);
             running.is_some_and(|running| running.plan().ids().any(|id| id == *node))
         })
+    }
+
+    /// A start has found a message that waits for an answer. Its persistent call is not stored: the message would not wait any more.
+    /// Another call may have reached the device, so it is not made twice.
+    fn call_after_start(&mut self, due: Due, messages: Vec<(u64, OwedCall)>) {
+        let expires = Timestamp(due.at.0.saturating_sub(limits::ANSWER_GRACE_MS));
+        for (_, OwedCall { departed, .. }) in messages {
+            if is_persistent(&departed) {
+                self.dues.ask(Asked { due, expires, departed });
+            }
+        }
     }
 
     /// It does not wait any more, if it did.
@@ -204,7 +217,7 @@ impl Shard {
     /// After a start or a new generation: what waits is armed again, and nothing of it is read before it is due.
     pub(super) fn recover_due(&mut self, engine: &dyn Engine) {
         let found = waiting::pending(engine, |each| match each {
-            Ok(due) => self.dues.add(due, self.now),
+            Ok(due) => self.dues.recover(due, self.now),
             Err(error) => tracing::error!(%error, "a message that waits cannot be armed"),
         });
         if let Err(error) = found {

@@ -1,8 +1,11 @@
-//! Persistent calls on a whole shard: at every moment each of them is open in memory or over on the disk, and read as one.
+//! Persistent calls on a whole shard: at every moment each of them is open in memory or over on the disk, and read as one. Those that rules
+//! make are there once their message was acknowledged, wherever a crash falls.
 
 use std::time::Duration;
 
+use schemas::chain::Chain;
 use schemas::generated::{kept, query::CallStatus};
+use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -80,4 +83,51 @@ fn open_calls_of_a_device_are_bounded_by_what_they_say_and_go_with_it() {
     assert_eq!(fleet.shards[0].calls.len(), 1);
     fleet.apply(&[ShardChange::DeviceDeleted(device("A"))]);
     assert_eq!(fleet.shards[0].calls.len(), 0);
+}
+
+/// What is stored of "A" makes a persistent call, whose outcome becomes the client attribute "n": 1, or 0 without one.
+fn calling() -> Chain {
+    let node = |id: u128, class: &str, configuration: serde_json::Value| {
+        let (id, class) = (Uuid::from_u128(id), format!("org.thingsboard.rule.engine.{class}"));
+        json!({ "id": { "entityType": "RULE_NODE", "id": id }, "type": class, "name": class, "configuration": configuration })
+    };
+    let script = |id, script: &str| node(id, "transform.TbTransformMsgNode", json!({ "scriptLang": "JS", "jsScript": script }));
+    let ask = "metadata.persistent = 'true'; return {msg: {method: 'm', params: 1}, metadata: metadata, msgType: msgType};";
+    let tell = "return {msg: {n: msg.rpcId ? 1 : 0}, metadata: metadata, msgType: 'POST_ATTRIBUTES_REQUEST'};";
+    let nodes = [
+        node(11, "filter.TbMsgTypeFilterNode", json!({ "messageTypes": ["TIMESERIES_UPDATED"] })),
+        script(12, ask),
+        node(13, "rpc.TbSendRPCRequestNode", json!({ "timeoutInSeconds": 600 })),
+        script(14, tell),
+        node(15, "telemetry.TbMsgAttributesNode", json!({ "scope": "CLIENT_SCOPE" })),
+    ];
+    let edges = [(0, "True", 1), (1, "Success", 2), (2, "Success", 3), (2, "Failure", 3), (3, "Success", 4)]
+        .map(|(from, label, to)| json!({ "fromIndex": from, "toIndex": to, "type": label }));
+    Chain::parse(&json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": edges }).to_string()).expect("valid")
+}
+
+#[test]
+fn a_call_that_a_rule_makes_is_stored_once_wherever_a_crash_falls() {
+    let mut made = 0;
+    for (turns, keeping) in (0..10).flat_map(|turns| [(turns, 0), (turns, 1), (turns, 99)]) {
+        let mut fleet = Fleet::start(engines(1), 1);
+        fleet.draw(&calling());
+        let said = |reply| Query::SaveTimeseries { payload: br#"{"t":1}"#.to_vec(), ttl_s: 0, as_written: false, reply };
+        let mut said = ask(&mut fleet, said);
+        (0..turns).for_each(|_| fleet.turn());
+        let acknowledged = said.try_recv().is_ok_and(|said| said.is_ok());
+        let mut fleet = Fleet::start(fleet.crash(&[keeping]), 2);
+        fleet.draw(&calling());
+        if acknowledged {
+            fleet.turn_until("its message has gone on", |fleet| fleet.attribute("A").is_some());
+        }
+        (0..50).for_each(|_| fleet.turn());
+        let calls = ask(&mut fleet, |reply| Query::Calls { id: None, reply });
+        let calls = answered(&mut fleet, calls).expect("an answer").len();
+        let expected = if calls == 0 { None } else { Some(1) };
+        assert_eq!((fleet.attribute("A"), calls <= 1), (expected, true), "{turns} turns, keeping {keeping}: {calls} calls");
+        assert!(calls == 1 || !acknowledged, "{turns} turns, keeping {keeping}");
+        made += calls;
+    }
+    assert!(made > 0);
 }
