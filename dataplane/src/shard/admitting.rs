@@ -68,6 +68,7 @@ impl Shard {
     fn admit_own(&mut self, key: Key, mut wanted: Wanted) -> Flow {
         let entity = EntityId::from(wanted.identity.device);
         let Some(facts) = self.table.device(wanted.identity.device) else { return self.refuse(key, Refusal::NotAuthorized) };
+        let tenant = facts.tenant;
         if let Some(will) = &wanted.will {
             let topics = facts.mqtt.and_then(|mqtt| topics(mqtt));
             let said = session::Will { topic: &will.topic, payload: &will.payload, delay_s: will.delay_s };
@@ -84,7 +85,7 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.standing = Standing::Loading(Box::new(wanted));
         }
-        match self.residents.park(entity, Parked::Connection(key)) {
+        match self.residents.park(tenant, entity, Parked::Connection(key)) {
             Parking::Load => self.loads.push_back(entity),
             Parking::Waiting => {}
             Parking::Full(_) => return self.refuse(key, Refusal::Unavailable),

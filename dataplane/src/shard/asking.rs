@@ -32,7 +32,7 @@ impl Shard {
         if self.residents.contains(target.entity) {
             return self.answer(target, query);
         }
-        match self.residents.park(target.entity, Parked::Query(target, query)) {
+        match self.residents.park(target.tenant, target.entity, Parked::Query(target, query)) {
             Parking::Load => self.loads.push_back(target.entity),
             Parking::Waiting => {}
             Parking::Full(Parked::Query(_, query)) => {

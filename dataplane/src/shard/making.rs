@@ -239,7 +239,7 @@ impl Shard {
         if self.residents.contains(originator) {
             return self.behind(originator, &message, None);
         }
-        if let Parking::Load = self.residents.park(originator, Parked::Behind(Box::new(message))) {
+        if let Parking::Load = self.residents.park(message.tenant, originator, Parked::Behind(Box::new(message))) {
             self.loads.push_back(originator);
         }
     }

@@ -19,6 +19,7 @@ use super::known::Lacking;
 use super::ledger::Owed;
 use super::letter::{Address, Letter};
 use super::residents::{Parked, Parking};
+use super::shares::Shares;
 use super::slab::Key;
 use super::turn::Shard;
 use crate::clock::{Instant, Timestamp};
@@ -144,6 +145,7 @@ impl<'m> Spoken<'m> {
 
 #[derive(Debug)]
 struct Message {
+    tenant: TenantId,
     spoken: Spoken<'static>,
     deadline: Instant,
     bytes: usize,
@@ -162,8 +164,7 @@ pub(super) struct Needs {
     /// Questions for which the mesh had no room.
     unsent: VecDeque<u64>,
     last: u64,
-    messages: usize,
-    bytes: usize,
+    shares: Shares<{ limits::MESSAGES_PARKED_MAX }, { limits::PARKED_BYTES_PER_SHARD_MAX }>,
 }
 
 /// What a message takes besides what it says.
@@ -188,28 +189,23 @@ impl Needs {
         self.of.get(&originator).map_or(0, VecDeque::len)
     }
 
-    fn has_room(&self, bytes: usize) -> bool {
-        self.messages < limits::MESSAGES_PARKED_MAX && self.bytes + bytes <= limits::PARKED_BYTES_PER_SHARD_MAX
-    }
-
-    /// As if so many messages waited that there is no room for another.
+    /// As if so many messages of a tenant waited that there is no room for another.
     #[cfg(test)]
-    pub(super) fn fill(&mut self, full: bool) {
-        let most = limits::MESSAGES_PARKED_MAX;
-        self.messages = if full { self.messages + most } else { self.messages - most };
+    pub(super) fn fill(&mut self, tenant: TenantId, full: bool) {
+        for _ in 0..limits::MESSAGES_PARKED_MAX / 2 {
+            if full { self.shares.add(tenant, 0) } else { self.shares.remove(tenant, 0) }
+        }
     }
 
     fn insert(&mut self, message: Message, first: bool) {
-        self.messages += 1;
-        self.bytes += message.bytes;
+        self.shares.add(message.tenant, message.bytes);
         let queue = self.of.entry(message.spoken.whose.entity()).or_default();
         if first { queue.push_front(message) } else { queue.push_back(message) }
     }
 
     fn take_first(&mut self, originator: EntityId) -> Option<Message> {
         let message = self.of.get_mut(&originator)?.pop_front()?;
-        self.messages -= 1;
-        self.bytes -= message.bytes;
+        self.shares.remove(message.tenant, message.bytes);
         Some(message)
     }
 
@@ -219,11 +215,11 @@ impl Needs {
         self.deadlines.remove(&(deadline, number));
         let Some(message) = self.of.get_mut(&originator).and_then(VecDeque::front_mut) else { return };
         let bytes = found.as_ref().map_or(0, |series| bytes_of(series));
-        let fits = bytes <= limits::FACT_BYTES_MAX && self.bytes + bytes <= limits::PARKED_BYTES_PER_SHARD_MAX;
+        let fits = bytes <= limits::FACT_BYTES_MAX && self.shares.may_grow(message.tenant, bytes);
         let found = if fits { found } else { Err("there is no room for what it needs".to_owned()) };
         if fits {
             message.bytes += bytes;
-            self.bytes += bytes;
+            self.shares.grow(message.tenant, bytes);
         }
         message.spoken.facts.push((fact, found));
         self.ready.push_back(originator);
@@ -237,8 +233,7 @@ impl Needs {
     /// The originator is gone.
     fn forget(&mut self, originator: EntityId) -> VecDeque<Message> {
         let gone = self.of.remove(&originator).unwrap_or_default();
-        self.messages -= gone.len();
-        self.bytes -= gone.iter().map(|message| message.bytes).sum::<usize>();
+        gone.iter().for_each(|message| self.shares.remove(message.tenant, message.bytes));
         gone
     }
 
@@ -306,12 +301,13 @@ impl Shard {
 
     fn wait_behind(&mut self, spoken: Spoken<'_>) -> Option<Outcome> {
         let bytes = MESSAGE_BYTES + spoken.bytes();
-        if !self.needs.has_room(bytes) {
+        let tenant = self.tenant_speaking(spoken.whose);
+        if !self.needs.shares.has_room(tenant, bytes) {
             return Some(Outcome::Unavailable);
         }
         self.counters.increment(Counter::MessagesParked);
         let deadline = self.now.instant.after_ms(limits::FACT_MS);
-        self.needs.insert(Message { spoken: spoken.into_owned(), deadline, bytes }, false);
+        self.needs.insert(Message { tenant, spoken: spoken.into_owned(), deadline, bytes }, false);
         None
     }
 
@@ -321,7 +317,8 @@ impl Shard {
         let originator = spoken.whose.entity();
         self.needs.last += 1;
         let number = self.needs.last;
-        self.needs.insert(Message { spoken, deadline, bytes }, true);
+        let tenant = self.tenant_speaking(spoken.whose);
+        self.needs.insert(Message { tenant, spoken, deadline, bytes }, true);
         self.needs.asked.insert(number, (originator, fact, deadline));
         self.needs.deadlines.insert((deadline, number));
         self.ask_for(number);
@@ -348,7 +345,7 @@ impl Shard {
                 Ok(found)
             } else if deadline <= self.now.instant {
                 Err(LATE.to_owned())
-            } else if self.needs.has_room(bytes) {
+            } else if self.needs.shares.has_room(self.tenant_speaking(spoken.whose), bytes) {
                 self.counters.add(Counter::MessagesParked, u64::from(spoken.facts.is_empty()));
                 return Err(Box::new(Asking { spoken: spoken.into_owned(), fact, bytes }));
             } else {
@@ -372,6 +369,13 @@ impl Shard {
         let begins = spoken.arrived.as_ref().filter(|departed| departed.begins());
         let named = begins.and_then(|departed| self.table.plan(tenant, departed.node().0));
         named.or_else(|| self.table.plan_of_entity(end.id, tenant)).map(Rc::clone).unwrap_or_default()
+    }
+
+    fn tenant_speaking(&self, whose: Whose) -> TenantId {
+        match whose {
+            Whose::Device(device) => self.tenant_of(device),
+            Whose::Entity(_, tenant) => tenant,
+        }
     }
 
     /// Whose a message of this entity is.
@@ -419,6 +423,7 @@ impl Shard {
     fn ask_for(&mut self, number: u64) {
         let Some((originator, fact, _)) = self.needs.asked.get(&number) else { return };
         let (originator, fact) = (*originator, fact.clone());
+        let Some(tenant) = self.needs.of.get(&originator).and_then(VecDeque::front).map(|message| message.tenant) else { return };
         let entity = match (&fact, fact.entity()) {
             (Fact::History(history), _) => return self.ask_the_past(number, originator, history.clone()),
             (_, Some(entity)) => entity,
@@ -426,9 +431,9 @@ impl Shard {
         };
         let owner = self.placement.shard_of(Partition::of(entity));
         if owner == self.index {
-            self.answer_fact(self.index, number, fact);
+            self.answer_fact(Question { from: self.index, tenant, number, fact });
         } else if self.mesh.has_room(owner) {
-            self.mesh.send(owner, Letter::Ask(Box::new(Question { from: self.index, number, fact })));
+            self.mesh.send(owner, Letter::Ask(Box::new(Question { from: self.index, tenant, number, fact })));
         } else {
             self.needs.unsent.push_back(number);
         }
@@ -459,19 +464,20 @@ impl Shard {
     }
 
     /// Answers a question about an entity of this shard, perhaps when its state is loaded.
-    pub(super) fn answer_fact(&mut self, from: u16, number: u64, fact: Fact) {
+    pub(super) fn answer_fact(&mut self, question: Question) {
+        let Question { from, tenant, number, ref fact } = question;
         let Some(entity) = fact.entity() else { return };
         if !self.ledger.is_open() {
             return self.send_fact(from, number, Err("the store cannot be read now".to_owned()));
         }
-        if let Some(found) = self.at_hand(&fact) {
+        if let Some(found) = self.at_hand(fact) {
             // What another shard makes of it may be durable before what it reflects (DESIGN 8.1, 3).
             return match from == self.index {
                 true => self.fact_found(number, Ok(found)),
                 false => self.ledger.owe(Owed::Fact { to: from, number, found }),
             };
         }
-        match self.residents.park(entity, Parked::Fact(Box::new(Question { from, number, fact }))) {
+        match self.residents.park(tenant, entity, Parked::Fact(Box::new(question))) {
             Parking::Load => self.loads.push_back(entity),
             Parking::Waiting => {}
             Parking::Full(_) => self.send_fact(from, number, Err("too many entities are being loaded".to_owned())),
@@ -636,6 +642,8 @@ struct Asking {
 #[derive(Debug)]
 pub(super) struct Question {
     pub from: u16,
+    /// Whose message asks.
+    pub tenant: TenantId,
     pub number: u64,
     pub fact: Fact,
 }

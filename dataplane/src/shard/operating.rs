@@ -153,7 +153,7 @@ impl Shard {
             return self.perform(errand);
         }
         let (entity, from) = (errand.device.into(), errand.from);
-        match self.residents.park(entity, Parked::Errand(Box::new(errand))) {
+        match self.residents.park(self.tenant_of(errand.device), entity, Parked::Errand(Box::new(errand))) {
             Parking::Load => self.loads.push_back(entity),
             Parking::Waiting => {}
             Parking::Full(_) => self.answer_now(from, Outcome::Unavailable.into()),

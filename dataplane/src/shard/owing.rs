@@ -202,7 +202,7 @@ impl Shard {
         if self.residents.contains(originator) {
             return self.returned(originator, returned);
         }
-        match self.residents.park(originator, Parked::Returned(Box::new(returned))) {
+        match self.residents.park(returned.owed.tenant, originator, Parked::Returned(Box::new(returned))) {
             Parking::Load => self.loads.push_back(originator),
             Parking::Waiting => {}
             // The call is made once more, with the same key.

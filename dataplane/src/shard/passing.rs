@@ -153,7 +153,7 @@ impl Shard {
 
     fn take_when_loaded(&mut self, pair: Pair, (number, message): (u64, Passage)) {
         let originator = message.to.id;
-        match self.residents.park(originator, Parked::Passage(pair)) {
+        match self.residents.park(message.owed.tenant, originator, Parked::Passage(pair)) {
             Parking::Load => self.loads.push_back(originator),
             Parking::Waiting => {}
             Parking::Full(_) => return self.end_taking(pair),

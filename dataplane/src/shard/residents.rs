@@ -4,13 +4,14 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
-use schemas::id::EntityId;
+use schemas::id::{EntityId, TenantId};
 use uuid::Uuid;
 
 use super::letter::Errand;
 use super::needing::Question;
 use super::owing::Returned;
 use super::resuming::Ripe;
+use super::shares::Shares;
 use super::slab::Key;
 use crate::clock::{Instant, Timestamp};
 use crate::device::DeviceState;
@@ -71,8 +72,9 @@ struct Resident {
 pub(super) struct Residents {
     bytes_max: usize,
     states: HashMap<EntityId, Resident, RandomState>,
-    loading: HashMap<EntityId, Vec<Parked>, RandomState>,
-    parked: usize,
+    /// Who waits, and on whose account.
+    loading: HashMap<EntityId, Vec<(TenantId, Parked)>, RandomState>,
+    shares: Shares<{ limits::PARKED_PER_SHARD_MAX }, { usize::MAX }>,
     bytes: usize,
     /// Eviction candidates, oldest first; a state used since it was queued gets a second chance.
     queue: VecDeque<EntityId>,
@@ -97,7 +99,7 @@ impl Residents {
             bytes_max,
             states: HashMap::default(),
             loading: HashMap::default(),
-            parked: 0,
+            shares: Shares::default(),
             bytes: 0,
             queue: VecDeque::new(),
             deadlines: BTreeSet::new(),
@@ -120,20 +122,20 @@ impl Residents {
     }
 
     /// Parks somebody until the entity's state is loaded.
-    pub(super) fn park(&mut self, entity: EntityId, parked: Parked) -> Parking {
-        if self.parked >= limits::PARKED_PER_SHARD_MAX {
+    pub(super) fn park(&mut self, tenant: TenantId, entity: EntityId, parked: Parked) -> Parking {
+        if !self.shares.has_room(tenant, 0) {
             return Parking::Full(parked);
         }
-        self.parked += 1;
+        self.shares.add(tenant, 0);
         let waiting = self.loading.entry(entity).or_default();
-        waiting.push(parked);
+        waiting.push((tenant, parked));
         if waiting.len() == 1 { Parking::Load } else { Parking::Waiting }
     }
 
     /// The connections that wait for this entity's state.
     pub(super) fn parked_connections(&self, entity: EntityId) -> Vec<Key> {
         let waiting = self.loading.get(&entity).map(Vec::as_slice).unwrap_or_default();
-        let connection = |parked: &Parked| if let Parked::Connection(key) = parked { Some(*key) } else { None };
+        let connection = |(_, parked): &(TenantId, Parked)| if let Parked::Connection(key) = parked { Some(*key) } else { None };
         waiting.iter().filter_map(connection).collect()
     }
 
@@ -145,9 +147,13 @@ impl Residents {
             self.queue.push_back(entity);
             self.states.insert(entity, Resident { state, sessions: 0, used: now, bytes, uses: 0, reloading: 0 });
         }
-        let waiting = self.loading.remove(&entity).unwrap_or_default();
-        self.parked -= waiting.len();
+        let waiting = self.loading.remove(&entity).unwrap_or_default().into_iter();
         waiting
+            .map(|(tenant, parked)| {
+                self.shares.remove(tenant, 0);
+                parked
+            })
+            .collect()
     }
 
     /// The disk is asked for a state that is here; [`Self::replace`] compares with this moment.
@@ -196,8 +202,8 @@ impl Residents {
         self.queue.clear();
         self.deadlines.clear();
         self.bytes = 0;
-        self.parked = 0;
-        self.loading.drain().flat_map(|(_, parked)| parked).collect()
+        self.shares = Shares::default();
+        self.loading.drain().flat_map(|(_, parked)| parked).map(|(_, parked)| parked).collect()
     }
 
     /// States to write out and drop because the budget is exceeded, idle ones first.
@@ -242,5 +248,27 @@ impl Residents {
             overdue.push(entity);
         }
         overdue
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_that_one_tenant_waits_for_leave_places_for_others() {
+        let [mine, other] = [1, 2].map(|number| TenantId(Uuid::from_u128(number)));
+        let entity = |number: usize| EntityId(Uuid::from_u128(u128::try_from(number).unwrap()));
+        let (mut residents, most) = (Residents::new(0), limits::PARKED_PER_SHARD_MAX / 2);
+        for number in 0..most {
+            assert!(matches!(residents.park(mine, entity(number), Parked::Calls), Parking::Load));
+        }
+        assert!(matches!(residents.park(mine, entity(0), Parked::Will), Parking::Full(Parked::Will)));
+        assert!(matches!(residents.park(other, entity(0), Parked::Will), Parking::Waiting));
+        assert_eq!(residents.loaded(entity(0), None, Instant::default()).len(), 2);
+        assert!(matches!(residents.park(mine, entity(0), Parked::Will), Parking::Load));
+        assert!(matches!(residents.park(mine, entity(1), Parked::Will), Parking::Full(_)));
+        assert_eq!(residents.clear().len(), most);
+        assert!(matches!(residents.park(mine, entity(1), Parked::Will), Parking::Load));
     }
 }

@@ -84,7 +84,7 @@ impl Shard {
         if self.residents.contains(originator) {
             return self.goes_on(ripe);
         }
-        match self.residents.park(originator, Parked::Ripe(Box::new(ripe))) {
+        match self.residents.park(ripe.due.tenant, originator, Parked::Ripe(Box::new(ripe))) {
             Parking::Load => self.loads.push_back(originator),
             Parking::Waiting => {}
             Parking::Full(Parked::Ripe(ripe)) => self.not_yet(&ripe),

@@ -244,7 +244,7 @@ impl Shard {
                 let (to, answer) = *answer;
                 self.take_answer(to, answer);
             }
-            Letter::Ask(question) => self.answer_fact(question.from, question.number, question.fact),
+            Letter::Ask(question) => self.answer_fact(*question),
             Letter::Fact(fact) => self.fact_found(fact.0, fact.1),
             Letter::Counted(counted) => self.counted(*counted),
             Letter::Passing(passing) => self.take_passages(*passing),

@@ -157,7 +157,7 @@ impl Shard {
             match (parked, &error) {
                 (Parked::Errand(errand), None) => self.run_errand(*errand),
                 (Parked::Errand(errand), Some(_)) => self.answer_later(errand.from, unreadable(&errand.deed).into()),
-                (Parked::Fact(question), None) => self.answer_fact(question.from, question.number, question.fact),
+                (Parked::Fact(question), None) => self.answer_fact(*question),
                 (Parked::Fact(question), Some(error)) => self.send_fact(question.from, question.number, Err(error.clone())),
                 (Parked::Will, None) => self.say_kept_will(DeviceId(entity.0)),
                 (Parked::Returned(returned), None) => self.returned(entity, *returned),
@@ -296,7 +296,7 @@ impl Shard {
             }
             return true;
         }
-        let parking = self.residents.park(entity, what);
+        let parking = self.residents.park(self.tenant_of(DeviceId(entity.0)), entity, what);
         if matches!(parking, Parking::Load) {
             self.loads.push_back(entity);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use schemas::chain::Chain;
 use schemas::config::Device;
-use schemas::id::{ChainId, CustomerId, EntityId, Partition, ProfileId};
+use schemas::id::{ChainId, CustomerId, EntityId, Partition, ProfileId, TenantId};
 use schemas::telemetry::{Scope, Value};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
@@ -181,19 +181,28 @@ fn who_has_waited_too_long_behind_others_does_not_wait_again() {
 }
 
 #[test]
+fn messages_of_another_tenant_leave_places() {
+    let (mut fleet, mut client) = begin(1, true);
+    fleet.shards[0].needs.fill(TenantId(Uuid::from_u128(2)), true);
+    client.publish_at(1, OWN, 1, r#"{"n":1}"#);
+    assert_eq!(acknowledged(&mut fleet, &mut client, 1), [(1, 0)]);
+    assert_eq!((times(&fleet, TOKEN, 1), times(&fleet, TOKEN, LIMIT)), (1, 1));
+}
+
+#[test]
 fn without_room_a_node_fails_and_what_would_wait_behind_is_refused() {
     let (mut fleet, mut client) = begin(1, true);
-    fleet.shards[0].needs.fill(true);
+    fleet.shards[0].needs.fill(TENANT, true);
     client.publish_at(1, OWN, 1, r#"{"n":1}"#);
     assert_eq!(acknowledged(&mut fleet, &mut client, 1), [(1, 0)], "the device is acknowledged all the same");
     assert_eq!((times(&fleet, TOKEN, 1), times(&fleet, TOKEN, LIMIT)), (1, 0));
-    fleet.shards[0].needs.fill(false);
+    fleet.shards[0].needs.fill(TENANT, false);
     client.publish_at(1, OWN, 2, r#"{"n":2}"#);
     waiting(&mut fleet, 1);
-    fleet.shards[0].needs.fill(true);
+    fleet.shards[0].needs.fill(TENANT, true);
     client.publish_at(1, OWN, 3, r#"{"n":3}"#);
     first_until(&mut fleet, "the third is refused", |fleet| fleet.count(Counter::MessagesDiscarded) == 1);
-    fleet.shards[0].needs.fill(false);
+    fleet.shards[0].needs.fill(TENANT, false);
     assert_eq!(acknowledged(&mut fleet, &mut client, 2), [(2, 0), (3, 0x83)], "in the order in which they came");
     assert_eq!((times(&fleet, TOKEN, 2), times(&fleet, TOKEN, 3)), (1, 0));
 }
