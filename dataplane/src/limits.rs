@@ -477,6 +477,10 @@ pub const KEY_NAMES_PER_SHARD_MAX: usize = 262_144;
 pub const BLOCK_CACHE_BYTES: usize = 128 << 20;
 /// Jobs waiting for a shard's reader lane.
 pub const READER_JOBS_MAX: usize = 1_024;
+/// Reads of ranges that their lane has; the others wait for it tenant by tenant.
+pub const LONG_READS_AT_ONCE_MAX: usize = 2;
+/// Reads of ranges that wait on a shard; a tenant may have half of them.
+pub const LONG_READS_WAITING_MAX: usize = 1_024;
 /// Rows one history query may visit.
 pub const QUERY_ROWS_MAX: usize = 5_000_000;
 /// Bytes one history query may hold.

@@ -34,6 +34,7 @@ mod outbox;
 mod owing;
 mod passages;
 mod passing;
+mod reads;
 mod reporting;
 mod requests;
 mod residents;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use schemas::chain::MessageType;
 use schemas::generated::kept;
-use schemas::id::{DeviceId, EntityId, Partition};
+use schemas::id::{DeviceId, EntityId, Partition, TenantId};
 
 use super::event::Event;
 use super::ledger::{Owed, Standstill};
@@ -15,6 +15,7 @@ use super::turn::Shard;
 use crate::clock::Timestamp;
 use crate::device::{DeviceState, Loaded};
 use crate::effect::Saving;
+use crate::limits;
 use crate::message::{Body, Readings, Scope};
 use crate::payload::{self, Casting};
 use crate::query::{History, Query, QueryError, Reply, Standing, Target, Update, Watch, Watched};
@@ -77,7 +78,7 @@ impl Shard {
                 let attributes = self.read(entity, |state, _| state.attributes(scope, &keys));
                 self.reply(reply, attributes);
             }
-            Query::History { history, reply } => self.history(entity, history, reply),
+            Query::History { history, reply } => self.history(target, history, reply),
             Query::SaveTimeseries { payload, ttl_s, as_written, reply } => {
                 self.save_timeseries(target, (&payload, casting(as_written)), ttl_s, reply);
             }
@@ -87,7 +88,7 @@ impl Shard {
             Query::DeleteTimeseries { keys, range, reply } => self.delete_timeseries(target, &keys, range, reply),
             Query::DeleteAttributes { scope, keys, reply } => self.delete_attributes(target, scope, &keys, reply),
             Query::Call { call, reply } => self.call(DeviceId(entity.0), call, reply),
-            Query::Calls { id, reply } => self.stored_calls(entity, id, reply),
+            Query::Calls { id, reply } => self.stored_calls(target, id, reply),
             Query::DeleteCall { id, reply } => self.delete_call(DeviceId(entity.0), id, reply),
             Query::ChangeAlarm { alarm, change, reply } => self.change_alarm(target, *alarm, change, reply),
             Query::Standing { reply } => {
@@ -112,7 +113,8 @@ impl Shard {
     }
 
     /// The open calls from memory, those that are over from the disk.
-    fn stored_calls(&mut self, entity: EntityId, id: Option<uuid::Uuid>, reply: Reply<Vec<(uuid::Uuid, kept::Call)>>) {
+    fn stored_calls(&mut self, target: Target, id: Option<uuid::Uuid>, reply: Reply<Vec<(uuid::Uuid, kept::Call)>>) {
+        let Target { entity, tenant } = target;
         let Some(state) = self.residents.get_mut(entity, self.now.instant) else { return };
         let mut calls = state.open_calls();
         calls.retain(|(open, _)| id.is_none_or(|id| id == *open));
@@ -129,7 +131,13 @@ impl Shard {
             let ticket = progress.written();
             post(&mailbox, Event::Release { ticket, release: Box::new(move || drop(reply.send(answer))) });
         };
-        self.ledger.read(Box::new(job));
+        self.read_for_somebody(tenant, Box::new(job));
+    }
+
+    /// Without room the job is dropped and with it the reply, which its asker sees as "unavailable".
+    pub(super) fn read_for_somebody(&mut self, tenant: TenantId, job: store::Job) {
+        let until = self.now.instant.after_ms(limits::QUERY_DEADLINE_MS);
+        let _waits = self.ledger.read(tenant, until, job);
     }
 
     fn standing(&mut self, device: DeviceId) -> Standing {
@@ -150,7 +158,8 @@ impl Shard {
         self.ledger.owe(Owed::Release(Box::new(move || drop(reply.send(answer)))));
     }
 
-    fn history(&mut self, entity: EntityId, history: History, reply: Reply<Vec<crate::query::Series>>) {
+    fn history(&mut self, target: Target, history: History, reply: Reply<Vec<crate::query::Series>>) {
+        let Target { entity, tenant } = target;
         let partition = Partition::of(entity);
         let names = self.ledger.dictionary.ids_of(partition, &history.keys);
         let tombstones = match self.residents.get_mut(entity, self.now.instant) {
@@ -167,8 +176,7 @@ impl Shard {
             let release = Box::new(move || drop(reply.send(answer)));
             post(&mailbox, Event::Release { ticket, release });
         };
-        // A full lane drops the job and with it the reply, which its asker sees as "unavailable".
-        self.ledger.read(Box::new(job));
+        self.read_for_somebody(tenant, Box::new(job));
     }
 
     fn save_timeseries(&mut self, target: Target, (bytes, casting): (&[u8], Casting), ttl_s: u32, reply: Reply<()>) {

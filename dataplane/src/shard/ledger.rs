@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::event::{Applied, Doorbell};
 use super::letter::{Address, Answer, Piece};
+use super::reads::Reads;
 use super::slab::Key;
 use crate::clock::Instant;
 use crate::device::passage::{Pair, Passage};
@@ -147,6 +148,8 @@ impl OwnedDownlink {
 struct Open {
     committer: Committer,
     readers: ReaderLane,
+    /// Reads ranges: what nobody else shall wait behind.
+    ranges: ReaderLane,
 }
 
 /// Why a turn may not evaluate now.
@@ -175,8 +178,8 @@ pub(super) struct Ledger {
     owed: VecDeque<(Ticket, Owed)>,
     /// Entities whose deletion an earlier generation has lost: nobody says it again.
     undeleted: Vec<EntityId>,
-    /// Reads of this turn, given to the lane after its batch, so that they see what memory has left to the disk.
-    reads: Vec<Job>,
+    /// Given to their lane after a turn's batch, so that they see what memory has left to the disk.
+    reads: Reads,
     standstill: Option<Standstill>,
     attempts: u32,
     commits: u64,
@@ -216,7 +219,7 @@ impl Ledger {
             turn: Vec::new(),
             owed: VecDeque::new(),
             undeleted: Vec::new(),
-            reads: Vec::new(),
+            reads: Reads::default(),
             standstill: None,
             attempts: 0,
             commits: 0,
@@ -232,8 +235,9 @@ impl Ledger {
     pub(super) fn begin(&mut self, engine: Arc<dyn Engine>) -> Result<(), StoreError> {
         self.dictionary = Dictionary::load(&*engine)?;
         let committer = Committer::spawn(Arc::clone(&engine), self.durability, self.doorbell.clone())?;
-        let readers = ReaderLane::spawn(engine)?;
-        self.open = Some(Open { committer, readers });
+        let readers = ReaderLane::spawn(Arc::clone(&engine), limits::READER_JOBS_MAX)?;
+        let ranges = ReaderLane::spawn(engine, limits::LONG_READS_AT_ONCE_MAX)?;
+        self.open = Some(Open { committer, readers, ranges });
         self.standstill = None;
         self.attempts = 0;
         Ok(())
@@ -243,16 +247,22 @@ impl Ledger {
         self.open.as_ref().map(|open| &open.readers)
     }
 
-    /// Reads from the disk what this turn's batch will have left there.
-    pub(super) fn read(&mut self, job: Job) {
-        self.reads.push(job);
+    /// Reads from the disk what this turn's batch will have left there, if that is before `until`. False: there is no room for it.
+    pub(super) fn read(&mut self, tenant: TenantId, until: Instant, job: Job) -> bool {
+        self.reads.push(tenant, until, job)
     }
 
-    /// The batch is written: reads may follow. Whoever asked for one that nobody takes learns that there is no answer.
-    pub(super) fn submit_reads(&mut self) {
-        let reads = self.reads.drain(..);
-        if let (Some(open), None) = (&self.open, &self.standstill) {
-            reads.for_each(|job| drop(open.readers.submit(job)));
+    /// The batch is written: reads may follow, as many as their lane takes. The event of one that ended, or a tick, comes back
+    /// here. Whoever asked for one that nobody takes learns that there is no answer.
+    pub(super) fn submit_reads(&mut self, now: Instant) {
+        let (Some(open), None) = (&self.open, &self.standstill) else {
+            self.reads = Reads::default();
+            return;
+        };
+        while open.ranges.has_room() {
+            let Some(job) = self.reads.next(now) else { return };
+            // This thread alone gives it jobs.
+            drop(open.ranges.submit(job));
         }
     }
 

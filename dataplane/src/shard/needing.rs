@@ -421,11 +421,11 @@ impl Shard {
     }
 
     fn ask_for(&mut self, number: u64) {
-        let Some((originator, fact, _)) = self.needs.asked.get(&number) else { return };
-        let (originator, fact) = (*originator, fact.clone());
+        let Some((originator, fact, until)) = self.needs.asked.get(&number) else { return };
+        let (originator, fact, until) = (*originator, fact.clone(), *until);
         let Some(tenant) = self.needs.of.get(&originator).and_then(VecDeque::front).map(|message| message.tenant) else { return };
         let entity = match (&fact, fact.entity()) {
-            (Fact::History(history), _) => return self.ask_the_past(number, originator, history.clone()),
+            (Fact::History(history), _) => return self.ask_the_past((tenant, number, until), originator, history.clone()),
             (_, Some(entity)) => entity,
             (_, None) => return,
         };
@@ -449,18 +449,21 @@ impl Shard {
     }
 
     /// What was written before this message is read by a lane, after this turn's batch.
-    fn ask_the_past(&mut self, number: u64, originator: EntityId, history: History) {
+    fn ask_the_past(&mut self, (tenant, number, until): (TenantId, u64, Instant), originator: EntityId, history: History) {
         let names = self.ledger.dictionary.ids_of(Partition::of(originator), &history.keys);
         let tombstones = match self.residents.get_mut(originator, self.now.instant) {
             Some(state) => state.tombstones().to_vec(),
             None => Vec::new(),
         };
         let (mailbox, now) = (self.mailbox.clone(), self.now.timestamp);
-        self.ledger.read(Box::new(move |engine: &dyn store::Engine| {
+        let job = move |engine: &dyn store::Engine| {
             let found = store::history(engine, originator, &names, &tombstones, now, (&history, Budget::FACT));
             let found = found.map_err(|error| error.to_string());
             post(&mailbox, Event::Fact { number, found });
-        }));
+        };
+        if !self.ledger.read(tenant, until, Box::new(job)) {
+            self.fact_found(number, Err("too many ranges are to be read".to_owned()));
+        }
     }
 
     /// Answers a question about an entity of this shard, perhaps when its state is loaded.

@@ -84,7 +84,7 @@ impl Shard {
                 Err(error) => drop(reply.send(Err(error))),
             },
         };
-        self.ledger.read(Box::new(job));
+        self.read_for_somebody(sought.tenant, Box::new(job));
     }
 
     /// A lane has read calls that were given up: those that are still there are owed again, or forgotten.

@@ -181,7 +181,7 @@ impl Shard {
         self.gather();
         self.serve_ready();
         self.persist();
-        self.ledger.submit_reads();
+        self.ledger.submit_reads(self.now.instant);
         self.make_calls();
         self.read_due();
         self.send_passages();

@@ -5,15 +5,12 @@ use std::{fmt, process, sync::Arc, thread};
 
 use crossbeam::channel::{self, TrySendError};
 
-use crate::{
-    limits,
-    store::{Engine, StoreError},
-};
+use crate::store::{Engine, StoreError};
 
 /// Something to read off the shard's thread.
 pub type Job = Box<dyn FnOnce(&dyn Engine) + Send>;
 
-/// The lane has [`limits::READER_JOBS_MAX`] jobs waiting, or is gone. The job is given back.
+/// The lane has as many jobs waiting as it may, or is gone. The job is given back.
 pub struct Full(pub Job);
 
 impl fmt::Debug for Full {
@@ -56,14 +53,19 @@ pub struct ReaderLane {
 impl ReaderLane {
     /// # Errors
     /// The operating system has no thread to give.
-    pub fn spawn(engine: Arc<dyn Engine>) -> Result<Self, StoreError> {
-        let (jobs, waiting) = channel::bounded::<Job>(limits::READER_JOBS_MAX);
+    pub fn spawn(engine: Arc<dyn Engine>, jobs_max: usize) -> Result<Self, StoreError> {
+        let (jobs, waiting) = channel::bounded::<Job>(jobs_max);
         let thread = spawn("tidegate-read", move || {
             for job in waiting {
                 job(engine.as_ref());
             }
         })?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.jobs.as_ref().is_some_and(|jobs| !jobs.is_full())
     }
 
     /// # Errors
@@ -92,6 +94,7 @@ impl Drop for ReaderLane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
     use crate::store::{Batch, Family, memory::MemoryEngine};
 
     #[test]
@@ -100,7 +103,7 @@ mod tests {
         let mut batch = Batch::new();
         batch.put(Family::State, b"k", b"v");
         engine.write(&batch).unwrap();
-        let lane = ReaderLane::spawn(engine).unwrap();
+        let lane = ReaderLane::spawn(engine, limits::READER_JOBS_MAX).unwrap();
         let (out, found) = channel::unbounded();
         for number in 0..10 {
             let out = out.clone();
@@ -117,13 +120,14 @@ mod tests {
 
     #[test]
     fn a_full_lane_gives_the_job_back() {
-        let lane = ReaderLane::spawn(MemoryEngine::new()).unwrap();
+        let lane = ReaderLane::spawn(MemoryEngine::new(), limits::READER_JOBS_MAX).unwrap();
         let (hold, held) = channel::bounded::<()>(0);
         lane.submit(Box::new(move |_| held.recv().unwrap_or(()))).unwrap();
         let mut accepted = 0;
         while lane.submit(Box::new(|_| ())).is_ok() {
             accepted += 1;
         }
+        assert!(!lane.has_room());
         // The thread may or may not have taken the first job out of the queue by now.
         assert!((limits::READER_JOBS_MAX - 1..=limits::READER_JOBS_MAX).contains(&accepted), "{accepted}");
         drop(hold);

@@ -397,3 +397,17 @@ fn the_past_is_what_was_written_before() {
     let stored: Vec<i64> = fleet.rows(TOKEN).into_keys().collect();
     assert_eq!(stored, [1, 2, 3, 1_000, 2_000]);
 }
+
+#[test]
+fn states_are_loaded_while_a_range_is_read() {
+    let mut fleet = Fleet::start(engines(1), 1);
+    let (held, hold) = std::sync::mpsc::channel::<()>();
+    let until = fleet.clock.now().instant.after_ms(limits::QUERY_DEADLINE_MS);
+    assert!(fleet.shards[0].ledger.read(TENANT, until, Box::new(move |_| hold.recv().unwrap_or(()))));
+    fleet.turn();
+    let (reply, mut answer) = oneshot::channel();
+    let target = Target { entity: device("B").into(), tenant: TENANT };
+    fleet.shards[0].take_event(Event::Query { target, query: Query::Keys { reply } });
+    fleet.turn_until("an answer", |_| answer.try_recv().is_ok_and(|keys| keys.is_ok()));
+    drop(held);
+}
