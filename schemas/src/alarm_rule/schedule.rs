@@ -1,6 +1,6 @@
 //! Whether a rule is looked at, at a time. The zone's own days and midnights count, as in ThingsBoard.
 
-use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, TimeZone};
+use chrono::{DateTime, Datelike, NaiveTime, Offset, TimeDelta, TimeZone};
 use chrono_tz::Tz;
 
 use super::Schedule;
@@ -22,12 +22,16 @@ impl Schedule {
     }
 }
 
-/// Days after Monday, and milliseconds after midnight.
+/// Days after Monday, and milliseconds after midnight. `None`: a device may say any ts, and the zone has no such time.
 fn day_and_time(zone: Tz, ts: i64) -> Option<(usize, i64)> {
-    let local = DateTime::from_timestamp_millis(ts)?.with_timezone(&zone);
-    let midnight = local.date_naive().and_time(NaiveTime::MIN);
+    let utc = DateTime::from_timestamp_millis(ts)?.naive_utc();
+    let date = utc.checked_add_offset(zone.offset_from_utc_datetime(&utc).fix())?.date();
+    let midnight = date.and_time(NaiveTime::MIN);
     // Where the clocks go forward at midnight, the day begins at the first moment that there is.
-    let start = (0..=3).find_map(|hours| zone.from_local_datetime(&(midnight + TimeDelta::hours(hours))).earliest())?;
-    let day = usize::try_from(local.weekday().num_days_from_monday()).ok()?;
+    let start = (0..=3).find_map(|hours| {
+        let moment = midnight.checked_add_signed(TimeDelta::hours(hours))?;
+        zone.from_local_datetime(&moment).earliest()
+    })?;
+    let day = usize::try_from(date.weekday().num_days_from_monday()).ok()?;
     Some((day, ts - start.timestamp_millis()))
 }

@@ -255,3 +255,21 @@ fn schedules_are_those_of_their_zone() {
     let berlin = |utc_hours: i64| spring.is_active(1_774_742_400_000 + utc_hours * HOUR);
     assert_eq!((berlin(-2), berlin(-1), berlin(9), berlin(10)), (false, true, true, false));
 }
+
+/// A device may say any ts, so also one that is a time of UTC and none of the zone.
+#[test]
+fn no_ts_is_too_early_or_too_late_for_a_schedule() {
+    // The first and the last millisecond that chrono knows.
+    let (first, last) = (-8_334_601_228_800_000, 8_210_266_876_799_999);
+    for zone in ["Asia/Tokyo", "Pacific/Kiritimati", "America/New_York", "Pacific/Pago_Pago", "UTC"] {
+        let schedule = Schedule::Weekly { zone: zone.parse().unwrap(), days: [Some((0, schedule::DAY_MS)); 7] };
+        let is_active = |ts| schedule.is_active(ts);
+        assert!(is_active(first + 2 * schedule::DAY_MS) && is_active(last - 2 * schedule::DAY_MS), "{zone}");
+        for ts in [i64::MIN, first - 1, i64::MAX, last + 1] {
+            assert!(!is_active(ts), "{zone} has no {ts}");
+        }
+        let _whatever = [first, first + 1, last - 1, last].map(is_active);
+    }
+    let tokyo = Schedule::Weekly { zone: chrono_tz::Asia::Tokyo, days: [Some((0, schedule::DAY_MS)); 7] };
+    assert!(!tokyo.is_active(last) && !tokyo.is_active(last - 9 * 3_600_000 + 1));
+}
