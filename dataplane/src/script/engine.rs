@@ -31,6 +31,7 @@ type Allowed = (
     intrinsic::Promise,
 );
 
+const GUARDS: &str = include_str!("guards.js");
 const PRELUDE: &str = include_str!("prelude.js");
 
 pub struct Engine {
@@ -106,14 +107,15 @@ impl Inside {
         runtime.set_max_stack_size(SCRIPT_STACK_BYTES_MAX);
         let (deadline, interrupted) = (Rc::new(Cell::new(u64::MAX)), Rc::new(Cell::new(false)));
         let (until, tell) = (Rc::clone(&deadline), Rc::clone(&interrupted));
-        runtime.set_interrupt_handler(Some(Box::new(move || {
+        let late = move || {
             let over = clock.now().instant.nanos() > until.get();
             tell.set(tell.get() || over);
             over
-        })));
+        };
+        runtime.set_interrupt_handler(Some(Box::new(late.clone())));
         let context = Context::custom::<Allowed>(&runtime).map_err(broken)?;
         let call = context.with(|ctx| {
-            let call = ctx.eval::<Function<'_>, _>(PRELUDE).catch(&ctx);
+            let call = load(&ctx, late).catch(&ctx);
             let call = call.map_err(|error| ScriptFailure::Broken(said(&error)))?;
             Ok(Persistent::save(&ctx, call))
         })?;
@@ -140,6 +142,9 @@ impl Inside {
             };
             let function = match compiled.get(&place(script)) {
                 Some((_, function)) => function.clone(),
+                None if has_big_int(&script.js) => {
+                    return Err(ScriptFailure::Threw("SyntaxError: there are no BigInts".to_owned()));
+                }
                 None => {
                     let function = compile(&ctx, script).map_err(|error| failed(&error))?;
                     let function = Persistent::save(&ctx, function);
@@ -157,6 +162,24 @@ impl Inside {
 
 fn place(script: &Arc<Script>) -> usize {
     Arc::as_ptr(script).addr()
+}
+
+/// The guards and the prelude, which alone is given BigInt.
+fn load<'js>(ctx: &Ctx<'js>, late: impl Fn() -> bool + 'js) -> rquickjs::Result<Function<'js>> {
+    let guards: Function<'js> = ctx.eval(GUARDS)?;
+    let big: Function<'js> = guards.call((Function::new(ctx.clone(), late)?,))?;
+    let prelude: Function<'js> = ctx.eval(format!("(function(BigInt) {{ const call = {PRELUDE}; return call; }})"))?;
+    prelude.call((big,))
+}
+
+/// Whether a source may have a BigInt in it, wherever that stands: what it takes to calculate with one cannot be bounded.
+fn has_big_int(source: &str) -> bool {
+    let mut words = source.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '$');
+    let digit = |c: char| c.is_ascii_hexdigit() || matches!(c, '_' | 'x' | 'X' | 'o' | 'O');
+    words.any(|word| {
+        let number = word.strip_suffix('n').filter(|number| number.starts_with(|c: char| c.is_ascii_digit()));
+        number.is_some_and(|number| number.chars().all(digit))
+    })
 }
 
 fn compile<'js>(ctx: &Ctx<'js>, script: &Script) -> Result<Function<'js>, CaughtError<'js>> {

@@ -115,6 +115,88 @@ fn no_script_takes_more_than_it_may() {
     assert!(engine.memory_bytes() < 4 << 20, "{}", engine.memory_bytes());
 }
 
+/// What the engine does at once is as bounded as what a script does step by step: each of these took seconds, minutes or hours.
+#[test]
+fn no_native_takes_more_than_it_may() {
+    let (js, filter) = (Language::Js, Form::Filter);
+    let mut engine = engine();
+    let good = script(filter, js, "return 'a-b'.split('-').length === 2;");
+    for body in [
+        "return RegExp.prototype[Symbol.replace].call(/a/g, 'a'.repeat(3e6), '') === '';",
+        "return 'a'.repeat(3e5).indexOf('a'.repeat(15e4) + 'b') > 1;",
+        "return 'a'.repeat(3e5).lastIndexOf('b' + 'a'.repeat(15e4)) > 1;",
+        "return 'a'.repeat(3e5).includes('a'.repeat(15e4) + 'b');",
+        "return 'a'.repeat(3e5).split('a'.repeat(15e4) + 'b').length > 1;",
+        "return 'a'.repeat(3e5).replace('a'.repeat(15e4) + 'b', '') === '';",
+        "return 'a'.repeat(3e5).replaceAll({ toString: () => 'a'.repeat(15e4) + 'b' }, '') === '';",
+        "return String.prototype.indexOf.call({ toString: () => 'a'.repeat(3e5) }, 'a'.repeat(15e4) + 'b') > 1;",
+        "var s = 'a'.repeat(4e5); while (true) s.indexOf('b');",
+        "var s = 'a'.repeat(4e5); while (true) { try { s.toUpperCase(); } catch (e) {} }",
+        "while (true) 'a'.repeat(5e5);",
+        "return 'é'.repeat(2e6).normalize('NFD') === '';",
+        "return RegExp('[' + 'a-z'.repeat(5e4) + ']', 'iu').test('x');",
+        "return 'x'.search('[' + 'a-z'.repeat(5e4) + ']') === 0;",
+        "return new Array(4e9).join('') === '';",
+        "return new Array(4e9).reverse() === 1;",
+        "return new Array(4e9).slice(0, 3e9) === 1;",
+        "return [].concat(new Array(4e9)) === 1;",
+        "return [new Array(4e9)].flat() === 1;",
+        "return Array.prototype.shift.call({ length: 1e15 }) === 1;",
+        "return Array.prototype.fill.call(Object.create(new Uint8Array(1), { length: { get: () => 1e15 } }), 1) === 1;",
+        "var many = new Array(2e4).fill('a'.repeat(4e5)); many.sort(); many.sort(); return many.sort() === 1;",
+        "return new Array(4e9).keys().drop(4e9 - 1).next().done;",
+        "return String.raw({ raw: new Array(4e9) }) === '';",
+        "var a = 2n ** 500000n; while (true) a * a;",
+        "return (0xFFn ** 100000n).toString() === '';",
+        "return BigInt('9'.repeat(3e5)) > 1;",
+        "return new BigInt64Array(1)[0] > 1;",
+    ] {
+        let failed = run(&mut engine, &script(filter, js, body));
+        assert!(matches!(failed, Err(ScriptFailure::Threw(_) | ScriptFailure::TooLong)), "{body}: {failed:?}");
+        assert_eq!(run(&mut engine, &good), Ok(Answer::Truth(true)), "the next one runs");
+    }
+}
+
+/// On a busy machine the engine's time passes without it.
+#[track_caller]
+fn check_in_time(body: &str, expected: &str) {
+    let (mut engine, script) = (engine(), script(Form::Text, Language::Js, body));
+    let mut answers = std::iter::repeat_with(|| run(&mut engine, &script));
+    let answer = answers.find(|answer| *answer != Err(ScriptFailure::TooLong));
+    assert_eq!(answer, Some(Ok(Answer::Text(expected.to_owned()))), "{body}");
+}
+
+#[test]
+fn guarded_natives_answer_as_ever() {
+    for (expression, expected) in [
+        ("'a-b-c'.split('-', 2).join('+') + 'abc'.split() + 'ab'.split('').length", "a+babc2"),
+        ("'aXbX'.replace('X', x => x + 1) + 'aXbX'.replaceAll('X', '$&$&') + 'aXbX'.replace(/x/gi, '')", "aX1bXaXXbXXab"),
+        ("'abcabc'.indexOf('c', 3) + ',' + 'abcabc'.lastIndexOf('b') + 'x'.includes() + 'undefined'.includes()", "5,4falsetrue"),
+        ("'a1b22'.match(/[0-9]+/g).join() + 'ab'.search('b') + [...'a1b2'.matchAll(/[0-9]/g)].length", "1,2212"),
+        ("'7'.padStart(3, '0') + 'ab'.repeat(2) + ' x '.trim() + 'É'.toLowerCase() + 'abc'.slice(1, 2)", "007ababxéb"),
+        (
+            "RegExp('b', 'g').flags + new RegExp(/c/).source + (/x/ instanceof RegExp) + (/x/.constructor === RegExp)",
+            "gctruetrue",
+        ),
+        ("[3, 20, undefined, 'b', 1].sort().join() + [3, 20, 1].sort((a, b) => a - b) + [2, 1].toSorted()", "1,20,3,b,1,3,201,2"),
+        (
+            "[1, [2, [3]]].flat().length + [1, [2, [3]]].flat(Infinity).join('') + [1, 2].flatMap(x => [x, x]).join('')",
+            "31231122",
+        ),
+        ("[1].concat(2, [3, 4], { a: 1 }).length + [1, 2, 3].splice(1).join('') + [1, 2].reverse() + [, 1]", "5232,1,1"),
+        (
+            "(function() { return Array.prototype.slice.call(arguments, 1).join(''); })(1, 2, 3) + [].join.call('ab', '-')",
+            "23a-b",
+        ),
+        ("new Uint8Array([3, 1]).sort().join() + new Float64Array(2).fill(1.5) + encodeURIComponent('é')", "1,31.5,1.5%C3%A9"),
+        ("JSON.stringify(JSON.parse('{\"a\":[1]}'), null, 1).length + ''", "18"),
+    ] {
+        check_in_time(&format!("return {expression};"), expected);
+    }
+    // No BigInt, though it may look like one.
+    check_in_time("var a1n = 1, in2n = '10', n = 3; return '' + a1n + in2n + n + 0xFE;", "1103254");
+}
+
 #[test]
 fn what_one_script_changes_another_never_sees() {
     let mut engine = engine();
