@@ -1,6 +1,7 @@
 //! Nodes that act by themselves: they make messages, or count those that come and say how many there were. Which there are follows from
 //! the chains of now. What a generator makes next is on disk; what was counted and not told is lost with the process, as in ThingsBoard.
 
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::clock::{Instant, Timestamp};
 use crate::device::outbox::OwedCall;
 use crate::device::waiting::{self, Due};
 use crate::limits;
+use crate::metric::Counter;
 use crate::owed::{Departed, Waits};
 use crate::rules::{self, Running, Timer};
 use crate::script::{Answer, Said, Subject};
@@ -68,22 +70,28 @@ impl Shard {
         self.timers_changed = false;
         let (makers, counting) = self.timers();
         self.counting = counting;
-        let is = |a: &Due, b: &Due| (a.node, a.originator, a.configuration) == (b.node, b.originator, b.configuration);
-        let before: Vec<Due> = self.dues.makers().collect();
-        for gone in before.iter().filter(|due| !makers.iter().any(|(wanted, _)| is(wanted, due))) {
-            self.forget_maker(*gone);
+        let is = |due: &Due| (due.node, due.originator, due.configuration);
+        let wanted: HashSet<_> = makers.iter().map(|(due, _)| is(due)).collect();
+        let (before, gone): (Vec<Due>, Vec<Due>) = self.dues.makers().partition(|due| wanted.contains(&is(due)));
+        for gone in gone {
+            self.forget_maker(gone);
         }
-        for (due, chain) in makers {
-            if !before.iter().any(|before| is(before, &due)) {
-                let departed = Departed { path: vec![(chain, due.node)], data: "{}".to_owned(), ..Departed::default() };
-                self.keep_maker(due, departed);
+        let before: HashSet<_> = before.iter().map(is).collect();
+        for (due, chain) in makers.into_iter().filter(|(due, _)| !before.contains(&is(due))) {
+            if let Err(reason) = self.dues.waiting(due.tenant, due.originator, due.node) {
+                self.counters.increment(Counter::NodesFailed);
+                tracing::debug!(node = %due.node, reason, "a generator has no room to begin");
+                continue;
             }
+            let departed = Departed { path: vec![(chain, due.node)], data: "{}".to_owned(), ..Departed::default() };
+            self.keep_maker(due, departed);
         }
     }
 
     /// What makes messages on this shard, with its chain; what counts.
     fn timers(&self) -> (Vec<(Due, ChainId)>, Vec<Counting>) {
         let (mut makers, mut counting) = (Vec::new(), Vec::new());
+        let before: HashMap<Uuid, &Counting> = self.counting.iter().map(|before| (before.node, before)).collect();
         let now = self.now.timestamp;
         for (chain, tenant, running) in self.table.chains() {
             for (step, node, timer) in running.plan().timers().filter(|(_, node, _)| !node.is_nil()) {
@@ -101,7 +109,10 @@ impl Shard {
                         };
                         makers.extend(originator.filter(|of| self.owns(*of)).map(|originator| (due(originator), chain)));
                     }
-                    Timer::Count(count) => counting.push(self.counting_of((tenant, chain, node), (step, count, running))),
+                    Timer::Count(count) => {
+                        let before = before.get(&node).copied().filter(|before| before.count == *count);
+                        counting.push(self.counting_of((tenant, chain, node), (step, count, running), before));
+                    }
                 }
             }
         }
@@ -117,6 +128,7 @@ impl Shard {
         &self,
         (tenant, chain, node): (TenantId, ChainId, Uuid),
         (step, count, running): (usize, &Arc<Count>, &Rc<Running>),
+        before: Option<&Counting>,
     ) -> Counting {
         let now = self.now;
         let mut counting = Counting {
@@ -132,7 +144,6 @@ impl Shard {
             due: later(now.timestamp, count.interval_ms),
             told: now.instant,
         };
-        let before = self.counting.iter().find(|before| before.node == node && before.count == *count);
         if let Some(before) = before {
             let same = Rc::ptr_eq(&before.running, running);
             let untold = before.running.executed(before.step) - before.taken;
@@ -168,7 +179,13 @@ impl Shard {
         let Some(generate) = running.as_ref().and_then(|running| rules::generator(running, node)) else { return };
         let data: Value = serde_json::from_str(&before.departed.data).unwrap_or_default();
         let subject = Subject { data: &data, metadata: &before.departed.metadata, kind: &before.departed.kind };
-        let (departed, failure) = match self.scripts.run(due.tenant, &generate.script, subject) {
+        // Its own place is free; where others have taken more than there is, it keeps what it had.
+        let room = self.dues.waiting(due.tenant, due.originator, node);
+        let answer = room.and_then(|_| {
+            let answer = self.scripts.run(due.tenant, &generate.script, subject);
+            answer.map_err(|failure| failure.to_string())
+        });
+        let (departed, failure) = match answer {
             Ok(Answer::Messages(mut messages)) if messages.len() == 1 => {
                 let Said { data, metadata, kind } = messages.remove(0);
                 let own_ts = metadata.contains_key("ts");
@@ -176,7 +193,7 @@ impl Shard {
                 (Departed { path, kind, metadata, data: data.to_string(), own_ts, ..Departed::default() }, None)
             }
             Ok(_) => (before.departed, Some("the script was to answer one message".to_owned())),
-            Err(failure) => (before.departed, Some(failure.to_string())),
+            Err(failure) => (before.departed, Some(failure)),
         };
         let number = due.number + 1;
         let now = self.now.timestamp;

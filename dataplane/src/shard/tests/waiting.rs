@@ -12,7 +12,11 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::fleet::{Fleet, TENANT, device, engines, merged};
+use crate::clock::Timestamp;
+use crate::device::waiting::Due;
+use crate::limits::WAITING_PER_TENANT_MAX;
 use crate::metric::Counter;
+use crate::owed::Waits;
 use crate::query::{Query, QueryError, Target};
 use crate::rules::Plan;
 use crate::shard::Event;
@@ -254,6 +258,33 @@ fn a_generator_whose_script_fails_says_so_each_time() {
     let mut fleet = start(engines(1), 1, &chain(GENERATE, &configuration, "Success"));
     fleet.turn_until("two failures", |fleet| fleet.count(Counter::NodesFailed) == 2);
     fleet.turn_until("it has stopped", |fleet| made(fleet) == Some(2));
+}
+
+#[test]
+fn a_generator_has_no_place_beyond_its_tenants() {
+    let mut fleet = start(engines(1), 1, &chain(DELAY, &json!({}), "Success"));
+    let now = fleet.clock.now();
+    let later = Timestamp(now.timestamp.0 + 3_600_000);
+    let due = |number: u64| {
+        let originator = EntityId(Uuid::from_u128(u128::from(number) << 64));
+        Due::new(originator, Uuid::from_u128(99), number, (TENANT, Waits::Alone, later))
+    };
+    for number in 1..=WAITING_PER_TENANT_MAX as u64 {
+        fleet.shards[0].dues.add(due(number), now);
+    }
+    fleet.apply(&[generator(1)]);
+    fleet.turn_until("it was refused", |fleet| fleet.count(Counter::NodesFailed) == 1);
+    assert_eq!((made(&fleet), fleet.shards[0].dues.len()), (None, WAITING_PER_TENANT_MAX));
+    let gone = due(1);
+    assert!(fleet.shards[0].dues.finish(gone.originator, gone.node, gone.number).is_some());
+    fleet.apply(&[generator(2)]);
+    fleet.turn_until("there is a place", |fleet| made(fleet) == Some(0));
+    // What others take meanwhile does not end it: it says that it failed, and tries again.
+    for number in [1, WAITING_PER_TENANT_MAX as u64 + 1] {
+        fleet.shards[0].dues.add(due(number), now);
+    }
+    fleet.turn_until("it failed twice", |fleet| fleet.count(Counter::NodesFailed) == 3 && made(fleet) == Some(2));
+    assert_eq!(fleet.attribute("A"), None);
 }
 
 #[test]
