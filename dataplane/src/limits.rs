@@ -72,6 +72,8 @@ pub const ENTRIES_PER_MESSAGE_MAX: usize = 1_024;
 pub const JSON_DEPTH_MAX: u32 = 64;
 /// Steps of a plan executed for one message; the check of a chain promises fewer.
 pub const STEPS_PER_MESSAGE_MAX: u32 = 1_000;
+/// How long these may take, in milliseconds: others wait meanwhile, and a step may copy a large message.
+pub const EVALUATION_MS_MAX: u64 = 50;
 /// How long a message waits for the facts that its nodes need, in milliseconds (DESIGN 8.1, 1).
 pub const FACT_MS: u64 = 2_000;
 /// Facts of one message.
@@ -431,8 +433,11 @@ pub const ANNOUNCEMENTS_PER_PARTITION_MAX: usize = 64;
 pub const ANNOUNCED_MS_MAX: u64 = 10_000;
 /// Requests of people that wait on one shard for what a chain answers.
 pub const REQUESTS_PER_SHARD_MAX: usize = 4_096;
-/// How often one message leaves a node, for the outside or for another originator: a chain that enters itself behind such a node ends.
+/// How often one message leaves a node, for the outside, another originator or a time: a chain that enters itself behind such a node
+/// ends, unless it waits for so many milliseconds at least. And with how many bytes, which the batch holds: each way has its own copy.
 pub const DEPARTURES_PER_MESSAGE_MAX: u32 = 64;
+pub const DEPARTED_WAIT_MS_MIN: i64 = 1_000;
+pub const DEPARTED_BYTES_PER_MESSAGE_MAX: usize = BATCH_BYTES_MAX;
 
 /// How long a pack with refused parts waits for its gateway to send it again, in milliseconds.
 pub const FORWARD_HELD_MS: u64 = 3_600_000;

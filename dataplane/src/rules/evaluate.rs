@@ -1,5 +1,5 @@
 //! Evaluates a message by a plan: effects in the order in which the chain's edges lead to them, depth first.
-//! Total: no IO, no clock, no failure. A node that lacks a fact ends it, and nothing of it remains.
+//! Total: no IO, no failure; the clock only ends what takes too long. A node that lacks a fact ends it, and nothing of it remains.
 
 use std::collections::HashSet;
 use std::ops::{Deref, Range};
@@ -13,11 +13,13 @@ use schemas::config::End;
 use schemas::id::ChainId;
 use uuid::Uuid;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Instant, Timestamp};
 use crate::effect::Effect;
-use crate::limits::{DEPARTURES_PER_MESSAGE_MAX, STEPS_PER_MESSAGE_MAX};
+use crate::limits::{
+    DEPARTED_BYTES_PER_MESSAGE_MAX, DEPARTED_WAIT_MS_MIN, DEPARTURES_PER_MESSAGE_MAX, EVALUATION_MS_MAX, STEPS_PER_MESSAGE_MAX,
+};
 use crate::message::Message;
-use crate::owed::{Call, Departed, Waiting};
+use crate::owed::{Call, Departed, Waiting, Waits};
 use crate::rules::Fact;
 use crate::rules::carried::{Carried, Changed, Kind};
 use crate::rules::node::timed::{self, Pack, Pending};
@@ -27,11 +29,16 @@ use crate::rules::running::Running;
 use crate::rules::sighting::Sighting;
 use crate::rules::world::World;
 
+/// Steps from one look at the clock to the next. Most messages have fewer, and it is never looked at for them.
+const STEPS_PER_LOOK: u32 = 64;
+
 /// What an evaluation took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evaluation {
     /// Steps executed, one as often as a way led to it.
     pub executed: u32,
+    /// Bytes of messages that left nodes, to go on there later.
+    pub departed_bytes: usize,
     /// The first failure that no edge led on from.
     pub failed: Option<Failed>,
     /// The fact that a node lacked. There are no effects then; the message is to be evaluated again when the fact is there.
@@ -90,8 +97,8 @@ fn enter<'m>(
     let evaluation = Evaluation::default();
     let clock = if counted == 0 && running.times_this() { scene.world.clock() } else { None };
     let (frames, waiting, seen) = (Vec::new(), Vec::new(), scene.world.traced());
-    let traced = seen.is_some();
-    let mut walk = Walk { root: running, scene, frames, waiting, evaluation, counted, clock, seen, traced };
+    let (traced, looked) = (seen.is_some(), None);
+    let mut walk = Walk { root: running, scene, frames, waiting, evaluation, counted, clock, looked, seen, traced };
     walk.run(root);
     let evaluation = walk.evaluation;
     if evaluation.needs.is_some() {
@@ -118,8 +125,8 @@ pub fn resume<'m>(
     let (frame, before) = (frames.len(), into.len());
     let scene = Scene { message, world, into: &mut *into, departures: departed.departures };
     let evaluation = Evaluation::default();
-    let (waiting, clock, seen, traced) = (Vec::new(), None, departed.trace, departed.trace.is_some());
-    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, clock, seen, traced };
+    let (waiting, clock, looked, seen, traced) = (Vec::new(), None, None, departed.trace, departed.trace.is_some());
+    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, clock, looked, seen, traced };
     let way = Way { frame, targets: 0..0, carried: Carried::Changed(Rc::new(arrive(departed))) };
     let way = match comes {
         Ok(to) => match to.map(|to| (to, walk.scene.world.may_forward())) {
@@ -153,8 +160,8 @@ pub fn elapse<'m>(
     let frame = frames.len();
     let scene = Scene { message, world, into, departures: 0 };
     let evaluation = Evaluation { executed: 1, ..Evaluation::default() };
-    let (waiting, counted, clock, seen, traced) = (Vec::new(), 0, None, None, false);
-    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, clock, seen, traced };
+    let (waiting, counted, clock, looked, seen, traced) = (Vec::new(), 0, None, None, None, false);
+    let mut walk = Walk { root: &root, scene, frames, waiting, evaluation, counted, clock, looked, seen, traced };
     let carried = Carried::AsCame(message);
     let next = step.node.elapse(step, &carried, &mut walk.scene)?;
     let way = walk.follow(Way { frame, targets: 0..0, carried }, (&last, index, step), next);
@@ -265,6 +272,8 @@ struct Walk<'w, 'm> {
     counted: u32,
     /// Of a message that is timed.
     clock: Option<Clock>,
+    /// When the clock was first looked at, to end what takes too long.
+    looked: Option<Instant>,
     /// By which its sightings know the message, once there is one.
     seen: Option<Uuid>,
     /// It is looked at at every node.
@@ -311,6 +320,9 @@ impl<'w, 'm> Walk<'w, 'm> {
                 );
             }
             self.evaluation.executed += 1;
+            if self.evaluation.executed.is_multiple_of(STEPS_PER_LOOK) && self.is_late() {
+                return self.fail(running.chain(), &step.name, format!("more than {EVALUATION_MS_MAX} ms for one message"));
+            }
             if self.evaluation.executed > self.counted {
                 running.count_executed(index);
                 if self.sees_all(step) {
@@ -380,28 +392,7 @@ impl<'w, 'm> Walk<'w, 'm> {
                 None => self.failed(way, (running, index, step), "there is no such rule chain".to_owned()),
             },
             Next::Leave => self.leave(way, &step.name),
-            Next::Depart | Next::Forward(_) | Next::Wait(..) if step.id.is_nil() => {
-                self.failed(way, (running, index, step), "the node has no id by which the message could come back".to_owned())
-            }
-            Next::Depart | Next::Forward(_) if self.scene.departures >= DEPARTURES_PER_MESSAGE_MAX => {
-                let reason = format!("the message has left nodes {DEPARTURES_PER_MESSAGE_MAX} times");
-                self.failed(way, (running, index, step), reason)
-            }
-            Next::Depart => {
-                let departed = Box::new(self.depart(&way, (running.chain(), step.id)));
-                self.scene.into.push(Effect::Owe(departed));
-                way
-            }
-            Next::Forward(to) => {
-                let departed = Box::new(self.depart(&way, (running.chain(), step.id)));
-                self.scene.into.push(Effect::Forward { departed, to });
-                way
-            }
-            Next::Wait(how, due) => {
-                let departed = self.depart(&way, (running.chain(), step.id));
-                self.scene.into.push(Effect::Wait(Box::new(Waiting { how, due, departed })));
-                way
-            }
+            Next::Depart | Next::Forward(_) | Next::Wait(..) => self.depart(way, (running, index, step), next),
             Next::Fail(reason) => self.failed(way, (running, index, step), reason),
             Next::FailWith(changed, reason) => {
                 let mut way = self.put_aside(way);
@@ -434,9 +425,45 @@ impl<'w, 'm> Walk<'w, 'm> {
         }
     }
 
-    /// What goes on later, from the node that a way has come to.
-    fn depart(&self, way: &Way<'m>, node: (ChainId, Uuid)) -> Departed {
-        depart(&way.carried, self.path(way.frame, node), self.scene.departures + 1, self.seen.filter(|_| self.traced))
+    /// The message leaves the node, to go on there later.
+    fn depart(&mut self, way: Way<'m>, (running, index, step): (&Running, usize, &Step), next: Next) -> Way<'m> {
+        if let Err(reason) = self.may_depart(step, &next) {
+            return self.failed(way, (running, index, step), reason);
+        }
+        let path = self.path(way.frame, (running.chain(), step.id));
+        let departed = depart(&way.carried, path, self.scene.departures + 1, self.seen.filter(|_| self.traced));
+        let bytes = self.evaluation.departed_bytes + departed.bytes();
+        if self.scene.world.departed_bytes() + bytes > DEPARTED_BYTES_PER_MESSAGE_MAX {
+            let reason = format!("the message leaves more than {DEPARTED_BYTES_PER_MESSAGE_MAX} bytes at nodes");
+            return self.failed(way, (running, index, step), reason);
+        }
+        self.evaluation.departed_bytes = bytes;
+        self.scene.into.push(match next {
+            Next::Forward(to) => Effect::Forward { departed: Box::new(departed), to },
+            Next::Wait(how, due) => Effect::Wait(Box::new(Waiting { how, due, departed })),
+            _ => Effect::Owe(Box::new(departed)),
+        });
+        way
+    }
+
+    /// A message that waits long enough may do so again and again: it takes next to nothing of the shard.
+    fn may_depart(&self, step: &Step, next: &Next) -> Result<(), String> {
+        let from = self.scene.message.received.0;
+        let waits = matches!(next, Next::Wait(how, due)
+            if *how != Waits::Answer && due.0.saturating_sub(from) >= DEPARTED_WAIT_MS_MIN);
+        match step.id.is_nil() {
+            true => Err("the node has no id by which the message could come back".to_owned()),
+            false if self.scene.departures >= DEPARTURES_PER_MESSAGE_MAX && !waits => {
+                Err(format!("the message has left nodes {DEPARTURES_PER_MESSAGE_MAX} times"))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the message takes too long. Of most there are too few steps to ask.
+    fn is_late(&mut self) -> bool {
+        let Some(now) = self.scene.world.clock().map(|clock| clock.now().instant) else { return false };
+        now.ms_since(*self.looked.get_or_insert(now)) >= EVALUATION_MS_MAX
     }
 
     /// The nodes by which a message came to a node of a frame, which is the last of them.

@@ -99,7 +99,7 @@ pub trait World {
         Err(Absent::Never("nobody knows".to_owned()))
     }
 
-    /// What times nodes now and then; no node's answer depends on it.
+    /// What times nodes now and then, and ends an evaluation that takes too long; no node's answer depends on it.
     fn clock(&self) -> Option<Clock> {
         None
     }
@@ -120,6 +120,11 @@ pub trait World {
     /// Another chain of the tenant.
     fn running(&mut self, _target: Target) -> Option<Rc<Running>> {
         None
+    }
+
+    /// Bytes that other parts of the same message have left at nodes.
+    fn departed_bytes(&self) -> usize {
+        0
     }
 
     /// Whether another call to the outside may be owed.

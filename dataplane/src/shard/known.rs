@@ -68,6 +68,8 @@ pub(super) struct Facts<'s> {
     pub now: Now,
     pub dues: &'s Dues,
     pub known: Known<'s>,
+    /// Of other entries of the same telemetry.
+    pub departed_bytes: usize,
 }
 
 impl World for Facts<'_> {
@@ -167,6 +169,10 @@ impl World for Facts<'_> {
 
     fn see(&mut self, sighting: Sighting) {
         self.sightings.keep(self.message.tenant, sighting, self.now);
+    }
+
+    fn departed_bytes(&self) -> usize {
+        self.departed_bytes
     }
 
     fn may_owe(&self) -> Result<(), String> {

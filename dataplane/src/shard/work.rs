@@ -57,6 +57,7 @@ macro_rules! stage {
             watches: &$shard.watches,
             counters: &$shard.counters,
             now: $shard.now,
+            departed_bytes: 0,
             topics: $topics,
         }
     };
@@ -305,6 +306,8 @@ pub(super) struct Stage<'s> {
     pub watches: &'s Watches,
     pub counters: &'s ShardCounters,
     pub now: Now,
+    /// What the entries of the message so far have left at nodes.
+    pub departed_bytes: usize,
     /// The topics of the device's profile, if it has its own.
     pub topics: Option<Topics>,
 }
@@ -399,6 +402,7 @@ impl Stage<'_> {
             return Err(Lacking { fact, counted: evaluation.executed.saturating_add(1) });
         }
         self.sightings.went(message, self.now.instant);
+        self.departed_bytes += evaluation.departed_bytes;
         let outcome = self.act(message, effects, &evaluation, by.answers);
         if let Some((fields, touched)) = touched
             && outcome == Outcome::Stored
@@ -418,7 +422,22 @@ impl Stage<'_> {
         let (state, dictionary) = (&*self.state, &self.ledger.dictionary);
         let (outbox, dues, passages) = (&*self.outbox, &*self.dues, &*self.passages);
         let (sightings, counters, now) = (&mut *self.sightings, self.counters, self.now);
-        Facts { table, message, state, dictionary, scripts, outbox, dues, passages, sightings, counters, now, known }
+        let departed_bytes = self.departed_bytes;
+        Facts {
+            table,
+            message,
+            state,
+            dictionary,
+            scripts,
+            outbox,
+            dues,
+            passages,
+            sightings,
+            counters,
+            now,
+            known,
+            departed_bytes,
+        }
     }
 
     /// Does what an evaluation says must happen.

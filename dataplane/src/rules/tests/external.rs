@@ -7,15 +7,19 @@ use std::sync::Arc;
 
 use schemas::chain::{Chain, MessageType, Target};
 use schemas::id::ChainId;
+use schemas::script::Script;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::nodes::{PREFIX, telemetry};
 use super::{describe, message};
+use crate::clock::Clock;
 use crate::effect::Effect;
+use crate::limits::DEPARTED_BYTES_PER_MESSAGE_MAX;
 use crate::message::{Body, Message};
 use crate::owed::{Call, Departed};
 use crate::rules::{Comes, Plan, Running, World, call, evaluate, resume};
+use crate::script::{Answer, ScriptFailure, Subject};
 
 /// A chain's number, nodes and edges.
 pub(super) type Drawn<'d> = (u128, &'d [(&'d str, Json)], &'d [(usize, &'d str, usize)]);
@@ -25,6 +29,8 @@ pub(super) type Drawn<'d> = (u128, &'d [(&'d str, Json)], &'d [(usize, &'d str, 
 pub(super) struct Chains {
     of: HashMap<ChainId, Rc<Running>>,
     room: Cell<u32>,
+    /// What other parts of the message have left.
+    departed_bytes: Cell<usize>,
     /// Whether messages may go to other originators.
     pub(super) passing: Cell<bool>,
 }
@@ -36,7 +42,7 @@ impl Chains {
             let id = ChainId(Uuid::from_u128(*id));
             (id, Rc::new(Running::new(Arc::new(Plan::compile(&chain))).of(id)))
         });
-        Self { of: of.collect(), room: Cell::new(1), passing: Cell::new(true) }
+        Self { of: of.collect(), room: Cell::new(1), departed_bytes: Cell::new(0), passing: Cell::new(true) }
     }
 
     pub(super) fn departed(&mut self, message: &Message<'_>) -> (Option<Departed>, Vec<String>) {
@@ -76,6 +82,10 @@ impl World for Chains {
 
     fn may_forward(&self) -> Result<(), String> {
         if self.passing.get() { Ok(()) } else { Err("there is no room".to_owned()) }
+    }
+
+    fn departed_bytes(&self) -> usize {
+        self.departed_bytes.get()
     }
 
     fn may_owe(&self) -> Result<(), String> {
@@ -264,4 +274,62 @@ fn a_message_goes_on_where_it_left() {
         (None, vec![r#"answer 1 {"t":1}"#.to_owned()]),
         "a full outbox is a Failure"
     );
+}
+
+/// So many REST calls behind one node.
+fn calls(count: usize) -> Chains {
+    let rest = ("rest.TbRestApiCallNode", json!({ "restEndpointUrlPattern": "http://x" }));
+    let nodes: Vec<_> = std::iter::once(("action.TbLogNode", json!({}))).chain(std::iter::repeat_n(rest, count)).collect();
+    let edges: Vec<_> = (1..=count).map(|to| (0, "Success", to)).collect();
+    Chains::new(&[(1, &nodes, &edges)])
+}
+
+#[test]
+fn a_message_leaves_no_more_than_it_may_at_all_nodes_together() {
+    let most = DEPARTED_BYTES_PER_MESSAGE_MAX;
+    let large =
+        message(MessageType::ToServerRpcRequest, Body::Rpc { request: json!("x".repeat(60_000)).to_string().into(), id: None });
+    // In its first part, and in one that comes behind others.
+    for others in [0, 1 << 20] {
+        let mut chains = calls(200);
+        chains.departed_bytes.set(others);
+        let running = Rc::clone(&chains.of[&ChainId(Uuid::from_u128(1))]);
+        let mut effects = Vec::new();
+        let evaluation = evaluate(&running, &large, &mut chains, &mut effects);
+        let departed =
+            effects.iter().filter_map(|effect| if let Effect::Owe(departed) = effect { Some(departed.bytes()) } else { None });
+        let bytes: usize = departed.sum();
+        assert_eq!((evaluation.executed, evaluation.departed_bytes), (201, bytes));
+        assert!((most - 2 * 61_000..=most).contains(&(bytes + others)), "{bytes} behind {others}");
+        let failed = evaluation.failed.expect("the others fail");
+        assert_eq!(failed.reason, "the message leaves more than 4194304 bytes at nodes");
+    }
+}
+
+/// Scripts that take a millisecond, and perhaps a clock.
+struct Slow(Option<Clock>);
+
+impl World for Slow {
+    fn clock(&self) -> Option<Clock> {
+        self.0
+    }
+
+    fn run(&mut self, _: &Arc<Script>, _: Subject<'_>) -> Result<Answer, ScriptFailure> {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        Ok(Answer::Truth(true))
+    }
+}
+
+#[test]
+fn a_message_takes_no_more_time_than_it_may() {
+    let filter = ("filter.TbJsFilterNode", super::nodes::js("while (false) {} return true;"));
+    let nodes: Vec<_> = std::iter::repeat_n(filter, 300).collect();
+    let edges: Vec<_> = (1..300).map(|to| (to - 1, "True", to)).collect();
+    let running = Running::new(Arc::new(Plan::compile(&parsed(1, &nodes, &edges))));
+    let evaluated = |clock| evaluate(&running, &telemetry(r#"{"t":1}"#), &mut Slow(clock), &mut Vec::new());
+    let late = evaluated(Some(Clock::start()));
+    assert_eq!(late.failed.map(|failed| failed.reason).as_deref(), Some("more than 50 ms for one message"));
+    assert_eq!(late.executed, 128, "the second look");
+    let unhurried = evaluated(None);
+    assert_eq!((unhurried.executed, unhurried.failed), (300, None));
 }

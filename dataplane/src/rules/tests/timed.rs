@@ -124,6 +124,28 @@ fn who_finds_no_room_fails_at_once() {
     assert_eq!((waits, effects.len()), (2, 3), "{effects:?}");
 }
 
+/// Else a chain that enters itself twice behind a delay of nothing would double its messages for ever.
+#[test]
+fn who_has_left_often_waits_for_long_or_not_at_all() {
+    let period = |count: &str| json!({ "periodValuePattern": count, "usePeriodValuePattern": true, "periodTimeUnit": "SECONDS" });
+    for (times, count, waits) in [(63, "0", true), (64, "0", false), (64, "1", true), (1_000_000, "5", true)] {
+        let nodes = [(DELAY, period("0")), (DELAY, period(count)), ("action.TbLogNode", json!({}))];
+        let chain = parsed(1, &nodes, &[(0, "Success", 1), (1, "Failure", 2)]);
+        let mut world = Timed::new(DELAY, json!({}));
+        world.running = Rc::new(Running::new(Arc::new(Plan::compile(&chain))).of(ChainId(Uuid::from_u128(1))));
+        let path = vec![(ChainId(Uuid::from_u128(1)), Uuid::from_u128(100))];
+        let departed = Departed { path, kind: "X".into(), data: "{}".into(), departures: times, ..Departed::default() };
+        let said = message(MessageType::PostTelemetryRequest, Body::Lifecycle);
+        let mut effects = Vec::new();
+        let evaluation = resume((&departed, Ok(None)), &said, &mut world, &mut effects, 0).expect("the node is there");
+        assert_eq!(evaluation.failed, None, "a failure has an edge");
+        let again = effects
+            .iter()
+            .find_map(|effect| if let Effect::Wait(waiting) = effect { Some(waiting.departed.departures) } else { None });
+        assert_eq!((again, effects.len()), (waits.then_some(times + 1), 1), "{times} times, {count} s");
+    }
+}
+
 /// A message of this number, with this ts and data.
 fn pending(number: u64, ts: i64, data: &str) -> Pending {
     let metadata = [("ts".to_owned(), ts.to_string())].into();

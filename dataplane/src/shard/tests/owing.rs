@@ -321,3 +321,30 @@ fn a_call_that_is_owed_again_survives_a_crash_and_its_letter_does_not() {
     let mut fleet = start(fleet.crash(&[0]), 2);
     assert_eq!((made(&mut fleet).key, count(&fleet, key::Kind::DeadLetter)), (key, 0));
 }
+
+/// Each ts is a message of its own, and together they are one that somebody said.
+#[test]
+fn what_all_entries_of_a_message_leave_is_bounded_together() {
+    let mut fleet = Fleet::start(engines(1), 1);
+    let node = |at: u128, class: &str| {
+        let configuration = json!({ "restEndpointUrlPattern": "http://outside", "requestMethod": "POST", "headers": {} });
+        let (id, class) = (Uuid::from_u128(100 + at), format!("org.thingsboard.rule.engine.{class}"));
+        json!({ "id": { "entityType": "RULE_NODE", "id": id }, "type": class, "name": class, "configuration": configuration })
+    };
+    let nodes: Vec<_> =
+        (0..101).map(|at| node(at, if at == 0 { "action.TbLogNode" } else { "rest.TbRestApiCallNode" })).collect();
+    let edges: Vec<_> = (1..101).map(|to| json!({ "fromIndex": 0, "toIndex": to, "type": "Success" })).collect();
+    let chain = Chain::parse(&json!({ "firstNodeIndex": 0, "nodes": nodes, "connections": edges }).to_string()).expect("valid");
+    let plan = Arc::new(Plan::compile(&chain));
+    fleet.apply(&[ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan }]);
+    let entry = |ts: u64| json!({ "ts": ts, "values": { "n": "x".repeat(3_000) } });
+    let payload = (1..=20).map(entry).collect::<Json>().to_string().into_bytes();
+    let (reply, mut answer) = oneshot::channel();
+    let target = Target { entity: device("A").into(), tenant: TENANT };
+    fleet.shards[0]
+        .take_event(Event::Query { target, query: Query::SaveTimeseries { payload, ttl_s: 0, as_written: false, reply } });
+    fleet.turn_until("all said", |_| answer.try_recv().is_ok_and(|said| said == Ok(())));
+    let owed = fleet.shards[0].outbox.len();
+    assert!((1_250..1_350).contains(&owed), "{owed} of 2000");
+    assert!(fleet.count(Counter::NodesFailed) >= 6, "of the other entries");
+}
