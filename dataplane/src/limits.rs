@@ -72,8 +72,9 @@ pub const ENTRIES_PER_MESSAGE_MAX: usize = 1_024;
 pub const JSON_DEPTH_MAX: u32 = 64;
 /// Steps of a plan executed for one message; the check of a chain promises fewer.
 pub const STEPS_PER_MESSAGE_MAX: u32 = 1_000;
-/// How long these may take, in milliseconds: others wait meanwhile, and a step may copy a large message.
-pub const EVALUATION_MS_MAX: u64 = 50;
+/// How long these may take, in milliseconds: others wait meanwhile, and a step may copy a large message. Long enough for
+/// a busy machine to come back to a message that is none too long itself.
+pub const EVALUATION_MS_MAX: u64 = 200;
 /// How long a message waits for the facts that its nodes need, in milliseconds (DESIGN 8.1, 1).
 pub const FACT_MS: u64 = 2_000;
 /// Facts of one message.
