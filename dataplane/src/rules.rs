@@ -19,7 +19,7 @@ mod tests;
 mod world;
 
 pub use evaluate::{Comes, Evaluation, Failed, begin, call, elapse, evaluate, evaluate_again, generator, resume, together, wish};
-pub use fact::{Absent, Fact, Found};
+pub use fact::{Absent, Fact, Found, NAMES};
 pub use node::timed::{Pack, Pending};
 pub use plan::{Plan, Timer};
 pub use running::{NodeCount, Running};

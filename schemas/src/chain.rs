@@ -28,8 +28,7 @@ pub use message_type::{EntityType, MessageType};
 pub use node::{
     Aggregate, AlarmSeverity, CalculateDelta, CheckFields, ClearAlarm, CreateAlarm, DeleteAttributes, DeviceEvent, Fetch,
     Interval, Keys, Labels, Math, MathArgument, MathOperand, MathResult, MessageTypes, NewAlarm, NodeKind, OriginatorAttributes,
-    OriginatorField, OriginatorFields, OriginatorTelemetry, Passing, Renames, RestReply, SaveAttributes, SaveTimeseries, Side,
-    Target, label,
+    OriginatorFields, OriginatorTelemetry, Passing, Renames, RestReply, SaveAttributes, SaveTimeseries, Side, Target, label,
 };
 pub use owner::{Detail, Owner, OwnerDetails, OwnerValues, Values};
 pub use relations::{CheckRelation, DeviceAttributes, NewOriginator, RelatedTold, RelatedValues, RelationFilter, RelationsQuery};

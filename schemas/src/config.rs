@@ -105,6 +105,27 @@ pub struct Details {
     pub description: String,
 }
 
+impl Details {
+    /// What ThingsBoard's entities call so, if they are told of it.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let said = match name {
+            "name" | "title" => &self.title,
+            "country" => &self.country,
+            "state" => &self.state,
+            "city" => &self.city,
+            "zip" => &self.zip,
+            "address" => &self.address,
+            "address2" => &self.address2,
+            "phone" => &self.phone,
+            "email" => &self.email,
+            "additionalInfo.description" => &self.description,
+            _ => return None,
+        };
+        Some(said)
+    }
+}
+
 /// What a tenant's devices may do, by ThingsBoard's four kinds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -167,14 +188,20 @@ pub struct Device {
     pub id: DeviceId,
     pub tenant: TenantId,
     pub profile: ProfileId,
-    pub name: String,
+    // There are millions, so none has room to grow into.
+    pub name: Box<str>,
     /// ThingsBoard's `type`: the profile's name.
-    pub kind: String,
+    pub kind: Box<str>,
+    pub label: Option<Box<str>>,
+    /// 0: nobody has said when.
+    pub created_ms: i64,
     /// It may speak for children.
     pub gateway: bool,
     /// Whom it is assigned to.
     pub customer: Option<CustomerId>,
 }
+
+const _: () = assert!(size_of::<Device>() <= 128, "there are millions of devices");
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asset {
@@ -183,6 +210,9 @@ pub struct Asset {
     pub name: String,
     /// ThingsBoard's `type`: the profile's name.
     pub kind: String,
+    pub label: Option<Box<str>>,
+    /// 0: nobody has said when.
+    pub created_ms: i64,
     /// Its profile's; `None`: the tenant's root chain.
     pub chain: Option<ChainId>,
     /// Whom it is assigned to.
@@ -300,8 +330,10 @@ impl TryFrom<wire::Change> for Change {
                 id: DeviceId(id),
                 tenant: TenantId(uuid("device.tenant_id", &device.tenant_id)?),
                 profile: ProfileId(uuid("device.profile_id", &device.profile_id)?),
-                name: name("device.name", device.name)?,
-                kind: name("device.type", device.r#type)?,
+                name: name("device.name", device.name)?.into(),
+                kind: name("device.type", device.r#type)?.into(),
+                label: label("device.label", device.label)?,
+                created_ms: device.created_ms,
                 gateway: device.gateway,
                 customer: optional("device.customer_id", &device.customer_id)?.map(CustomerId),
             }),
@@ -336,6 +368,8 @@ impl TryFrom<wire::Change> for Change {
                 tenant: TenantId(uuid("asset.tenant_id", &asset.tenant_id)?),
                 name: name("asset.name", asset.name)?,
                 kind: name("asset.type", asset.r#type)?,
+                label: label("asset.label", asset.label)?,
+                created_ms: asset.created_ms,
                 chain: optional("asset.rule_chain_id", &asset.rule_chain_id)?.map(ChainId),
                 customer: optional("asset.customer_id", &asset.customer_id)?.map(CustomerId),
             }),
@@ -461,6 +495,10 @@ fn name(field: &'static str, value: String) -> Result<String, InvalidChange> {
         return Err(InvalidChange::Name { field, length: value.len() });
     }
     Ok(value)
+}
+
+fn label(field: &'static str, value: String) -> Result<Option<Box<str>>, InvalidChange> {
+    Ok(Some(name(field, value)?).filter(|label| !label.is_empty()).map(String::into_boxed_str))
 }
 
 fn optional(field: &'static str, bytes: &[u8]) -> Result<Option<Uuid>, InvalidId> {

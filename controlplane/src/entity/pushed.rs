@@ -41,15 +41,60 @@ pub struct Pushed {
 
 #[derive(Clone, PartialEq)]
 pub enum Body {
-    Installation { credential_key: Vec<u8>, mail: String },
-    Tenant { details: Box<Details>, limits: TransportLimits },
-    Customer { tenant: Uuid, details: Box<Details> },
-    Chain { tenant: Uuid, name: String, root: bool, metadata: String },
-    Profile { tenant: Uuid, name: String, chain: Option<Uuid>, mqtt: Option<MqttTransport>, alarms: String },
-    Device { tenant: Uuid, profile: Uuid, customer: Option<Uuid>, name: String, kind: String, gateway: bool },
-    Credential { device: Uuid, shown: Known },
-    Field { tenant: Uuid, of: FieldOf, name: String, configuration: String },
-    Asset { tenant: Uuid, customer: Option<Uuid>, name: String, kind: String, chain: Option<Uuid> },
+    Installation {
+        credential_key: Vec<u8>,
+        mail: String,
+    },
+    Tenant {
+        details: Box<Details>,
+        limits: TransportLimits,
+    },
+    Customer {
+        tenant: Uuid,
+        details: Box<Details>,
+    },
+    Chain {
+        tenant: Uuid,
+        name: String,
+        root: bool,
+        metadata: String,
+    },
+    Profile {
+        tenant: Uuid,
+        name: String,
+        chain: Option<Uuid>,
+        mqtt: Option<MqttTransport>,
+        alarms: String,
+    },
+    Device {
+        tenant: Uuid,
+        profile: Uuid,
+        customer: Option<Uuid>,
+        name: String,
+        kind: String,
+        label: Option<String>,
+        created_ms: i64,
+        gateway: bool,
+    },
+    Credential {
+        device: Uuid,
+        shown: Known,
+    },
+    Field {
+        tenant: Uuid,
+        of: FieldOf,
+        name: String,
+        configuration: String,
+    },
+    Asset {
+        tenant: Uuid,
+        customer: Option<Uuid>,
+        name: String,
+        kind: String,
+        label: Option<String>,
+        created_ms: i64,
+        chain: Option<Uuid>,
+    },
     Relation(Arrow),
 }
 
@@ -127,8 +172,9 @@ impl From<device::Model> for Pushed {
     fn from(row: device::Model) -> Self {
         // Most say nothing of it, and a full state has all devices.
         let gateway = row.additional_info.contains("gateway") && is_gateway(&json(&row.additional_info));
-        let device::Model { tenant_id: tenant, profile_id: profile, customer_id: customer, name, kind, .. } = row;
-        pushed(row.revision, row.id, Body::Device { tenant, profile, customer, name, kind, gateway })
+        let device::Model { tenant_id: tenant, profile_id: profile, customer_id: customer, name, kind, label, .. } = row;
+        let created_ms = row.created_ms;
+        pushed(row.revision, row.id, Body::Device { tenant, profile, customer, name, kind, label, created_ms, gateway })
     }
 }
 
@@ -184,8 +230,8 @@ async fn assets(db: &impl ConnectionTrait, rows: Vec<asset::Model>) -> Result<Ve
     let chains: HashMap<Uuid, Option<Uuid>> = profiles.into_iter().map(|profile| (profile.id, profile.chain_id)).collect();
     let body = |row: asset::Model| {
         let chain = chains.get(&row.profile_id).copied().flatten();
-        let asset::Model { tenant_id: tenant, customer_id: customer, name, kind, .. } = row;
-        pushed(row.revision, row.id, Body::Asset { tenant, customer, name, kind, chain })
+        let asset::Model { tenant_id: tenant, customer_id: customer, name, kind, label, created_ms, .. } = row;
+        pushed(row.revision, row.id, Body::Asset { tenant, customer, name, kind, label, created_ms, chain })
     };
     Ok(rows.into_iter().map(body).collect())
 }

@@ -86,6 +86,22 @@ async fn a_new_instance_gets_everything_then_what_changes() {
 }
 
 #[tokio::test]
+async fn a_label_and_the_time_of_creation_are_told() {
+    check(LOG, async |store| {
+        let (_, devices) = save_devices(store, "Acme", &["a", "b"]).await;
+        let (feed, epoch) = (feed(store).await, store.epoch().to_string());
+        let mut write = store.write(Author::system(), NOW + 5).await.unwrap();
+        device::update(&mut write, &Device { label: Some("The pump".to_owned()), ..devices[0].clone() }).await.unwrap();
+        feed.wake(write.commit().await.unwrap().unwrap());
+        let batch = batch(&mut feed.follow(&epoch, 6)).await;
+        let Some(Body::Device(told)) = &batch.changes[0].body else { panic!("{batch:?}") };
+        assert_eq!((told.label.as_str(), told.created_ms), ("The pump", devices[0].created_ms));
+        assert_ne!(told.created_ms, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_instance_resumes_where_it_was() {
     check(LOG, async |store| {
         let (_, devices) = save_devices(store, "Acme", &["a", "b"]).await;

@@ -31,10 +31,17 @@ pub(super) fn change(row: Pushed) -> wire::Change {
             mqtt: said.map(mqtt),
             alarms,
         }),
-        Body::Device { tenant, profile, customer, name, kind, gateway } => {
-            let (tenant_id, profile_id) = (bytes(tenant), bytes(profile));
-            let customer_id = customer.map(bytes).unwrap_or_default();
-            wire::change::Body::Device(wire::Device { tenant_id, profile_id, name, r#type: kind, gateway, customer_id })
+        Body::Device { tenant, profile, customer, name, kind, label, created_ms, gateway } => {
+            wire::change::Body::Device(wire::Device {
+                tenant_id: bytes(tenant),
+                profile_id: bytes(profile),
+                name,
+                r#type: kind,
+                gateway,
+                customer_id: customer.map(bytes).unwrap_or_default(),
+                label: label.unwrap_or_default(),
+                created_ms,
+            })
         }
         Body::Credential { device, shown } => {
             let token_sha256 = match shown {
@@ -51,12 +58,14 @@ pub(super) fn change(row: Pushed) -> wire::Change {
             let tenant_id = bytes(tenant);
             wire::change::Body::CalculatedField(wire::CalculatedField { tenant_id, device_id, profile_id, name, configuration })
         }
-        Body::Asset { tenant, customer, name, kind, chain } => wire::change::Body::Asset(wire::Asset {
+        Body::Asset { tenant, customer, name, kind, label, created_ms, chain } => wire::change::Body::Asset(wire::Asset {
             tenant_id: bytes(tenant),
             name,
             r#type: kind,
             rule_chain_id: chain.map(bytes).unwrap_or_default(),
             customer_id: customer.map(bytes).unwrap_or_default(),
+            label: label.unwrap_or_default(),
+            created_ms,
         }),
         Body::Relation(Arrow { from, to, kind, .. }) => wire::change::Body::Relation(wire::Relation {
             from_type: from.kind.name().to_owned(),

@@ -21,7 +21,9 @@ use crate::limits;
 use crate::link::Position;
 
 const MAGIC: [u8; 8] = *b"TIDECONF";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Its records are the same, but devices and assets in it were told without labels and when they were made.
+const VERSION_WITHOUT_LABELS: u32 = 1;
 const CHANGE: u8 = 1;
 const MARK: u8 = 2;
 const MARK_BYTES: u32 = 9;
@@ -66,7 +68,8 @@ impl Cache {
     }
 
     /// Gives every live change of the file to `each`, deletions left out, cuts a torn tail and compacts the file when
-    /// more than half of it is dead.
+    /// more than half of it is dead. A file of an older version is read and left alone; its position is none, so that a full
+    /// state brings what it lacks.
     ///
     /// # Errors
     /// [`CacheError`] when the file is no cache or cannot be read. What `each` got until then is to be distrusted.

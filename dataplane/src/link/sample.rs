@@ -38,8 +38,7 @@ pub(super) fn device(revision: u64, id: u128, name: &str) -> wire::Change {
         profile_id: bytes(PROFILE),
         name: name.into(),
         r#type: "default".into(),
-        gateway: false,
-        customer_id: Vec::new(),
+        ..wire::Device::default()
     };
     change(revision, id, Body::Device(device))
 }

@@ -14,11 +14,29 @@ pub enum Fact {
     Attributes { entity: EntityId, scope: Scope, keys: Vec<String> },
     /// Latest readings of another entity: series of one point each.
     Latest { entity: EntityId, keys: Vec<String> },
-    /// What another entity is called: its "name" and its "type", as far as it has them, as text.
+    /// What another entity is called: its [`NAMES`] as text, as far as it has them.
     Named(End),
     /// Readings of the originator's past.
     History(History),
 }
+
+/// The fields of an entity that others may be told of, as ThingsBoard calls them.
+pub const NAMES: [&str; 14] = [
+    "name",
+    "type",
+    "label",
+    "createdTime",
+    "title",
+    "country",
+    "state",
+    "city",
+    "zip",
+    "address",
+    "address2",
+    "phone",
+    "email",
+    "additionalInfo.description",
+];
 
 /// Why there is no fact.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -61,6 +61,11 @@ pub trait World {
         None
     }
 
+    /// A field of the originator by ThingsBoard's name; empty is what nobody has written.
+    fn field(&self, _name: &str) -> Option<String> {
+        None
+    }
+
     /// The originator's alarm of a type that is not cleared, as it was before this message.
     fn active_alarm(&mut self, _kind: &str) -> Option<Alarm> {
         None

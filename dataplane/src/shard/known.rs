@@ -1,5 +1,6 @@
 //! What an evaluation may know: the originator's state, the table, and the facts that were found for its message. Never finds a fact.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -104,6 +105,11 @@ impl World for Facts<'_> {
 
     fn asset(&mut self) -> Option<(String, String)> {
         self.table.asset(self.message.originator).map(|asset| (asset.name.clone(), asset.kind.clone()))
+    }
+
+    fn field(&self, name: &str) -> Option<String> {
+        let own = End { kind: self.message.originator_type, id: self.message.originator };
+        self.table.field_of(own, name).map(Cow::into_owned)
     }
 
     fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {

@@ -30,7 +30,7 @@ use crate::message::{Body, Value};
 use crate::metric::Counter;
 use crate::owed::Departed;
 use crate::query::{Attribute, History, Point, Series};
-use crate::rules::{Fact, Found, Running};
+use crate::rules::{Fact, Found, NAMES, Running};
 use crate::session::{Outcome, Promise};
 use crate::store::{self, history::Budget};
 
@@ -407,17 +407,15 @@ impl Shard {
     /// What an entity is called, if this shard is told of it.
     fn named(&self, end: End) -> Option<Vec<Series>> {
         let own = self.placement.shard_of(Partition::of(end.id)) == self.index;
-        let (name, kind) = match end.kind {
-            EntityType::Tenant | EntityType::Customer => (self.table.details(end.id).map(|details| details.title.as_str()), None),
-            _ if !own => return None,
-            EntityType::Device => self.table.device(DeviceId(end.id.0)).map(|device| (device.name, device.kind)).unzip(),
-            _ => self.table.asset(end.id).map(|asset| (asset.name.as_str(), asset.kind.as_str())).unzip(),
+        if !own && !matches!(end.kind, EntityType::Tenant | EntityType::Customer) {
+            return None;
+        }
+        let series = |name: &str| {
+            let text = self.table.field_of(end, name).filter(|text| !text.is_empty())?;
+            let value = Value::Text(text.into_owned().into());
+            Some(Series { key: name.to_owned(), points: vec![Point { ts: self.now.timestamp, value }] })
         };
-        let series = |(key, value): (&str, Option<&str>)| {
-            let value = Value::Text(value?.to_owned().into());
-            Some(Series { key: key.to_owned(), points: vec![Point { ts: self.now.timestamp, value }] })
-        };
-        Some([("name", name), ("type", kind)].into_iter().filter_map(series).collect())
+        Some(NAMES.into_iter().filter_map(series).collect())
     }
 
     fn ask_for(&mut self, number: u64) {

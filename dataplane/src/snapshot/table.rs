@@ -1,14 +1,14 @@
 //! One shard's copy of tenants, profiles, chains, and its own devices and assets with their relations. Its owner is its only
 //! writer, so a change is applied in place between two turns, without a lock. Never asks anybody.
 
-use std::{collections::HashMap, rc::Rc, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, rc::Rc, sync::Arc};
 
 use aws_lc_rs::hmac;
 use foldhash::fast::RandomState;
 use schemas::{
     alarm_rule::AlarmRules,
-    chain::external::SystemMail,
-    config::{Asset, Details, Device, MqttTransport},
+    chain::{EntityType, external::SystemMail},
+    config::{Asset, Details, Device, End, MqttTransport},
     id::{AssetId, ChainId, CustomerId, DeviceId, EntityId, FieldId, ProfileId, TenantId},
 };
 
@@ -222,6 +222,30 @@ impl Table {
     #[must_use]
     pub fn details(&self, of: EntityId) -> Option<&Details> {
         self.details.get(&of).map(|row| &*row.value)
+    }
+
+    /// A field of an entity by ThingsBoard's name, as text; empty is what nobody has written.
+    #[must_use]
+    pub fn field_of(&self, of: End, name: &str) -> Option<Cow<'_, str>> {
+        let (own, kind, label, created_ms) = match of.kind {
+            EntityType::Tenant | EntityType::Customer => return self.details(of.id)?.field(name).map(Cow::Borrowed),
+            EntityType::Device => {
+                let device = &self.devices.get(&DeviceId(of.id.0))?.value;
+                (&*device.name, &*device.kind, device.label.as_deref(), device.created_ms)
+            }
+            EntityType::Asset => {
+                let asset = self.asset(of.id)?;
+                (&*asset.name, &*asset.kind, asset.label.as_deref(), asset.created_ms)
+            }
+            _ => return None,
+        };
+        match name {
+            "name" => Some(own.into()),
+            "type" => Some(kind.into()),
+            "label" => Some(label.unwrap_or_default().into()),
+            "createdTime" if created_ms != 0 => Some(created_ms.to_string().into()),
+            _ => None,
+        }
     }
 
     /// The mail server of nodes that name none.

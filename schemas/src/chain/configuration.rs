@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use super::{
     CalculateDelta, CheckFields, DeleteAttributes, DeviceEvent, EntityType, External, Keys, Math, MathArgument, MathOperand,
-    MathResult, MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorField, OriginatorFields, Owner, Passing,
-    Renames, RestReply, SaveAttributes, SaveTimeseries, Side, Target,
+    MathResult, MessageType, MessageTypes, NodeKind, OriginatorAttributes, OriginatorFields, Owner, Passing, Renames, RestReply,
+    SaveAttributes, SaveTimeseries, Side, Target,
     formula::Formula,
     geofence::{Geofence, GeofenceEvents, Perimeter, Point, Source},
     json_path::JsonPath,
@@ -361,21 +361,8 @@ impl Reader<'_> {
 
     fn originator_fields(&mut self) -> Option<OriginatorFields> {
         let field = if self.value("dataMapping").is_some() { "dataMapping" } else { "fieldsMapping" };
-        let pairs = self.mapping(field)?;
-        let mut mapping = Vec::new();
-        for (name, to) in pairs {
-            match name.as_str() {
-                "name" => mapping.push((OriginatorField::Name, to)),
-                "type" => mapping.push((OriginatorField::Type, to)),
-                "entityType" => mapping.push((OriginatorField::EntityType, to)),
-                "id" => mapping.push((OriginatorField::Id, to)),
-                other => {
-                    self.problem(field, format!("{other} is not supported yet; supported are name, type, entityType, id"));
-                    return None;
-                }
-            }
-        }
-        Some(OriginatorFields { mapping, to: self.side("fetchTo", Side::Metadata)? })
+        let (mapping, ignore_null) = (self.mapping(field), self.flag("ignoreNullStrings"));
+        Some(OriginatorFields { mapping: mapping?, ignore_null: ignore_null?, to: self.side("fetchTo", Side::Metadata)? })
     }
 
     fn name(&mut self, field: &str) -> Option<String> {

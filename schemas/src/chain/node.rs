@@ -148,19 +148,14 @@ pub struct OriginatorAttributes {
     pub to: Side,
 }
 
-/// A field of the originator, and under which name it is put.
+/// Fields of the originator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginatorFields {
-    pub mapping: Vec<(OriginatorField, String)>,
+    /// What ThingsBoard calls the field, and under which name it is put.
+    pub mapping: Vec<(String, String)>,
+    /// What nobody has written is left out; else it is the text `null`.
+    pub ignore_null: bool,
     pub to: Side,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OriginatorField {
-    Name,
-    Type,
-    EntityType,
-    Id,
 }
 
 /// How much a reading has grown since the message before.

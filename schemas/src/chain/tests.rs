@@ -213,12 +213,7 @@ fn configurations_of_nodes_that_ask_relations() {
     let query = json!({ "direction": "FROM", "filters": [{ "relationType": "Contains" }] });
     one(related, json!({ "relationsQuery": query, "dataToFetch": "LATEST_TELEMETRY", "dataMapping": { "a": "b" } }), &[]);
     one(related, json!({ "relationsQuery": query, "attrMapping": { "a": "b" } }), &[]);
-    one(related, json!({ "relationsQuery": query, "dataToFetch": "FIELDS", "dataMapping": { "name": "b" } }), &[]);
-    one(
-        related,
-        json!({ "relationsQuery": query, "dataToFetch": "FIELDS", "dataMapping": { "colour": "b" } }),
-        &["nodes[0].configuration.dataMapping: colour is not supported yet"],
-    );
+    one(related, json!({ "relationsQuery": query, "dataToFetch": "FIELDS", "dataMapping": { "name": "b", "colour": "c" } }), &[]);
     one(
         related,
         json!({ "dataToFetch": "ALL" }),
@@ -430,11 +425,9 @@ fn configurations_of_filters_and_keys() {
     one(rename, json!({}), &["nodes[0].configuration.renameKeysMapping: missing: expected an object"]);
     one(rename, json!({ "renameKeysMapping": { "a": 1 } }), &["nodes[0].configuration.renameKeysMapping: {\"a\":1}: expected"]);
     let fields = "metadata.TbGetOriginatorFieldsNode";
-    one(
-        fields,
-        json!({ "fieldsMapping": { "label": "l" } }),
-        &["nodes[0].configuration.fieldsMapping: label is not supported yet"],
-    );
+    // ThingsBoard takes any name, too, and leaves out what an entity has not.
+    one(fields, json!({ "fieldsMapping": { "label": "l", "additionalInfo.x": "x" } }), &[]);
+    one(fields, json!({ "dataMapping": {} }), &["nodes[0].configuration.dataMapping: {}: expected an object of 1 to"]);
     let kinds = "filter.TbOriginatorTypeFilterNode";
     one(
         kinds,

@@ -282,6 +282,12 @@ pub struct Device {
     /// Empty: it is assigned to none.
     #[prost(bytes = "vec", tag = "6")]
     pub customer_id: ::prost::alloc::vec::Vec<u8>,
+    /// Empty: it has none.
+    #[prost(string, tag = "7")]
+    pub label: ::prost::alloc::string::String,
+    /// Milliseconds since 1970; 0: not told.
+    #[prost(int64, tag = "8")]
+    pub created_ms: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Asset {
@@ -298,6 +304,12 @@ pub struct Asset {
     /// Whom it is assigned to; empty: nobody.
     #[prost(bytes = "vec", tag = "5")]
     pub customer_id: ::prost::alloc::vec::Vec<u8>,
+    /// Empty: it has none.
+    #[prost(string, tag = "6")]
+    pub label: ::prost::alloc::string::String,
+    /// Milliseconds since 1970; 0: not told.
+    #[prost(int64, tag = "7")]
+    pub created_ms: i64,
 }
 /// One of the common group. The id of the change is the relation row's own id; its ends never change.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

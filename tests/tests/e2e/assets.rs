@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 use tests::harness::eventually;
-use tests::harness::fixture::{Fixture, device, device_named, gateway, id_of, latest_value, root_chain, second_tenant, tenant};
+use tests::harness::fixture::{
+    Fixture, device, device_named, device_with, draw_root, gateway, id_of, latest_value, root_chain, second_tenant, tenant,
+};
 use tests::harness::instance::{Setup, drivers};
 use tests::harness::mqtt::Wire;
 use tests::harness::rest::Rest;
@@ -96,6 +98,56 @@ fn a_gateway_is_related_to_the_children_it_made() {
     let found = rest.get(&format!("/api/relations/info?fromId={}&fromType=DEVICE", speaker.id)).json();
     let [one] = found.as_array().expect("a list").as_slice() else { panic!("{found}") };
     assert_eq!((&one["type"], &one["to"]["id"], &one["toName"]), (&json!("Created"), &json!(child), &json!("Child 1")));
+    fixture.instance.stop();
+}
+
+/// Saves the entity at this path with another label.
+fn relabel(rest: &Rest, path: &str, id: &str, label: &str) -> Value {
+    let mut entity = rest.get(&format!("{path}/{id}")).json();
+    entity["label"] = json!(label);
+    rest.post(path, &entity).json()
+}
+
+#[test]
+fn a_chain_is_told_of_labels_that_people_change() {
+    let fixture = Fixture::with(|setup| setup.shards(2));
+    let rest = &fixture.tenant;
+    let related = |kind: &str, mapping: Value| {
+        let query =
+            json!({ "direction": "TO", "maxLevel": 1, "filters": [{ "relationType": "Contains", "entityTypes": [kind] }] });
+        let configuration =
+            json!({ "relationsQuery": query, "dataToFetch": "FIELDS", "dataMapping": mapping, "fetchTo": "DATA" });
+        ("metadata.TbGetRelatedAttributeNode", configuration)
+    };
+    let own = json!({ "dataMapping": { "label": "label", "createdTime": "made", "nonsense": "nothing" }, "fetchTo": "DATA" });
+    let nodes = [
+        ("filter.TbMsgTypeSwitchNode", json!({})),
+        ("metadata.TbGetOriginatorFieldsNode", own),
+        related("ASSET", json!({ "label": "where" })),
+        related("CUSTOMER", json!({ "phone": "phone" })),
+        ("telemetry.TbMsgTimeseriesNode", json!({ "defaultTTL": 0 })),
+    ];
+    draw_root(rest, &nodes, &[(0, "Post telemetry", 1), (1, "Success", 2), (2, "Success", 3), (3, "Success", 4)]);
+    let (hall, meter) = (asset(rest, "Hall", "building"), device_with(rest, "meter", &json!({ "label": "Old" })));
+    let owner = id_of(&rest.post("/api/customer", &json!({ "title": "Acme", "phone": "+49 7" })).json());
+    rest.post("/api/relation", &contains(&hall, &meter.id)).expect_text(200);
+    let mut owns = contains(&owner, &meter.id);
+    owns["from"]["entityType"] = json!("CUSTOMER");
+    rest.post("/api/relation", &owns).expect_text(200);
+    let _hall = relabel(rest, "/api/asset", &hall, "Third hall");
+    let mut wire = Wire::session(fixture.instance.mqtt(), &meter.token);
+    let mut known = |n: u16, name: &str| {
+        assert_eq!(wire.telemetry(n, &format!(r#"{{"n":{n}}}"#)), 0);
+        latest_value(rest, &meter.id, name)
+    };
+    assert_eq!(known(1, "label").as_deref(), Some("Old"));
+    let changed = relabel(rest, "/api/device", &meter.id, "New");
+    assert_eq!(known(2, "label").as_deref(), Some("New"));
+    assert_eq!(known(3, "made"), Some(changed["createdTime"].to_string()));
+    assert_eq!((known(4, "where").as_deref(), known(5, "phone").as_deref()), (Some("Third hall"), Some("+49 7")));
+    assert_eq!(known(6, "nothing"), None);
+    let _hall = relabel(rest, "/api/asset", &hall, "Fourth hall");
+    assert_eq!(known(7, "where").as_deref(), Some("Fourth hall"));
     fixture.instance.stop();
 }
 

@@ -69,6 +69,9 @@ async fn assets_come_back_as_they_were_written() {
         assert_eq!(asset::find(store.reader(), tenant.id, asset.id).await.unwrap().as_ref(), Some(&asset));
         assert_eq!(asset::by_name(store.reader(), tenant.id, "NORTH").await.unwrap().as_ref(), Some(&asset));
         assert!(asset::find(store.reader(), Uuid::now_v7(), asset.id).await.unwrap().is_none());
+        let told = pushed::by_ids(store.reader(), EntityKind::Asset, vec![asset.id]).await.unwrap().remove(0).body;
+        let pushed::Body::Asset { label, created_ms, .. } = told else { panic!("{told:?}") };
+        assert_eq!((label.as_deref(), created_ms), (Some("l"), NOW));
         assert_eq!(asset_profile::default_of(store.reader(), tenant.id).await.unwrap().as_ref(), Some(&profile));
         let mut write = store.write(Author::system(), NOW).await.unwrap();
         let taken = asset::insert(&mut write, &an_asset(&profile, "north")).await;

@@ -1,5 +1,7 @@
 //! What a set of changes leaves behind in the directory and on the shards.
 
+use schemas::chain::EntityType;
+use schemas::config::End;
 use schemas::generated::config::{self as wire, EntityKind};
 use schemas::id::EntityId;
 
@@ -79,6 +81,46 @@ async fn names_the_credentials_that_ended_with_their_device() {
     ended.sort_unstable();
     assert_eq!(ended, [credential_id(20), credential_id(21), credential_id(22)]);
     assert_eq!(rig.fleet.gone, [device_id(10).into()]);
+}
+
+#[tokio::test]
+async fn fields_of_entities_are_known_by_what_thingsboard_calls_them() {
+    let mut rig = Rig::new();
+    let labelled = |revision, label: &str| {
+        let mut change = device(revision, 10, "pump");
+        let Some(wire::change::Body::Device(own)) = &mut change.body else { panic!("a device") };
+        (own.label, own.created_ms) = (label.to_owned(), 1_700_000_000_000);
+        change
+    };
+    let mut hall = asset(2, 11);
+    let Some(wire::change::Body::Asset(own)) = &mut hall.body else { panic!("an asset") };
+    own.label = "The hall".to_owned();
+    rig.apply(vec![labelled(1, "Old"), hall, customer(3, 12, "Acme")]).await;
+    rig.apply(vec![labelled(4, "New")]).await;
+    let (asset, company) = (EntityType::Asset, EntityType::Customer);
+    for (kind, id, name, expected) in [
+        (EntityType::Device, 10, "name", Some("pump")),
+        (EntityType::Device, 10, "type", Some("default")),
+        (EntityType::Device, 10, "label", Some("New")),
+        (EntityType::Device, 10, "createdTime", Some("1700000000000")),
+        (EntityType::Device, 10, "title", None),
+        (asset, 11, "name", Some("a")),
+        (asset, 11, "label", Some("The hall")),
+        // Told by a control plane that does not say when.
+        (asset, 11, "createdTime", None),
+        (asset, 10, "name", None),
+        (company, 12, "name", Some("Acme")),
+        (company, 12, "title", Some("Acme")),
+        (company, 12, "city", Some("")),
+        (company, 12, "label", None),
+    ] {
+        let end = End { kind, id: device_id(id).into() };
+        let found = rig.fleet.tables.iter().find_map(|table| table.field_of(end, name));
+        assert_eq!(found.as_deref(), expected, "{kind:?} {name}");
+    }
+    rig.apply(vec![labelled(5, "")]).await;
+    let end = End { kind: EntityType::Device, id: device_id(10).into() };
+    assert_eq!(rig.fleet.tables.iter().find_map(|table| table.field_of(end, "label")).as_deref(), Some(""));
 }
 
 /// Whether the shard of each entity says that a relation ends (`inward`) or begins there.

@@ -11,7 +11,7 @@ use std::{
 use prost::Message;
 use schemas::generated::config as wire;
 
-use super::{CHANGE, Draft, HEAD_BYTES, Log, MAGIC, MARK, MARK_BYTES, VERSION, kind, push_record};
+use super::{CHANGE, Draft, HEAD_BYTES, Log, MAGIC, MARK, MARK_BYTES, VERSION, VERSION_WITHOUT_LABELS, kind, push_record};
 use crate::limits;
 use crate::link::Position;
 
@@ -27,11 +27,15 @@ struct Live {
 
 pub(super) fn load(path: &Path, each: impl FnMut(wire::Change)) -> io::Result<(Option<Log>, Position)> {
     let mut file = File::open(path)?;
-    let (epoch, start) = read_header(&mut file)?;
+    let Header { version, epoch, bytes: start } = read_header(&mut file)?;
     let Some((end, revision)) = last_mark(&mut file, start)? else {
         return Err(invalid("no mark: the file holds no complete configuration"));
     };
     let live = find_live(&mut file, start, end)?;
+    if version == VERSION_WITHOUT_LABELS {
+        hand_out(&mut file, (start, end), &live, None, each)?;
+        return Ok((None, Position::default()));
+    }
     let dead = live.records - live.offsets.len();
     // Reading must succeed where writing cannot: a full disk is no reason to start empty.
     let draft = if dead > live.offsets.len() { told(Draft::create(path, "compact", &epoch)) } else { None };
@@ -52,7 +56,13 @@ fn told<T>(result: io::Result<T>) -> Option<T> {
     result.inspect_err(|error| tracing::warn!(%error, "configuration cache: cannot be written")).ok()
 }
 
-fn read_header(file: &mut File) -> io::Result<(String, u64)> {
+struct Header {
+    version: u32,
+    epoch: String,
+    bytes: u64,
+}
+
+fn read_header(file: &mut File) -> io::Result<Header> {
     let mut fixed = [0; 16];
     file.read_exact(&mut fixed)?;
     let [magic @ .., v0, v1, v2, v3, l0, l1, l2, l3] = fixed;
@@ -61,7 +71,7 @@ fn read_header(file: &mut File) -> io::Result<(String, u64)> {
     if magic != MAGIC {
         return Err(invalid("not a configuration cache"));
     }
-    if version != VERSION {
+    if ![VERSION, VERSION_WITHOUT_LABELS].contains(&version) {
         return Err(invalid(&format!("cache version {version}, expected {VERSION}")));
     }
     if length > limits::EPOCH_BYTES_MAX {
@@ -77,7 +87,7 @@ fn read_header(file: &mut File) -> io::Result<(String, u64)> {
         return Err(invalid("the header's checksum does not match"));
     }
     let epoch = String::from_utf8(epoch).map_err(|_| invalid("the epoch is not UTF-8"))?;
-    Ok((epoch, covered.len() as u64 + 4))
+    Ok(Header { version, epoch, bytes: covered.len() as u64 + 4 })
 }
 
 /// Where the last mark ends, and its revision.

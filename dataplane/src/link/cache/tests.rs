@@ -110,10 +110,10 @@ fn refuses_what_is_no_cache() {
     let path = dir.path().join("config.cache");
     assert!(load(&path).unwrap_err().is_absence());
     let mut newer = header("e");
-    newer[8] = 2;
+    newer[8] = 3;
     for (bytes, reason) in [
         (vec![0; 64], "not a configuration cache"),
-        (newer, "cache version 2, expected 1"),
+        (newer, "cache version 3, expected 2"),
         (header("e"), "no mark"),
         (header(&"e".repeat(300)), "300 bytes, at most 256"),
     ] {
@@ -121,6 +121,34 @@ fn refuses_what_is_no_cache() {
         let error = load(&path).unwrap_err();
         assert!(error.to_string().contains(reason) && !error.is_absence(), "{error} should say {reason}");
     }
+}
+
+/// The header that the file would have in an older version.
+fn turned_back(bytes: &[u8]) -> Vec<u8> {
+    let (current, mut older) = (header("epoch-1"), header("epoch-1"));
+    older[8] = 1;
+    let covered = older.len() - 4;
+    let crc = crc32fast::hash(&older[..covered]).to_le_bytes();
+    older[covered..].copy_from_slice(&crc);
+    [&older[..], bytes.strip_prefix(&current[..]).expect("it begins so")].concat()
+}
+
+#[test]
+fn a_file_without_labels_is_served_until_a_full_state_brings_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.cache");
+    let marks = sample_file(&path);
+    let older = turned_back(&fs::read(&path).unwrap());
+    fs::write(&path, &older).unwrap();
+    let (mut cache, position, state) = load(&path).unwrap();
+    assert_eq!((position, &state), (Position::default(), &marks[4].2), "it is known, and asked for once more");
+    cache.append(&records(&[tenant(50)]), 50).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), older, "nothing follows it");
+    cache.begin_full("epoch-1").unwrap();
+    cache.append(&records(&[tenant(1)]), 0).unwrap();
+    cache.end_full(12).unwrap();
+    let (_, position, state) = load(&path).unwrap();
+    assert_eq!((position, state.len()), (Position { epoch: "epoch-1".into(), revision: 12 }, 1));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Enrichment by what the shard knows of the originator: attributes, latest readings and fields.
 
-use schemas::chain::{OriginatorAttributes, OriginatorField, OriginatorFields};
+use schemas::chain::{EntityType, OriginatorAttributes, OriginatorFields};
 use schemas::config::End;
 use serde_json::{Value, json};
 
@@ -69,25 +69,30 @@ fn put_known(
 
 pub(super) fn fields(of: &OriginatorFields, carried: &Carried<'_>, scene: &mut Scene<'_, '_>) -> Next {
     let message = scene.message;
-    let (own, kind) = scene.world.asset().unwrap_or_else(|| (message.device_name.to_owned(), message.device_type.to_owned()));
-    put_fields(of, carried, (End { kind: message.originator_type, id: message.originator }, Some(own), Some(kind)))
+    let end = End { kind: message.originator_type, id: message.originator };
+    put_fields(of, carried, end, |field| match field {
+        // What every message brings needs no look at the table.
+        "name" if end.kind == EntityType::Device => Some(message.device_name.to_owned()),
+        "type" if end.kind == EntityType::Device => Some(message.device_type.to_owned()),
+        _ => scene.world.field(field),
+    })
 }
 
-/// Puts fields of an entity with its name and its type; what it has not is left out.
-pub(super) fn put_fields(
-    of: &OriginatorFields,
-    carried: &Carried<'_>,
-    (end, own, kind): (End, Option<String>, Option<String>),
-) -> Next {
+/// Puts fields of an entity, as far as they are known; what it has not is left out.
+pub(super) fn put_fields(of: &OriginatorFields, carried: &Carried<'_>, end: End, known: impl Fn(&str) -> Option<String>) -> Next {
     let mut changed = carried.change();
     for (field, name) in &of.mapping {
-        let value = match field {
-            OriginatorField::Name => own.clone(),
-            OriginatorField::Type => kind.clone(),
-            OriginatorField::EntityType => Some(end.kind.name().to_owned()),
-            OriginatorField::Id => Some(end.id.to_string()),
+        let value = match field.as_str() {
+            "id" => Some(end.id.to_string()),
+            "entityType" => Some(end.kind.name().to_owned()),
+            other => known(other),
         };
-        let Some(value) = value else { continue };
+        let value = match value {
+            Some(value) if !value.is_empty() => value,
+            // ThingsBoard's text of null.
+            Some(_) if !of.ignore_null => "null".to_owned(),
+            _ => continue,
+        };
         if let Err(reason) = put(&mut changed, of.to, template::fill(name, carried).into_owned(), Value::String(value)) {
             return Next::Fail(reason);
         }

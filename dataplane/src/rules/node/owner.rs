@@ -72,16 +72,8 @@ pub(super) fn details(of: &OwnerDetails, carried: &Carried<'_>, scene: &mut Scen
 fn said(detail: Detail, owner: EntityId, of: &Details) -> String {
     match detail {
         Detail::Id => owner.to_string(),
-        Detail::Title => of.title.clone(),
-        Detail::Country => of.country.clone(),
-        Detail::State => of.state.clone(),
-        Detail::City => of.city.clone(),
-        Detail::Zip => of.zip.clone(),
-        Detail::Address => of.address.clone(),
-        Detail::Address2 => of.address2.clone(),
-        Detail::Phone => of.phone.clone(),
-        Detail::Email => of.email.clone(),
         Detail::AdditionalInfo => of.description.clone(),
+        other => of.field(other.key()).unwrap_or_default().to_owned(),
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn values(of: &RelatedValues, carried: &Carried<'_>, scene: &Scene<'_
     match &of.told {
         RelatedTold::Values(values) => values_of(end.id, values, carried, scene),
         RelatedTold::Fields(fields) => match known(scene, Fact::Named(end)) {
-            Ok(named) => put_fields(fields, carried, (end, text(named, "name"), text(named, "type"))),
+            Ok(named) => put_fields(fields, carried, end, |field| text(named, field)),
             Err(next) => next,
         },
     }

@@ -2,6 +2,7 @@
 //! that shows what came out.
 
 mod facts;
+mod fields;
 mod filters;
 mod keys;
 mod numbers;
@@ -109,6 +110,10 @@ impl World for Known {
 
     fn asset(&mut self) -> Option<(String, String)> {
         self.asset.clone()
+    }
+
+    fn field(&self, name: &str) -> Option<String> {
+        self.told.field(name)
     }
 
     fn active_alarm(&mut self, kind: &str) -> Option<Alarm> {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::first_until;
-use super::fleet::{CHILDREN, Client, Fleet, PUBACK, PUBREC, TENANT, TOKEN, device, engines};
+use super::fleet::{CHILDREN, Client, Fleet, PUBACK, PUBREC, TENANT, TOKEN, device, engines, own_device};
 use crate::clock::Timestamp;
 use crate::limits;
 use crate::metric::Counter;
@@ -73,10 +73,7 @@ fn with_limit(to: &str) -> ShardChange {
 fn assign(fleet: &mut Fleet, owner: EntityId, to: &str) {
     fleet.apply(&[with_limit(to)]);
     for name in CHILDREN.into_iter().chain([TOKEN]) {
-        let (kind, gateway, profile) = ("default".to_owned(), name == TOKEN, ProfileId(Uuid::from_u128(2)));
-        let customer = Some(CustomerId(owner.0));
-        let own = Device { id: device(name), tenant: TENANT, profile, name: name.into(), kind, gateway, customer };
-        fleet.apply(&[ShardChange::Device(own)]);
+        fleet.apply(&[ShardChange::Device(Device { customer: Some(CustomerId(owner.0)), ..own_device(name) })]);
     }
 }
 

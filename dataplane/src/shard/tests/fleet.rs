@@ -44,6 +44,21 @@ pub(super) const TENANT: TenantId = TenantId(Uuid::from_u128(1));
 /// Its children: a name each, of the first shard and of the second.
 pub(super) const CHILDREN: [&str; 3] = ["A", "B", "C"];
 
+/// What the table is told of the device of a name.
+pub(super) fn own_device(name: &str) -> Device {
+    Device {
+        id: device(name),
+        tenant: TENANT,
+        profile: ProfileId(Uuid::from_u128(2)),
+        name: name.into(),
+        kind: "default".into(),
+        label: None,
+        created_ms: 0,
+        gateway: name == TOKEN,
+        customer: None,
+    }
+}
+
 /// The device of a name: the gateway and "A" belong to the first of two shards, the others to the second.
 pub(super) fn device(name: &str) -> DeviceId {
     let wanted = u16::from(!matches!(name, TOKEN | "A"));
@@ -155,9 +170,7 @@ impl Fleet {
         ];
         self.apply(&general);
         for name in CHILDREN.into_iter().chain([TOKEN]) {
-            let (kind, gateway) = ("default".to_owned(), name == TOKEN);
-            let own = Device { id: device(name), tenant, profile, name: name.into(), kind, gateway, customer: None };
-            self.apply(&[ShardChange::Device(own)]);
+            self.apply(&[ShardChange::Device(own_device(name))]);
         }
         self.apply(&[ShardChange::Whole]);
     }
@@ -179,10 +192,8 @@ impl Fleet {
             ShardChange::Chain { id: ChainId(id(2)), tenant, root: true, plan },
         ]);
         for (n, name) in (10..).zip(names) {
-            let (kind, gateway) = ("default".to_owned(), false);
-            let device = Device { id: device(name), tenant, profile, name: (*name).into(), kind, gateway, customer: None };
-            self.apply(&[ShardChange::Device(device)]);
-            self.credentials.insert(CredentialId(id(n)), self::device(name), &token_sha256(name));
+            self.apply(&[ShardChange::Device(Device { tenant, profile, ..own_device(name) })]);
+            self.credentials.insert(CredentialId(id(n)), device(name), &token_sha256(name));
         }
     }
 

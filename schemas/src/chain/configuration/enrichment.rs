@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::Reader;
 use crate::chain::{
-    Aggregate, Detail, DeviceAttributes, Fetch, Interval, OriginatorTelemetry, Owner, OwnerDetails, OwnerValues, RelatedTold,
-    RelatedValues, Side, Values,
+    Aggregate, Detail, DeviceAttributes, Fetch, Interval, OriginatorFields, OriginatorTelemetry, Owner, OwnerDetails,
+    OwnerValues, RelatedTold, RelatedValues, Side, Values,
 };
 
 /// Readings of one key, as in ThingsBoard.
@@ -23,7 +23,10 @@ impl Reader<'_> {
     pub(super) fn related_values(&mut self) -> Option<RelatedValues> {
         let query = self.relations_query("relationsQuery");
         let told = match self.value("dataToFetch").and_then(Value::as_str) {
-            Some("FIELDS") => self.originator_fields().map(RelatedTold::Fields),
+            Some("FIELDS") => {
+                let fields = self.originator_fields();
+                fields.map(|fields| RelatedTold::Fields(OriginatorFields { ignore_null: true, ..fields }))
+            }
             _ => self.values().map(RelatedTold::Values),
         };
         Some(RelatedValues { query: query?, told: told? })

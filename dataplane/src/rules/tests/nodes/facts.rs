@@ -20,6 +20,8 @@ pub(super) struct Told {
     /// Whose the originator is, if it is anybody's.
     owned: bool,
     details: Details,
+    /// Fields of the originator; an empty one has no value.
+    fields: Vec<(&'static str, &'static str)>,
     facts: Vec<(Fact, Found)>,
 }
 
@@ -38,6 +40,10 @@ impl Told {
 
     pub(super) fn details(&self, owner: EntityId) -> Option<&Details> {
         (owner == id(Owner::Customer)).then_some(&self.details)
+    }
+
+    pub(super) fn field(&self, name: &str) -> Option<String> {
+        self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
     }
 
     pub(super) fn fact(&self, fact: &Fact) -> Result<&[Series], Absent> {
@@ -62,6 +68,11 @@ fn attributes(of: Owner, keys: &[&str]) -> Fact {
 /// A world that knows these facts and no others.
 pub(super) fn knowing(facts: Vec<(Fact, Found)>) -> Known {
     Known { told: Told { owned: true, facts, ..Told::default() }, ..Known::default() }
+}
+
+/// A world in which the originator has these fields.
+pub(super) fn with_fields(fields: &[(&'static str, &'static str)]) -> Known {
+    Known { told: Told { fields: fields.to_vec(), ..Told::default() }, ..Known::default() }
 }
 
 /// The data and this metadata behind one node, or why it failed.

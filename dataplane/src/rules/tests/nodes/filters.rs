@@ -4,7 +4,7 @@ use schemas::chain::MessageType;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Known, chain, check, out, show, telemetry};
+use super::{Known, check, out, telemetry};
 use crate::message::{Body, Message};
 use crate::rules::tests::message;
 
@@ -29,13 +29,6 @@ fn filters_decide() {
     check(class, json!({}), &post, &["Failure"]);
     let mut hall = Known { asset: Some(("Hall".to_owned(), "thermometer".to_owned())), ..Known::default() };
     assert_eq!(out(class, &json!({}), &post, &mut hall), ["thermometer"]);
-    let asked = json!({ "dataMapping": { "name": "who", "type": "what" }, "fetchTo": "METADATA" });
-    let nodes = [
-        ("metadata.TbGetOriginatorFieldsNode", asked),
-        ("telemetry.TbMsgDeleteAttributesNode", json!({ "keys": ["${who} ${what}"] })),
-    ];
-    let shown = show(&chain(&nodes, &[(0, "Success", 1)]), &post, &mut hall);
-    assert!(shown.iter().any(|one| one.contains("Hall thermometer")), "{shown:?}");
 
     let class = "filter.TbCheckRelationNode";
     let any =
