@@ -188,3 +188,56 @@ impl Resolve for Guarded {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use schemas::chain::external::Method;
+
+    use super::*;
+
+    /// What comes of a call to a server that answers so, with this behind its URL.
+    async fn answered_with(answer: String, behind: &str) -> Answered {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let call = HttpCall {
+            method: Method::Get,
+            url: format!("http://{}/{behind}", server.local_addr().unwrap()),
+            headers: Vec::new(),
+            basic: None,
+            certificates: None,
+            body: None,
+            timeout_ms: 10_000,
+            answer_bytes_max: u32::MAX,
+        };
+        std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let _heard = stream.read(&mut [0; 1_024]).unwrap();
+            // A client that has heard enough hangs up.
+            drop(stream.write_all(answer.as_bytes()));
+        });
+        Client::new().unwrap().call(call, "key", true).await
+    }
+
+    fn of_length(bytes: usize) -> String {
+        let text = "t".repeat(bytes - 2);
+        format!("HTTP/1.1 200 OK\r\nX-Two: 2\r\nContent-Length: {bytes}\r\n\r\n\"{text}\"")
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_taken_to_its_last_byte_and_headers_in_lower_case() {
+        let most = limits::CALL_ANSWER_BYTES_MAX;
+        let Answered::Done(answer) = answered_with(of_length(most), "").await else { panic!("it fits") };
+        assert_eq!(answer.data.map(|data| data.len()), Some(most));
+        assert!(answer.metadata.contains(&("x-two".to_owned(), "2".to_owned())), "{:?}", answer.metadata);
+        let long = answered_with(of_length(most + 1), "").await;
+        assert!(matches!(&long, Answered::Refused(reason, _) if reason.contains("longer than 65536 bytes")), "{long:?}");
+    }
+
+    #[tokio::test]
+    async fn a_url_that_no_request_can_hold_is_refused() {
+        let answered = answered_with(of_length(2), &"u".repeat(70_000)).await;
+        assert!(matches!(answered, Answered::Refused(..)), "{answered:?}");
+    }
+}

@@ -10,9 +10,21 @@ use crate::rules::carried::Carried;
 
 /// The text with everything put in that the message knows.
 pub(super) fn fill<'t>(template: &'t str, carried: &Carried<'_>) -> Cow<'t, str> {
+    fill_by(template, carried, |value| value)
+}
+
+/// The same of a template of JSON: values that are put in stay inside their quotation marks.
+pub(super) fn fill_json<'t>(template: &'t str, carried: &Carried<'_>) -> Cow<'t, str> {
+    fill_by(template, carried, |value| {
+        let quoted = Value::String(value).to_string();
+        quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
+    })
+}
+
+fn fill_by<'t>(template: &'t str, carried: &Carried<'_>, written: impl Fn(String) -> String) -> Cow<'t, str> {
     let filled = put_in(template, "${", '}', |key| match key {
         "*" => Some(carried.all_metadata()),
-        key => carried.metadata(key).map(Cow::into_owned),
+        key => carried.metadata(key).map(|value| written(value.into_owned())),
     });
     if !filled.contains("$[") {
         return filled;
@@ -20,7 +32,7 @@ pub(super) fn fill<'t>(template: &'t str, carried: &Carried<'_>) -> Cow<'t, str>
     let data = carried.data();
     let filled = put_in(&filled, "$[", ']', |path| match path {
         "*" => Some(data.to_string()),
-        path => find(&data, path).filter(|value| !value.is_object() && !value.is_array()).map(text),
+        path => find(&data, path).filter(|value| !value.is_object() && !value.is_array()).map(|value| written(text(value))),
     });
     Cow::Owned(filled.into_owned())
 }
@@ -33,16 +45,16 @@ fn put_in<'t>(template: &'t str, begin: &str, end: char, say: impl Fn(&str) -> O
     let (mut filled, mut rest) = (String::with_capacity(template.len()), template);
     while let Some((before, behind)) = rest.split_once(begin) {
         filled.push_str(before);
-        match behind.split_once(end).and_then(|(name, behind)| Some((say(name)?, behind))) {
+        rest = match behind.split_once(end).and_then(|(name, behind)| Some((say(name)?, behind))) {
             Some((said, behind)) => {
                 filled.push_str(&said);
-                rest = behind;
+                behind
             }
             None => {
                 filled.push_str(begin);
-                rest = behind;
+                behind
             }
-        }
+        };
     }
     filled.push_str(rest);
     Cow::Owned(filled)

@@ -21,6 +21,8 @@ pub enum External {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestCall {
     pub url: String,
+    /// Put behind the URL: names and values.
+    pub parameters: Vec<(String, String)>,
     pub method: Method,
     pub headers: Vec<(String, String)>,
     /// User name and password, no templates.
@@ -28,9 +30,9 @@ pub struct RestCall {
     pub certificates: Option<Certificates>,
     /// The message's data are not sent.
     pub without_body: bool,
-    /// What is sent in place of the message's data.
+    /// What is sent in place of the message's data: JSON, unless texts are plain.
     pub body: Option<String>,
-    /// Data that are a text are sent without quotation marks.
+    /// Data that are a text are sent without quotation marks, and what a body template makes need not be JSON.
     pub plain_text: bool,
     pub timeout_ms: u32,
     /// Calls under way at once on one shard; 0: as many as the shard allows.

@@ -279,7 +279,19 @@ fn configurations_of_nodes_that_want_something_of_the_control_plane() {
 fn configurations_of_nodes_that_call_outside() {
     let one = |class, configuration, problems: &[&str]| check(&chain(vec![node(class, configuration)], vec![]), problems);
     let rest = "rest.TbRestApiCallNode";
-    one(rest, json!({ "restEndpointUrlPattern": "http://x", "headers": { "A": "${b}" } }), &[]);
+    one(
+        rest,
+        json!({ "restEndpointUrlPattern": "http://x", "headers": { "A": "${b}" }, "queryParams": [{ "key": "a", "value": "${b}" }],
+            "readTimeoutMs": 120_000, "maxParallelRequestsCount": 2_000_000, "maxInMemoryBufferSizeInKb": 25_000 }),
+        &[],
+    );
+    one(
+        rest,
+        json!({ "restEndpointUrlPattern": "http://x", "queryParams": [{ "key": "a" }] }),
+        &["nodes[0].configuration.queryParams: [{\"key\":\"a\"}]: expected an array of at most 64 parameters"],
+    );
+    let slow = json!({ "useSystemSmtpSettings": false, "smtpHost": "h", "enableTls": false, "timeout": 120_000 });
+    one("mail.TbSendEmailNode", slow, &[]);
     one(
         rest,
         json!({ "restEndpointUrlPattern": "ftp://x", "requestMethod": "PULL", "enableProxy": true, "headers": { "a b": "" } }),

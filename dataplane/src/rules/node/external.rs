@@ -1,6 +1,7 @@
 //! Nodes that call outside, or the control plane: whether the message may leave for one, and the call that is made for it. Calls
 //! nobody.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemas::chain::external::{External, Html, KafkaPublish, MqttPublish, NatsPublish, RabbitMqPublish, RestCall, ToEmail};
 use schemas::chain::{EntityType, MessageType, Side, Wish};
 use serde_json::{Map, Value};
@@ -9,8 +10,12 @@ use crate::limits::DATA_BYTES_MAX;
 use crate::owed::{Call, Email, HttpCall, KafkaCall, MqttCall, NatsCall, RabbitMqCall, SlackCall};
 use crate::rules::carried::{Carried, Changed, Kind};
 use crate::rules::node::{Next, Scene};
-use crate::rules::template::{fill, text};
+use crate::rules::template::{fill, fill_json, text};
 
+/// Of a URL's parameters all that RFC 3986 does not leave unreserved.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// Of a URL with parameters, in bytes. A template may name the message's data as often as it likes.
+const URL_BYTES_MAX: usize = 64 << 10;
 /// Kafka's bound of a topic's name, in bytes.
 const TOPIC_BYTES_MAX: usize = 249;
 /// AMQP's bound of names, in bytes, and ours of a subject of NATS and of what an entity is called (`schemas::config`).
@@ -38,7 +43,7 @@ pub(super) fn run(external: &External, carried: &Carried<'_>, scene: &Scene<'_, 
 /// Why there is nothing to say.
 pub(in crate::rules) fn call(external: &External, carried: &Carried<'_>) -> Result<Call, String> {
     match external {
-        External::Rest(rest) => Ok(Call::Http(http(rest, carried))),
+        External::Rest(rest) => http(rest, carried).map(Call::Http),
         External::Mqtt(publish) => mqtt(publish, carried).map(Call::Mqtt),
         External::Kafka(publish) => kafka(publish, carried).map(Call::Kafka),
         External::RabbitMq(publish) => rabbitmq(publish, carried).map(Call::RabbitMq),
@@ -67,7 +72,8 @@ pub(in crate::rules) fn call(external: &External, carried: &Carried<'_>) -> Resu
                 return Err(format!("{}: expected a message of type SEND_EMAIL, as \"to email\" makes it", carried.kind_name()));
             }
             let data = carried.data();
-            let field = |name: &str| data.get(name).map(text).unwrap_or_default();
+            // A script's null is nobody's address.
+            let field = |name: &str| data.get(name).filter(|value| !value.is_null()).map(text).unwrap_or_default();
             let html = data.get("html").and_then(Value::as_bool).unwrap_or(false);
             let (from, to, cc, bcc) = (field("from"), field("to"), field("cc"), field("bcc"));
             let (subject, body) = (field("subject"), field("body"));
@@ -88,22 +94,55 @@ fn may_want(wish: &Wish, originator: EntityType) -> Result<(), String> {
     Err(format!("Unsupported originator type '{}'! Only {names} types are allowed.", originator.name()))
 }
 
-fn http(rest: &RestCall, carried: &Carried<'_>) -> HttpCall {
+fn http(rest: &RestCall, carried: &Carried<'_>) -> Result<HttpCall, String> {
     let filled = |template: &str| fill(template, carried).into_owned();
     let body = match &rest.body {
         _ if rest.without_body || !rest.method.has_body() => None,
-        Some(template) => Some(filled(template)),
+        Some(template) if rest.plain_text => Some(filled(template)),
+        Some(template) => Some(json(template, carried)?),
         None => Some(said(carried, rest.plain_text)),
     };
-    HttpCall {
+    Ok(HttpCall {
         method: rest.method,
-        url: filled(&rest.url),
+        url: url(rest, carried)?,
         headers: rest.headers.iter().map(|(name, value)| (name.clone(), filled(value))).collect(),
         basic: rest.basic.clone(),
         certificates: rest.certificates.clone(),
         body,
         timeout_ms: rest.timeout_ms,
         answer_bytes_max: rest.answer_bytes_max,
+    })
+}
+
+/// The URL with its parameters, which nothing that is put into them can add to or cut off.
+fn url(rest: &RestCall, carried: &Carried<'_>) -> Result<String, String> {
+    let filled = fill(&rest.url, carried);
+    let (before, fragment) = match filled.split_once('#') {
+        Some((before, fragment)) => (before, Some(fragment)),
+        None => (&*filled, None),
+    };
+    let mut url = before.to_owned();
+    for (name, value) in &rest.parameters {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        url.extend(utf8_percent_encode(&fill(name, carried), RESERVED));
+        url.push('=');
+        url.extend(utf8_percent_encode(&fill(value, carried), RESERVED));
+        if url.len() > URL_BYTES_MAX {
+            return Err(format!("a URL of more than {URL_BYTES_MAX} bytes"));
+        }
+    }
+    if let Some(fragment) = fragment {
+        url.push('#');
+        url.push_str(fragment);
+    }
+    Ok(url)
+}
+
+fn json(template: &str, carried: &Carried<'_>) -> Result<String, String> {
+    let json = fill_json(template, carried).into_owned();
+    match serde_json::from_str::<Value>(&json) {
+        Ok(_) => Ok(json),
+        Err(error) => Err(format!("requestBodyTemplate makes no JSON of this message: {error}")),
     }
 }
 

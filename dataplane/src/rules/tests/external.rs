@@ -136,14 +136,61 @@ fn rest_calls_are_filled_in() {
     for (more, body) in [
         (json!({ "requestMethod": "GET" }), None),
         (json!({ "ignoreRequestBody": true }), None),
-        (json!({ "requestBodyTemplate": "t is $[t]" }), Some("t is 1")),
+        (json!({ "requestBodyTemplate": "t is $[t]", "parseToPlainText": true }), Some("t is 1")),
+        (json!({ "requestBodyTemplate": "t is $[t]", "trimDoubleQuotes": true }), Some("t is 1")),
+        (json!({ "requestBodyTemplate": " " }), Some(r#"{"t":1}"#)),
         (json!({}), Some(r#"{"t":1}"#)),
     ] {
-        let mut configuration = json!({ "restEndpointUrlPattern": "http://x" });
-        configuration.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let Call::Http(call) = said(rest, &configuration, &telemetry(r#"{"t":1}"#)) else { panic!("an HTTP call") };
+        let Call::Http(call) = said(rest, &to_x(more.clone()), &telemetry(r#"{"t":1}"#)) else { panic!("an HTTP call") };
         assert_eq!(call.body.as_deref(), body, "{more}");
     }
+    // ThingsBoard has no bound here; ours is a minute.
+    for (asked, waited) in [(0, 20_000), (59_999, 59_999), (60_001, 60_000), (i32::MAX, 60_000)] {
+        let Call::Http(call) = said(rest, &to_x(json!({ "readTimeoutMs": asked })), &telemetry("{}")) else { panic!("a call") };
+        assert_eq!(call.timeout_ms, waited, "{asked}");
+    }
+}
+
+/// The configuration of a REST call to `http://x`, with more of it.
+fn to_x(more: Json) -> Json {
+    let mut configuration = json!({ "restEndpointUrlPattern": "http://x" });
+    configuration.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    configuration
+}
+
+#[test]
+fn parameters_of_rest_calls_stay_what_they_are() {
+    let message = telemetry(r#"{"q":"a+b & c=ü/~","n":1.5}"#);
+    for (url, parameters, expected) in [
+        ("http://x/y", json!([]), "http://x/y"),
+        ("http://x/y", json!([{ "key": "q", "value": "$[q]" }]), "http://x/y?q=a%2Bb%20%26%20c%3D%C3%BC%2F~"),
+        (
+            "http://x?a=1",
+            json!([{ "key": "${deviceName}", "value": "$[n]" }, { "key": "e", "value": "" }]),
+            "http://x?a=1&A=1.5&e=",
+        ),
+        ("http://x/y#z", json!([{ "key": "k&", "value": "$[none]" }]), "http://x/y?k%26=%24%5Bnone%5D#z"),
+    ] {
+        let configuration = to_x(json!({ "restEndpointUrlPattern": url, "queryParams": parameters }));
+        let Call::Http(call) = said("rest.TbRestApiCallNode", &configuration, &message) else { panic!("an HTTP call") };
+        assert_eq!(call.url, expected);
+    }
+    let long = json!({ "key": "k", "value": "$[q]".repeat(1_000) });
+    let many = to_x(json!({ "queryParams": [long, long, long] }));
+    let mut chains = Chains::new(&[(1, &[("rest.TbRestApiCallNode", many)], &[])]);
+    assert_eq!(chains.departed(&message).1, ["a URL of more than 65536 bytes"]);
+}
+
+#[test]
+fn bodies_of_rest_calls_are_json_whatever_is_put_in() {
+    let message = telemetry(r#"{"said":"\"no\" \\ \n","n":1.5}"#);
+    let of = |template: &str| to_x(json!({ "requestBodyTemplate": template }));
+    let template = r#"{"of":"${deviceName}","said":"$[said]","n":$[n]}"#;
+    let Call::Http(call) = said("rest.TbRestApiCallNode", &of(template), &message) else { panic!("an HTTP call") };
+    assert_eq!(call.body.as_deref(), Some(r#"{"of":"A","said":"\"no\" \\ \n","n":1.5}"#));
+    let mut chains = Chains::new(&[(1, &[("rest.TbRestApiCallNode", of(r#"{"none":$[none]}"#))], &[])]);
+    let failed = chains.departed(&message).1;
+    assert!(failed[0].starts_with("requestBodyTemplate makes no JSON of this message"), "{failed:?}");
 }
 
 #[test]
@@ -170,8 +217,14 @@ fn publications_and_e_mails_are_filled_in() {
     assert_eq!((email.from.as_str(), email.to.as_str(), email.html), ("a@x", "A@x", true));
     assert_eq!((email.subject.as_str(), email.body.as_str()), ("hot: 9", "<b>9</b>"));
     assert_eq!(email.mailer.map(|mailer| mailer.port), Some(2_525));
-    let mut chains = Chains::new(&[(1, &[send], &[])]);
+    let mut chains = Chains::new(&[(1, std::slice::from_ref(&send), &[])]);
     assert!(chains.departed(&telemetry(r#"{"t":9}"#)).1[0].contains("SEND_EMAIL"), "what is no e-mail is not sent");
+    // What a script has left out as null is there for nobody of this name.
+    let made = r#"{"from":null,"to":"a@x","cc":null,"bcc":null,"subject":null,"body":7,"html":null}"#;
+    let made = message(MessageType::SendEmail, Body::Rpc { request: made.into(), id: None });
+    let Call::Email(email) = said(send.0, &send.1, &made) else { panic!("an e-mail") };
+    assert_eq!((email.to.as_str(), email.body.as_str(), email.html), ("a@x", "7", false));
+    assert_eq!([email.from, email.cc, email.bcc, email.subject], [""; 4]);
 }
 
 #[test]
@@ -315,7 +368,7 @@ impl World for Slow {
     }
 
     fn run(&mut self, _: &Arc<Script>, _: Subject<'_>) -> Result<Answer, ScriptFailure> {
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::sleep(std::time::Duration::from_millis(4));
         Ok(Answer::Truth(true))
     }
 }

@@ -16,6 +16,9 @@ use crate::config::NAME_BYTES_MAX;
 const TIMEOUT_MS_MAX: u64 = 60_000;
 const TIMEOUT_MS: u64 = 20_000;
 const ANSWER_KIB_MAX: u64 = 64;
+/// What ThingsBoard's whole numbers hold.
+const NUMBER_MAX: u64 = i32::MAX as u64;
+/// Headers of a call; so many parameters, too.
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 4_096;
 const PEM_BYTES_MAX: usize = 32 << 10;
@@ -37,22 +40,26 @@ impl Reader<'_> {
                 value.as_str().and_then(Method::parse)
             }),
         };
-        let (without_body, plain_text) = (self.flag("ignoreRequestBody"), self.flag("parseToPlainText"));
-        let timeout_ms = self.number_up_to("readTimeoutMs", TIMEOUT_MS_MAX);
-        let parallel_max = self.number_up_to("maxParallelRequestsCount", 1_000_000);
+        // The oldest configurations have another name for it.
+        let plain = if self.value("parseToPlainText").is_none() { "trimDoubleQuotes" } else { "parseToPlainText" };
+        let (without_body, plain_text) = (self.flag("ignoreRequestBody"), self.flag(plain));
+        let timeout_ms = self.number_up_to("readTimeoutMs", NUMBER_MAX);
+        let parallel_max = self.number_up_to("maxParallelRequestsCount", NUMBER_MAX);
+        let parameters = self.parameters();
         let answer_kib = self.number_up_to("maxInMemoryBufferSizeInKb", 25_000);
         let (body, headers, shown) = (self.optional_text("requestBodyTemplate"), self.headers(), self.credentials());
         let Shown { user: basic, certificates } = shown?;
         Some(RestCall {
             url: url?,
+            parameters: parameters?,
             method: method?,
             headers: headers?,
             basic,
             certificates,
             without_body: without_body?,
-            body: body?,
+            body: body?.filter(|body| !body.trim().is_empty()),
             plain_text: plain_text?,
-            timeout_ms: or(timeout_ms?, TIMEOUT_MS),
+            timeout_ms: or(timeout_ms?.min(TIMEOUT_MS_MAX), TIMEOUT_MS),
             parallel_max: or(parallel_max?, 0),
             answer_bytes_max: or(answer_kib?.min(ANSWER_KIB_MAX) * 1_024, ANSWER_KIB_MAX * 1_024),
         })
@@ -191,9 +198,15 @@ impl Reader<'_> {
             }
         };
         let (host, port) = (self.text("smtpHost", "a host name"), self.port("smtpPort", 25));
-        let timeout_ms = self.number_up_to("timeout", TIMEOUT_MS_MAX);
+        let timeout_ms = self.number_up_to("timeout", NUMBER_MAX);
         let user = login_of(self.fields);
-        Some(Mailer { host: host?, port: port?, timeout_ms: or(timeout_ms?, 10_000), security: security?, user })
+        Some(Mailer {
+            host: host?,
+            port: port?,
+            timeout_ms: or(timeout_ms?.min(TIMEOUT_MS_MAX), 10_000),
+            security: security?,
+            user,
+        })
     }
 
     pub(super) fn email(&mut self) -> Option<ToEmail> {
@@ -251,6 +264,22 @@ impl Reader<'_> {
     fn headers(&mut self) -> Option<Vec<(String, String)>> {
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         self.named_texts("headers", |name| name.bytes().all(token))
+    }
+
+    /// What goes behind the URL's `?`: names and values, both templates.
+    fn parameters(&mut self) -> Option<Vec<(String, String)>> {
+        if self.value("queryParams").is_none() {
+            return Some(Vec::new());
+        }
+        let text =
+            |entry: &Value, field| entry.get(field)?.as_str().filter(|text| text.len() <= HEADER_BYTES_MAX).map(str::to_owned);
+        let pair = |entry: &Value| Some((text(entry, "key")?, text(entry, "value")?));
+        let expected = format!(
+            "an array of at most {HEADERS_MAX} parameters, each a key and a value, texts of at most {HEADER_BYTES_MAX} bytes"
+        );
+        self.required("queryParams", &expected, |value| {
+            value.as_array().filter(|all| all.len() <= HEADERS_MAX)?.iter().map(pair).collect()
+        })
     }
 
     fn named_texts(&mut self, field: &str, is_name: impl Fn(&str) -> bool) -> Option<Vec<(String, String)>> {
