@@ -3,6 +3,7 @@
 
 mod engine;
 mod engines;
+mod native;
 #[cfg(test)]
 mod tests;
 

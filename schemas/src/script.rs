@@ -3,11 +3,13 @@
 
 mod check;
 pub mod harness;
+pub mod java;
 pub mod simple;
 mod tbel;
 #[cfg(test)]
 mod tests;
 mod token;
+pub mod zone;
 
 use simple::Simple;
 
@@ -84,7 +86,7 @@ impl Script {
         }
         let js = match language {
             Language::Js => body.to_owned(),
-            Language::Tbel => tbel::translate(body)?,
+            Language::Tbel => tbel::translate(body, &[])?,
         };
         check::check(form.arguments(), &js)?;
         // What a generator is called with has other names.
@@ -108,7 +110,7 @@ impl Script {
         if let Some(name) = arguments.iter().find(|name| !is_name(name)) {
             return Err(InvalidScript::Js(format!("{name}: expected letters, digits and _ in the name of an argument")));
         }
-        let inner = tbel::translate(body)?;
+        let inner = tbel::translate(body, arguments)?;
         let parameters: Vec<&str> = std::iter::once("ctx").chain(arguments.iter().map(String::as_str)).collect();
         let parameters = parameters.join(", ");
         check::check(&parameters, &inner)?;

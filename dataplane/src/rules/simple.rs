@@ -150,8 +150,8 @@ fn assign(changed: &mut Changed, side: Side, keys: &[Box<str>], value: &Value<'s
     };
     if side == Side::Metadata {
         match member {
-            Some(member) => changed.metadata.insert(last.to_string(), as_text(member)),
-            None => changed.metadata.remove(&**last),
+            Some(member) if !member.is_null() => changed.metadata.insert(last.to_string(), as_text(member)),
+            _ => changed.metadata.remove(&**last),
         };
         return Some(());
     }
@@ -202,11 +202,14 @@ fn made(
     };
     let kind = match kind.map(|kind| value_of(kind, &scope)) {
         None => None,
-        Some(Some(Value::Text(kind))) => Some(Kind::parse(&kind)),
         Some(Some(Value::Undefined | Value::Null)) => None,
+        Some(Some(Value::Text(kind))) => (!kind.is_empty()).then(|| Kind::parse(&kind)),
         Some(_) => return None,
     };
-    let metadata = of(metadata)?.map(|metadata| metadata.into_iter().map(|(name, value)| (name, as_text(value))).collect());
+    let texts = |metadata: Map<String, Json>| {
+        metadata.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name, as_text(value))).collect()
+    };
+    let metadata = of(metadata)?.map(texts);
     Some(Made { data: of(data)?.map(Json::Object), metadata, kind })
 }
 

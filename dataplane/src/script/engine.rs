@@ -11,7 +11,7 @@ use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, Function, Object, Pers
 use schemas::script::{Form, Script};
 use serde_json::{Map, Value};
 
-use super::{Answer, Said, ScriptFailure, Subject};
+use super::{Answer, Said, ScriptFailure, Subject, native};
 use crate::clock::{Clock, Instant};
 use crate::limits::{
     SCRIPT_ARGUMENTS_BYTES_MAX, SCRIPT_MEMORY_BYTES_MAX, SCRIPT_RESULT_BYTES_MAX, SCRIPT_STACK_BYTES_MAX, SCRIPT_US_MAX,
@@ -31,8 +31,14 @@ type Allowed = (
     intrinsic::Promise,
 );
 
+/// `(late) → BigInt`
 const GUARDS: &str = include_str!("guards.js");
+/// `(helpers, Date) → call`
 const PRELUDE: &str = include_str!("prelude.js");
+/// `(within) → helpers`
+const HELPERS: &str = include_str!("helpers.js");
+/// `(offset) → Date`
+const DATE: &str = include_str!("date.js");
 
 pub struct Engine {
     clock: Clock,
@@ -164,12 +170,13 @@ fn place(script: &Arc<Script>) -> usize {
     Arc::as_ptr(script).addr()
 }
 
-/// The guards and the prelude, which alone is given BigInt.
+/// What scripts share, behind the guards, and the function that calls them. The helpers alone are given BigInt.
 fn load<'js>(ctx: &Ctx<'js>, late: impl Fn() -> bool + 'js) -> rquickjs::Result<Function<'js>> {
-    let guards: Function<'js> = ctx.eval(GUARDS)?;
-    let big: Function<'js> = guards.call((Function::new(ctx.clone(), late)?,))?;
-    let prelude: Function<'js> = ctx.eval(format!("(function(BigInt) {{ const call = {PRELUDE}; return call; }})"))?;
-    prelude.call((big,))
+    let big: Function<'js> = ctx.eval::<Function<'js>, _>(GUARDS)?.call((Function::new(ctx.clone(), late)?,))?;
+    let helpers: Function<'js> = ctx.eval(format!("(function(BigInt, within) {{ const helpers = {HELPERS}; return helpers(within); }})"))?;
+    let helpers: rquickjs::Value<'js> = helpers.call((big, Function::new(ctx.clone(), native::within)?))?;
+    let date: rquickjs::Value<'js> = ctx.eval::<Function<'js>, _>(DATE)?.call((Function::new(ctx.clone(), native::offset)?,))?;
+    ctx.eval::<Function<'js>, _>(PRELUDE)?.call((helpers, date))
 }
 
 /// Whether a source may have a BigInt in it, wherever that stands: what it takes to calculate with one cannot be bounded.
@@ -245,12 +252,14 @@ fn message_of(mut message: Map<String, Value>, subject: Subject<'_>) -> Option<S
         None | Some(Value::Null) => subject.metadata.clone(),
         Some(Value::Object(metadata)) => {
             let text = |value| if let Value::String(text) = value { text } else { value.to_string() };
-            metadata.into_iter().map(|(name, value)| (name, text(value))).collect()
+            let said = metadata.into_iter().filter(|(_, value)| !value.is_null());
+            said.map(|(name, value)| (name, text(value))).collect()
         }
         Some(_) => return None,
     };
     let kind = match message.remove("msgType") {
         None | Some(Value::Null) => subject.kind.to_owned(),
+        Some(Value::String(kind)) if kind.is_empty() => subject.kind.to_owned(),
         Some(Value::String(kind)) => kind,
         Some(_) => return None,
     };

@@ -1,6 +1,6 @@
 // Bounds what natives take: the engine looks at the clock between the steps of a script, and every so many of them, so a native that is
 // slow by itself, or called again and again, would hold up the shard. Evaluated before the prelude, which freezes what is here; never
-// changes what a call that is allowed answers. `late` says whether the script's time is over. Gives out BigInt, for the prelude alone:
+// changes what a call that is allowed answers. `late` says whether the script's time is over. Gives out BigInt, for the helpers alone:
 // its operators are natives that nothing can be put in front of.
 (function(late) {
   'use strict';

@@ -1,151 +1,199 @@
-// What TBEL scripts call by names that begin with "$", ThingsBoard's helper functions, and `call`, by which the engine calls
+// What TBEL scripts call by names that begin with "$", what calculated fields are given, and `call`, by which the engine calls
 // scripts. Everything that scripts share is frozen: what one changes, another never sees.
-(function() {
+(function(helpers, TbDate) {
   'use strict';
   const hidden = (object, name, value) => Object.defineProperty(object, name, { value, writable: true, configurable: true });
   const define = (prototype, methods) => { for (const name in methods) hidden(prototype, '$' + name, methods[name]); };
   const same = (a, b) => a === b || (a != null && b != null && JSON.stringify(a) === JSON.stringify(b));
   const keys = Object.keys;
+  const isObject = value => value !== null && typeof value === 'object';
+
+  // Java's regular expressions, as far as they are JavaScript's too.
+  const regular = (pattern, flags, whole = false) => {
+    const [inline, own = ''] = /^\(\?([ims]+)\)/.exec(pattern) || [''], rest = String(pattern).slice(inline.length);
+    if (/(?:^|[^\\])(?:\\\\)*\\[pPhHRQEAzZGX]|&&/.test(rest)) throw new Error('the regular expression ' + pattern + ' is not known here');
+    return new RegExp(whole ? '^(?:' + rest + ')$' : rest, own + flags);
+  };
+  // $1, ${name} and \$ of Java.
+  const instead = by => String(by).replace(/\\(.)|\$\{(\w+)\}|\$0|\$(?!\d)/gs, (all, plain, name) =>
+    all === '$0' ? '$&' : name ? '$<' + name + '>' : plain === undefined || plain === '$' ? '$$' : plain);
+  // Texts as texts, numbers as numbers.
+  const sorted = (values, ascending = true, of = value => value) => {
+    const texts = values.every(value => typeof of(value) === 'string');
+    const order = (a, b) => {
+      const numbers = !texts && !Number.isNaN(Number(of(a))) && !Number.isNaN(Number(of(b)));
+      const [first, second] = numbers ? [Number(of(a)), Number(of(b))] : [String(of(a)), String(of(b))];
+      return first < second ? -1 : first > second ? 1 : 0;
+    };
+    return values.sort(ascending ? order : (a, b) => order(b, a));
+  };
+  const arranged = (map, pairs) => {
+    for (const [key] of pairs) delete map[key];
+    for (const [key, value] of pairs) map[key] = value;
+  };
+  const refill = (set, values) => { set.clear(); for (const value of values) set.add(value); };
+  class Entry {
+    constructor(key, value) { this.key = key; this.value = value; }
+  }
 
   define(Object.prototype, {
     size() { return keys(this).length; },
     get(key) { return this[key]; },
     put(key, value) { const old = this[key]; this[key] = value; return old; },
+    putIfAbsent(key, value) { const old = this[key]; if (old == null) this[key] = value; return old; },
     putAll(other) { Object.assign(this, other); },
     remove(key) { const old = this[key]; delete this[key]; return old; },
+    replace(key, a, b) {
+      const old = this[key];
+      if (arguments.length > 2) { if (old === undefined || !same(old, a)) return false; this[key] = b; return true; }
+      if (old !== undefined) this[key] = a;
+      return old;
+    },
     containsKey(key) { return Object.prototype.hasOwnProperty.call(this, key); },
     containsValue(value) { return keys(this).some(key => same(this[key], value)); },
     getOrDefault(key, value) { return this[key] === undefined ? value : this[key]; },
+    keys() { return keys(this); },
     keySet() { return keys(this); },
     values() { return keys(this).map(key => this[key]); },
-    entrySet() { return keys(this).map(key => ({ key, value: this[key] })); },
+    entrySet() { return keys(this).map(key => new Entry(key, this[key])); },
     getKey() { return this.key; },
     getValue() { return this.value; },
     isEmpty() { return keys(this).length === 0; },
     clear() { for (const key of keys(this)) delete this[key]; },
+    clone() { return Object.assign({}, this); },
+    sortByKey(ascending) { arranged(this, sorted(Object.entries(this), ascending, pair => pair[0])); },
+    sortByValue(ascending) { arranged(this, sorted(Object.entries(this), ascending, pair => pair[1])); },
+    toUnmodifiable() { return Object.freeze(this.$clone()); },
     equals(other) { return same(this.valueOf(), other); },
     toString() { return JSON.stringify(this); },
     length() { return this.length; },
-    indexOf(value) { return this.indexOf(value); },
+    indexOf(value, from) { return this.indexOf(value, from); },
+    lastIndexOf(...given) { return this.lastIndexOf(...given); },
     sort() { this.sort(); return this; },
     reverse() { this.reverse(); return this; },
     push(value) { return this.push(value); },
+    pop() { return this.pop(); },
+    set(key, value) { return this.set(key, value); },
+    split(...given) { return this.split(...given); },
+    with(...given) { return this.with(...given); },
+    toSorted(...given) { return this.toSorted(...given); },
     toArray() { return this; },
+    toList() { return this; },
     compareTo(other) { const a = this.valueOf(); return a < other ? -1 : a > other ? 1 : 0; },
   });
+  // `list.size` without parentheses; of a map it is a key.
+  Object.defineProperty(Object.prototype, '$count', { get() { return this.size; }, set(value) { this.size = value; } });
+  Object.defineProperty(Array.prototype, '$count', { get() { return this.length; } });
   define(Array.prototype, {
     size() { return this.length; },
-    add(a, b) { if (b === undefined) this.push(a); else this.splice(a, 0, b); return true; },
-    addAll(values) { for (const value of values) this.push(value); return true; },
-    remove(at) { return this.splice(at, 1)[0]; },
+    add(...given) { if (given.length < 2) this.push(given[0]); else this.splice(given[0], 0, given[1]); return true; },
+    addAll(...given) {
+      if (given.length < 2) for (const value of given[0]) this.push(value); else this.splice(given[0], 0, ...given[1]);
+      return true;
+    },
+    set(at, value) {
+      if (!(at >= 0 && at < this.length)) throw new Error('Index ' + at + ' out of bounds for length ' + this.length);
+      const old = this[at];
+      this[at] = value;
+      return old;
+    },
+    // A place by its number, or the first of what is no number.
+    remove(what) {
+      if (typeof what === 'number') return this.splice(what, 1)[0];
+      const at = this.$indexOf(what);
+      if (at >= 0) this.splice(at, 1);
+      return at >= 0;
+    },
+    removeAll(values) {
+      const kept = this.filter(one => !values.$contains(one)), changed = kept.length < this.length;
+      if (changed) this.splice(0, this.length, ...kept);
+      return changed;
+    },
     contains(value) { return this.some(one => same(one, value)); },
-    indexOf(value) { return this.findIndex(one => same(one, value)); },
+    indexOf(value, from = 0) { return this.findIndex((one, at) => at >= from && same(one, value)); },
+    lastIndexOf(value) { return this.findLastIndex(one => same(one, value)); },
     isEmpty() { return this.length === 0; },
     clear() { this.length = 0; },
-    sort() { this.sort((a, b) => a < b ? -1 : a > b ? 1 : 0); return this; },
+    clone() { return this.slice(); },
+    sort(ascending) { sorted(this, ascending); return this; },
+    toSorted(ascending) { return sorted(this.slice(), ascending); },
+    // Puts it in, and leaves what was there.
+    with(at, value) { return this.toSpliced(at < 0 ? at + this.length : at, 0, value); },
+    push(value) { this.push(value); return true; },
+    subList(from, to) { return this.slice(from, to); },
   });
   define(String.prototype, {
     size() { return this.length; },
     length() { return this.length; },
     isEmpty() { return this.length === 0; },
+    isBlank() { return this.trim() === ''; },
     contains(text) { return this.includes(text); },
     equals(other) { return String(this) === other; },
     equalsIgnoreCase(other) { return other != null && this.toLowerCase() === String(other).toLowerCase(); },
     charAt(at) { return this.charAt(at); },
     substring(from, to) { return this.substring(from, to); },
-    matches(pattern) { return new RegExp('^(?:' + pattern + ')$').test(this); },
-    replaceAll(pattern, by) { return this.replace(new RegExp(pattern, 'g'), by); },
+    matches(pattern) { return regular(pattern, '', true).test(this); },
+    replace(what, by) { return this.replaceAll(String(what), () => String(by)); },
+    replaceAll(pattern, by) { return this.replace(regular(pattern, 'g'), instead(by)); },
+    replaceFirst(pattern, by) { return this.replace(regular(pattern, ''), instead(by)); },
+    split(pattern, most = 0) {
+      const by = regular(pattern, 'g'), text = String(this), parts = [];
+      let from = 0, found;
+      while ((most <= 0 || parts.length < most - 1) && (found = by.exec(text))) {
+        const end = found.index + found[0].length;
+        if (found[0] === '') by.lastIndex++;
+        if (end === 0) continue;
+        parts.push(text.slice(from, found.index));
+        from = end;
+      }
+      if (from === 0) return [text];
+      parts.push(text.slice(from));
+      while (most === 0 && parts[parts.length - 1] === '') parts.pop();
+      return parts;
+    },
+    toCharArray() { return this.split(''); },
+    getBytes() { return helpers.$bytes(String(this)); },
     toUpperCase() { return this.toUpperCase(); },
     toLowerCase() { return this.toLowerCase(); },
     toString() { return String(this); },
-    indexOf(text) { return this.indexOf(text); },
+    indexOf(text, from) { return this.indexOf(text, from); },
   });
   define(Number.prototype, {
     intValue() { return Math.trunc(this); },
     longValue() { return Math.trunc(this); },
     doubleValue() { return Number(this); },
     floatValue() { return Math.fround(this); },
-    toString() { return String(this); },
+    toString(radix) { return this.toString(radix); },
   });
   define(Boolean.prototype, { toString() { return String(this); } });
   define(Map.prototype, { size() { return this.size; } });
   define(Set.prototype, {
     size() { return this.size; },
     add(value) { const is = !this.has(value); this.add(value); return is; },
+    addAll(values) { const before = this.size; for (const value of values) this.add(value); return this.size > before; },
     contains(value) { return this.has(value); },
     isEmpty() { return this.size === 0; },
     remove(value) { return this.delete(value); },
+    clear() { this.clear(); },
+    clone() { return new Set(this); },
+    sort(ascending) { refill(this, sorted([...this], ascending)); },
+    toSorted(ascending) { return new Set(sorted([...this], ascending)); },
     toArray() { return Array.from(this); },
+    toList() { return Array.from(this); },
   });
   hidden(Set.prototype, 'toJSON', function() { return Array.from(this); });
 
-  const bytesOf = text => {
-    const bytes = [];
-    for (const c of unescape(encodeURIComponent(text))) bytes.push(c.charCodeAt(0) << 24 >> 24);
-    return bytes;
-  };
-  const textOf = bytes => decodeURIComponent(escape(bytes.map(byte => String.fromCharCode(byte & 255)).join('')));
-  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
-  const toBase64 = bytes => {
-    let text = '';
-    for (let i = 0; i < bytes.length; i += 3) {
-      const [a, b, c] = [bytes[i] & 255, bytes[i + 1] & 255, bytes[i + 2] & 255];
-      text += alphabet[a >> 2] + alphabet[(a & 3) << 4 | b >> 4];
-      text += i + 1 < bytes.length ? alphabet[(b & 15) << 2 | c >> 6] : '=';
-      text += i + 2 < bytes.length ? alphabet[c & 63] : '=';
-    }
-    return text;
-  };
-  const fromBase64 = text => {
-    const bytes = [];
-    let bits = 0, count = 0;
-    for (const c of text.replace(/[=\s]/g, '')) {
-      const value = alphabet.indexOf(c);
-      if (value < 0) throw new Error('no base64: ' + c);
-      bits = bits << 6 | value;
-      count += 6;
-      if (count >= 8) { count -= 8; bytes.push((bits >> count & 255) << 24 >> 24); bits &= (1 << count) - 1; }
-    }
-    return bytes;
-  };
-  const toHex = bytes => bytes.map(byte => (byte & 255).toString(16).padStart(2, '0')).join('');
-  const fromHex = text => {
-    const digits = text.replace(/^0[xX]/, '');
-    if (digits.length % 2 || /[^0-9a-fA-F]/.test(digits)) throw new Error('no hexadecimal bytes: ' + text);
-    return (digits.match(/../g) || []).map(pair => parseInt(pair, 16) << 24 >> 24);
-  };
-  const part = (bytes, offset, length, big) => {
-    const those = bytes.slice(offset, offset + length).map(byte => byte & 255);
-    if (those.length < length) throw new Error('there are fewer than ' + (offset + length) + ' bytes');
-    return big ? those : those.reverse();
-  };
-  const integer = (bytes, offset = 0, length = bytes.length - offset, big = true) => {
-    if (length > 4) throw new Error('an int has at most 4 bytes');
-    const value = part(bytes, offset, length, big).reduce((sum, byte) => sum * 256 + byte, 0);
-    return length === 4 ? value | 0 : value;
-  };
-  const long = (bytes, offset = 0, length = bytes.length - offset, big = true) => {
-    if (length > 8) throw new Error('a long has at most 8 bytes');
-    const value = part(bytes, offset, length, big).reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
-    return Number(length === 8 ? BigInt.asIntN(64, value) : value);
-  };
-  const real = (bytes, offset, length, big) => {
-    const view = new DataView(new ArrayBuffer(length));
-    part(bytes, offset, length, big).forEach((byte, at) => view.setUint8(at, byte));
-    return length === 4 ? view.getFloat32(0) : view.getFloat64(0);
-  };
-  const hexInteger = (text, big) => {
-    const bytes = fromHex(text.replace(/^0[xX]/, '').length % 2 ? '0' + text.replace(/^0[xX]/, '') : text);
-    return integer(bytes, 0, bytes.length, big);
-  };
-  const flat = (value, excluded, path, into) => {
-    if (value !== null && typeof value === 'object') {
+  const flat = (value, excluded, paths, path, into) => {
+    if (Array.isArray(value) || value instanceof Set) [...value].forEach((one, at) => flat(one, excluded, paths, path + '.' + at, into));
+    else if (isObject(value)) {
       for (const key of keys(value)) {
-        if (!excluded.includes(key)) flat(value[key], excluded, path ? path + '.' + key : key, into);
+        if (!excluded.includes(key)) flat(value[key], excluded, paths, path ? path + '.' + key : key, into);
       }
-    } else into[path] = value;
+    } else into[paths ? path : /[^.]*(?:\.\d+)?$/.exec(path)[0]] = value;
     return into;
   };
+  // `new int[3]` and `new int[] {1, 2}`: nothing is added to it.
+  class Fixed extends Array {}
 
   // What calculated fields are given of a rolling argument. What is no number is passed over, unless a call says otherwise.
   class Point {
@@ -228,44 +276,24 @@
   };
 
   const functions = {
+    ...helpers,
     $calculate: calculate,
-    $each: values => values == null ? [] : values instanceof Points ? values.values : Array.isArray(values) || values instanceof Set ? values : typeof values === 'string' ? values : keys(values).map(key => values[key]),
+    $Date: TbDate,
+    $each: values => values == null ? [] : values instanceof Points ? values.values : Array.isArray(values) || values instanceof Set || typeof values === 'string' ? values : values.$entrySet(),
     $int: value => { const whole = Math.trunc(Number(value)); if (Number.isNaN(whole)) throw new Error('no int: ' + value); return whole | 0; },
     $long: value => { const whole = Math.trunc(Number(value)); if (Number.isNaN(whole)) throw new Error('no long: ' + value); return whole; },
     $double: value => { const number = Number(value); if (Number.isNaN(number)) throw new Error('no double: ' + value); return number; },
-    $text: value => value !== null && typeof value === 'object' ? JSON.stringify(value) : String(value),
     $map: other => Object.assign({}, other),
     $list: other => Array.from(other || []),
     $set: other => new Set(other || []),
-    toFixed: (value, digits) => Number(Number(value).toFixed(digits)),
-    toInt: value => Math.round(value) | 0,
-    parseLong: (text, radix = 10) => parseInt(text, radix),
-    parseDouble: text => parseFloat(text),
-    btoa: text => toBase64(bytesOf(text)),
-    atob: text => textOf(fromBase64(text)),
-    stringToBytes: text => bytesOf(text),
-    bytesToString: bytes => textOf(bytes),
-    decodeToString: bytes => textOf(bytes),
-    decodeToJson: bytes => JSON.parse(textOf(bytes)),
-    bytesToHex: bytes => toHex(bytes),
-    hexToBytes: text => fromHex(text),
-    bytesToBase64: bytes => toBase64(bytes),
-    base64ToBytes: text => fromBase64(text),
-    base64ToHex: text => toHex(fromBase64(text)),
-    parseHexToInt: (text, big = true) => hexInteger(text, big),
-    parseLittleEndianHexToInt: text => hexInteger(text, false),
-    parseBigEndianHexToInt: text => hexInteger(text, true),
-    parseBytesToInt: (bytes, offset, length, big) => integer(bytes, offset, length, big),
-    parseBytesToLong: (bytes, offset, length, big) => long(bytes, offset, length, big),
-    parseBytesToFloat: (bytes, offset = 0, length = 4, big = true) => real(bytes, offset, 4, big),
-    parseBytesToDouble: (bytes, offset = 0, length = 8, big = true) => real(bytes, offset, 8, big),
-    parseHexToFloat: (text, big = true) => real(fromHex(text), 0, 4, big),
-    parseHexToDouble: (text, big = true) => real(fromHex(text), 0, 8, big),
-    toFlatMap: (map, excluded) => flat(map, Array.isArray(excluded) ? excluded : [], '', {}),
-    raiseError: message => { throw new Error(message); },
-    isMap: value => value !== null && typeof value === 'object' && !Array.isArray(value),
-    isList: value => Array.isArray(value),
-    isArray: value => Array.isArray(value),
+    $array: (given, empty) => Object.seal(Array.isArray(given) ? Fixed.from(given) : Fixed.from({ length: functions.$int(given) }, () => empty)),
+    newSet: () => new Set(),
+    toSet: values => new Set(values),
+    toFlatMap: (map, excluded, paths = true) => flat(map, Array.isArray(excluded) ? excluded : [], excluded !== false && paths, '', {}),
+    isMap: value => isObject(value) && !Array.isArray(value) && !(value instanceof Set) && !(value instanceof TbDate),
+    isList: value => Array.isArray(value) && !(value instanceof Fixed),
+    isArray: value => value instanceof Fixed,
+    isSet: value => value instanceof Set,
   };
   for (const name in functions) hidden(globalThis, name, functions[name]);
 
@@ -296,7 +324,7 @@
     freeze(globalThis[name]);
     Object.defineProperty(globalThis, name, { writable: false, configurable: false });
   }
-  for (const other of [[][Symbol.iterator](), ''[Symbol.iterator](), function*() {}, async function() {}, /x/, new Date(0), new Rolling(null, []), new Point(0, 0)]) {
+  for (const other of [[][Symbol.iterator](), ''[Symbol.iterator](), function*() {}, async function() {}, /x/, new Date(0), new Rolling(null, []), new Point(0, 0), new Entry(), new Fixed()]) {
     freeze(Object.getPrototypeOf(other));
   }
 
@@ -309,4 +337,4 @@
       for (const name of keys(globalThis)) delete globalThis[name];
     }
   };
-})()
+})

@@ -1,5 +1,7 @@
 //! Scripts that answer, that are wrong, and that would harm others: each has its answer or its failure, and the next one runs.
 
+mod tbel;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -45,6 +47,11 @@ fn each_form_has_its_answer() {
     let body = "return {msg: {t: msg.temperature * 2}, metadata: {n: 1, ok: true, s: 's'}, msgType: 'MINE'};";
     let metadata = [("n", "1"), ("ok", "true"), ("s", "s")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     let said = Said { data: json!({ "t": 43 }), metadata: metadata.into(), kind: "MINE".into() };
+    check(Form::Transform, js, body, Ok(Answer::Messages(vec![said])));
+    // What is null is no metadata, and an empty type is none.
+    let body = "metadata.gone = null; metadata.deviceName = 'B'; return {msg: 1, metadata: metadata, msgType: ''};";
+    let metadata = [("deviceName", "B"), ("ts", "5")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let said = Said { data: json!(1), metadata: metadata.into(), kind: "POST_TELEMETRY_REQUEST".into() };
     check(Form::Transform, js, body, Ok(Answer::Messages(vec![said])));
     // What is left out stays.
     let kept = run(&mut engine(), &script(Form::Transform, js, "return [{msg: 1}, {}];"));
@@ -303,15 +310,16 @@ fn tbel_means_what_thingsboard_says() {
         ("bytesToString([0x48,0x45,0x4C,0x4C,0x4F])", json!("HELLO")),
         ("decodeToJson([123, 34, 97, 34, 58, 49, 125])", json!({ "a": 1 })),
         ("stringToBytes('Hi')", json!([72, 105])),
-        ("bytesToHex([0xBB, 0xAA])", json!("bbaa")),
+        ("bytesToHex([0xBB, 0xAA])", json!("BBAA")),
         ("hexToBytes('0xBBAA')", json!([-69, -86])),
         ("bytesToBase64([42, 73])", json!("Kkk=")),
-        ("base64ToHex('Kkk=')", json!("2a49")),
+        ("base64ToHex('Kkk=')", json!("2A49")),
         ("base64ToBytes('Kkk=')", json!([42, 73])),
         ("parseHexToInt('BBAA')", json!(48_042)),
         ("parseLittleEndianHexToInt('AABB')", json!(48_042)),
         ("parseHexToInt('BBAA', false)", json!(43_707)),
-        ("parseBytesToInt(new byte[]{0xAA, 0xBB, 0xCC, 0xDD})", json!(null)),
+        ("parseBytesToInt(new byte[]{0xAA, 0xBB, 0xCC, 0xDD})", json!(-1_430_532_899)),
+        ("new Thread(1)", json!(null)),
         ("parseBytesToInt([0xAA, 0xBB, 0xCC, 0xDD], 0, 3, true)", json!(11_189_196)),
         ("parseBytesToInt([0xAA, 0xBB, 0xCC, 0xDD], 0, 3, false)", json!(13_417_386)),
         ("parseBytesToFloat([0x41, 0xC8, 0x00, 0x00])", json!(25)),

@@ -1,51 +1,13 @@
-//! TBEL to JavaScript, token by token: what means the same stays as it is, with its lines. Operators, classes and literals that have
-//! no translation are refused with their place; a Java method that the prelude does not have fails when it is called. Methods of Java's collections and strings become those of the data plane's prelude, whose names begin
-//! with `$`, so that no key of a message is ever shadowed.
+//! TBEL to JavaScript, token by token: what means the same stays as it is, with its lines. Operators, classes, functions and literals
+//! that have no translation are refused with their place; a Java method that the prelude does not have fails when it is called.
+//! Methods of Java's collections and strings, and its classes, become those of the data plane's prelude, whose names begin with `$`,
+//! so that no key of a message is ever shadowed.
+
+use std::collections::HashSet;
 
 use super::InvalidScript;
+use super::java::{self, Asked};
 use super::token::{Kind, Token, tokens, wrong};
-
-/// Methods that the prelude has under the same name with a `$`.
-const METHODS: [&str; 38] = [
-    "size",
-    "get",
-    "put",
-    "putAll",
-    "add",
-    "addAll",
-    "remove",
-    "contains",
-    "containsKey",
-    "containsValue",
-    "keySet",
-    "values",
-    "entrySet",
-    "getKey",
-    "getValue",
-    "isEmpty",
-    "clear",
-    "length",
-    "equals",
-    "equalsIgnoreCase",
-    "charAt",
-    "substring",
-    "matches",
-    "replaceAll",
-    "toUpperCase",
-    "toLowerCase",
-    "toString",
-    "intValue",
-    "longValue",
-    "doubleValue",
-    "floatValue",
-    "indexOf",
-    "sort",
-    "reverse",
-    "push",
-    "compareTo",
-    "getOrDefault",
-    "toArray",
-];
 
 const TYPES: [&str; 26] = [
     "int",
@@ -80,9 +42,14 @@ const TYPES: [&str; 26] = [
 const FOREIGN: [&str; 10] =
     ["contains", "strsim", "soundslike", "instanceof", "is", "convertable_to", "isdef", "with", "assert", "proto"];
 
-pub(super) fn translate(source: &str) -> Result<String, InvalidScript> {
+/// With the names of the arguments that are not the usual ones.
+pub(super) fn translate(source: &str, arguments: &[String]) -> Result<String, InvalidScript> {
     let tokens = tokens(source)?;
-    let mut translator = Translator { source, tokens: &tokens, into: String::with_capacity(source.len() + 64), depth: 0 };
+    let own = arguments.iter().map(String::as_str).collect();
+    let into = String::with_capacity(source.len() + 64);
+    let mut translator = Translator { source, tokens: &tokens, own, into, depth: 0 };
+    translator.find_own();
+    translator.declare();
     let returns = tokens.iter().any(|token| token.kind == Kind::Name && token.text == "return");
     let last = if returns { None } else { translator.last_statement() };
     translator.range(0, tokens.len(), last)?;
@@ -92,6 +59,8 @@ pub(super) fn translate(source: &str) -> Result<String, InvalidScript> {
 struct Translator<'s, 't> {
     source: &'s str,
     tokens: &'t [Token<'s>],
+    /// Names that the script has from elsewhere or declares, or that are more than called.
+    own: HashSet<&'t str>,
     into: String,
     depth: u32,
 }
@@ -99,7 +68,7 @@ struct Translator<'s, 't> {
 /// Brackets within brackets.
 const DEPTH_MAX: u32 = 100;
 
-impl<'s> Translator<'s, '_> {
+impl<'s: 't, 't> Translator<'s, 't> {
     fn wrong(&self, token: usize, rule: &str) -> InvalidScript {
         wrong(self.source, self.tokens.get(token).map_or(self.source.len(), |token| token.at), rule)
     }
@@ -123,6 +92,44 @@ impl<'s> Translator<'s, '_> {
 
     fn is_kind(&self, at: Option<usize>, kind: Kind) -> bool {
         at.and_then(|at| self.token(at)).is_some_and(|token| token.kind == kind)
+    }
+
+    fn is_member(&self, before: Option<usize>) -> bool {
+        self.is(before, ".") || (self.is(before, "?") && self.is(before.and_then(|at| self.previous(at)), "."))
+    }
+
+    fn find_own(&mut self) {
+        for at in 0..self.tokens.len() {
+            let (before, next) = (self.previous(at), self.next(at + 1));
+            if !self.is_kind(Some(at), Kind::Name) || self.is_member(before) {
+                continue;
+            }
+            let declared = self.is(before, "def") || self.is(before, "function");
+            if declared || !(self.is(next, "(") || self.is(next, ".")) {
+                self.own.insert(self.tokens[at].text);
+            }
+        }
+    }
+
+    /// Names that are assigned and that nothing declares are of the whole script.
+    fn declare(&mut self) {
+        let declares = |text: &str| TYPES.contains(&text) || ["var", "let", "const", "def", "function", "]"].contains(&text);
+        let (mut declared, mut assigned) = (HashSet::new(), Vec::new());
+        for at in 0..self.tokens.len() {
+            let (before, name) = (self.previous(at), self.tokens[at].text);
+            if !self.is_kind(Some(at), Kind::Name) || self.is_member(before) {
+                continue;
+            }
+            if before.and_then(|before| self.token(before)).is_some_and(|token| declares(token.text)) {
+                declared.insert(name);
+            } else if self.is(self.next(at + 1), "=") {
+                assigned.push(name);
+            }
+        }
+        assigned.retain(|name| declared.insert(name));
+        if !assigned.is_empty() {
+            self.into = format!("var {}; ", assigned.join(", "));
+        }
     }
 
     /// The bracket that closes the one at `open`.
@@ -235,13 +242,21 @@ impl<'s> Translator<'s, '_> {
     fn name(&mut self, at: usize, to: usize) -> Result<usize, InvalidScript> {
         let text = self.tokens[at].text;
         let (before, next) = (self.previous(at), self.next(at + 1));
-        if self.is(before, ".") || (self.is(before, "?") && self.is(before.and_then(|at| self.previous(at)), ".")) {
-            // A method of Java's, or a key.
-            if self.is(next, "(") && METHODS.contains(&text) {
-                self.into.push('$');
+        if self.is_member(before) {
+            match text {
+                _ if self.is(next, "(") && java::is_method(text) => {
+                    self.into.push('$');
+                    self.into.push_str(text);
+                }
+                // Of a list, which has no such key.
+                "size" if !self.is(next, "(") => self.into.push_str("$count"),
+                // A key, or a method of JavaScript's.
+                _ => self.into.push_str(text),
             }
-            self.into.push_str(text);
             return Ok(at + 1);
+        }
+        if self.is(next, ".") {
+            return self.class(at, next.and_then(|dot| self.next(dot + 1)));
         }
         let begins = before.is_none() || [";", "{", "}", "(", "else", "do"].iter().any(|mark| self.is(before, mark));
         match text {
@@ -250,6 +265,7 @@ impl<'s> Translator<'s, '_> {
             "and" => self.into.push_str("&&"),
             "or" => self.into.push_str("||"),
             "new" => return self.made(at),
+            "until" if self.is(next, "(") => return self.until(next.unwrap_or(at)),
             "empty" | "nil" => return Err(self.wrong(at, &format!("{text} has no translation"))),
             _ if begins && TYPES.contains(&text) && self.declares(next) => {
                 self.into.push_str("var");
@@ -264,9 +280,44 @@ impl<'s> Translator<'s, '_> {
             _ if FOREIGN.contains(&text) && self.follows_value(before) => {
                 return Err(self.wrong(at, &format!("the operator {text} has no translation")));
             }
+            _ if self.is(next, "(") && !self.own.contains(text) => match java::function(text) {
+                Some(function) => self.into.push_str(function),
+                None => return Err(self.wrong(at, &format!("{text}: there is no such function"))),
+            },
             _ => self.into.push_str(text),
         }
         Ok(at + 1)
+    }
+
+    /// What something is asked of: a class of Java's, or a value.
+    fn class(&mut self, at: usize, asked: Option<usize>) -> Result<usize, InvalidScript> {
+        let name = self.tokens[at].text;
+        let member = asked.and_then(|asked| self.token(asked)).map_or("", |member| member.text);
+        let has_capital = name.starts_with(|c: char| c.is_ascii_uppercase());
+        let known = java::asked(name, member);
+        match known {
+            Asked::Prelude => self.into.push('$'),
+            Asked::Nothing => return Err(self.wrong(at, &format!("{name}.{member}: there is no such method"))),
+            Asked::NoClass if (has_capital || matches!(name, "java" | "javax" | "org")) && !self.own.contains(name) => {
+                return Err(self.wrong(at, &format!("{name}.{member}: there is no such class")));
+            }
+            Asked::Same | Asked::NoClass => {}
+        }
+        // What is asked of a class is no method of a value.
+        let end = asked.filter(|_| known == Asked::Prelude).unwrap_or(at);
+        for token in self.tokens.get(at..=end).unwrap_or_default() {
+            self.into.push_str(token.text);
+        }
+        Ok(end + 1)
+    }
+
+    /// `until (a)`, with or without `do`: as long as it is not so.
+    fn until(&mut self, open: usize) -> Result<usize, InvalidScript> {
+        let close = self.closing(open)?;
+        self.into.push_str("while (!(");
+        self.range(open + 1, close, None)?;
+        self.into.push_str("))");
+        Ok(close + 1)
     }
 
     /// After a type: a name, or brackets and a name.
@@ -327,6 +378,7 @@ impl<'s> Translator<'s, '_> {
     /// `new Date(…)` and Java's collections, by their full names too.
     fn made(&mut self, at: usize) -> Result<usize, InvalidScript> {
         let mut name = self.next(at + 1);
+        let qualified = self.is(name.and_then(|name| self.next(name + 1)), ".");
         while self.is(name.and_then(|name| self.next(name + 1)), ".") {
             let dot = name.and_then(|name| self.next(name + 1));
             name = dot.and_then(|dot| self.next(dot + 1));
@@ -342,8 +394,13 @@ impl<'s> Translator<'s, '_> {
             }
             behind = behind.and_then(|behind| self.next(behind + 1));
         }
+        if self.is(behind, "[") {
+            return self.array(place, behind.unwrap_or(place));
+        }
         let made = match self.tokens[place].text {
-            "Date" => "new Date",
+            // Java's own one counts months and days as JavaScript's does.
+            "Date" if qualified => "new Date",
+            "Date" => "new $Date",
             "HashMap" | "LinkedHashMap" | "TreeMap" | "Map" => "$map",
             "ArrayList" | "LinkedList" | "List" => "$list",
             "HashSet" | "LinkedHashSet" | "TreeSet" | "Set" => "$set",
@@ -356,6 +413,37 @@ impl<'s> Translator<'s, '_> {
             }
             None => Err(self.wrong(place, "expected ( after the class")),
         }
+    }
+
+    /// `new int[3]`, and `new int[] {1, 2}`.
+    fn array(&mut self, kind: usize, open: usize) -> Result<usize, InvalidScript> {
+        let close = self.closing(open)?;
+        let empty = match self.tokens[kind].text {
+            "int" | "long" | "short" | "byte" | "double" | "float" | "char" => "0",
+            "boolean" => "false",
+            other if TYPES.contains(&other) => "null",
+            other => return Err(self.wrong(kind, &format!("new {other}[]: there is no such class"))),
+        };
+        let behind = self.next(close + 1);
+        if self.next(open + 1) == Some(close) {
+            let Some(begin) = behind.filter(|behind| self.is(Some(*behind), "{")) else {
+                return Err(self.wrong(close, "expected { after the brackets"));
+            };
+            let end = self.closing(begin)?;
+            self.into.push_str("$array([");
+            self.range(begin + 1, end, None)?;
+            self.into.push_str("])");
+            return Ok(end + 1);
+        }
+        if self.is(behind, "[") {
+            return Err(self.wrong(close, "arrays of arrays have no translation"));
+        }
+        self.into.push_str("$array(");
+        self.range(open + 1, close, None)?;
+        self.into.push_str(", ");
+        self.into.push_str(empty);
+        self.into.push(')');
+        Ok(close + 1)
     }
 
     /// A cast, or what is in parentheses.

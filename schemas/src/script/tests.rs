@@ -52,8 +52,17 @@ fn tbel_becomes_javascript() {
     check("var l = new ArrayList<String>(); l.add(1); return l;", "var l = $list(); l.$add(1); return l;");
     check("return a and b or !c;", "return a && b || !c;");
     check("return msg.?a.?size();", "return msg?.a?.$size();");
-    // A key is never a method.
-    check("return msg.size > 1 && msg.values == null;", "return msg.size > 1 && msg.values == null;");
+    check("return new Date(0).getMonth() > Date.now();", "return new $Date(0).getMonth() > $Date.now();");
+    check(
+        "return Integer.parseInt(x) + Math.sqrt(4) + parseInt(x);",
+        "return $Integer.parseInt(x) + Math.sqrt(4) + $parseInt(x);",
+    );
+    check("int[] a = new int[3]; return new byte[]{1, 2};", "var a = $array(3, 0); return $array([1, 2]);");
+    check("do { x(); } until (a); def x() {}", "do { x(); } while (!(a)); function x() {}");
+    check("a = 1; b = a; int b = 2; return a == b;", "var a; a = 1; b = a; var b = 2; return a == b;");
+    check("def parseInt(a) { return a; } return parseInt(1);", "function parseInt(a) { return a; } return parseInt(1);");
+    // A key is never a method; of a list the size is no key.
+    check("return msg.size > 1 && msg.values == null;", "return msg.$count > 1 && msg.values == null;");
 }
 
 #[test]
@@ -66,6 +75,11 @@ fn what_has_no_meaning_is_refused_with_its_place() {
     tbel("return a is String;", "the operator is");
     tbel("return empty;", "empty has no translation");
     tbel("return new java.io.File('x');", "new File: there is no such class");
+    tbel("return 1 +\n foo(2);", "line 2, column 2: foo: there is no such function");
+    tbel("return System.currentTimeMillis();", "line 1, column 8: System.currentTimeMillis: there is no such class");
+    tbel("return java.util.UUID.randomUUID();", "java.util: there is no such class");
+    tbel("return Integer.reverse(1);", "Integer.reverse: there is no such method");
+    tbel("return new int[3][4];", "arrays of arrays");
     tbel("return a ~= 'x';", "~= has no translation");
     tbel("return (1];", "] closes nothing");
     tbel("return (1", "line 1, column 8: a bracket that is not closed");
