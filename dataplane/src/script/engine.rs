@@ -36,7 +36,7 @@ const GUARDS: &str = include_str!("guards.js");
 /// `(helpers, Date) → call`
 const PRELUDE: &str = include_str!("prelude.js");
 /// `(within) → helpers`
-const HELPERS: &str = include_str!("helpers.js");
+const HELPERS: &str = include_str!("java.js");
 /// `(offset) → Date`
 const DATE: &str = include_str!("date.js");
 
