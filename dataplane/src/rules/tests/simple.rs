@@ -62,6 +62,22 @@ fn numbers_are_written_and_read_as_in_javascript() {
     }
 }
 
+#[test]
+fn what_is_null_is_no_metadata_and_an_empty_type_is_none() {
+    for (body, left) in [
+        ("metadata.deviceName = null; return {msg: msg, metadata: metadata, msgType: ''};", None),
+        ("return {msg: msg, metadata: {deviceName: null, a: 'b'}, msgType: ''};", Some("b")),
+    ] {
+        let script = Script::parse(Form::Transform, Language::Tbel, body).expect("it is one");
+        let message = super::telemetry(MessageType::PostTelemetryRequest);
+        let found = simple::answer(&script, &Carried::AsCame(&message));
+        let Some(simple::Answer::Message(changed)) = found else { panic!("{body}: {found:?}") };
+        let metadata = |name: &str| changed.metadata.get(name).map(String::as_str);
+        assert_eq!((metadata("deviceName"), metadata("a")), (None, left), "{body}");
+        assert!(format!("{:?}", changed.kind).contains("PostTelemetryRequest"), "{:?}", changed.kind);
+    }
+}
+
 proptest! {
     #[test]
     fn any_simple_script_answers_as_the_engine(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
