@@ -173,7 +173,8 @@ fn place(script: &Arc<Script>) -> usize {
 /// What scripts share, behind the guards, and the function that calls them. The helpers alone are given BigInt.
 fn load<'js>(ctx: &Ctx<'js>, late: impl Fn() -> bool + 'js) -> rquickjs::Result<Function<'js>> {
     let big: Function<'js> = ctx.eval::<Function<'js>, _>(GUARDS)?.call((Function::new(ctx.clone(), late)?,))?;
-    let helpers: Function<'js> = ctx.eval(format!("(function(BigInt, within) {{ const helpers = {HELPERS}; return helpers(within); }})"))?;
+    let helpers: Function<'js> =
+        ctx.eval(format!("(function(BigInt, within) {{ const helpers = {HELPERS}; return helpers(within); }})"))?;
     let helpers: rquickjs::Value<'js> = helpers.call((big, Function::new(ctx.clone(), native::within)?))?;
     let date: rquickjs::Value<'js> = ctx.eval::<Function<'js>, _>(DATE)?.call((Function::new(ctx.clone(), native::offset)?,))?;
     ctx.eval::<Function<'js>, _>(PRELUDE)?.call((helpers, date))

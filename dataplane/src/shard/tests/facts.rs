@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use schemas::chain::Chain;
 use schemas::config::Device;
-use schemas::id::{ChainId, CustomerId, EntityId, Partition, ProfileId, TenantId};
+use schemas::id::{ChainId, CustomerId, EntityId, Partition, TenantId};
 use schemas::telemetry::{Scope, Value};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemas::chain::{Chain, EntityType};
-use schemas::config::{Device, End, Relation};
-use schemas::id::{ChainId, Partition, ProfileId, RelationId};
+use schemas::config::{End, Relation};
+use schemas::id::{ChainId, Partition, RelationId};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::fleet::{Fleet, TENANT, device, engines, merged};
+use super::fleet::{Fleet, TENANT, device, engines, merged, own_device};
 use crate::clock::Timestamp;
 use crate::device::passage::{self, Pair};
 use crate::limits::FORWARD_PAUSE_MS;
@@ -171,10 +171,7 @@ fn an_originator_or_a_node_that_a_start_does_not_know_yet_is_waited_for() {
     let plan = Arc::new(Plan::compile(&chain()));
     fleet.apply(&[ShardChange::Chain { id: ChainId(Uuid::from_u128(3)), tenant: TENANT, root: true, plan }, manages(1, "B")]);
     waits(&mut fleet);
-    let (name, kind) = ("B".to_owned(), "default".to_owned());
-    let profile = ProfileId(Uuid::from_u128(2));
-    let device = Device { id: device("B"), tenant: TENANT, profile, name, kind, gateway: false, customer: None };
-    fleet.apply(&[ShardChange::Device(device)]);
+    fleet.apply(&[ShardChange::Device(own_device("B"))]);
     fleet.turn_until("it taken", |fleet| fleet.rows("B").len() == 1 && under_way(&fleet.engines) == 0);
     saved_once(&fleet.rows("B"), [1]);
 }

@@ -4,7 +4,7 @@ use schemas::chain::MessageType;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Known, check, out, telemetry};
+use super::{Known, chain, check, out, show, telemetry};
 use crate::message::{Body, Message};
 use crate::rules::tests::message;
 
