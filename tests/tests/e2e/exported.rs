@@ -58,7 +58,7 @@ fn chains_of_telemetry_do_what_they_were_drawn_for() {
             exported!("energy_meter"),
             &[
                 (r#"{"pulses":100,"fwVersion":1}"#, &[("used", Some("0")), ("pulses", None), ("fwVersion", None)]),
-                (r#"{"pulses":110.5}"#, &[("used", Some("10.5")), ("cost", Some("21")), ("turnedBack", None)]),
+                (r#"{"pulses":110.5}"#, &[("used", Some("10.5")), ("cost", Some("21.0")), ("turnedBack", None)]),
                 (r#"{"pulses":1}"#, &[("turnedBack", Some("true")), ("used", Some("10.5"))]),
             ],
         ),
