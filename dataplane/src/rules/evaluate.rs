@@ -372,9 +372,11 @@ impl<'w, 'm> Walk<'w, 'm> {
             Next::Fork(fork) => self.fork(way, (running, index, step), *fork),
             Next::Said(mut labels) => {
                 let way = self.put_aside(way);
-                // What is said twice is said once.
-                let mut said = HashSet::new();
-                labels.retain(|label| said.insert(label.clone()));
+                if labels.len() > 1 {
+                    // What is said twice is said once.
+                    let mut said = HashSet::new();
+                    labels.retain(|label| said.insert(label.clone()));
+                }
                 // Nobody drew an edge for the others.
                 let routes = labels.iter().filter_map(|label| running.plan().route_of(index, label));
                 self.branch(running, frame, routes.map(|route| (route, way.carried.clone())).collect());

@@ -210,6 +210,15 @@
     getTimeWindow() { return this.timeWindow; }
   }
   class Rolling extends Points {
+    constructor(timeWindow, values) {
+      super(timeWindow, values);
+      // Without parentheses it is the value, as in TBEL.
+      for (const name of ['max', 'min', 'sum', 'mean', 'avg', 'std', 'median', 'count', 'first', 'last']) {
+        const ask = ignoreNaN => Rolling.prototype[name].call(this, ignoreNaN);
+        for (const way of ['valueOf', 'toJSON', 'toString']) hidden(ask, way, () => ask());
+        hidden(this, name, ask);
+      }
+    }
     numbers(ignoreNaN) {
       if (this.values.length === 0) throw new Error('Rolling argument values are empty.');
       const numbers = this.values.map(point => point.value);

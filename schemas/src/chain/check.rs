@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::{
-    Chain, Edge, Labels, NodeKind, label,
+    Chain, Edge, Labels, Node, NodeKind, label,
     parse::{Draft, Problems},
 };
 
@@ -32,11 +32,21 @@ fn first(draft: &Draft, problems: &mut Problems) {
     let nodes = draft.nodes.len();
     match draft.first {
         Some(first) if first >= nodes => problems.add("firstNodeIndex", format!("{first}: there are {nodes} nodes")),
-        None if nodes > 0 && !problems.0.iter().any(|problem| problem.path == "firstNodeIndex") => {
+        // What generators make needs no entry.
+        None if nodes > 0
+            && generators(draft).next().is_none()
+            && !problems.0.iter().any(|problem| problem.path == "firstNodeIndex") =>
+        {
             problems.add("firstNodeIndex", "missing: no message would enter the chain");
         }
         _ => {}
     }
+}
+
+/// Nodes from which messages come that enter nowhere.
+fn generators(draft: &Draft) -> impl Iterator<Item = usize> {
+    let generates = |node: &Option<Node>| node.as_ref().is_some_and(|node| matches!(node.kind, NodeKind::Generate(_)));
+    draft.nodes.iter().enumerate().filter(move |(_, node)| generates(node)).map(|(index, _)| index)
 }
 
 fn ids(draft: &Draft, problems: &mut Problems) {
@@ -113,7 +123,8 @@ fn paths(draft: &Draft, problems: &mut Problems) {
         };
         executions[node] = worst.saturating_add(1);
     }
-    let worst = draft.first.and_then(|first| executions.get(first)).copied().unwrap_or(0);
+    let begins = draft.first.into_iter().chain(generators(draft));
+    let worst = begins.filter_map(|node| executions.get(node)).copied().max().unwrap_or(0);
     if worst > EXECUTIONS_MAX {
         problems.add("connections", format!("one message could execute {worst} nodes, at most {EXECUTIONS_MAX}"));
     }

@@ -19,6 +19,12 @@ fn log() -> Value {
     node("action.TbLogNode", json!({}))
 }
 
+fn generator() -> Value {
+    let script = "return {msg: {}, metadata: {}, msgType: 'POST_TELEMETRY_REQUEST'};";
+    let generate = json!({ "msgCount": 0, "periodInSeconds": 1, "scriptLang": "JS", "jsScript": script });
+    node("debug.TbMsgGeneratorNode", generate)
+}
+
 fn edge(from: usize, to: usize, label: &str) -> Value {
     json!({ "fromIndex": from, "toIndex": to, "type": label })
 }
@@ -398,6 +404,8 @@ fn connections() {
     check(&two(vec![edge(0, 0, "Success")]), &["connections: a cycle, on the way to or through nodes[0]"]);
     check(&two(vec![edge(0, 1, "Success"), edge(1, 0, "Success")]), &["connections: a cycle, on the way to or through nodes[0]"]);
     check(&json!({ "nodes": [log()] }), &["firstNodeIndex: missing"]);
+    // Nothing has to enter where a generator begins.
+    check(&json!({ "firstNodeIndex": null, "nodes": [log(), generator()], "connections": [edge(1, 0, "Success")] }), &[]);
     let id = json!({ "id": "6f8a1c1e-0000-4000-8000-000000000001" });
     let mut twice = vec![log(), log()];
     twice.iter_mut().for_each(|node| node["id"] = id.clone());
@@ -619,6 +627,12 @@ fn bounds() {
     check(&ladder(7), &[]);
     check(&ladder(8), &["connections: one message could execute 1021 nodes, at most 1000"]);
     check(&ladder(300), &["connections: one message could execute 18446744073709551615 nodes"]);
+    // Also from a generator on, though nothing enters there.
+    let mut generated = ladder(8);
+    generated["nodes"][0] = generator();
+    generated["nodes"].as_array_mut().unwrap().push(log());
+    generated["firstNodeIndex"] = json!(25);
+    check(&generated, &["connections: one message could execute 1021 nodes, at most 1000"]);
 }
 
 #[test]

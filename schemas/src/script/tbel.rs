@@ -39,8 +39,8 @@ const TYPES: [&str; 26] = [
 ];
 
 /// Words that only MVEL has between values; each would need a translation of its own.
-const FOREIGN: [&str; 10] =
-    ["contains", "strsim", "soundslike", "instanceof", "is", "convertable_to", "isdef", "with", "assert", "proto"];
+const FOREIGN: [&str; 11] =
+    ["contains", "in", "strsim", "soundslike", "instanceof", "is", "convertable_to", "isdef", "with", "assert", "proto"];
 
 /// With the names of the arguments that are not the usual ones.
 pub(super) fn translate(source: &str, arguments: &[String]) -> Result<String, InvalidScript> {

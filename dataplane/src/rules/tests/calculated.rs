@@ -132,6 +132,7 @@ fn rolling_arguments_offer_what_thingsboards_do() {
     );
     script("return {max: a.max(), min: a.min(), sum: a.sum()};", &points(), "max: 7, min: 1, sum: 12");
     script("return {mean: a.mean(), avg: a.avg(), median: a.median()};", &points(), "avg: 4, mean: 4, median: 4");
+    script("return {d: a.last - a.first, max: a.max, more: a.count > 2};", &points(), "d: 3, max: 7, more: true");
     script("return {first: a.first(), last: a.last()};", &points(), "first: 4, last: 7");
     script("return {std: toFixed(a.std(), 4)};", &points(), "std: 2.4495");
     script("return {nan: Number.isNaN(a.sum(false))};", &points(), "nan: true");
