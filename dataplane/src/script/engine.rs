@@ -31,9 +31,9 @@ type Allowed = (
     intrinsic::Promise,
 );
 
-/// `(late) → BigInt`
+/// `(late) → { BigInt, parse, stringify }`
 const GUARDS: &str = include_str!("guards.js");
-/// `(helpers, Date) → call`
+/// `(helpers, Date, JSON) → call`
 const PRELUDE: &str = include_str!("prelude.js");
 /// `(within) → helpers`
 const HELPERS: &str = include_str!("java.js");
@@ -172,12 +172,13 @@ fn place(script: &Arc<Script>) -> usize {
 
 /// What scripts share, behind the guards, and the function that calls them. The helpers alone are given BigInt.
 fn load<'js>(ctx: &Ctx<'js>, late: impl Fn() -> bool + 'js) -> rquickjs::Result<Function<'js>> {
-    let big: Function<'js> = ctx.eval::<Function<'js>, _>(GUARDS)?.call((Function::new(ctx.clone(), late)?,))?;
+    let own: Object<'js> = ctx.eval::<Function<'js>, _>(GUARDS)?.call((Function::new(ctx.clone(), late)?,))?;
+    let big: Function<'js> = own.get("BigInt")?;
     let helpers: Function<'js> =
         ctx.eval(format!("(function(BigInt, within) {{ const helpers = {HELPERS}; return helpers(within); }})"))?;
     let helpers: rquickjs::Value<'js> = helpers.call((big, Function::new(ctx.clone(), native::within)?))?;
     let date: rquickjs::Value<'js> = ctx.eval::<Function<'js>, _>(DATE)?.call((Function::new(ctx.clone(), native::offset)?,))?;
-    ctx.eval::<Function<'js>, _>(PRELUDE)?.call((helpers, date))
+    ctx.eval::<Function<'js>, _>(PRELUDE)?.call((helpers, date, own))
 }
 
 /// Whether a source may have a BigInt in it, wherever that stands: what it takes to calculate with one cannot be bounded.

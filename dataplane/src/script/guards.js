@@ -1,10 +1,12 @@
 // Bounds what natives take: the engine looks at the clock between the steps of a script, and every so many of them, so a native that is
 // slow by itself, or called again and again, would hold up the shard. Evaluated before the prelude, which freezes what is here; never
 // changes what a call that is allowed answers. `late` says whether the script's time is over. Gives out BigInt, for the helpers alone:
-// its operators are natives that nothing can be put in front of.
+// its operators are natives that nothing can be put in front of. And JSON's own functions, for what the engine itself reads and writes once
+// a call.
 (function(late) {
   'use strict';
   const { apply, construct, getOwnPropertyDescriptor, ownKeys } = Reflect, { isArray } = Array;
+  const { parse, stringify } = JSON;
   const CHARACTERS_MAX = 1 << 19, ELEMENTS_MAX = 1 << 19, SEARCH_MAX = 1 << 23, PATTERN_MAX = 1 << 11, SHORT = 1 << 8, LOOK = 1 << 16;
   const wrap = (object, names, guard) => {
     for (const name of names) {
@@ -143,5 +145,5 @@
   const big = BigInt;
   for (const name of ['BigInt', 'BigInt64Array', 'BigUint64Array']) delete globalThis[name];
   for (const name of ['getBigInt64', 'getBigUint64', 'setBigInt64', 'setBigUint64']) delete DataView.prototype[name];
-  return big;
+  return { BigInt: big, parse, stringify };
 })

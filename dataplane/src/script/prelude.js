@@ -1,6 +1,6 @@
 // What TBEL scripts call by names that begin with "$", what calculated fields are given, and `call`, by which the engine calls
 // scripts. Everything that scripts share is frozen: what one changes, another never sees.
-(function(helpers, TbDate) {
+(function(helpers, TbDate, own) {
   'use strict';
   const hidden = (object, name, value) => Object.defineProperty(object, name, { value, writable: true, configurable: true });
   const define = (prototype, methods) => { for (const name in methods) hidden(prototype, '$' + name, methods[name]); };
@@ -337,7 +337,7 @@
     freeze(Object.getPrototypeOf(other));
   }
 
-  const { parse, stringify } = JSON;
+  const { parse, stringify } = own;
   return function(script, msg, metadata, msgType) {
     try {
       return stringify(script(parse(msg), parse(metadata), msgType));
