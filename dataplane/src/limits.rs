@@ -75,6 +75,10 @@ pub const STEPS_PER_MESSAGE_MAX: u32 = 1_000;
 /// How long these may take, in milliseconds: others wait meanwhile, and a step may copy a large message. Long enough for
 /// a busy machine to come back to a message that is none too long itself.
 pub const EVALUATION_MS_MAX: u64 = 200;
+/// What a template may become by what is put into it, in bytes,
+pub const TEMPLATE_BYTES_MAX: usize = 1 << 20;
+/// and what a name, or a path of names, may have that stands for something.
+pub const TEMPLATE_NAME_BYTES_MAX: usize = 512;
 /// How long a message waits for the facts that its nodes need, in milliseconds (DESIGN 8.1, 1).
 pub const FACT_MS: u64 = 2_000;
 /// Facts of one message.

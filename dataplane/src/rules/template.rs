@@ -1,11 +1,12 @@
 //! Templates in configurations: `${key}` stands for a value of the metadata, `$[a.b]` for one of the data, `${*}` and `$[*]` for all of
 //! them as JSON. What is not there stays as it is written, as do objects and arrays at a path. Metadata come first, so that they may
-//! name what is wanted of the data: all as in ThingsBoard.
+//! name what is wanted of the data: all as in ThingsBoard. So a device's text may be a template, too: what comes of one is bounded.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::limits::{TEMPLATE_BYTES_MAX, TEMPLATE_NAME_BYTES_MAX};
 use crate::rules::carried::Carried;
 
 /// The text with everything put in that the message knows.
@@ -22,7 +23,7 @@ pub(super) fn fill_json<'t>(template: &'t str, carried: &Carried<'_>) -> Cow<'t,
 }
 
 fn fill_by<'t>(template: &'t str, carried: &Carried<'_>, written: impl Fn(String) -> String) -> Cow<'t, str> {
-    let filled = put_in(template, "${", '}', |key| match key {
+    let filled = put_in(template, "${", b'}', |key| match key {
         "*" => Some(carried.all_metadata()),
         key => carried.metadata(key).map(|value| written(value.into_owned())),
     });
@@ -30,31 +31,36 @@ fn fill_by<'t>(template: &'t str, carried: &Carried<'_>, written: impl Fn(String
         return filled;
     }
     let data = carried.data();
-    let filled = put_in(&filled, "$[", ']', |path| match path {
+    let filled = put_in(&filled, "$[", b']', |path| match path {
         "*" => Some(data.to_string()),
         path => find(&data, path).filter(|value| !value.is_object() && !value.is_array()).map(|value| written(text(value))),
     });
     Cow::Owned(filled.into_owned())
 }
 
-/// The text with what is said of the names between these marks.
-fn put_in<'t>(template: &'t str, begin: &str, end: char, say: impl Fn(&str) -> Option<String>) -> Cow<'t, str> {
+/// The text with what is said of the names between these marks; from what would make it too long on it stays as it is written.
+fn put_in<'t>(template: &'t str, begin: &str, end: u8, say: impl Fn(&str) -> Option<String>) -> Cow<'t, str> {
     if !template.contains(begin) {
         return Cow::Borrowed(template);
     }
     let (mut filled, mut rest) = (String::with_capacity(template.len()), template);
     while let Some((before, behind)) = rest.split_once(begin) {
         filled.push_str(before);
-        rest = match behind.split_once(end).and_then(|(name, behind)| Some((say(name)?, behind))) {
-            Some((said, behind)) => {
+        let close = behind.bytes().take(TEMPLATE_NAME_BYTES_MAX).position(|byte| byte == end);
+        let said = close.and_then(|close| Some((say(behind.get(..close)?)?, behind.get(close + 1..)?)));
+        match said {
+            Some((said, behind)) if filled.len() + said.len() <= TEMPLATE_BYTES_MAX => {
                 filled.push_str(&said);
-                behind
+                rest = behind;
             }
-            None => {
+            other => {
                 filled.push_str(begin);
-                behind
+                rest = behind;
+                if other.is_some() {
+                    break;
+                }
             }
-        };
+        }
     }
     filled.push_str(rest);
     Cow::Owned(filled)

@@ -3,7 +3,8 @@
 use schemas::chain::MessageType;
 use serde_json::json;
 
-use super::{check, check_change, telemetry};
+use super::{Known, chain, check, check_change, show, telemetry};
+use crate::limits::TEMPLATE_BYTES_MAX;
 use crate::message::Body;
 use crate::rules::tests::message;
 
@@ -51,6 +52,20 @@ fn keys_are_copied_deleted_and_renamed() {
         let mut older = json!({ "keys": ["deviceName"] });
         older.as_object_mut().unwrap().extend(of_metadata.as_object().unwrap().clone());
         check_change(delete, older, &post, &all, &[("deviceName", "${deviceName}"), ("deviceType", "default")]);
+    }
+}
+
+/// What a device says may come to stand in a template, and be one.
+#[test]
+fn what_a_template_becomes_is_bounded() {
+    let copy = ("transform.TbCopyKeysNode", json!({ "copyFrom": "DATA", "keys": ["all"] }));
+    let delete = ("telemetry.TbMsgDeleteAttributesNode", json!({ "scope": "SERVER_SCOPE", "keys": ["${all}"] }));
+    let chain = chain(&[copy, delete], &[(0, "Success", 1)]);
+    for (hole, times) in [("$[*]", 15_000), ("$[", 30_000), ("$[gone", 10_000)] {
+        let said = format!(r#"{{"all":"{}"}}"#, hole.repeat(times)).leak();
+        let shown = show(&chain, &telemetry(said), &mut Known::default());
+        let most = TEMPLATE_BYTES_MAX + said.len() + 100;
+        assert!(shown[0].len() >= hole.len() * times && shown[0].len() < most, "{hole}: {}", shown[0].len());
     }
 }
 
