@@ -397,8 +397,7 @@ impl<'w, 'm> Walk<'w, 'm> {
             Next::Depart | Next::Forward(_) | Next::Wait(..) => self.depart(way, (running, index, step), next),
             Next::Fail(reason) => self.failed(way, (running, index, step), reason),
             Next::FailWith(changed, reason) => {
-                let mut way = self.put_aside(way);
-                way.carried = Carried::Changed(Rc::new(changed));
+                let way = self.with(way, changed);
                 self.failed(way, (running, index, step), reason)
             }
             // Of a fact that is lacking `run` has ended with it.
@@ -483,9 +482,13 @@ impl<'w, 'm> Walk<'w, 'm> {
 
     /// Goes on by a route with another message.
     fn change(&mut self, way: Way<'m>, (running, frame, route): (&Running, usize, usize), changed: Changed) -> Way<'m> {
-        let mut way = self.put_aside(way);
-        way.carried = Carried::Changed(Rc::new(changed));
+        let way = self.with(way, changed);
         self.take(way, running, frame, route)
+    }
+
+    /// At the end of a way, with another message; what is left of it waits with its own.
+    fn with(&mut self, way: Way<'m>, changed: Changed) -> Way<'m> {
+        Way { carried: Carried::Changed(Rc::new(changed)), ..self.put_aside(way) }
     }
 
     /// Goes on by a route of a frame's plan.

@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::chain::{DeviceEvent, EntityType, MessageType};
-use schemas::config::End;
+use schemas::chain::{DeviceEvent, MessageType};
 use schemas::id::EntityId;
 use uuid::Uuid;
 
@@ -35,9 +34,8 @@ impl Stage<'_> {
             let said = [("deviceName", message.device_name.to_owned()), ("deviceType", message.device_type.to_owned())];
             let mut metadata: BTreeMap<String, String> = said.map(|(name, value)| (name.to_owned(), value)).into();
             metadata.insert("ts".to_owned(), self.now.timestamp.0.to_string());
-            let departed =
-                Departed { kind: event.kind().name().to_owned(), metadata, data: "{}".to_owned(), ..Departed::default() };
-            self.pass_on(message, departed, End { kind: EntityType::Device, id: message.originator });
+            let tell = Departed { kind: event.kind().name().to_owned(), metadata, ..Departed::default() };
+            self.tell_chain(message, tell, "{}".to_owned());
         }
     }
 

@@ -51,21 +51,28 @@ fn chain() -> Chain {
 }
 
 fn start(engines: Vec<Arc<MemoryEngine>>, epoch: u32) -> Fleet {
-    let mut fleet = Fleet::start(engines, epoch);
-    fleet.draw(&chain());
-    fleet
+    Fleet::drawn(engines, epoch, &chain())
 }
 
-pub(super) fn owner(fleet: &Fleet) -> usize {
+fn owner(fleet: &Fleet) -> usize {
     fleet.shards[0].placement.shard_of(Partition::of(device("A").into())).into()
 }
 
 /// Has a chain say this of a device, at this time if it is told one, as the message of this number.
 fn say(fleet: &mut Fleet, number: u64, kind: &str, ts: Option<i64>) -> oneshot::Receiver<Result<u64, QueryError>> {
+    let metadata = ts.map(|ts| ("ts".to_owned(), ts.to_string())).into_iter().collect();
+    hears(fleet, number, (kind, metadata, "{}"))
+}
+
+/// Has a device's chain hear a message of this type, metadata and data, as the one of this number.
+pub(super) fn hears(
+    fleet: &mut Fleet,
+    number: u64,
+    (kind, metadata, data): (&str, BTreeMap<String, String>, &str),
+) -> oneshot::Receiver<Result<u64, QueryError>> {
     let (reply, answer) = oneshot::channel();
-    let metadata: BTreeMap<_, _> = ts.map(|ts| ("ts".to_owned(), ts.to_string())).into_iter().collect();
     let originator = End { kind: EntityType::Device, id: device("A").into() };
-    let said = Entering { tenant: TENANT, originator, kind: kind.to_owned(), metadata, data: "{}".to_owned(), chain: None };
+    let said = Entering { tenant: TENANT, originator, kind: kind.to_owned(), metadata, data: data.to_owned(), chain: None };
     let (to, messages) = (Partition::of(originator.id), vec![(number, said)]);
     let owner = owner(fleet);
     fleet.shards[owner].take_event(Event::Announcements { to, messages, reply });

@@ -53,9 +53,7 @@ fn chain() -> Chain {
 }
 
 fn start(engines: Vec<Arc<MemoryEngine>>, epoch: u32) -> Fleet {
-    let mut fleet = Fleet::start(engines, epoch);
-    fleet.draw(&chain());
-    fleet
+    Fleet::drawn(engines, epoch, &chain())
 }
 
 fn shard_of(fleet: &Fleet, id: EntityId) -> usize {

@@ -175,6 +175,13 @@ impl Fleet {
         self.apply(&[ShardChange::Whole]);
     }
 
+    /// One whose tenant's root chain is this one.
+    pub(super) fn drawn(engines: Vec<Arc<MemoryEngine>>, epoch: u32, chain: &Chain) -> Self {
+        let mut fleet = Self::start(engines, epoch);
+        fleet.draw(chain);
+        fleet
+    }
+
     /// The tenant's root chain is this one.
     pub(super) fn draw(&mut self, chain: &Chain) {
         let plan = Arc::new(Plan::compile(chain));

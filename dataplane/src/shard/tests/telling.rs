@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemas::chain::{Chain, EntityType};
-use schemas::config::End;
-use schemas::id::Partition;
+use schemas::chain::Chain;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::connectivity::{heard, in_order, known, owner, taken};
+use super::connectivity::{heard, hears, in_order, known, taken};
 use super::entering::{edge, node};
-use super::fleet::{Fleet, TENANT, device, engines, merged};
+use super::fleet::{Fleet, engines, merged};
 use crate::message::Value;
-use crate::query::{Entering, QueryError};
-use crate::shard::Event;
+use crate::query::QueryError;
 use crate::store::memory::MemoryEngine;
 
 /// What is told is saved as a reading: ten times `a`, and one more if `b` is new, too; of deletions how many there were. Attributes of
@@ -47,21 +44,12 @@ fn chain() -> Chain {
 }
 
 fn start(engines: Vec<Arc<MemoryEngine>>, epoch: u32) -> Fleet {
-    let mut fleet = Fleet::start(engines, epoch);
-    fleet.draw(&chain());
-    fleet
+    Fleet::drawn(engines, epoch, &chain())
 }
 
 /// Has the chain hear attributes, as the message of this number.
 fn post(fleet: &mut Fleet, number: u64, attributes: &str) -> oneshot::Receiver<Result<u64, QueryError>> {
-    let (reply, answer) = oneshot::channel();
-    let originator = End { kind: EntityType::Device, id: device("A").into() };
-    let (kind, data) = ("POST_ATTRIBUTES_REQUEST".to_owned(), attributes.to_owned());
-    let said = Entering { tenant: TENANT, originator, kind, metadata: BTreeMap::new(), data, chain: None };
-    let (to, messages) = (Partition::of(originator.id), vec![(number, said)]);
-    let owner = owner(fleet);
-    fleet.shards[owner].take_event(Event::Announcements { to, messages, reply });
-    answer
+    hears(fleet, number, ("POST_ATTRIBUTES_REQUEST", BTreeMap::new(), attributes))
 }
 
 #[test]
